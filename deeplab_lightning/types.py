@@ -1,0 +1,54 @@
+"""The shapes in which the parts of the framework hand data to one another. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OutputStride = Literal[8, 16, 32]
+
+
+class Sample(TypedDict):
+    """One picture with its labels, as a data set returns it.
+
+    `image` is `(C, H, W)`, uint8 where the source is uint8; `mask` is `(H, W)` uint8 train ids; `sample_id` is unique
+    within its split and stays the same from run to run.
+    """
+
+    image: Tensor
+    mask: Tensor
+    sample_id: str
+
+
+class Batch(TypedDict):
+    """What the tasks receive.
+
+    In training `image` is `(B, C, H, W)` and `mask` `(B, H, W)`. In evaluation both are lists of `B` tensors, since
+    pictures keep their own sizes. Pixel values are as stored (uint8, 0..255): normalising is the task's work.
+    """
+
+    image: Tensor | list[Tensor]
+    mask: Tensor | list[Tensor]
+    sample_id: list[str]
+
+
+class DataDescription(TypedDict):
+    """What a model must know of its data: plain types only, so that it can be saved with the hyper-parameters.
+
+    A datamodule gives it without reading a pixel (`SegmentationDataModule.describe`); the task normalises by it, and a
+    checkpoint carries it, so that a picture can be segmented from the checkpoint alone.
+    """
+
+    class_names: list[str]
+    palette: list[list[int]]
+    """RGB colour of each class, 0..255."""
+    ignore_index: int
+    """The value in masks that no loss and no metric counts."""
+    channels: int
+    mean: list[float]
+    """Per channel, after division by `pixel_range`."""
+    std: list[float]
+    pixel_range: float
+    """The stored value that means 1.0 (255 for uint8)."""
