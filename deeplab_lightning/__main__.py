@@ -1,0 +1,67 @@
+"""`python -m deeplab_lightning COMMAND ...`: find the command by name, and only then import what it needs."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from . import __version__
+from .errors import DeepLabError, did_you_mean
+
+COMMANDS = {
+    "fit": ("deeplab_lightning.cli:fit", "train a model: fit -c configs/v3plus.yaml"),
+    "validate": ("deeplab_lightning.cli:validate", "score a checkpoint on the validation split"),
+    "test": ("deeplab_lightning.cli:test", "score a checkpoint on the test split"),
+    "predict": ("deeplab_lightning.commands.predict:main", "segment picture files with a checkpoint"),
+}
+"""Name -> (where the function is, what it does). The function gets the remaining arguments and returns an exit code."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The arguments after the program's name; `sys.argv` if None.
+
+    Returns:
+        Exit code: 0, 2 for a mistake the user can mend, or what the command says.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"deeplab_lightning {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        print(f"Unknown command {name!r}.{did_you_mean(name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
+        return 2
+    module, function = COMMANDS[name][0].split(":")
+    try:
+        return getattr(importlib.import_module(module), function)(arguments[1:])
+    except DeepLabError as error:
+        print(f"deeplab_lightning {name}: {error}", file=sys.stderr)
+        return 2
+
+
+def usage() -> str:
+    """Return the overview of all commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "DeepLab semantic segmentation on PyTorch Lightning",
+            "",
+            "usage: python -m deeplab_lightning COMMAND [-c FILE.yaml ...] [--option value ...]",
+            "",
+            *lines,
+            "",
+            "COMMAND --help lists a command's options. Later -c files, and options, override earlier files.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

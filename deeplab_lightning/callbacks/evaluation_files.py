@@ -1,0 +1,130 @@
+"""What an evaluation leaves to read and to look at: table, matrices, panels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import WandbLogger
+from rich.console import Console
+
+from ..data.pictures import write_image
+from ..metrics.scores import Scores
+from ..reporting.panels import PanelPicture, panel_sheet
+from ..reporting.plots import plot_confusion
+from ..reporting.runs import RunFolder
+from ..reporting.tables import per_class_table, write_confusion, write_per_class_csv
+
+PANEL_PICTURES = 6
+"""Pictures per panel sheet, spread evenly over the split."""
+
+
+class EvaluationFiles(Callback):
+    """Keeps the files of the best evaluation in the run folder, and prints its per-class table at the end.
+
+    While training, the files are rewritten whenever `val/mIoU` improves: they always describe
+    `checkpoints/best.ckpt`.
+
+    Args:
+        run: The run folder.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.best_score = -math.inf
+        self._table: Any = None
+        self._panels: list[PanelPicture] = []
+
+    def state_dict(self) -> dict[str, float]:
+        """Remember the best score over a resume."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on from the best score so far."""
+        self.best_score = state_dict["best_score"]
+
+    def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Begin a sheet."""
+        self._panels = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Begin a sheet."""
+        self._panels = []
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep some pictures."""
+        self._keep(sum(map(int, trainer.num_val_batches)), outputs, batch, batch_idx)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep some pictures."""
+        self._keep(sum(map(int, trainer.num_test_batches)), outputs, batch, batch_idx)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the files if this is the best evaluation so far; outside of training, print the table."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        scores: Scores = pl_module.evaluation.scores()
+        if trainer.state.fn == "fit":
+            if scores.mIoU > self.best_score:
+                self.best_score = scores.mIoU
+                self._write(trainer, pl_module, scores, f"best so far, step {trainer.global_step}")
+        else:
+            self._write(trainer, pl_module, scores, "validation")
+            self._print()
+
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Write the files and print the table."""
+        if trainer.is_global_zero:
+            self._write(trainer, pl_module, pl_module.evaluation.scores(), "test")
+            self._print()
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Print the table of the best validation."""
+        if trainer.is_global_zero:
+            self._print()
+
+    def _keep(self, batches: int, preds: Any, batch: Any, batch_idx: int) -> None:
+        """Take the first picture of evenly spread batches."""
+        wanted = {round(share * (batches - 1) / max(PANEL_PICTURES - 1, 1)) for share in range(PANEL_PICTURES)}
+        if batch_idx not in wanted:
+            return
+        image = np.ascontiguousarray(batch["image"][0].cpu().numpy().transpose(1, 2, 0))
+        mask, pred = batch["mask"][0].cpu().numpy(), preds[0].cpu().numpy()
+        self._panels.append(PanelPicture(batch["sample_id"][0], image, mask, pred))
+
+    def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, title: str) -> None:
+        evaluation, description, run = pl_module.evaluation, pl_module.description, self.run
+        matrix, class_names = evaluation.pictures.total(), description["class_names"]
+        write_per_class_csv(run.per_class, scores)
+        write_confusion(run.confusion, matrix, class_names)
+        evaluation.pictures.save(run.per_picture)
+        plot_confusion(matrix, class_names, run.confusion_picture)
+        if self._panels:
+            run.panels.mkdir(exist_ok=True)
+            write_image(run.panels / "panels.png", panel_sheet(self._panels, class_names, description["palette"]))
+        caption = f"{len(evaluation.pictures)} pictures; {pl_module.predictor().protocol}"
+        self._table = per_class_table(scores, title, caption)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                self._to_wandb(logger, scores, matrix, class_names, trainer.global_step)
+
+    def _to_wandb(
+        self, logger: WandbLogger, scores: Scores, matrix: np.ndarray, class_names: list[str], step: int
+    ) -> None:
+        from ..reporting import wandb_runs
+
+        wandb_runs.log_per_class_table(logger.experiment, scores, step)
+        wandb_runs.log_confusion(logger.experiment, matrix, class_names, step)
+        if self._panels:
+            wandb_runs.log_panels(logger.experiment, self._panels, class_names, step)
+
+    def _print(self) -> None:
+        if self._table is not None:
+            Console().print(self._table)
+        print(f"Files: {self.run.path}", flush=True)

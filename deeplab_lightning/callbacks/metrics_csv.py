@@ -1,0 +1,104 @@
+"""The logger behind `metrics.csv`: every run has one, whatever other loggers it uses."""
+
+from __future__ import annotations
+
+import csv
+import io
+from argparse import Namespace
+from typing import Any
+
+from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from ..metrics.per_picture import atomic_open
+from ..reporting.runs import RunFolder
+
+
+class MetricsCsv(Logger):
+    """Writes every logged value to the run folder's `metrics.csv`, a row per step.
+
+    A resumed run goes on with the file (Lightning's own CSV logger would delete it): rows behind the step that it
+    resumes from are dropped, since they are about to be written again.
+
+    Args:
+        run: The run folder.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__()
+        self.run = run
+        self.rows: dict[int, dict[str, str]] | None = None
+        self._resumed_at: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run.path.parent.name
+
+    @property
+    def version(self) -> str:
+        """The run's version."""
+        return self.run.path.name
+
+    @property
+    def log_dir(self) -> str:
+        """The run folder."""
+        return str(self.run.path)
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self.run.path)
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> MetricsCsv:
+        """This logger: there is no other object behind it."""
+        return self
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: `config.yaml` has them."""
+
+    def resume_at(self, step: int) -> None:
+        """Forget what an earlier, interrupted part of the run logged at or behind optimiser step `step`."""
+        self._resumed_at = step
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Add values to the row of `step`."""
+        rows = self._load()
+        row = rows.setdefault(step or 0, {"step": str(step or 0)})
+        row.update({key: f"{value:.10g}" for key, value in metrics.items()})
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        rows = self._load()
+        if not rows:
+            return
+        columns = ["step", "epoch"]
+        columns += sorted({key for row in rows.values() for key in row} - set(columns))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows[step] for step in sorted(rows))
+        with atomic_open(self.run.metrics) as file:
+            file.write(text.getvalue().encode())
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write the file."""
+        self.save()
+
+    def _load(self) -> dict[int, dict[str, str]]:
+        if self.rows is None:
+            self.rows = {}
+            if self.run.metrics.is_file():
+                with self.run.metrics.open(newline="", encoding="utf-8") as file:
+                    for row in csv.DictReader(file):
+                        self.rows[int(row["step"])] = {key: value for key, value in row.items() if value}
+        if self._resumed_at is not None:
+            self.rows = {step: row for step, row in self.rows.items() if step < self._resumed_at}
+            self._resumed_at = None
+        return self.rows
+

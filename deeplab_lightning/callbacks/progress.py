@@ -1,0 +1,137 @@
+"""How far training is, how long it will still take, and how good it is so far."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 15
+"""Where there is no terminal to redraw a bar on, a line is printed this often."""
+
+
+class Progress(ProgressBar):
+    """One bar over the whole run, with time left, loss and live mIoU; plain lines where output goes to a file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._bar: tqdm[Any] | None = None
+        self._eval_bar: tqdm[Any] | None = None
+        self._best = -math.inf
+        self._started = self._last_line = 0.0
+        self._first_step = 0
+
+    def disable(self) -> None:
+        """Be silent (Lightning calls this in all processes but the first)."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Speak again."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin."""
+        self._started = self._last_line = time.monotonic()
+        self._first_step = trainer.global_step
+        if self._enabled and sys.stderr.isatty():
+            self._bar = tqdm(
+                total=self._steps(trainer), initial=trainer.global_step, desc="training", unit="step",
+                smoothing=0.02, dynamic_ncols=True,
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Show the step."""
+        if self._bar is not None:
+            self._bar.update(trainer.global_step - self._bar.n)
+            self._bar.set_postfix(self._numbers(trainer), refresh=False)
+        elif time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+            self._print_line(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show a second bar."""
+        self._start_evaluation("validation", sum(map(int, trainer.num_val_batches)))
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show a bar."""
+        self._start_evaluation("test", sum(map(int, trainer.num_test_batches)))
+
+    def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Show the batch."""
+        if self._eval_bar is not None:
+            self._eval_bar.update()
+
+    on_test_batch_end = on_validation_batch_end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the score."""
+        self._close_evaluation()
+        score = trainer.callback_metrics.get("val/mIoU")
+        if trainer.sanity_checking or score is None or trainer.state.fn != "fit":
+            return
+        self._best = max(self._best, float(score))
+        self._print_line(trainer)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Remove the bar."""
+        self._close_evaluation()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the finished bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the terminal clean."""
+        self._close_evaluation()
+        self.on_train_end(trainer, pl_module)
+
+    def _start_evaluation(self, name: str, batches: int) -> None:
+        if self._enabled and sys.stderr.isatty():
+            self._eval_bar = tqdm(total=batches, desc=name, unit="batch", leave=False, dynamic_ncols=True)
+
+    def _close_evaluation(self) -> None:
+        if self._eval_bar is not None:
+            self._eval_bar.close()
+            self._eval_bar = None
+
+    def _print_line(self, trainer: Trainer) -> None:
+        if not self._enabled:
+            return
+        self._last_line = time.monotonic()
+        step, steps = trainer.global_step, self._steps(trainer)
+        numbers = "  ".join(f"{name} {value}" for name, value in self._numbers(trainer).items())
+        line = f"step {step}/{steps}  {numbers}  {self._time_left(step, steps)} left"
+        if self._bar is not None:
+            self._bar.write(line)
+        else:
+            print(line, flush=True)
+
+    def _time_left(self, step: int, steps: int) -> str:
+        done = step - self._first_step
+        if done == 0:
+            return "?"
+        seconds = round((time.monotonic() - self._started) / done * (steps - step))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+    def _numbers(self, trainer: Trainer) -> dict[str, str]:
+        metrics = trainer.callback_metrics
+        shown = {}
+        if "train/loss" in metrics:
+            shown["loss"] = f"{float(metrics['train/loss']):.3f}"
+        if "val/mIoU" in metrics and self._best > -math.inf:
+            shown["mIoU"] = f"{float(metrics['val/mIoU']):.4f}"
+            shown["best"] = f"{self._best:.4f}"
+        return shown
+
+    @staticmethod
+    def _steps(trainer: Trainer) -> int:
+        return int(trainer.estimated_stepping_batches)

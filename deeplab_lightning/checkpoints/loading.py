@@ -1,0 +1,109 @@
+"""Reading our own checkpoints: safely, and with clear words where one does not fit."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError, did_you_mean
+
+FROM_DATA = ("num_classes", "ignore_index", "class_names", "description")
+"""Hyper-parameters that follow from the data, not from a configuration."""
+
+
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of this framework; nothing in it is executed.
+
+    Raises:
+        CheckpointError: The file is missing, torn, or was written by something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        siblings = [str(entry) for entry in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
+        raise CheckpointError(f"There is no checkpoint {path}.{did_you_mean(str(path), siblings)}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds Python objects besides weights, which could run code on loading, so it was not read. "
+            f"Checkpoints of deeplab_lightning hold plain values only."
+        ) from error
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}). If its writing or copying was cut "
+            f"short, use another one of the same run."
+        ) from error
+    if not isinstance(checkpoint, dict) or "deeplab_lightning" not in checkpoint:
+        found = ", ".join(list(map(str, checkpoint))[:5]) if isinstance(checkpoint, dict) else type(checkpoint).__name__
+        raise CheckpointError(
+            f"{path} was not written by deeplab_lightning (it holds: {found}). Expected a file from a run's "
+            f"checkpoints/ folder."
+        )
+    return checkpoint
+
+
+def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that rebuilds a checkpoint's model and data: `{"model": ..., "data": ...}`.
+
+    What follows from the data is left out, and `pretrained` is off: the weights come from the checkpoint.
+    """
+    config: dict[str, Any] = {"model": {"class_path": checkpoint["deeplab_lightning"]["task"]}}
+    model = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+    config["model"]["init_args"] = {key: value for key, value in model.items() if key not in FROM_DATA}
+    if "pretrained" in model:
+        config["model"]["init_args"]["pretrained"] = False
+    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
+    if class_path := data.pop("_class_path", None):
+        config["data"] = {
+            "class_path": class_path,
+            "init_args": {key: value for key, value in data.items() if not key.startswith("_")},
+        }
+    return config
+
+
+def check_fits(model: nn.Module, class_names: list[str], checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse a checkpoint whose classes or weights are not those of `model`.
+
+    Args:
+        model: The task as configured.
+        class_names: Its classes.
+        checkpoint: As read.
+        path: For the message.
+
+    Raises:
+        CheckpointError: What differs, and what to do.
+    """
+    description = checkpoint["hyper_parameters"].get("description") or {}
+    names = description.get("class_names")
+    if names is not None and list(names) != list(class_names):
+        raise CheckpointError(
+            f"{path} was trained for {len(names)} classes ({_some(names)}), but the data has {len(class_names)} "
+            f"({_some(class_names)}). Choose the data it was trained on (leave out -c and --data), or train anew."
+        )
+    ours, theirs = model.state_dict(), checkpoint["state_dict"]
+    wrong = [
+        *(f"{key} is missing" for key in ours if key not in theirs),
+        *(f"{key} is not expected" for key in theirs if key not in ours),
+        *(f"{key} is {_shape(theirs[key])}, expected {_shape(ours[key])}" for key in ours
+          if key in theirs and _shape(theirs[key]) != _shape(ours[key])),
+    ]
+    if wrong:
+        was = checkpoint["hyper_parameters"]
+        raise CheckpointError(
+            f"{path} belongs to another model: it was written by {checkpoint['deeplab_lightning']['task']} with "
+            f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit ({_some(wrong, 3)}). "
+            f"Leave out the options that change the model, or choose another checkpoint."
+        )
+
+
+def _shape(value: Tensor) -> tuple[int, ...]:
+    return tuple(value.shape)
+
+
+def _some(words: list[str], count: int = 4) -> str:
+    return ", ".join(words[:count]) + (", ..." if len(words) > count else "")

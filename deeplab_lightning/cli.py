@@ -1,0 +1,318 @@
+"""fit, validate and test, on LightningCLI."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning.pytorch.callbacks  # noqa: F401 - found by their short names in configurations
+import lightning.pytorch.loggers  # noqa: F401
+import yaml
+from jsonargparse import Namespace
+from jsonargparse._signatures import get_signature_parameters
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+
+from .arguments import check_options, config_files, in_one_line, in_parsing_order, option_value, without_option
+from .callbacks import EvaluationFiles, GracefulStop, MetricsCsv, Progress, RunFiles, TrainingStopped
+from .checkpoints.loading import FROM_DATA, check_fits, checkpoint_config, read_checkpoint
+from .data.datamodules import SegmentationDataModule
+from .errors import CheckpointError, ConfigError
+from .reporting.runs import RunFolder, find_run, new_run
+from .tasks import SegmentationTask
+
+CHECKPOINT_WORDS = ("last", "best")
+RUN_FOLDER_VARIABLE = "DEEPLAB_LIGHTNING_RUN_FOLDER"
+"""Tells the processes that Lightning starts for further GPUs which folder the first one made."""
+
+
+def fit(arguments: Sequence[str]) -> int:
+    """Train."""
+    return _run("fit", arguments)
+
+
+def validate(arguments: Sequence[str]) -> int:
+    """Score a checkpoint on the validation split."""
+    return _run("validate", arguments)
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Score a checkpoint on the test split."""
+    return _run("test", arguments)
+
+
+def _run(command: str, arguments: Sequence[str]) -> int:
+    _quieten()
+    try:
+        DeepLabCLI(command, list(arguments))
+    except TrainingStopped as stop:
+        print(f"deeplab_lightning {command}: {stop}")
+        return stop.exit_code
+    return 0
+
+
+class OneLineParser(LightningArgumentParser):
+    """Says what is wrong in one line, and how to put it right."""
+
+    arguments: ClassVar[list[str]] = []
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        """Raise instead of printing the usage and leaving."""
+        if ex is not None and isinstance(ex.__cause__, ConfigError):
+            raise ex.__cause__
+        names = {key: [found.__name__ for found in classes()] for key, classes in CLASSES.items()}
+        raise ConfigError(in_one_line(str(message), self.arguments, _class_options(), names))
+
+
+class DeepLabCLI(LightningCLI):
+    """LightningCLI for one command, with our parsing rules and run folders.
+
+    - Configuration files come before options, whatever their order on the command line.
+    - A checkpoint's hyper-parameters are the first configuration: everything the user writes wins over them.
+    - What the model must know of the data is computed from the datamodule when the configuration is complete;
+      contradicting it is an error.
+
+    Args:
+        command: fit, validate or test.
+        arguments: What follows it on the command line.
+    """
+
+    def __init__(self, command: str, arguments: list[str]) -> None:
+        self.command = command
+        self.checkpoint_path: Path | None = None
+        self.checkpoint: dict[str, Any] | None = None
+        self.configs = config_files(arguments)
+        given_checkpoint = option_value(arguments, "--ckpt_path")
+        first_config = None
+        if given_checkpoint not in (None, "null") and not _asks_for_help(arguments):
+            assert given_checkpoint is not None
+            self.checkpoint_path = self._resolve_checkpoint(given_checkpoint, arguments)
+            self.checkpoint = read_checkpoint(self.checkpoint_path)
+            first_config = json.dumps(checkpoint_config(self.checkpoint))
+            arguments = without_option(arguments, "--ckpt_path") + ["--ckpt_path", str(self.checkpoint_path)]
+        elif command != "fit" and not _asks_for_help(arguments):
+            raise CheckpointError(f"{command} needs the checkpoint to score: --ckpt_path runs/v3plus/latest/checkpoints/best.ckpt")
+        OneLineParser.arguments = arguments
+        self.arguments = in_parsing_order(arguments, first_config)
+        super().__init__(
+            SegmentationTask,
+            SegmentationDataModule,
+            save_config_callback=None,
+            parser_class=OneLineParser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults={"use_distributed_sampler": False, "logger": None},
+            args=[command, *self.arguments],
+        )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Only the command at hand: building a parser takes a while."""
+        return {self.command: LightningCLI.subcommands()[self.command]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add where runs go; let the embedded data set be the default."""
+        parser.add_argument("--run.name", type=str | None, default=None, help="Name of the run; the first configuration's stem if not given.")
+        parser.add_argument("--run.folder", type=str, default="runs", help="Folder of all runs.")
+        parser.set_defaults({"data": {"class_path": "DrawnScenesDataModule"}})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Refuse unknown options, then parse."""
+        if not _asks_for_help(self.arguments):
+            subparser = self._subcommand_parsers[self.command]
+            known = [option for action in subparser._actions for option in action.option_strings]
+            check_options(self.arguments, [*known, "--print_config"], _class_options())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
+            super().parse_arguments(parser, args)
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: the checkpoint's hyper-parameters came first, not last."""
+
+    def before_instantiate_classes(self) -> None:
+        """Tell the model what it must know of the data, or raise where it was told something else."""
+        config = self.config[self.command]
+        self._print_kept_settings(config)
+        datamodule = _resolve("data", config.data.class_path)
+        description = datamodule.describe(**config.data.init_args)
+        truth = {
+            "num_classes": len(description["class_names"]),
+            "ignore_index": description["ignore_index"],
+            "class_names": description["class_names"],
+            "description": description,
+        }
+        model = config.model.init_args
+        for key in FROM_DATA:
+            given = model.get(key)
+            if given is not None and given != truth[key]:
+                raise ConfigError(
+                    f"--model.{key} is {given}, but {datamodule.__name__} has {truth[key]}. It always comes from the "
+                    f"data: leave --model.{key} out."
+                )
+        self.config_text = self._config_as_yaml(config)
+        model["description"] = description
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Open the data, check the checkpoint, make the run folder; then the trainer with our callbacks."""
+        self.datamodule.setup(self.command)
+        if self.checkpoint is not None:
+            check_fits(self.model, self.model.description["class_names"], self.checkpoint, self.checkpoint_path or "")
+        self.run = self._run_folder()
+        config = self._get(self.config_init, "trainer")
+        loggers = _as_list(config.get("logger"), Logger)
+        for logger in loggers:
+            _place_logger(logger, self.run)
+        callbacks = _as_list(config.get("callbacks"), Callback)
+        return super().instantiate_trainer(
+            **kwargs,
+            default_root_dir=str(self.run.path),
+            logger=[*loggers, MetricsCsv(self.run)],
+            callbacks=[*callbacks, *self._callbacks(config)],
+        )
+
+    def _callbacks(self, trainer_config: Namespace) -> list[Callback]:
+        callbacks: list[Callback] = [
+            EvaluationFiles(self.run),
+            RunFiles(self.run, self.config_text, self._get(self.config, "seed_everything"), self.command == "fit"),
+        ]
+        if trainer_config.get("enable_progress_bar") is not False:
+            callbacks.append(Progress())
+        if self.command == "fit" and trainer_config.get("enable_checkpointing") is not False:
+            folder = self.run.checkpoints
+            best = ModelCheckpoint(
+                folder, "best", monitor="val/mIoU", mode="max", auto_insert_metric_name=False,
+                enable_version_counter=False,
+            )
+            last = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, save_on_train_epoch_end=False)
+            callbacks += [best, last, GracefulStop(self.run.last_checkpoint)]
+        return callbacks
+
+    def _run_folder(self) -> RunFolder:
+        if inherited := os.environ.get(RUN_FOLDER_VARIABLE):
+            return RunFolder(Path(inherited))
+        settings = self._get(self.config, "run")
+        resumed = self._run_of_checkpoint()
+        if self.command == "fit":
+            run = resumed or new_run(Path(settings["folder"]), self._run_name(settings["name"]))
+        elif resumed is not None:
+            run = new_run(resumed.path, self.command)
+        else:
+            run = new_run(Path(settings["folder"]), f"{self._run_name(settings['name'])}-{self.command}")
+        os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
+        return run
+
+    def _run_of_checkpoint(self) -> RunFolder | None:
+        """Return the run folder that the given checkpoint lies in, if it does."""
+        if self.checkpoint_path is None or self.checkpoint_path.parent.name != "checkpoints":
+            return None
+        return RunFolder(self.checkpoint_path.parent.parent)
+
+    def _run_name(self, given: str | None) -> str:
+        if given:
+            return given
+        if self.configs:
+            return self.configs[0].stem
+        return self.model.__class__.__name__.removesuffix("Task").lower()
+
+    def _resolve_checkpoint(self, given: str, arguments: list[str]) -> Path:
+        """Turn `last` and `best` into the newest run's file; leave paths alone but for links in them."""
+        if given not in CHECKPOINT_WORDS:
+            return Path(given).resolve() if Path(given).exists() else Path(given)
+        name = option_value(arguments, "--run.name") or (self.configs[0].stem if self.configs else None)
+        folder = Path(option_value(arguments, "--run.folder") or "runs")
+        if name is None:
+            raise CheckpointError(
+                f"--ckpt_path {given} means the newest run of a name, but no name is given: add the configuration "
+                f"it was trained with (-c configs/v3plus.yaml), or --run.name."
+            )
+        try:
+            run = find_run(folder / name)
+        except ConfigError as error:
+            raise CheckpointError(f"--ckpt_path {given}: there is nothing to go on from. {error}") from error
+        path = run.last_checkpoint if given == "last" else run.best_checkpoint
+        if not path.is_file():
+            older = sorted(str(found) for found in (folder / name).glob(f"version_*/checkpoints/{given}.ckpt"))
+            hint = f" Older runs have: {', '.join(older)}." if older else " Start without --ckpt_path."
+            raise CheckpointError(f"--ckpt_path {given}: {path} does not exist; that run ended before it saved.{hint}")
+        return path
+
+    def _config_as_yaml(self, config: Namespace) -> str:
+        parser = self._subcommand_parsers[self.command]
+        return parser.dump(config, skip_none=False, skip_validation=True)
+
+    def _print_kept_settings(self, config: Namespace) -> None:
+        """Say which settings made for one class a later configuration handed on to another."""
+        for key in ("model", "data"):
+            owner: str | None = None
+            settings: dict[str, Any] = {}
+            for path in self.configs:
+                section = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(key) or {}
+                name = section.get("class_path")
+                if name and owner and name != owner:
+                    kept = [f"{option} {config[key].init_args[option]}" for option in settings
+                            if option in config[key].init_args]
+                    if kept:
+                        print(f"{key}: {name} keeps from {owner}'s settings: {', '.join(kept)}")
+                owner = name or owner
+                settings |= section.get("init_args") or {}
+
+
+CLASSES: dict[str, Callable[[], list[type]]] = {
+    "model": lambda: _subclasses(SegmentationTask),
+    "data": lambda: _subclasses(SegmentationDataModule),
+}
+
+
+def _subclasses(base: type) -> list[type]:
+    found = [base_class for direct in base.__subclasses__() for base_class in (direct, *_subclasses(direct))]
+    return sorted(set(found), key=lambda found_class: found_class.__name__)
+
+
+def _resolve(key: str, class_path: str) -> Any:
+    return next(found for found in CLASSES[key]() if found.__name__ == class_path.rsplit(".", 1)[-1])
+
+
+def _class_options() -> dict[str, list[str]]:
+    """Return the constructor arguments of all models and all datamodules."""
+    return {
+        key: sorted({parameter.name for found in classes() for parameter in get_signature_parameters(found, None)})
+        for key, classes in CLASSES.items()
+    }
+
+
+def _as_list(value: Any, kind: type) -> list[Any]:
+    if isinstance(value, kind):
+        return [value]
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _place_logger(logger: Logger, run: RunFolder) -> None:
+    """Let a logger that was not told where to write do so in the run folder."""
+    if isinstance(logger, WandbLogger) and logger._wandb_init.get("dir") in (None, "."):
+        logger._save_dir = logger._wandb_init["dir"] = str(run.path)
+    elif isinstance(logger, TensorBoardLogger) and logger._root_dir == ".":
+        logger._root_dir = str(run.path)
+
+
+def _asks_for_help(arguments: Sequence[str]) -> bool:
+    return any(word in ("-h", "--help") or word.startswith("--print_config") for word in arguments)
+
+
+def _quieten() -> None:
+    """Silence advice that does not apply here and banners that say nothing about this run."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: not any(word in record.getMessage() for word in ("litlogger", "LitModels", "Tip:", "TPU available"))
+    )
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+
+
+__all__ = ["DeepLabCLI", "LightningModule", "fit", "test", "validate"]

@@ -1,0 +1,180 @@
+"""What all datamodules share: loaders, augmentation, and describing themselves."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader
+
+from ...errors import ConfigError
+from ...labels import LabelSet
+from ...types import Batch, DataDescription, Sample
+from ..datasets.base import LoaderView, SegmentationDataset
+from ..sampling import EpochSampler, ShardSampler
+from ..transforms.pipelines import ScaleCropFlip
+
+Split = Literal["train", "val", "test"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class SegmentationDataModule(LightningDataModule):
+    """Base of the datamodules. A new one names its `labels` and builds its datasets.
+
+    Args:
+        batch_size: Pictures per training step and process.
+        eval_batch_size: Pictures per evaluation step; scores do not depend on it.
+        num_workers: Processes that read pictures.
+        crop_size: Side of the training window in pixels; `16 * k + 1` suits DeepLab. Evaluation never crops.
+        scale_range: Random scaling of training pictures, smallest and largest factor.
+        flip: Probability of mirroring a training picture.
+        colour_jitter: Largest relative change of brightness, contrast and saturation in training.
+        mean: Per channel, of pixels in 0..1, subtracted from every picture.
+        std: Per channel, by which the rest is divided.
+        seed: Of the order and the augmentation of training pictures.
+    """
+
+    labels: ClassVar[LabelSet]
+
+    def __init__(
+        self,
+        batch_size: int = 16,
+        eval_batch_size: int = 4,
+        num_workers: int = 2,
+        crop_size: int = 513,
+        scale_range: tuple[float, float] = (0.5, 2.0),
+        flip: float = 0.5,
+        colour_jitter: float = 0.0,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.transform = ScaleCropFlip(
+            crop_size,
+            tuple(scale_range),
+            flip,
+            colour_jitter,
+            pad_value=[255 * value for value in mean],
+            ignore_index=self.labels.ignore_index,
+        )
+
+    @abstractmethod
+    def build_dataset(self, split: Split) -> SegmentationDataset:
+        """Open a split.
+
+        Raises:
+            DataError: It is not there, and where to get it.
+        """
+
+    @classmethod
+    def describe(
+        cls,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        **_: Any,
+    ) -> DataDescription:
+        """Say what a model must know of the data, from the constructor's arguments alone: no pixel is read."""
+        return {
+            "class_names": list(cls.labels.class_names),
+            "palette": [list(colour) for colour in cls.labels.palette],
+            "ignore_index": cls.labels.ignore_index,
+            "channels": 3,
+            "mean": list(mean),
+            "std": list(std),
+            "pixel_range": 255.0,
+        }
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled, augmented, complete batches; goes on where a resumed run stopped."""
+        dataset = self.build_dataset("train")
+        if len(dataset) < self.batch_size:
+            raise ConfigError(
+                f"The training split has {len(dataset)} pictures, fewer than one batch of {self.batch_size}. "
+                f"Set --data.batch_size {len(dataset)} or less."
+            )
+        rank, world_size = self._rank()
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        return ResumableLoader(
+            LoaderView(dataset, self.transform, self.seed),
+            EpochSampler(len(dataset), self.seed, rank, world_size, epoch),
+            batches_trained=self._batches_trained,
+            batch_size=self.batch_size,
+            drop_last=True,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self._on_gpu(),
+        )
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Whole pictures of the validation split, each exactly once over all processes."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Whole pictures of the test split, each exactly once over all processes."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
+        dataset = self.build_dataset(split)
+        return DataLoader(
+            LoaderView(dataset),
+            batch_size=self.eval_batch_size,
+            sampler=ShardSampler(len(dataset), *self._rank()),
+            num_workers=self.num_workers,
+            collate_fn=collate_pictures,
+            pin_memory=self._on_gpu(),
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def _batches_trained(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if self.trainer else 0
+
+
+class ResumableLoader(DataLoader[Sample]):
+    """A loader whose saved position counts the batches that were trained, not those its workers had fetched.
+
+    Args:
+        dataset: As for `DataLoader`.
+        sampler: The order.
+        batches_trained: Tells how many batches of this epoch the training loop has used.
+        options: As for `DataLoader`.
+    """
+
+    def __init__(
+        self, dataset: LoaderView, sampler: EpochSampler, batches_trained: Callable[[], int], **options: Any
+    ) -> None:
+        super().__init__(dataset, sampler=sampler, **options)
+        self.batches_trained = batches_trained
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many of this process's draws of the epoch were trained."""
+        return {"draws": self.batches_trained() * (self.batch_size or 1)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the current epoch behind the draws that were trained; at its end, begin the next one."""
+        assert isinstance(self.sampler, EpochSampler)
+        whole_epoch = len(self) * (self.batch_size or 1)
+        self.sampler.start = state["draws"] if state["draws"] < whole_epoch else 0
+
+
+def collate_pictures(samples: list[Sample]) -> Batch:
+    """Keep evaluation pictures apart, since they keep their own sizes."""
+    return {
+        "image": [sample["image"] for sample in samples],
+        "mask": [sample["mask"] for sample in samples],
+        "sample_id": [sample["sample_id"] for sample in samples],
+    }

@@ -1,0 +1,41 @@
+"""The embedded data set: scenes drawn on the fly, nothing on disk, nothing downloaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...labels import DRAWN_SCENES
+from ..datasets.drawn_scenes import DrawnScenes
+from .base import SegmentationDataModule, Split
+
+
+class DrawnScenesDataModule(SegmentationDataModule):
+    """Drawn scenes, ten thousands of pictures if wanted, from a seed.
+
+    Args:
+        height: Of every picture, in pixels.
+        width: Of every picture, in pixels.
+        train_size: Training pictures; drawn anew whenever they are used, so many cost no memory.
+        val_size: Validation pictures.
+        test_size: Test pictures.
+        kwargs: Loaders and augmentation, see `SegmentationDataModule`.
+    """
+
+    labels = DRAWN_SCENES
+
+    def __init__(
+        self,
+        height: int = 160,
+        width: int = 160,
+        train_size: int = 20000,
+        val_size: int = 100,
+        test_size: int = 200,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.height, self.width = height, width
+        self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
+
+    def build_dataset(self, split: Split) -> DrawnScenes:
+        """Open a split; the splits never share a picture."""
+        return DrawnScenes(split, self.sizes[split], self.height, self.width, self.seed)

@@ -1,0 +1,66 @@
+"""The embedded data set: scenes drawn on demand, so that a fresh clone can train without a download."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from ...errors import ConfigError
+from ...labels import DRAWN_SCENES
+from ..drawing import draw_scene
+from .base import SegmentationDataset
+
+_SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
+_SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
+
+
+class DrawnScenes(SegmentationDataset):
+    """Pictures of drawn landscapes and their masks, classes as in `deeplab_lightning.labels.DRAWN_SCENES`.
+
+    A picture is a pure function of (seed, split, index, height, width). The split is part of the random stream's key,
+    so the splits share no picture.
+
+    Args:
+        split: Which pictures.
+        size: How many.
+        height: Height of each picture in pixels, at least 64.
+        width: Width of each picture in pixels, at least 64.
+        seed: Another seed is another data set of the same kind.
+    """
+
+    labels = DRAWN_SCENES
+
+    def __init__(
+        self, split: Literal["train", "val", "test"], size: int, height: int, width: int, seed: int = 0
+    ) -> None:
+        if split not in _SPLIT_NUMBERS:
+            raise ConfigError(f"split {split!r} is not one of {', '.join(_SPLIT_NUMBERS)}.")
+        if min(height, width) < _SMALLEST_SIDE:
+            raise ConfigError(f"Drawn scenes of {height}x{width} are too small to draw: take at least 64x64.")
+        if size < 1:
+            raise ConfigError(f"size is {size}: a data set needs at least one picture.")
+        self.split, self.size, self.height, self.width, self.seed = split, size, height, width, seed
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return self.size
+
+    def sample_id(self, index: int) -> str:
+        """Return the picture's name, such as `train-000012`."""
+        return f"{self.split}-{self._checked(index):06d}"
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a picture.
+
+        Returns:
+            The image, `(height, width, 3)` uint8 RGB, and its mask, `(height, width)` uint8 train ids with 255 = void.
+        """
+        key = (self.seed, _SPLIT_NUMBERS[self.split], self._checked(index))
+        scene = draw_scene(key, self.height, self.width)
+        return scene.image, scene.mask
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < self.size:
+            raise IndexError(f"index {index} is outside 0..{self.size - 1}.")
+        return index

@@ -1,0 +1,156 @@
+"""Textures and noise: banks computed once from a fixed seed. A material lays two colours over a crop of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from .palettes import Colour, mix, pick_colour
+
+_SIDE = 512  # every tile repeats seamlessly with this period
+_ORIGINS = 256  # crops start in the first half, so that one of up to 256 pixels is a plain slice
+_BANK_SEED = 20180822  # any number does, but it must never change
+
+
+@dataclass(frozen=True)
+class Material:
+    """How a region is filled: `colour` where a texture in -1..1 is 0, `crest` where it is 1.
+
+    Attributes:
+        colour, crest: RGB, 0..255.
+        texture: Index into the bank; None leaves the colour flat.
+        origin: Row and column of the bank that lie on the picture's upper left corner.
+    """
+
+    colour: Colour
+    crest: Colour
+    texture: int | None = None
+    origin: tuple[int, int] = (0, 0)
+
+    def hazy(self, veil: Colour, share: float) -> Material:
+        """Return the same material seen through haze: `share` (0..1) of the colour `veil`."""
+        if share <= 0:
+            return self
+        return replace(self, colour=mix(self.colour, veil, share), crest=mix(self.crest, veil, share))
+
+    def render(self, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """Return the fill of a box of the picture, `(3, height, width)` float32; a flat one comes as `(3, 1, 1)`."""
+        middle = np.array(self.colour, np.float32)[:, None, None]
+        if self.texture is None:
+            return middle
+        crop = wrapped_crop(texture_bank()[self.texture], self.origin[0] + top, self.origin[1] + left, height, width)
+        return middle + (np.array(self.crest, np.float32)[:, None, None] - middle) * crop
+
+
+def pick_material(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour]) -> Material:
+    """Draw a material. The same distribution serves the background and every class of object."""
+    colour = pick_colour(rng, palette, avoid)
+    texture, row, column = rng.integers((len(texture_bank()), _ORIGINS, _ORIGINS)).tolist()
+    if rng.random() < 0.25:  # a pattern of two colours of the scheme, else light and dark of one
+        crest = mix(colour, tuple(palette[rng.integers(len(palette))].tolist()), rng.uniform(0.15, 0.3))
+    else:
+        crest = mix(colour, (0, 0, 0), -rng.uniform(0.05, 0.2))
+    return Material(colour, crest, texture, (row, column))
+
+
+def wrapped_crop(tile: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+    """Return `tile[..., top : top + height, left : left + width]` of the plane that `tile` covers by repeating."""
+    side = tile.shape[-1]
+    top, left = top % side, left % side
+    if top + height <= side and left + width <= side:
+        return tile[..., top : top + height, left : left + width]
+    rows = np.arange(top, top + height) % side
+    columns = np.arange(left, left + width) % side
+    return tile[..., rows[:, None], columns]
+
+
+@lru_cache(maxsize=1)
+def noise_bank() -> np.ndarray:
+    """Return `(3, 512, 512)` float32 of unit normal noise for the sensor."""
+    return np.random.default_rng(_BANK_SEED + 1).standard_normal((3, _SIDE, _SIDE), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def texture_bank() -> np.ndarray:
+    """Return `(textures, 512, 512)` float32 in -1..1, each with mean near 0 and seamless at its borders."""
+    rng = np.random.default_rng(_BANK_SEED)
+    tiles = [
+        *(_cloud(rng, power, stretch) for power, stretch in ((0.8, 1), (1.2, 1), (1.6, 1), (1.2, 6), (1.2, 1 / 6))),
+        *(_stripes(across, down) for across, down in ((64, 0), (0, 64), (32, 32), (48, -48), (0, 40), (40, 16))),
+        *(_checks(cells) for cells in (32, 64)),
+        *(_dots(cells) for cells in (32, 48)),
+        *(_bricks(rows) for rows in (40, 64)),
+        *(_zigzag(rows) for rows in (32, 48)),
+    ]
+    return _rounded(np.stack(tiles))
+
+
+def soft_field(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Return smooth blotches, `(height, width)` float32 in -1..1: clouds and their shadows."""
+    return wrapped_crop(_soft_bank(), int(rng.integers(_ORIGINS)), int(rng.integers(_ORIGINS)), height, width)
+
+
+@lru_cache(maxsize=1)
+def _soft_bank() -> np.ndarray:
+    return _rounded(_cloud(np.random.default_rng(_BANK_SEED + 2), 2.0, 2.5))
+
+
+def _rounded(tiles: np.ndarray) -> np.ndarray:
+    """Keep the last bits of a platform's FFT and sine out of the pictures."""
+    return np.round(tiles * 64).astype(np.float32) / 64
+
+
+def _grid() -> tuple[np.ndarray, np.ndarray]:
+    """Return column and row coordinates in 0..1, both `(512, 512)`."""
+    ramp = np.arange(_SIDE) / _SIDE
+    return ramp[None, :] + np.zeros((_SIDE, 1)), ramp[:, None] + np.zeros((1, _SIDE))
+
+
+def _edge(wave: np.ndarray, sharpness: float = 3.0) -> np.ndarray:
+    """Steepen a wave in -1..1 towards a square wave, its edges left about a pixel wide."""
+    return np.clip(wave * sharpness, -1, 1)
+
+
+def _cloud(rng: np.random.Generator, power: float, stretch: float) -> np.ndarray:
+    """Noise of spectrum 1 / frequency^power; `stretch` > 1 draws it out along the rows."""
+    down, across = np.fft.fftfreq(_SIDE)[:, None], np.fft.fftfreq(_SIDE)[None, :]
+    frequency = np.hypot(across * stretch, down)
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.fft2(rng.standard_normal((_SIDE, _SIDE))) / np.maximum(frequency, 4 / _SIDE) ** power
+    spectrum[0, 0] = 0
+    cloud = np.fft.ifft2(spectrum).real
+    return np.clip(cloud / (2.2 * cloud.std()), -1, 1)
+
+
+def _stripes(across: int, down: int) -> np.ndarray:
+    x, y = _grid()
+    return _edge(np.sin(2 * np.pi * (across * x + down * y)))
+
+
+def _checks(cells: int) -> np.ndarray:
+    x, y = _grid()
+    return _edge(np.sin(np.pi * cells * x) * np.sin(np.pi * cells * y), 4.0)
+
+
+def _dots(cells: int) -> np.ndarray:
+    x, y = _grid()
+    wave = np.cos(2 * np.pi * cells * x) + np.cos(2 * np.pi * cells * y)
+    return _edge(wave - 0.6, 2.0)
+
+
+def _bricks(rows: int) -> np.ndarray:
+    """Courses of bricks, every second one shifted by half a brick; joints at -1."""
+    x, y = _grid()
+    course = np.floor(y * rows)
+    along = (x * rows / 2 + 0.5 * (course % 2)) % 1
+    joint = np.minimum(np.minimum(along, 1 - along) * 2, np.minimum(y * rows % 1, 1 - y * rows % 1))
+    return np.clip(joint * 12 - 1.8, -1, 0.5)
+
+
+def _zigzag(rows: int) -> np.ndarray:
+    x, y = _grid()
+    tooth = np.abs((x * rows) % 1 - 0.5)
+    return _edge(np.sin(2 * np.pi * (rows * y + tooth)))

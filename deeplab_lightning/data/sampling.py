@@ -1,0 +1,64 @@
+"""In which order pictures are drawn: a pure function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import Sampler
+
+from .datasets.base import Draw
+
+
+class EpochSampler(Sampler[Draw]):
+    """Shuffles the training pictures anew in every epoch, the same way in every run with the same seed.
+
+    Every process of a distributed run takes each `world_size`-th picture of one common order; the order is lengthened
+    from its own beginning so that all get equally many. (Evaluation must not do that: see `ShardSampler`.)
+
+    Args:
+        size: Pictures in the set.
+        seed: Of the order.
+        rank: This process.
+        world_size: Number of processes.
+        epoch: Epoch to begin with; Lightning calls `set_epoch` for the later ones.
+    """
+
+    def __init__(self, size: int, seed: int, rank: int = 0, world_size: int = 1, epoch: int = 0) -> None:
+        self.size = size
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.epoch = epoch
+        self.start = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the beginning of `epoch`; nothing changes if that is the current one (which may have been resumed)."""
+        if epoch != self.epoch:
+            self.epoch, self.start = epoch, 0
+
+    def __len__(self) -> int:
+        """Draws of this process in a whole epoch, wherever it was resumed."""
+        return -(-self.size // self.world_size)
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(self.size, generator=generator).tolist()
+        order += order[: len(self) * self.world_size - self.size]
+        epoch, start = self.epoch, self.start
+        self.start = 0
+        for index in order[self.rank :: self.world_size][start:]:
+            yield Draw(epoch, index)
+
+
+class ShardSampler(Sampler[int]):
+    """Deals the evaluation pictures out to the processes: each exactly once, in order, no padding."""
+
+    def __init__(self, size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.indices = range(rank, size, world_size)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)

@@ -1,0 +1,87 @@
+"""From pictures to class maps: the only resize, softmax and argmax of evaluation and use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..layers.resize import resize_rows
+
+BAND_ELEMENTS = 1 << 20
+"""Full-resolution logits made at a time (4 MB of float32): they stay in the cache while they are looked at."""
+
+
+class Predictor:
+    """Segments pictures of any size in bounded memory.
+
+    Validation, test and predict all go through here, so that the same checkpoint gives the same pixels everywhere.
+
+    Args:
+        network: Normalised image `(B, C, H, W)` -> logits `(B, num_classes, h, w)` at any resolution.
+        normalise: Stored pixels `(B, C, H, W)` -> normalised image.
+        output_stride: Of the network; named in the protocol.
+        align_corners: Convention in which the network's logits are to be resized. With True, pictures are first padded
+            with the mean pixel at the bottom and right to sides of the form `output_stride * k + 1`, as the papers do:
+            only there do the corners of logits and picture meet.
+
+    Attributes:
+        protocol: How pictures are evaluated, in words, to stand beside every score.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        normalise: Callable[[Tensor], Tensor],
+        *,
+        output_stride: int,
+        align_corners: bool,
+    ) -> None:
+        self.network = network
+        self.normalise = normalise
+        self.output_stride = output_stride
+        self.align_corners = align_corners
+        self.protocol = f"os{output_stride}, scale 1, whole picture"
+
+    def bands(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield `(rows, logits)` from top to bottom, logits `(B, num_classes, rows, W)` float32 at full resolution.
+
+        Args:
+            image: `(B, C, H, W)` as stored.
+        """
+        height, width = image.shape[-2:]
+        padded = self._pad(self.normalise(image))
+        coarse = self.network(padded).float()
+        rows_per_band = max(1, BAND_ELEMENTS // (coarse.shape[0] * coarse.shape[1] * padded.shape[-1]))
+        for start in range(0, height, rows_per_band):
+            rows = slice(start, min(start + rows_per_band, height))
+            size = (padded.shape[-2], padded.shape[-1])
+            yield rows, resize_rows(coarse, size, rows, self.align_corners)[..., :width]
+
+    def predict(self, image: Tensor) -> Tensor:
+        """Return the class map `(B, H, W)` uint8 (at most 256 classes) of `image` `(B, C, H, W)`."""
+        pred = image.new_empty((image.shape[0], *image.shape[-2:]), dtype=torch.uint8)
+        for rows, logits in self.bands(image):
+            pred[:, rows] = most_likely(logits)
+        return pred
+
+    def probs(self, image: Tensor) -> Tensor:
+        """Return the class probabilities `(B, num_classes, H, W)` float32. Needs memory for all of them."""
+        return torch.cat([logits.softmax(1) for _, logits in self.bands(image)], dim=2)
+
+    def _pad(self, image: Tensor) -> Tensor:
+        if not self.align_corners:
+            return image
+        height, width = image.shape[-2:]
+        bottom, right = -(height - 1) % self.output_stride, -(width - 1) % self.output_stride
+        return F.pad(image, (0, right, 0, bottom))
+
+
+def most_likely(logits: Tensor) -> Tensor:
+    """Return the class with the largest logit, `(B, C, H, W) -> (B, H, W)` uint8.
+
+    `max(1).indices` gives the same map as `argmax(1)` many times faster on a CPU.
+    """
+    return logits.max(1).indices.to(torch.uint8)

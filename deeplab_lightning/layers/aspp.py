@@ -1,0 +1,94 @@
+"""Atrous spatial pyramid pooling of v3 and v3+."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .conv import ConvNormAct, NormOptions, conv3x3
+from .resize import resize
+
+
+class ImagePooling(nn.Module):
+    """v3's image-level branch: mean over the whole map, 1x1, batch norm, ReLU, back to the map's size.
+
+    With one picture in the batch the pooled map holds a single value per channel, from which no variance can be
+    computed. In training the batch norm then uses its running statistics for that batch: a batch of one trains, and
+    larger batches are untouched.
+
+    The released TensorFlow code pools over a window of the training crop's size; this pools over whatever it is
+    given, as the paper says.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: NormOptions, align_corners: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.norm = norm.build(out_channels)
+        self.align_corners = align_corners
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
+        pooled = self.conv(features.mean(dim=(2, 3), keepdim=True))
+        if self.norm.training and pooled.shape[0] == 1:
+            norm = self.norm
+            pooled = nn.functional.batch_norm(
+                pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
+            )
+        else:
+            pooled = self.norm(pooled)
+        height, width = features.shape[-2:]
+        return resize(pooled.relu(), (height, width), self.align_corners)
+
+
+class ASPPConcat(nn.Module):
+    """ASPP as in v3 (section 3.3) and v3+: parallel branches, concatenated and projected.
+
+    ```
+    (B, C_in, h, w) ─┬─ 1x1 ───────────────┐
+                     ├─ 3x3, rate r1 ──────┤
+                     ├─ 3x3, rate r2 ──────┼─ concat ─ 1x1 ─ dropout ─> (B, C_out, h, w)
+                     ├─ 3x3, rate r3 ──────┤
+                     └─ image pooling ─────┘
+    ```
+
+    The order of the branches is torchvision's; TensorFlow's checkpoints have image pooling first.
+
+    Args:
+        in_channels: Channels of the deepest feature map.
+        out_channels: Channels of every branch and of the result (256 in the papers).
+        atrous_rates: One 3x3 branch each; empty leaves the 1x1 (and pooling) alone.
+        separable: Use atrous separable convolutions in the 3x3 branches.
+        image_pooling: Build the image-level branch. The best Cityscapes model of the v3+ paper does without.
+        dropout: Probability of dropping a projected activation (0.1 in the papers).
+        norm: Constants of the batch norms.
+        align_corners: Handed to the resize of the pooled map.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int = 256,
+        *,
+        atrous_rates: Sequence[int],
+        separable: bool,
+        image_pooling: bool = True,
+        dropout: float = 0.1,
+        norm: NormOptions,
+        align_corners: bool,
+    ) -> None:
+        super().__init__()
+        branches: list[nn.Module] = [ConvNormAct(in_channels, out_channels, norm=norm)]
+        for rate in atrous_rates:
+            branches.append(conv3x3(in_channels, out_channels, atrous_rate=rate, separable=separable, norm=norm))
+        if image_pooling:
+            branches.append(ImagePooling(in_channels, out_channels, norm=norm, align_corners=align_corners))
+        self.branches = nn.ModuleList(branches)
+        self.project = ConvNormAct(len(branches) * out_channels, out_channels, norm=norm)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
+        parts = torch.cat([branch(features) for branch in self.branches], dim=1)
+        return self.dropout(self.project(parts))

@@ -1,0 +1,77 @@
+"""Convolution blocks: convolution, batch norm, ReLU; dense or atrous separable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class NormOptions:
+    """Constants of the batch norms that this framework adds to a backbone.
+
+    Attributes:
+        momentum: PyTorch's convention, the weight of the *new* batch. TensorFlow's `decay` is one minus this: the
+            papers' decay of 0.9997 is a momentum of 0.0003, which only suits pretrained weights.
+        eps: Added to the variance.
+    """
+
+    momentum: float = 0.1
+    eps: float = 1e-5
+
+    def build(self, channels: int) -> nn.BatchNorm2d:
+        """Make the batch norm for `channels` channels."""
+        return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
+
+
+class ConvNormAct(nn.Sequential):
+    """`k x k` convolution without bias, batch norm, ReLU. `(B, C_in, H, W) -> (B, C_out, H, W)`: padding keeps the size.
+
+    Args:
+        in_channels: Channels in.
+        out_channels: Channels out.
+        kernel_size: Odd side of the kernel.
+        atrous_rate: Spacing of the kernel's taps.
+        groups: Groups of the convolution; equal to the channels it is depthwise.
+        norm: Constants of the batch norm.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 1,
+        *,
+        atrous_rate: int = 1,
+        groups: int = 1,
+        norm: NormOptions,
+    ) -> None:
+        padding = atrous_rate * (kernel_size - 1) // 2
+        conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=padding, dilation=atrous_rate, groups=groups, bias=False
+        )
+        super().__init__(conv, norm.build(out_channels), nn.ReLU(inplace=True))
+
+
+class AtrousSeparableConv(nn.Sequential):
+    """Atrous separable convolution (v3+ paper, section 3.1): depthwise 3x3 at a rate, then pointwise 1x1.
+
+    Batch norm and ReLU follow both parts, as in the released ASPP and decoder
+    (`activation_fn_in_separable_conv=True`). `(B, C_in, H, W) -> (B, C_out, H, W)`.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, atrous_rate: int = 1, norm: NormOptions) -> None:
+        super().__init__(
+            ConvNormAct(in_channels, in_channels, 3, atrous_rate=atrous_rate, groups=in_channels, norm=norm),
+            ConvNormAct(in_channels, out_channels, 1, norm=norm),
+        )
+
+
+def conv3x3(
+    in_channels: int, out_channels: int, *, atrous_rate: int = 1, separable: bool, norm: NormOptions
+) -> nn.Sequential:
+    """Return a 3x3 convolution block, dense or atrous separable."""
+    if separable:
+        return AtrousSeparableConv(in_channels, out_channels, atrous_rate=atrous_rate, norm=norm)
+    return ConvNormAct(in_channels, out_channels, 3, atrous_rate=atrous_rate, norm=norm)

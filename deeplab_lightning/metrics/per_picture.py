@@ -1,0 +1,148 @@
+"""Confusion counts kept picture by picture, so that sets can be merged, resampled and searched later. Numpy only."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from ..errors import DataError
+from .scores import check_confusion
+
+
+@contextmanager
+def atomic_open(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing bytes that appears under its name only when it is whole.
+
+    It is written under another name in the same folder and then moved: a run that is killed, or a report made in the
+    middle of writing, never meets half a file.
+
+    Args:
+        path: The file to write; an older one is replaced.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Cells(NamedTuple):
+    """The non-zero cells of one picture's matrix: three `(k,)` int64 arrays."""
+
+    truth: np.ndarray
+    pred: np.ndarray
+    pixels: np.ndarray
+
+
+class PictureCounts:
+    """The confusion counts of each picture, keyed by sample id.
+
+    An id counts once, however often it is added: samplers that pad a set for several processes repeat pictures, and
+    merging the processes' counts then still gives the exact matrix.
+
+    Args:
+        class_names: `C` names.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        self._cells: dict[str, _Cells] = {}
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """The ids, sorted: the same list whatever the order in which pictures came."""
+        return sorted(self._cells)
+
+    def add(self, sample_id: str, matrix: np.ndarray) -> None:
+        """Keep one picture's counts; an id that is already there stays as it is.
+
+        Args:
+            sample_id: The picture's name, unique within its split.
+            matrix: `(C, C)` integer counts of this picture alone; rows are the truth.
+        """
+        matrix = check_confusion(matrix, self.class_names)
+        if sample_id not in self._cells:
+            truth, pred = np.nonzero(matrix)
+            self._cells[sample_id] = _Cells(truth, pred, matrix[truth, pred])
+
+    def merge(self, other: PictureCounts) -> None:
+        """Take over the pictures of `other` that are not here yet, for example those of another process."""
+        if other.class_names != self.class_names:
+            raise DataError(
+                f"Counts over the classes {', '.join(other.class_names)} cannot be merged with counts over "
+                f"{', '.join(self.class_names)}: evaluate both with the same label set."
+            )
+        for sample_id, cells in other._cells.items():
+            self._cells.setdefault(sample_id, cells)
+
+    def matrix(self, sample_id: str) -> np.ndarray:
+        """Return one picture's `(C, C)` int64 confusion matrix."""
+        return self._dense([self._cells[sample_id]])
+
+    def total(self) -> np.ndarray:
+        """Return the `(C, C)` int64 confusion matrix of all pictures together."""
+        return self._dense(self._cells.values())
+
+    def _dense(self, pictures: Iterable[_Cells]) -> np.ndarray:
+        matrix = np.zeros((len(self.class_names), len(self.class_names)), dtype=np.int64)
+        for cells in pictures:
+            matrix[cells.truth, cells.pred] += cells.pixels  # the cells of one picture are all different
+        return matrix
+
+    def save(self, path: Path) -> None:
+        """Write the counts as an `.npz` of plain arrays, cell `k` being `count[k]` pixels of `truth[k]` as `pred[k]`.
+
+        Args:
+            path: The file, `per_picture.npz` in a run folder. It holds `sample_ids` `(N,)` str, sorted; for
+                the `K` non-zero cells `picture` (index into `sample_ids`), `truth` and `pred` (class ids), all `(K,)`
+                int32, and `count` `(K,)` int64; and `class_names` `(C,)` str.
+        """
+        cells = [self._cells[sample_id] for sample_id in self.sample_ids]
+        with atomic_open(path) as file:
+            np.savez_compressed(
+                file,
+                sample_ids=np.array(self.sample_ids, dtype=np.str_),
+                picture=np.repeat(np.arange(len(cells), dtype=np.int32), [len(cell.pixels) for cell in cells]),
+                truth=_join([cell.truth for cell in cells]).astype(np.int32),
+                pred=_join([cell.pred for cell in cells]).astype(np.int32),
+                count=_join([cell.pixels for cell in cells]),
+                class_names=np.array(self.class_names, dtype=np.str_),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> PictureCounts:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: The file is missing, torn, or not of this kind.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                counts = cls(arrays["class_names"].tolist())
+                picture, truth, pred, count = (arrays[key] for key in ("picture", "truth", "pred", "count"))
+                sample_ids = arrays["sample_ids"].tolist()
+                starts = np.searchsorted(picture, np.arange(len(sample_ids) + 1))  # `picture` is sorted
+                for sample_id, start, end in zip(sample_ids, starts[:-1], starts[1:], strict=True):
+                    counts._cells[sample_id] = _Cells(truth[start:end], pred[start:end], count[start:end])
+        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{path} cannot be read as confusion counts per picture ({error}). "
+                "Evaluate the checkpoint again to write it anew."
+            ) from error
+        return counts
+
+
+def _join(arrays: list[np.ndarray]) -> np.ndarray:
+    """Concatenate int64 arrays, of which there may be none."""
+    return np.concatenate([np.zeros(0, dtype=np.int64), *arrays])

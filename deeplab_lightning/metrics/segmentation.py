@@ -1,0 +1,61 @@
+"""The evaluation of a split: one int64 confusion matrix, kept picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from .per_picture import PictureCounts
+from .scores import Scores, scores_from_confusion
+
+
+class SegmentationEvaluation:
+    """Collects predictions and gives exact scores, whatever the batch size and the number of processes.
+
+    Nothing is averaged on the way: each picture's confusion counts are kept by sample id, the matrix of the split is
+    their sum, and every score is computed from that matrix. Several processes merge their counts by id, so a picture
+    that two of them saw counts once.
+
+    Args:
+        class_names: One per class.
+        ignore_index: Label that does not count.
+    """
+
+    def __init__(self, class_names: Sequence[str], ignore_index: int) -> None:
+        self.class_names = list(class_names)
+        self.ignore_index = ignore_index
+        self.pictures = PictureCounts(self.class_names)
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.pictures = PictureCounts(self.class_names)
+
+    def update(self, pred: Tensor, mask: Tensor, sample_id: str) -> None:
+        """Count one picture.
+
+        Args:
+            pred: `(H, W)` integer class ids.
+            mask: `(H, W)` integer train ids, at the label's own size.
+            sample_id: Unique within the split.
+        """
+        matrix = multiclass_confusion_matrix(
+            pred.long(), mask.long(), len(self.class_names), ignore_index=self.ignore_index, validate_args=False
+        )
+        self.pictures.add(sample_id, matrix.cpu().numpy())
+
+    def gather(self) -> None:
+        """Bring the pictures of all processes together, in each of them."""
+        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+            return
+        everyone: list[PictureCounts | None] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(everyone, self.pictures)
+        for other in everyone:
+            assert other is not None
+            self.pictures.merge(other)
+
+    def scores(self) -> Scores:
+        """Scores over all pictures counted so far."""
+        return scores_from_confusion(self.pictures.total(), self.class_names)

@@ -1,0 +1,186 @@
+"""Learning curves and the confusion matrix as pictures.
+
+matplotlib is imported on use and without pyplot: nothing global is touched, and no display is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import DataError
+from ..metrics.scores import check_confusion
+from .runs import read_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLUE, ORANGE, GREEN, GREY = "#2a6fbb", "#e07b39", "#3a9a5b", "#6b7280"
+
+
+def plot_curves(metrics_csv: Path, png: Path | IO[bytes]) -> None:
+    """Draw loss, validation scores and learning rate against the step; what was not logged is left out.
+
+    Args:
+        metrics_csv: A run's `metrics.csv` with the column `step` and any of `train/loss`, `val/loss`, `val/mIoU`,
+            `val/pixel_acc`, `lr`.
+        png: The picture to write.
+
+    Raises:
+        DataError: There is nothing to draw.
+    """
+    from matplotlib.figure import Figure
+
+    columns = read_metrics(metrics_csv)
+    series = {name: _series(columns, name) for name in ("train/loss", "val/loss", "val/mIoU", "val/pixel_acc", "lr")}
+    series = {name: points for name, points in series.items() if len(points[0])}
+    groups = {
+        "loss": ("train/loss", "val/loss"),
+        "validation score": ("val/mIoU", "val/pixel_acc"),
+        "learning rate": ("lr",),
+    }
+    groups = {label: names for label, names in groups.items() if any(name in series for name in names)}
+    if not groups:
+        raise DataError(
+            f"{metrics_csv} has nothing to draw: expected the column 'step' and one of train/loss, val/loss, val/mIoU, "
+            f"val/pixel_acc, lr with numbers in it, found the columns {', '.join(columns) or 'none'}."
+        )
+
+    heights = [1 if label == "learning rate" else 2.2 for label in groups]
+    figure = Figure(figsize=(8, 0.6 + 1.15 * sum(heights)), layout="constrained")
+    all_axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    for axes, (label, names) in zip(all_axes, groups.items(), strict=True):
+        _style(axes, label)
+        for name in names:
+            if name in series:
+                _DRAW[name](axes, *series[name])
+        if label != "learning rate":
+            axes.legend(frameon=False, fontsize=9, loc="best")
+    all_axes[-1].set_xlabel("step")
+    figure.savefig(png, format="png", dpi=130)
+
+
+def _series(columns: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps and values of one column. A resumed run logs some steps again: of those the later row counts."""
+    if name not in columns or "step" not in columns:
+        return np.zeros(0), np.zeros(0)
+    logged = ~np.isnan(columns[name]) & ~np.isnan(columns["step"])
+    latest = dict(zip(columns["step"][logged].tolist(), columns[name][logged].tolist(), strict=True))
+    steps = sorted(latest)
+    return np.array(steps), np.array([latest[step] for step in steps])
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Return the running mean over about a twentieth of the points.
+
+    It is centred: a trailing mean lags, and would draw a falling training loss above the validation loss.
+    """
+    half = len(values) // 40
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    half_here = np.minimum(half, np.minimum(index, len(values) - 1 - index))  # shorter towards the ends, still centred
+    return (sums[index + half_here + 1] - sums[index - half_here]) / (2 * half_here + 1)
+
+
+def _draw_train_loss(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=0.8)
+    axes.plot(steps, _smoothed(values), color=BLUE, linewidth=1.8, label="train (smoothed)")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_val_loss(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    axes.plot(steps, values, color=ORANGE, marker="o", markersize=3.5, linewidth=1.5, label="validation")
+    axes.set_ylim(bottom=0)
+
+
+def _draw_miou(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    best = int(values.argmax())
+    label = f"mIoU (best {values[best]:.3f} at step {steps[best]:.0f})"
+    axes.plot(steps, values, color=GREEN, marker="o", markersize=3.5, linewidth=1.8, label=label)
+    axes.plot(
+        steps[best], values[best], color=GREEN, marker="o", markersize=9, markerfacecolor="none", markeredgewidth=1.5
+    )
+    axes.set_ylim(0, 1)
+
+
+def _draw_pixel_acc(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    axes.plot(steps, values, color=GREY, marker="o", markersize=2.5, linewidth=1.2, label="pixel accuracy")
+    axes.set_ylim(0, 1)
+
+
+def _draw_lr(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
+    axes.plot(steps, values, color=GREY, linewidth=1.5)
+    axes.set_ylim(bottom=0)
+
+
+_DRAW = {
+    "train/loss": _draw_train_loss,
+    "val/loss": _draw_val_loss,
+    "val/mIoU": _draw_miou,
+    "val/pixel_acc": _draw_pixel_acc,
+    "lr": _draw_lr,
+}
+
+
+def _style(axes: Axes, label: str) -> None:
+    axes.set_ylabel(label)
+    axes.grid(color="#e5e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.01)
+
+
+MAX_NUMBERED_CLASSES = 25
+"""Above this, percentages in the cells would be too small to read."""
+
+
+def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], png: Path | IO[bytes]) -> None:
+    """Draw a confusion matrix, each row in percent of its true class.
+
+    Up to 25 classes the cells carry their percentage, where it rounds to at least 1. The row of a class that is not in
+    the truth is grey.
+
+    Args:
+        matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.
+        class_names: `C` names.
+        png: The picture to write.
+    """
+    from matplotlib.figure import Figure
+
+    matrix = check_confusion(matrix, class_names)
+    size = len(class_names)
+    truth = matrix.sum(axis=1, keepdims=True)
+    percent = np.where(truth > 0, 100 * matrix / np.maximum(truth, 1), np.nan)
+
+    numbered = size <= MAX_NUMBERED_CLASSES
+    cell = 0.42 if numbered else max(0.11, 10.5 / size)  # inches
+    font = 9 if numbered else max(5.0, cell * 72 * 0.62)  # points
+    side = max(2.2, cell * size)
+    figure = Figure(figsize=(side + 2.6, side + 1.8), layout="constrained")
+    axes = figure.subplots()
+    axes.set_facecolor("#e5e7eb")
+    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
+    axes.set_xticks(range(size), class_names, rotation=90 if size > 4 else 0, fontsize=font)
+    axes.set_yticks(range(size), class_names, fontsize=font)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1 if numbered else 0.3)
+    axes.tick_params(which="minor", length=0)
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("truth")
+    axes.set_title("Confusion, % of each true class", loc="left", fontsize=11)
+    if numbered:
+        for row, column in np.argwhere(percent >= 0.5):
+            value = percent[row, column]
+            colour = "white" if value > 55 else "#1f2937"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color=colour)
+    bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=25, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=8)
+    # Square cells leave blank borders, whose size depends on the names' lengths: cut them off.
+    figure.savefig(png, format="png", dpi=130, bbox_inches="tight", pad_inches=0.15)

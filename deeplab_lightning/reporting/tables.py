@@ -1,0 +1,110 @@
+"""The per-class table, for the terminal and as a file, and the confusion matrix as a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..metrics.per_picture import atomic_open
+from ..metrics.scores import Scores, check_confusion
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
+    """Make the table that ends a validation or a test: each class, the averages, and the overall scores.
+
+    It fits 80 columns and stays readable in a log without colours. Absent classes show "-".
+
+    Args:
+        scores: What to show.
+        title: For example "Validation, step 1200".
+        caption: The evaluation protocol, without which scores cannot be compared: size, scales, flip, window, output
+            stride, CRF.
+
+    Returns:
+        Something for `rich.console.Console.print`.
+    """
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left", title_style="bold"
+    )
+    pixels = f"{scores.support.sum():,}"
+    # Where 80 columns are too few the name is cut; left to itself, rich would cut the numbers too. The other columns
+    # take 28 besides the pixels, and the space between the six of them 17.
+    table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=80 - 28 - 17 - len(pixels))
+    for heading in ("IoU", "Dice/F1", "precision", "recall", "pixels"):
+        table.add_column(heading, justify="right", no_wrap=True)
+
+    columns = (scores.iou, scores.dice, scores.precision, scores.recall)
+    for index, name in enumerate(scores.class_names):
+        cells = [_number(column[index]) for column in columns]
+        table.add_row(
+            Text(name), *cells, f"{scores.support[index]:,}", style="dim" if np.isnan(scores.iou[index]) else ""
+        )
+    table.add_section()
+    for name, mean in (("macro", scores.macro), ("micro", scores.micro), ("weighted", scores.weighted)):
+        cells = [_number(value) for value in (mean.iou, mean.dice, mean.precision, mean.recall)]
+        table.add_row(f"{name} average", *cells, pixels)
+
+    overall = Text()
+    overall.append(f"mIoU {_number(scores.mIoU)}", style="bold")
+    overall.append(f" over {scores.num_averaged} of {len(scores.class_names)} classes\n")
+    others = (("pixel acc", scores.pixel_acc), ("mean acc", scores.mean_acc), ("fwIoU", scores.fwIoU))
+    overall.append(" | ".join(f"{name} {_number(value)}" for name, value in others))
+    return Group(table, overall, Text(caption, style="dim"))
+
+
+def _number(value: float) -> str:
+    return "-" if np.isnan(value) else f"{value:.4f}"
+
+
+PER_CLASS_COLUMNS = ("class", "IoU", "Dice", "precision", "recall", "support")
+
+
+def per_class_rows(scores: Scores) -> list[tuple[str, float | None, float | None, float | None, float | None, int]]:
+    """Return one row per class under `PER_CLASS_COLUMNS`; the scores of an absent class are None."""
+
+    def plain(column: np.ndarray) -> list[float | None]:
+        return [None if np.isnan(value) else float(value) for value in column]
+
+    columns = (plain(column) for column in (scores.iou, scores.dice, scores.precision, scores.recall))
+    return list(zip(scores.class_names, *columns, scores.support.tolist(), strict=True))
+
+
+def write_per_class_csv(path: Path, scores: Scores) -> None:
+    """Write the scores of each class in full precision; cells of absent classes are empty.
+
+    Args:
+        path: The file, `per_class.csv` in a run folder.
+        scores: What to write. Averages are left out: they follow from `confusion.npz`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(PER_CLASS_COLUMNS)
+    writer.writerows(per_class_rows(scores))
+    with atomic_open(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def write_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+    """Write a confusion matrix as an `.npz` of plain arrays: `matrix` `(C, C)` int64 and `class_names` `(C,)` str.
+
+    Args:
+        path: The file, `confusion.npz` in a run folder.
+        matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.
+        class_names: `C` names.
+    """
+    matrix = check_confusion(matrix, class_names)
+    with atomic_open(path) as file:
+        np.savez_compressed(file, matrix=matrix, class_names=np.array(class_names, dtype=np.str_))

@@ -1,0 +1,215 @@
+"""The one LightningModule with the steps, the evaluation and the optimisation. Generations only bring their network."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from .. import __version__
+from ..errors import ConfigError
+from ..inference.predictor import Predictor, most_likely
+from ..labels import voc_palette
+from ..layers import Normalise
+from ..losses import cross_entropy, cross_entropy_sum
+from ..metrics.segmentation import SegmentationEvaluation
+from ..optim import PolyLR, parameter_groups
+from ..types import Batch, DataDescription
+
+Stage = Literal["val", "test"]
+
+
+class SegmentationTask(LightningModule):
+    """Trains and evaluates a segmentation network. Not used itself: each generation is a thin subclass.
+
+    A subclass overrides `build_model`, and `loss` or `configure_optimizers` only where its paper differs; never the
+    steps, so that an ablation compares networks and not training loops.
+
+    Args:
+        num_classes: Taken from the data; only needed where there is no data description.
+        ignore_index: Taken from the data, likewise.
+        class_names: Taken from the data, likewise.
+        description: What the model must know of its data (set by the command line from the datamodule).
+        lr: Base learning rate, for the backbone.
+        momentum: Of SGD.
+        weight_decay: On the kernels of dense convolutions, PyTorch's convention.
+        head_lr_multiplier: How much faster the new layers learn (1 in v3 and v3+).
+        poly_power: Exponent of the poly schedule.
+        warmup_steps: Optimiser steps over which the learning rate first rises.
+        channels_last: Keep the network's weights and maps in channels-last order: the same numbers, usually faster.
+    """
+
+    model: nn.Module
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        ignore_index: int | None = None,
+        class_names: list[str] | None = None,
+        description: DataDescription | None = None,
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        head_lr_multiplier: float = 1.0,
+        poly_power: float = 0.9,
+        warmup_steps: int = 0,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.description = description or describe_by_hand(num_classes, ignore_index, class_names)
+        self.num_classes = len(self.description["class_names"])
+        self.ignore_index = self.description["ignore_index"]
+        self.normalise = Normalise(
+            self.description["mean"], self.description["std"], self.description["pixel_range"]
+        )
+        self.model = self.build_model()
+        if channels_last:
+            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
+        self._loss_sum = torch.zeros((), dtype=torch.float64)
+        self._pixels = torch.zeros((), dtype=torch.int64)
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """Make the network from `self.hparams`, for `self.num_classes` classes."""
+
+    def loss(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Full-resolution cross-entropy: logits are brought to the label's size, never the label to the logits'.
+
+        Args:
+            image: `(B, C, H, W)` normalised.
+            mask: `(B, H, W)` train ids.
+        """
+        return cross_entropy(self.model(image), mask, self.ignore_index)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One step of training."""
+        image, mask = batch["image"], batch["mask"]
+        assert isinstance(image, Tensor)
+        assert isinstance(mask, Tensor)
+        loss = self.loss(self.normalise(image), mask)
+        self.log("train/loss", loss, batch_size=len(image))
+        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=len(image))
+        return loss
+
+    def predictor(self) -> Predictor:
+        """Return what turns stored pictures into class maps with this network."""
+        model: Any = self.model
+        return Predictor(
+            model.coarse_logits,
+            self.normalise,
+            output_stride=model.output_stride,
+            align_corners=model.align_corners,
+        )
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
+        """Evaluate a batch of validation pictures; returns their class maps."""
+        return self._evaluate(batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
+        """Evaluate a batch of test pictures; returns their class maps."""
+        return self._evaluate(batch)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._reset_evaluation()
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting."""
+        self._reset_evaluation()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of the validation split."""
+        self._log_scores("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores of the test split."""
+        self._log_scores("test")
+
+    def configure_optimizers(self) -> Any:
+        """SGD with momentum, and the poly schedule stepped at every optimiser step."""
+        hparams: Any = self.hparams
+        groups = parameter_groups(self.model, hparams.lr, hparams.weight_decay, hparams.head_lr_multiplier)
+        optimizer = torch.optim.SGD(groups, lr=hparams.lr, momentum=hparams.momentum)
+        schedule = PolyLR(
+            optimizer, int(self.trainer.estimated_stepping_batches), hparams.poly_power, hparams.warmup_steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """After a resume: the configuration's learning rate wins over the one in the checkpoint."""
+        schedule = self.lr_schedulers()
+        if isinstance(schedule, PolyLR):
+            schedule.apply()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write down which task this is, so that the checkpoint can be rebuilt on its own."""
+        checkpoint["deeplab_lightning"] = {"task": type(self).__name__, "version": __version__}
+
+    def _reset_evaluation(self) -> None:
+        self.evaluation.reset()
+        self._loss_sum = torch.zeros((), dtype=torch.float64)
+        self._pixels = torch.zeros((), dtype=torch.int64)
+
+    def _evaluate(self, batch: Batch) -> list[Tensor]:
+        """Predict pictures at their own sizes, equal ones together, and count them."""
+        predictor = self.predictor()
+        preds: list[Tensor] = []
+        images, masks = list(batch["image"]), list(batch["mask"])
+        while len(preds) < len(images):
+            first = len(preds)
+            last = first + 1
+            while last < len(images) and images[last].shape == images[first].shape:
+                last += 1
+            image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
+            pred = torch.empty_like(mask, dtype=torch.uint8)
+            for rows, logits in predictor.bands(image):
+                pred[:, rows] = most_likely(logits)
+                total, count = cross_entropy_sum(logits, mask[:, rows], self.ignore_index)
+                self._loss_sum += total.double().cpu()
+                self._pixels += count.cpu()
+            preds.extend(pred)
+        for pred, mask, sample_id in zip(preds, masks, batch["sample_id"], strict=True):
+            self.evaluation.update(pred, mask, sample_id)
+        return preds
+
+    def _log_scores(self, stage: Stage) -> None:
+        self.evaluation.gather()
+        scores = self.evaluation.scores()
+        values = {
+            f"{stage}/loss": float(self._loss_sum / self._pixels.clamp(min=1)),
+            f"{stage}/mIoU": scores.mIoU,
+            f"{stage}/pixel_acc": scores.pixel_acc,
+            f"{stage}/mean_acc": scores.mean_acc,
+            f"{stage}/fwIoU": scores.fwIoU,
+            f"{stage}/mean_dice": scores.mean_dice,
+        }
+        values |= {f"{stage}/IoU/{name}": iou for name, iou in zip(scores.class_names, scores.iou, strict=True)}
+        self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()})
+
+
+def describe_by_hand(
+    num_classes: int | None, ignore_index: int | None, class_names: list[str] | None
+) -> DataDescription:
+    """Describe data for a task that is built without a datamodule: ImageNet's mean and standard deviation, VOC colours."""
+    if num_classes is None and class_names is None:
+        raise ConfigError(
+            "The number of classes is not known: give the task num_classes (or class_names), or the description of a "
+            "datamodule, DrawnScenesDataModule.describe() for one."
+        )
+    names = class_names or [f"class_{index}" for index in range(num_classes or 0)]
+    if num_classes is not None and num_classes != len(names):
+        raise ConfigError(f"num_classes is {num_classes}, but there are {len(names)} class_names: leave one of them out.")
+    return {
+        "class_names": list(names),
+        "palette": [list(colour) for colour in voc_palette(len(names))],
+        "ignore_index": 255 if ignore_index is None else ignore_index,
+        "channels": 3,
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "pixel_range": 255.0,
+    }
