@@ -1,4 +1,4 @@
-"""The command line before and after jsonargparse: order what the user wrote, and say in one line what is wrong with it."""
+"""The command line around jsonargparse: order what the user wrote, and say in one line what is wrong with it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 from .errors import ConfigError, did_you_mean
 
 CONFIG_FLAGS = ("-c", "--config")
+GROUPS = ("--trainer", "--run")
+"""Prefixes that are no class: every option below them is known beforehand."""
+TOP_LEVEL_KEYS = ("model", "data", "trainer", "run", "seed_everything", "ckpt_path")
 CLASS_FLAGS = ("--model", "--model.class_path", "--data", "--data.class_path")
 
 
@@ -76,7 +79,9 @@ def without_option(arguments: Sequence[str], option: str) -> list[str]:
 
 
 def check_options(arguments: Iterable[str], known: Iterable[str], class_options: Mapping[str, Sequence[str]]) -> None:
-    """Refuse options that do not exist. (argparse would take `--trainer.max_step` for `max_steps` without a word.)
+    """Refuse options that do not exist.
+
+    argparse alone would take `--trainer.max_step` for `max_steps` without a word.
 
     Args:
         arguments: What the user wrote.
@@ -92,13 +97,17 @@ def check_options(arguments: Iterable[str], known: Iterable[str], class_options:
         option = word.partition("=")[0].rstrip("+")
         if not option.startswith("--") or option == "--":
             continue
-        parents = [option[:dot] for dot in range(len(option)) if option[dot] == "."]
+        parents = [option[:dot] for dot in range(len(option)) if option[dot] == "." and option[:dot] not in GROUPS]
         if option not in known and not any(parent in known for parent in parents):
             raise ConfigError(f"Unknown option {option}.{did_you_mean(option, choices)}")
 
 
-def in_one_line(message: str, arguments: Sequence[str], class_options: Mapping[str, Sequence[str]],
-                class_names: Mapping[str, Sequence[str]]) -> str:
+def in_one_line(
+    message: str,
+    arguments: Sequence[str],
+    class_options: Mapping[str, Sequence[str]],
+    class_names: Mapping[str, Sequence[str]],
+) -> str:
     """Turn jsonargparse's nested message into one line with a suggestion.
 
     Args:
@@ -114,32 +123,43 @@ def in_one_line(message: str, arguments: Sequence[str], class_options: Mapping[s
         return _unknown_class_option(key, found[1], class_options)
     if found := re.search(r"does not accept option '([\w.]+)'", message):
         top = found[1].split(".")[0]
-        return f"Unknown configuration key {top!r}.{did_you_mean(top, ('model', 'data', 'trainer', 'run', 'seed_everything', 'ckpt_path'))}"
+        return f"Unknown configuration key {top!r}.{did_you_mean(top, TOP_LEVEL_KEYS)}"
     if key in class_names and (found := re.search(r"Expected a dot import path string: (\S+)", message)):
         names = class_names[key]
         return f"Unknown {key} class {found[1]!r}.{did_you_mean(found[1], names)} There are: {', '.join(names)}."
-    if found := re.search(r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*?)(?:>>)?$', message, re.MULTILINE):
+    if found := re.search(
+        r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*?)(?:>>)?$', message, re.MULTILINE
+    ):
         inner, expected, value = found.groups()
         option = f"--{key}.{inner}" if key != inner else f"--{key}"
         hint = " (write null for no value)" if value == "None" else ""
         return f"{option} is {value}{hint}; expected {_type_in_words(expected)}."
     if found := re.search(r"argument \S+: expected one argument", message):
-        bare = [word for word, after in zip(arguments, [*arguments[1:], "--"], strict=True)
-                if word.startswith("--") and "=" not in word and after.startswith("--")]
+        bare = [
+            word
+            for word, after in zip(arguments, [*arguments[1:], "--"], strict=True)
+            if word.startswith("--") and "=" not in word and after.startswith("--")
+        ]
         return f"{' and '.join(bare) or found[0]} needs a value, such as {bare[0] if bare else 'it'} true."
     if re.search(r"required: \w+\.model", message):
-        return (f"No model is chosen: give a configuration such as -c configs/v3plus.yaml, or --model with one of "
-                f"{', '.join(class_names['model'])}.")
+        return (
+            f"No model is chosen: give a configuration such as -c configs/v3plus.yaml, or --model with one of "
+            f"{', '.join(class_names['model'])}."
+        )
     if found := re.search(r"File does not exist: '?([^'\n]+)", message):
         return f"The configuration {found[1]} does not exist.{_nearest_file(found[1])}"
+    if found := re.search(r"NestedArg\(key='([\w.]+)'", message):
+        return _unknown_class_option(key, found[1], class_options)
     return re.sub(r"\s*\n\s*", " ", message).strip()
 
 
 def _unknown_class_option(key: str, name: str, class_options: Mapping[str, Sequence[str]]) -> str:
     names = class_options.get(key, ())
     if name.split(".")[0] in names:
-        return (f"--{key}.{name} belongs to a class that is not chosen: name it with a configuration such as "
-                f"-c configs/v3plus.yaml, or with --{key}.")
+        return (
+            f"--{key}.{name} belongs to a class that is not chosen: name it with a configuration such as "
+            f"-c configs/v3plus.yaml, or with --{key}."
+        )
     return f"Unknown option --{key}.{name}.{did_you_mean(name, names)}"
 
 

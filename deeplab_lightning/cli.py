@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import lightning.pytorch.callbacks  # noqa: F401 - found by their short names in configurations
+import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401
 import yaml
 from jsonargparse import Namespace
@@ -19,16 +19,19 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .arguments import check_options, config_files, in_one_line, in_parsing_order, option_value, without_option
-from .callbacks import EvaluationFiles, GracefulStop, MetricsCsv, Progress, RunFiles, TrainingStopped
+from .callbacks import EvaluationFiles, LastCheckpoint, MetricsCsv, Progress, RunFiles, TrainingStopped
 from .checkpoints.loading import FROM_DATA, check_fits, checkpoint_config, read_checkpoint
 from .data.datamodules import SegmentationDataModule
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, DeepLabError
 from .reporting.runs import RunFolder, find_run, new_run
 from .tasks import SegmentationTask
 
+DEFAULT_DATA = "DrawnScenesDataModule"
 CHECKPOINT_WORDS = ("last", "best")
+_SPLITS = {"validate": "val", "test": "test"}
 RUN_FOLDER_VARIABLE = "DEEPLAB_LIGHTNING_RUN_FOLDER"
 """Tells the processes that Lightning starts for further GPUs which folder the first one made."""
 
@@ -62,11 +65,13 @@ class OneLineParser(LightningArgumentParser):
     """Says what is wrong in one line, and how to put it right."""
 
     arguments: ClassVar[list[str]] = []
+    outermost = False
+    """Set on the parsers of commands; those that jsonargparse makes within them hand their message on."""
 
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
         """Raise instead of printing the usage and leaving."""
-        if ex is not None and isinstance(ex.__cause__, ConfigError):
-            raise ex.__cause__
+        if not self.outermost:
+            raise ValueError(message)
         names = {key: [found.__name__ for found in classes()] for key, classes in CLASSES.items()}
         raise ConfigError(in_one_line(str(message), self.arguments, _class_options(), names))
 
@@ -96,9 +101,11 @@ class DeepLabCLI(LightningCLI):
             self.checkpoint_path = self._resolve_checkpoint(given_checkpoint, arguments)
             self.checkpoint = read_checkpoint(self.checkpoint_path)
             first_config = json.dumps(checkpoint_config(self.checkpoint))
-            arguments = without_option(arguments, "--ckpt_path") + ["--ckpt_path", str(self.checkpoint_path)]
+            arguments = [*without_option(arguments, "--ckpt_path"), "--ckpt_path", str(self.checkpoint_path)]
         elif command != "fit" and not _asks_for_help(arguments):
-            raise CheckpointError(f"{command} needs the checkpoint to score: --ckpt_path runs/v3plus/latest/checkpoints/best.ckpt")
+            raise CheckpointError(
+                f"{command} needs the checkpoint to score: --ckpt_path runs/v3plus/latest/checkpoints/best.ckpt"
+            )
         OneLineParser.arguments = arguments
         self.arguments = in_parsing_order(arguments, first_config)
         super().__init__(
@@ -110,7 +117,7 @@ class DeepLabCLI(LightningCLI):
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            trainer_defaults={"use_distributed_sampler": False, "logger": None},
+            trainer_defaults={"use_distributed_sampler": False, "enable_model_summary": False},
             args=[command, *self.arguments],
         )
 
@@ -118,11 +125,22 @@ class DeepLabCLI(LightningCLI):
         """Only the command at hand: building a parser takes a while."""
         return {self.command: LightningCLI.subcommands()[self.command]}
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make a command's parser."""
+        parser = super().init_parser(**kwargs)
+        parser.outermost = True  # type: ignore[attr-defined]
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add where runs go; let the embedded data set be the default."""
-        parser.add_argument("--run.name", type=str | None, default=None, help="Name of the run; the first configuration's stem if not given.")
+        parser.add_argument(
+            "--run.name",
+            type=str | None,
+            default=None,
+            help="Name of the run; the first configuration's stem if not given.",
+        )
         parser.add_argument("--run.folder", type=str, default="runs", help="Folder of all runs.")
-        parser.set_defaults({"data": {"class_path": "DrawnScenesDataModule"}})
+        parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Refuse unknown options, then parse."""
@@ -160,6 +178,18 @@ class DeepLabCLI(LightningCLI):
         self.config_text = self._config_as_yaml(config)
         model["description"] = description
 
+    def instantiate_classes(self) -> None:
+        """Let our own errors out of jsonargparse's wrapping."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None:
+                if isinstance(cause, DeepLabError):
+                    raise cause from None
+                cause = cause.__cause__
+            raise
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Open the data, check the checkpoint, make the run folder; then the trainer with our callbacks."""
         self.datamodule.setup(self.command)
@@ -171,12 +201,21 @@ class DeepLabCLI(LightningCLI):
         for logger in loggers:
             _place_logger(logger, self.run)
         callbacks = _as_list(config.get("callbacks"), Callback)
+        self._print_overview()
         return super().instantiate_trainer(
             **kwargs,
             default_root_dir=str(self.run.path),
             logger=[*loggers, MetricsCsv(self.run)],
             callbacks=[*callbacks, *self._callbacks(config)],
         )
+
+    def _print_overview(self) -> None:
+        """Say in two lines what is about to run."""
+        model, splits = self.model, ("train", "val") if self.command == "fit" else (_SPLITS[self.command],)
+        parameters = sum(parameter.numel() for parameter in model.model.parameters())
+        sizes = ", ".join(f"{len(self.datamodule.dataset(split))} {split}" for split in splits)
+        print(f"{type(model.model).__name__}: {parameters:,} parameters, {model.predictor().protocol}")
+        print(f"{type(self.datamodule).__name__}: {sizes} pictures, {model.num_classes} classes", flush=True)
 
     def _callbacks(self, trainer_config: Namespace) -> list[Callback]:
         callbacks: list[Callback] = [
@@ -188,16 +227,19 @@ class DeepLabCLI(LightningCLI):
         if self.command == "fit" and trainer_config.get("enable_checkpointing") is not False:
             folder = self.run.checkpoints
             best = ModelCheckpoint(
-                folder, "best", monitor="val/mIoU", mode="max", auto_insert_metric_name=False,
+                folder,
+                "best",
+                monitor="val/mIoU",
+                mode="max",
+                auto_insert_metric_name=False,
                 enable_version_counter=False,
             )
-            last = ModelCheckpoint(folder, "last", monitor=None, enable_version_counter=False, save_on_train_epoch_end=False)
-            callbacks += [best, last, GracefulStop(self.run.last_checkpoint)]
+            callbacks += [best, LastCheckpoint(self.run.last_checkpoint)]
         return callbacks
 
     def _run_folder(self) -> RunFolder:
-        if inherited := os.environ.get(RUN_FOLDER_VARIABLE):
-            return RunFolder(Path(inherited))
+        if not _is_first_process() and RUN_FOLDER_VARIABLE in os.environ:
+            return RunFolder(Path(os.environ[RUN_FOLDER_VARIABLE]))
         settings = self._get(self.config, "run")
         resumed = self._run_of_checkpoint()
         if self.command == "fit":
@@ -250,19 +292,17 @@ class DeepLabCLI(LightningCLI):
 
     def _print_kept_settings(self, config: Namespace) -> None:
         """Say which settings made for one class a later configuration handed on to another."""
-        for key in ("model", "data"):
-            owner: str | None = None
+        for key, owner in (("model", None), ("data", DEFAULT_DATA)):
             settings: dict[str, Any] = {}
             for path in self.configs:
                 section = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(key) or {}
-                name = section.get("class_path")
-                if name and owner and name != owner:
-                    kept = [f"{option} {config[key].init_args[option]}" for option in settings
-                            if option in config[key].init_args]
-                    if kept:
-                        print(f"{key}: {name} keeps from {owner}'s settings: {', '.join(kept)}")
+                name, own = section.get("class_path"), section.get("init_args") or {}
+                kept = [option for option in settings if option not in own and option in config[key].init_args]
+                if name and owner and name != owner and kept:
+                    values = ", ".join(f"{option} {settings[option]}" for option in kept)
+                    print(f"{key}: {name} keeps from {owner}'s settings: {values}")
                 owner = name or owner
-                settings |= section.get("init_args") or {}
+                settings |= own
 
 
 CLASSES: dict[str, Callable[[], list[type]]] = {
@@ -272,8 +312,11 @@ CLASSES: dict[str, Callable[[], list[type]]] = {
 
 
 def _subclasses(base: type) -> list[type]:
-    found = [base_class for direct in base.__subclasses__() for base_class in (direct, *_subclasses(direct))]
-    return sorted(set(found), key=lambda found_class: found_class.__name__)
+    found: set[type] = set()
+    direct: type
+    for direct in base.__subclasses__():
+        found |= {direct, *_subclasses(direct)}
+    return sorted(found, key=lambda found_class: found_class.__name__)
 
 
 def _resolve(key: str, class_path: str) -> Any:
@@ -302,6 +345,10 @@ def _place_logger(logger: Logger, run: RunFolder) -> None:
         logger._root_dir = str(run.path)
 
 
+def _is_first_process() -> bool:
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
 def _asks_for_help(arguments: Sequence[str]) -> bool:
     return any(word in ("-h", "--help") or word.startswith("--print_config") for word in arguments)
 
@@ -309,7 +356,9 @@ def _asks_for_help(arguments: Sequence[str]) -> bool:
 def _quieten() -> None:
     """Silence advice that does not apply here and banners that say nothing about this run."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: not any(word in record.getMessage() for word in ("litlogger", "LitModels", "Tip:", "TPU available"))
+        lambda record: (
+            not any(word in record.getMessage() for word in ("litlogger", "LitModels", "Tip:", "TPU available"))
+        )
     )
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")

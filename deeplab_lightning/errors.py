@@ -13,6 +13,12 @@ from collections.abc import Iterable
 class DeepLabError(Exception):
     """Base of the errors that the user, not the developer, can mend."""
 
+    def __init__(self, message: str) -> None:
+        # PyTorch hands on an error of a loader's worker with its whole traceback for a message: keep the last words.
+        if message.startswith("Caught ") and "Traceback (most recent call last)" in message:
+            message = message.rsplit(f"{type(self).__qualname__}: ", 1)[-1].strip()
+        super().__init__(message)
+
 
 class ConfigError(DeepLabError, ValueError):
     """A setting that cannot be used, or that contradicts another."""
@@ -34,5 +40,6 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
         choices: What he could have written.
     """
     by_folded = {choice.casefold(): choice for choice in choices}
-    matches = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
+    begun = sorted((choice for choice in by_folded if choice.startswith(word.casefold())), key=len)
+    matches = begun or difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f" Did you mean {by_folded[matches[0]]!r}?" if matches else ""

@@ -13,7 +13,9 @@ from typing import Literal
 
 AtrousSupport = Literal["exact", "approximate", "unknown"]
 
-EXACT = re.compile(r"(resnet(18|34|26|50|101|152)|resnext\d+_\d+x\d+d|wide_resnet\d+_2|xception(41|65|71)|mobilenetv2_\w+)")
+EXACT = re.compile(
+    r"(resnet(18|34|26|50|101|152)|resnext\d+_\d+x\d+d|wide_resnet\d+_2|xception(41|65|71)|mobilenetv2_\w+)"
+)
 """Dense features, subsampled, equal the strided ones to rounding."""
 
 APPROXIMATE = re.compile(r"(seresnet|regnet|mobilenetv3|resnet\w*d$|resnest|efficientnet|tf_efficientnet|mnasnet)")

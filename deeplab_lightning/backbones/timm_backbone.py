@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 from torch import Tensor, nn
@@ -48,9 +48,7 @@ class TimmBackbone(nn.Module):
         ConfigError: The name is unknown, the network has no output stride, or the weights cannot be fetched.
     """
 
-    def __init__(
-        self, name: str, output_stride: OutputStride, pretrained: bool = False, in_channels: int = 3
-    ) -> None:
+    def __init__(self, name: str, output_stride: OutputStride, pretrained: bool = False, in_channels: int = 3) -> None:
         super().__init__()
         self.name = name
         features = _create(name, output_stride, in_channels, out_indices=None)
@@ -78,7 +76,7 @@ class TimmBackbone(nn.Module):
 
 def _create(
     name: str, output_stride: int, in_channels: int, out_indices: tuple[int, ...] | None, pretrained: bool = False
-) -> nn.Module:
+) -> Any:
     """Build timm's feature extractor; say in our words what is wrong with the name or the output stride."""
     if name.split(".")[0] not in timm.list_models():
         raise ConfigError(

@@ -89,13 +89,13 @@ class EvaluationFiles(Callback):
         if trainer.is_global_zero:
             self._print()
 
-    def _keep(self, batches: int, preds: Any, batch: Any, batch_idx: int) -> None:
+    def _keep(self, batches: int, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take the first picture of evenly spread batches."""
         wanted = {round(share * (batches - 1) / max(PANEL_PICTURES - 1, 1)) for share in range(PANEL_PICTURES)}
         if batch_idx not in wanted:
             return
         image = np.ascontiguousarray(batch["image"][0].cpu().numpy().transpose(1, 2, 0))
-        mask, pred = batch["mask"][0].cpu().numpy(), preds[0].cpu().numpy()
+        mask, pred = batch["mask"][0].cpu().numpy(), outputs["pred"][0].cpu().numpy()
         self._panels.append(PanelPicture(batch["sample_id"][0], image, mask, pred))
 
     def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, title: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from ..metrics.per_picture import atomic_open
+from ..files import atomic_open
 from ..reporting.runs import RunFolder
 
 
@@ -101,4 +101,3 @@ class MetricsCsv(Logger):
             self.rows = {step: row for step, row in self.rows.items() if step < self._resumed_at}
             self._resumed_at = None
         return self.rows
-

@@ -41,8 +41,12 @@ class Progress(ProgressBar):
         self._first_step = trainer.global_step
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(
-                total=self._steps(trainer), initial=trainer.global_step, desc="training", unit="step",
-                smoothing=0.02, dynamic_ncols=True,
+                total=self._steps(trainer),
+                initial=trainer.global_step,
+                desc="training",
+                unit="step",
+                smoothing=0.02,
+                dynamic_ncols=True,
             )
 
     def on_train_batch_end(

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..errors import DeepLabError
-from ..metrics.per_picture import atomic_open
+from ..files import atomic_open
 from ..reporting.plots import plot_curves
 from ..reporting.runs import RunFolder, mark_latest, write_environment
 from .metrics_csv import MetricsCsv
@@ -65,4 +65,3 @@ class RunFiles(Callback):
             plot_curves(self.run.metrics, self.run.curves_picture)
         except DeepLabError:  # nothing logged yet
             return
-

@@ -89,14 +89,18 @@ def check_fits(model: nn.Module, class_names: list[str], checkpoint: Mapping[str
     wrong = [
         *(f"{key} is missing" for key in ours if key not in theirs),
         *(f"{key} is not expected" for key in theirs if key not in ours),
-        *(f"{key} is {_shape(theirs[key])}, expected {_shape(ours[key])}" for key in ours
-          if key in theirs and _shape(theirs[key]) != _shape(ours[key])),
+        *(
+            f"{key} is {_shape(theirs[key])}, expected {_shape(ours[key])}"
+            for key in ours
+            if key in theirs and _shape(theirs[key]) != _shape(ours[key])
+        ),
     ]
     if wrong:
         was = checkpoint["hyper_parameters"]
         raise CheckpointError(
             f"{path} belongs to another model: it was written by {checkpoint['deeplab_lightning']['task']} with "
-            f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit ({_some(wrong, 3)}). "
+            f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit "
+            f"({_some(wrong, 3)}). "
             f"Leave out the options that change the model, or choose another checkpoint."
         )
 

@@ -7,8 +7,6 @@ which is a fifth faster; whatever is unusual goes to Pillow, which knows more ki
 from __future__ import annotations
 
 import io
-import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import DataError
+from ..files import atomic_open
 from .checks import check_labels, check_pair
 from .finding import IMAGE_SUFFIXES, find_images, nearest_sibling
 
@@ -245,13 +244,9 @@ def write_image(path: str | Path, rgb: np.ndarray) -> None:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_bytes(data)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+        with atomic_open(path) as file:
+            file.write(data)
     except OSError as error:
         raise DataError(f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to.") from error

@@ -3,7 +3,19 @@
 from .label_set import LabelSet
 
 CAMVID = LabelSet(
-    class_names=("Sky", "Building", "Pole", "Road", "Pavement", "Tree", "SignSymbol", "Fence", "Car", "Pedestrian", "Bicyclist"),
+    class_names=(
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
     palette=(
         (128, 128, 128),
         (128, 0, 0),

@@ -32,12 +32,17 @@ class LabelSet:
 
     def __post_init__(self) -> None:
         if len(self.class_names) != len(self.palette):
-            raise ConfigError(f"{len(self.class_names)} class names but {len(self.palette)} colours: give one colour per class.")
+            raise ConfigError(
+                f"{len(self.class_names)} class names but {len(self.palette)} colours: give one colour per class."
+            )
         if len(set(self.class_names)) != len(self.class_names):
             raise ConfigError(f"Class names repeat: {', '.join(self.class_names)}. Each class needs its own name.")
         if 0 <= self.ignore_index < len(self.class_names):
             name = self.class_names[self.ignore_index]
-            raise ConfigError(f"ignore_index {self.ignore_index} is also the id of class {name!r}; use a value outside 0..{len(self.class_names) - 1}.")
+            raise ConfigError(
+                f"ignore_index {self.ignore_index} is also the id of class {name!r}; "
+                f"use a value outside 0..{len(self.class_names) - 1}."
+            )
 
     @property
     def num_classes(self) -> int:

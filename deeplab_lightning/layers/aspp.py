@@ -80,8 +80,10 @@ class ASPPConcat(nn.Module):
     ) -> None:
         super().__init__()
         branches: list[nn.Module] = [ConvNormAct(in_channels, out_channels, norm=norm)]
-        for rate in atrous_rates:
-            branches.append(conv3x3(in_channels, out_channels, atrous_rate=rate, separable=separable, norm=norm))
+        branches += [
+            conv3x3(in_channels, out_channels, atrous_rate=rate, separable=separable, norm=norm)
+            for rate in atrous_rates
+        ]
         if image_pooling:
             branches.append(ImagePooling(in_channels, out_channels, norm=norm, align_corners=align_corners))
         self.branches = nn.ModuleList(branches)

@@ -26,7 +26,7 @@ class NormOptions:
 
 
 class ConvNormAct(nn.Sequential):
-    """`k x k` convolution without bias, batch norm, ReLU. `(B, C_in, H, W) -> (B, C_out, H, W)`: padding keeps the size.
+    """`k x k` convolution without bias, batch norm, ReLU: `(B, C_in, H, W) -> (B, C_out, H, W)`, padded.
 
     Args:
         in_channels: Channels in.

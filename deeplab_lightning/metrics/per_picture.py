@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
+from ..files import atomic_open
 from .scores import check_confusion
-
-
-@contextmanager
-def atomic_open(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing bytes that appears under its name only when it is whole.
-
-    It is written under another name in the same folder and then moved: a run that is killed, or a report made in the
-    middle of writing, never meets half a file.
-
-    Args:
-        path: The file to write; an older one is replaced.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class _Cells(NamedTuple):

@@ -33,7 +33,9 @@ def parameter_groups(
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            decays = name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1
+            decays = (
+                name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1
+            )
             groups.setdefault((part, "decay" if decays else "no_decay"), []).append(parameter)
     return [
         {

@@ -48,7 +48,7 @@ class PolyLR(LRScheduler):
         """Write the current learning rates into the optimiser, after its own state was restored over them."""
         for group, base, lr in zip(self.optimizer.param_groups, self.base_lrs, self.get_lr(), strict=True):
             group["initial_lr"], group["lr"] = base, lr
-        self._last_lr = self.get_lr()
+        self._last_lr = [*self.get_lr()]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the step."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import ConfigError, DataError
-from ..metrics.per_picture import atomic_open
+from ..files import atomic_open
 
 LATEST = "latest"
 """In `runs/<name>/`: a link to the newest version, or a text file holding its name where links are impossible."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..metrics.per_picture import atomic_open
+from ..files import atomic_open
 from ..metrics.scores import Scores, check_confusion
 
 if TYPE_CHECKING:

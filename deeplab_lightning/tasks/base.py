@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import os
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ from ..types import Batch, DataDescription
 Stage = Literal["val", "test"]
 
 
-class SegmentationTask(LightningModule):
+class SegmentationTask(LightningModule, ABC):
     """Trains and evaluates a segmentation network. Not used itself: each generation is a thin subclass.
 
     A subclass overrides `build_model`, and `loss` or `configure_optimizers` only where its paper differs; never the
@@ -63,12 +65,10 @@ class SegmentationTask(LightningModule):
         self.description = description or describe_by_hand(num_classes, ignore_index, class_names)
         self.num_classes = len(self.description["class_names"])
         self.ignore_index = self.description["ignore_index"]
-        self.normalise = Normalise(
-            self.description["mean"], self.description["std"], self.description["pixel_range"]
-        )
+        self.normalise = Normalise(self.description["mean"], self.description["std"], self.description["pixel_range"])
         self.model = self.build_model()
         if channels_last:
-            self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.model.to(memory_format=torch.channels_last)
         self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
         self._loss_sum = torch.zeros((), dtype=torch.float64)
         self._pixels = torch.zeros((), dtype=torch.int64)
@@ -106,13 +106,13 @@ class SegmentationTask(LightningModule):
             align_corners=model.align_corners,
         )
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
-        """Evaluate a batch of validation pictures; returns their class maps."""
-        return self._evaluate(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
+        """Evaluate a batch of validation pictures; returns their class maps as `pred`."""
+        return {"pred": self._evaluate(batch)}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> list[Tensor]:
-        """Evaluate a batch of test pictures; returns their class maps."""
-        return self._evaluate(batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
+        """Evaluate a batch of test pictures; returns their class maps as `pred`."""
+        return {"pred": self._evaluate(batch)}
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
@@ -145,6 +145,12 @@ class SegmentationTask(LightningModule):
         schedule = self.lr_schedulers()
         if isinstance(schedule, PolyLR):
             schedule.apply()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout a pure function of (seed, batch, process): a resumed run draws what it would have drawn."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        batches = self.trainer.fit_loop.epoch_loop.total_batch_idx
+        torch.manual_seed(int(np.random.SeedSequence([seed, batches, self.global_rank]).generate_state(1)[0]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down which task this is, so that the checkpoint can be rebuilt on its own."""
@@ -195,7 +201,7 @@ class SegmentationTask(LightningModule):
 def describe_by_hand(
     num_classes: int | None, ignore_index: int | None, class_names: list[str] | None
 ) -> DataDescription:
-    """Describe data for a task that is built without a datamodule: ImageNet's mean and standard deviation, VOC colours."""
+    """Describe data for a task without a datamodule: ImageNet's mean and standard deviation, VOC colours."""
     if num_classes is None and class_names is None:
         raise ConfigError(
             "The number of classes is not known: give the task num_classes (or class_names), or the description of a "
@@ -203,7 +209,9 @@ def describe_by_hand(
         )
     names = class_names or [f"class_{index}" for index in range(num_classes or 0)]
     if num_classes is not None and num_classes != len(names):
-        raise ConfigError(f"num_classes is {num_classes}, but there are {len(names)} class_names: leave one of them out.")
+        raise ConfigError(
+            f"num_classes is {num_classes}, but there are {len(names)} class_names: leave one of them out."
+        )
     return {
         "class_names": list(names),
         "palette": [list(colour) for colour in voc_palette(len(names))],

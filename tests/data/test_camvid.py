@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from tests.fakes.camvid import SIZES, write_camvid
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
 @pytest.mark.parametrize("lists", [True, False])
-def test_reads_every_layout(tmp_path: Path, suffix: str, lists: bool) -> None:
+def test_reads_every_layout(tmp_path: Path, suffix: Literal[".png", ".jpg"], lists: bool) -> None:
     write_camvid(tmp_path, suffix=suffix, lists=lists)
     for split, count in SIZES.items():
         dataset = CamVid(tmp_path, split)
@@ -167,5 +168,5 @@ def test_real_validation_split(real_root: Path) -> None:
 def test_real_train_split_has_the_published_counts(real_root: Path) -> None:
     dataset = CamVid(real_root, "train")
     assert len(dataset) == SPLIT_SIZES["train"]
-    counts = sum(np.bincount(dataset.load(i)[1].ravel(), minlength=12) for i in range(len(dataset)))
+    counts = np.sum([np.bincount(dataset.load(i)[1].ravel(), minlength=12) for i in range(len(dataset))], axis=0)
     assert tuple(counts) == TRAIN_PIXELS

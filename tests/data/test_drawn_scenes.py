@@ -75,7 +75,7 @@ def test_wrong_arguments_are_named() -> None:
         DrawnScenes("train", 1, 32, 160)
     with pytest.raises(ConfigError, match="size is 0"):
         DrawnScenes("train", 0, 64, 64)
-    with pytest.raises(IndexError, match="outside 0..4"):
+    with pytest.raises(IndexError, match=r"outside 0\.\.4"):
         DrawnScenes("train", 5, 64, 64).load(5)
 
 

@@ -109,7 +109,7 @@ def test_exif_orientation(tmp_path: Path, suffix: str, orientation: int) -> None
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])
 def test_grey_is_repeated(tmp_path: Path, suffix: str) -> None:
     grey = smooth()[..., 0]
-    Image.fromarray(grey).save(tmp_path / f"a.{suffix}", **({"quality": 98} if suffix == "jpg" else {}))
+    Image.fromarray(grey).save(tmp_path / f"a.{suffix}", quality=98)
     close(read_image(tmp_path / f"a.{suffix}"), np.stack([grey] * 3, axis=2), 3)
 
 

@@ -8,16 +8,17 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from deeplab_lightning.data.datasets.camvid import Split
 from deeplab_lightning.labels import CAMVID
 
-SIZES = {"train": 6, "val": 3, "test": 2}
+SIZES: dict[Split, int] = {"train": 6, "val": 3, "test": 2}
 HEIGHT, WIDTH = 48, 60
 
 
 def write_camvid(
     root: Path,
     *,
-    sizes: dict[str, int] = SIZES,
+    sizes: dict[Split, int] = SIZES,
     suffix: Literal[".png", ".jpg"] = ".png",
     lists: bool = True,
     prefix: str = "/SegNet/CamVid/",

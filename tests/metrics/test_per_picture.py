@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.metrics.per_picture import PictureCounts, atomic_open
+from deeplab_lightning.files import atomic_open
+from deeplab_lightning.metrics.per_picture import PictureCounts
 
 NAMES = ("a", "b", "c")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
@@ -22,7 +22,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
-class SegmentationDataModule(LightningDataModule):
+class SegmentationDataModule(LightningDataModule, ABC):
     """Base of the datamodules. A new one names its `labels` and builds its datasets.
 
     Args:
@@ -59,9 +59,10 @@ class SegmentationDataModule(LightningDataModule):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self._datasets: dict[Split, SegmentationDataset] = {}
         self.transform = ScaleCropFlip(
             crop_size,
-            tuple(scale_range),
+            (scale_range[0], scale_range[1]),
             flip,
             colour_jitter,
             pad_value=[255 * value for value in mean],
@@ -94,9 +95,21 @@ class SegmentationDataModule(LightningDataModule):
             "pixel_range": 255.0,
         }
 
+    def dataset(self, split: Split) -> SegmentationDataset:
+        """Return a split, opened once."""
+        if split not in self._datasets:
+            self._datasets[split] = self.build_dataset(split)
+        return self._datasets[split]
+
+    def setup(self, stage: str) -> None:
+        """Open what a stage needs, so that missing data is reported before anything else happens."""
+        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in splits.get(stage, ()):
+            self.dataset(split)
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented, complete batches; goes on where a resumed run stopped."""
-        dataset = self.build_dataset("train")
+        dataset = self.dataset("train")
         if len(dataset) < self.batch_size:
             raise ConfigError(
                 f"The training split has {len(dataset)} pictures, fewer than one batch of {self.batch_size}. "
@@ -124,7 +137,7 @@ class SegmentationDataModule(LightningDataModule):
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
-        dataset = self.build_dataset(split)
+        dataset = self.dataset(split)
         return DataLoader(
             LoaderView(dataset),
             batch_size=self.eval_batch_size,
@@ -141,7 +154,10 @@ class SegmentationDataModule(LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _batches_trained(self) -> int:
-        return self.trainer.fit_loop.epoch_loop.batch_progress.current.processed if self.trainer else 0
+        if self.trainer is None:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return int(progress.processed)
 
 
 class ResumableLoader(DataLoader[Sample]):

@@ -1,0 +1,1 @@
+"""Pictures with masks, by position: one module per data set."""

@@ -45,7 +45,7 @@ class Draw(NamedTuple):
     """Which picture to load, and in which epoch: together with the seed they decide the augmentation."""
 
     epoch: int
-    index: int
+    position: int
 
 
 class LoaderView(torch.utils.data.Dataset[Sample]):

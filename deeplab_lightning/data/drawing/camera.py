@@ -27,6 +27,6 @@ def expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
         light -= np.float32(rng.uniform(0.1, 0.3)) * np.clip(soft_field(rng, height, width) * 2, 0, 1)
     row, column = (int(corner) for corner in rng.integers(256, size=2))
     noise = wrapped_crop(noise_bank(), row, column, height, width)
-    strength = np.float32(rng.uniform(1.5, 7.0))
+    strength = np.float32(rng.uniform(1.5, 5.0))
     planes = image * light * cast[:, None, None] + strength * noise
     return cv2.merge([np.clip(plane, 0, 255).astype(np.uint8) for plane in planes])

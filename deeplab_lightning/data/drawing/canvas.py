@@ -13,6 +13,7 @@ import numpy as np
 from .textures import Material
 
 _SUBPIXEL_BITS = 4  # OpenCV takes polygon corners as integers; these many bits are behind the point
+_INK = 0.6  # how much of the light a contour swallows
 
 
 class Box(NamedTuple):
@@ -81,12 +82,18 @@ class Canvas:
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
         self.image = np.zeros((3, height, width), np.float32)
+        self._pen = max(1, round(min(height, width) / 160))  # pixels
 
-    def coverage(self, outline: np.ndarray) -> tuple[Box, np.ndarray] | None:
-        """Rasterise a polygon with antialiasing.
+    def fill(
+        self, outline: np.ndarray, material: Material, light: Light | None = None, rounded: bool = False
+    ) -> tuple[Box, np.ndarray] | None:
+        """Paint a polygon with antialiasing: bare, or, under a `light`, shaded and with an inked contour.
 
         Args:
             outline: `(points, 2)` x, y in pixels; pixel i covers i..i+1.
+            material: What it is filled with.
+            light: How it is lit: as a part of the flat thing that the light falls on.
+            rounded: Light the polygon itself as a ball instead.
 
         Returns:
             The polygon's box on the canvas and the share of each of its pixels covered, uint8 0..255; None when all of
@@ -97,33 +104,19 @@ class Canvas:
         if box is None:
             return None
         cover = np.zeros((box.bottom - box.top, box.right - box.left), np.uint8)
-        corners = np.round((outline - 0.5 - [box.left, box.top]) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+        corners = np.rint((outline - (box.left + 0.5, box.top + 0.5)) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         cv2.fillPoly(cover, [corners], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-        return box, cover
-
-    def fill(
-        self, outline: np.ndarray, material: Material, light: Light | None = None, rounded: bool = False
-    ) -> tuple[Box, np.ndarray] | None:
-        """Paint a polygon, by default without shading, and return what `coverage` returns for it.
-
-        Args:
-            outline: `(points, 2)` x, y in pixels.
-            material: What it is filled with.
-            light: How it is lit: as a part of the flat thing that the light falls on.
-            rounded: Light the polygon itself as a ball instead.
-        """
-        covered = self.coverage(outline)
-        if covered is None:
-            return None
-        box, cover = covered
-        paint = material.render(box.top, box.left, *cover.shape)
-        if light is not None and rounded:
-            paint = paint * Light.over(outline, light.slope_x, light.slope_y).on_ball(box)
-        elif light is not None:
-            paint = paint * light.on_board(box)
         region = self.image[(slice(None), *box.window)]
+        paint = material.render(box.top, box.left, *cover.shape)
+        if light is not None:
+            lit = Light.over(outline, light.slope_x, light.slope_y).on_ball(box) if rounded else light.on_board(box)
+            paint = paint * lit
         region += (paint - region) * (cover * np.float32(1 / 255))
-        return covered
+        if light is not None:
+            ink = np.zeros_like(cover)
+            cv2.polylines(ink, [corners], True, 255, self._pen, cv2.LINE_AA, _SUBPIXEL_BITS)
+            region *= 1 - ink * np.float32(_INK / 255)
+        return box, cover
 
     def darken(self, x: float, y: float, radius_x: float, radius_y: float, strength: float) -> None:
         """Lay a soft elliptic shadow around `x`, `y`; a negative `strength` is a glow."""

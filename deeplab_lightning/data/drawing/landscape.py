@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .canvas import Canvas, Light
 from .palettes import Colour, mix
-from .textures import Material, pick_material, soft_field
+from .textures import Material, pick_material, soft_field, texture_bank
 
 FAR = 20.0
 """Distance of the sky and the hills. The ground runs from about 10 at the horizon to about 1 at the lower border."""
 
 _NEAREST_TO_HORIZON = 0.1  # keeps the ground's distance at the horizon finite
+
+# The landscape is a wash on paper and the objects are inked on it: that sets objects off, whatever their class.
+_PAPER: Colour = (235.0, 235.0, 235.0)
+_WASH = 0.5
 
 
 @dataclass
@@ -83,11 +88,15 @@ def pick_landscape(rng: np.random.Generator, palette: np.ndarray) -> Landscape:
     horizon = rng.uniform(0.26, 0.5)
     kind = rng.random()
     shore = None if kind < 0.2 else float(rng.uniform(max(0.52, horizon + 0.16), 0.74))
-    sky = pick_material(rng, palette, [])
-    land = pick_material(rng, palette, [sky.colour])
-    water = pick_material(rng, palette, [sky.colour, land.colour])
+    sky = _pick_wash(rng, palette, [])
+    land = _pick_wash(rng, palette, [sky.colour])
+    water = _pick_wash(rng, palette, [sky.colour, land.colour])
     waves = rng.uniform([0.005, 0, 0.002, 0], [0.025, 6.28, 0.008, 6.28])
     return Landscape(horizon, shore, kind > 0.62, sky, land, water, palette, rng.uniform(-1, 1), waves)
+
+
+def _pick_wash(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour]) -> Material:
+    return pick_material(rng, palette, avoid, tuple(texture_bank())).hazy(_PAPER, _WASH)
 
 
 def paint_landscape(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> None:
@@ -136,7 +145,7 @@ def _paint_sky(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> No
 
 
 def _paint_hills(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> None:
-    material = pick_material(rng, scape.palette, [scape.sky.colour])
+    material = _pick_wash(rng, scape.palette, [scape.sky.colour])
     x = np.linspace(0, 1, 33)
     ridge = sum(
         rng.uniform(0.2, 1) / wave * np.sin(2 * np.pi * (wave * rng.uniform(0.6, 1.2) * x + rng.random()))
@@ -147,7 +156,7 @@ def _paint_hills(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> 
     outline = np.concatenate(
         [outline, _band(canvas.width, scape.horizon * canvas.height, scape.horizon * canvas.height + 2)[2:]]
     )
-    canvas.fill(outline, material.hazy(scape.veil, 0.35))
+    canvas.fill(outline, material)
 
 
 def _band(width: int, top: float, bottom: float) -> np.ndarray:

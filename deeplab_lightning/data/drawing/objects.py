@@ -243,3 +243,16 @@ BUILDERS: dict[str, Callable[[np.random.Generator, float], list[Part]]] = {
     "tent": tent,
 }
 """Class name -> the function that builds it."""
+
+TEXTURES: dict[str, tuple[str, ...]] = {
+    "house": ("bricks", "planks"),
+    "tree": ("blotches", "dots"),
+    "car": ("grain", "checks"),
+    "boat": ("planks", "wood"),
+    "balloon": ("grain", "ribs"),
+    "ball": ("grain", "ribs"),
+    "lamp": ("grain", "ribs"),
+    "fish": ("zigzag", "dots"),
+    "tent": ("stripes", "slants", "zigzag"),
+}
+"""Class name -> what it is made of. No texture names a class: bricks and planks are houses, but planks also boats."""

@@ -42,7 +42,7 @@ def pick_palette(rng: np.random.Generator) -> np.ndarray:
 def pick_colour(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour]) -> Colour:
     """Return a colour of `palette`, lightened or darkened a little, that stands out against each colour of `avoid`.
 
-    Every region of a scene, background included, is coloured by this one function: colour tells nothing about class.
+    The same function colours every object and the landscape: colour tells nothing about class.
     """
     candidates: list[Colour] = rng.permutation(palette * rng.uniform(0.85, 1.08)).tolist()
     clearances = []

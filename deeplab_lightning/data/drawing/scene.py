@@ -12,7 +12,7 @@ from ...labels import DRAWN_SCENES
 from .camera import expose
 from .canvas import Box, Canvas, Light
 from .landscape import Landscape, background_distance, distance, paint_landscape, pick_landscape
-from .objects import BUILDERS
+from .objects import BUILDERS, TEXTURES
 from .palettes import pick_colour, pick_palette
 from .placement import Placement, place_objects
 from .shapes import Fill
@@ -116,8 +116,9 @@ def _paint_object(
 def _pick_materials(rng: np.random.Generator, scape: Landscape, placement: Placement) -> dict[Fill, Material]:
     ground = scape.water if placement.on_water else scape.land
     behind = [scape.sky.colour, ground.colour]
-    main = pick_material(rng, scape.palette, behind)
-    second = pick_material(rng, scape.palette, [main.colour, *behind])
+    textures = TEXTURES[placement.name]
+    main = pick_material(rng, scape.palette, behind, textures)
+    second = pick_material(rng, scape.palette, [main.colour, *behind], textures)
     detail = pick_colour(rng, scape.palette, [main.colour, second.colour, *behind])
     haze = 0.4 * max(0.0, 1 - 2.2 * placement.nearness)
     materials = {Fill.MAIN: main, Fill.SECOND: second, Fill.DETAIL: Material(detail, detail)}

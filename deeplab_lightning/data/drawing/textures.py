@@ -21,13 +21,13 @@ class Material:
 
     Attributes:
         colour, crest: RGB, 0..255.
-        texture: Index into the bank; None leaves the colour flat.
+        texture: Name in the bank; None leaves the colour flat.
         origin: Row and column of the bank that lie on the picture's upper left corner.
     """
 
     colour: Colour
     crest: Colour
-    texture: int | None = None
+    texture: str | None = None
     origin: tuple[int, int] = (0, 0)
 
     def hazy(self, veil: Colour, share: float) -> Material:
@@ -45,15 +45,14 @@ class Material:
         return middle + (np.array(self.crest, np.float32)[:, None, None] - middle) * crop
 
 
-def pick_material(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour]) -> Material:
-    """Draw a material. The same distribution serves the background and every class of object."""
+def pick_material(
+    rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour], textures: Sequence[str]
+) -> Material:
+    """Draw a material: a colour of the scheme, with one of `textures` in its own light and dark."""
     colour = pick_colour(rng, palette, avoid)
-    texture, row, column = rng.integers((len(texture_bank()), _ORIGINS, _ORIGINS)).tolist()
-    if rng.random() < 0.25:  # a pattern of two colours of the scheme, else light and dark of one
-        crest = mix(colour, tuple(palette[rng.integers(len(palette))].tolist()), rng.uniform(0.15, 0.3))
-    else:
-        crest = mix(colour, (0, 0, 0), -rng.uniform(0.05, 0.2))
-    return Material(colour, crest, texture, (row, column))
+    choice, row, column = rng.integers((len(textures), _ORIGINS, _ORIGINS)).tolist()
+    crest = mix(colour, (0, 0, 0), -rng.uniform(0.06, 0.16))
+    return Material(colour, crest, textures[choice], (row, column))
 
 
 def wrapped_crop(tile: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
@@ -74,18 +73,23 @@ def noise_bank() -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def texture_bank() -> np.ndarray:
-    """Return `(textures, 512, 512)` float32 in -1..1, each with mean near 0 and seamless at its borders."""
+def texture_bank() -> dict[str, np.ndarray]:
+    """Return the textures by name, each `(512, 512)` float32 in -1..1 and seamless at its borders."""
     rng = np.random.default_rng(_BANK_SEED)
-    tiles = [
-        *(_cloud(rng, power, stretch) for power, stretch in ((0.8, 1), (1.2, 1), (1.6, 1), (1.2, 6), (1.2, 1 / 6))),
-        *(_stripes(across, down) for across, down in ((64, 0), (0, 64), (32, 32), (48, -48), (0, 40), (40, 16))),
-        *(_checks(cells) for cells in (32, 64)),
-        *(_dots(cells) for cells in (32, 48)),
-        *(_bricks(rows) for rows in (40, 64)),
-        *(_zigzag(rows) for rows in (32, 48)),
-    ]
-    return _rounded(np.stack(tiles))
+    tiles = {
+        "grain": _cloud(rng, 0.8, 1),
+        "blotches": _cloud(rng, 1.3, 1),
+        "wood": _cloud(rng, 1.2, 6),
+        "planks": _stripes(0, 48),
+        "ribs": _stripes(48, 0),
+        "stripes": _stripes(32, 32),
+        "slants": _stripes(48, -32),
+        "checks": _checks(48),
+        "dots": _dots(40),
+        "bricks": _bricks(48),
+        "zigzag": _zigzag(36),
+    }
+    return {name: _rounded(tile) for name, tile in tiles.items()}
 
 
 def soft_field(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

@@ -1,0 +1,168 @@
+"""A trained model in three lines, for notebooks and other programs.
+
+```python
+import deeplab_lightning
+
+model = deeplab_lightning.load("runs/v3plus")
+result = model.predict("street.jpg")
+result.mask, result.overlay()
+```
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from . import tasks
+from .checkpoints.loading import checkpoint_config, read_checkpoint
+from .data.pictures import read_image
+from .errors import CheckpointError, ConfigError, DataError, did_you_mean
+from .labels import LabelSet
+from .reporting.panels import overlay
+from .reporting.runs import find_run
+from .tasks import SegmentationTask
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """A segmented picture.
+
+    Attributes:
+        image: `(H, W, 3)` uint8 RGB, as it was segmented.
+        mask: `(H, W)` uint8 class ids.
+        labels: What the ids mean.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    labels: LabelSet
+
+    def overlay(self, opacity: float = 0.5) -> np.ndarray:
+        """Return the classes' colours laid over the picture, `(H, W, 3)` uint8."""
+        return overlay(self.image, self.mask, self.labels.colour_table(), opacity)
+
+    def shares(self) -> dict[str, float]:
+        """Return the share of the picture that each class found in it covers, largest first."""
+        counts = np.bincount(self.mask.ravel(), minlength=self.labels.num_classes)
+        shares = {name: float(counts[index] / self.mask.size) for index, name in enumerate(self.labels.class_names)}
+        return dict(sorted(((name, share) for name, share in shares.items() if share), key=lambda entry: -entry[1]))
+
+
+class Segmenter:
+    """A trained model that segments pictures of any size.
+
+    Args:
+        task: In eval mode, on its device.
+
+    Attributes:
+        labels: The classes.
+        protocol: How pictures are segmented, in words.
+    """
+
+    def __init__(self, task: SegmentationTask) -> None:
+        self.task = task
+        description = task.description
+        self.labels = LabelSet(
+            tuple(description["class_names"]),
+            tuple((red, green, blue) for red, green, blue in description["palette"]),
+            description["ignore_index"],
+        )
+        self._predictor = task.predictor()
+        self.protocol = self._predictor.protocol
+
+    def predict(self, image: str | Path | np.ndarray | Tensor | Image.Image) -> Segmentation:
+        """Segment one picture.
+
+        Args:
+            image: A file; uint8 array `(H, W, 3)` RGB or `(H, W)` grey; uint8 tensor `(3, H, W)`; or a Pillow picture.
+
+        Raises:
+            DataError: The file cannot be read, or the array is of another kind.
+        """
+        picture = _as_rgb(image)
+        batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
+        with torch.inference_mode():
+            mask = self._predictor.predict(batch)[0].cpu().numpy()
+        return Segmentation(picture, mask, self.labels)
+
+
+def load(path: str | Path, device: str | None = None, **model_options: Any) -> Segmenter:
+    """Load a trained model. Nothing but the checkpoint is needed, and nothing is downloaded.
+
+    Args:
+        path: A checkpoint, or a run (`runs/v3plus` or `runs/v3plus/version_0`), of which the best checkpoint is taken.
+        device: Such as "cuda"; the GPU if there is one, else the CPU.
+        model_options: Options of the model to set otherwise than in training, such as `output_stride=8`.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it does not fit the options.
+        ConfigError: An option is unknown.
+    """
+    path = Path(path)
+    if path.is_dir():
+        run = find_run(path)
+        path = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    checkpoint = read_checkpoint(path)
+    task = load_task(checkpoint, path, **model_options)
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Segmenter(task.to(chosen).eval())
+
+
+def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any) -> SegmentationTask:
+    """Rebuild the task of a checkpoint with its weights.
+
+    Args:
+        checkpoint: As read by `read_checkpoint`.
+        path: Where from, for messages.
+        model_options: Override the checkpoint's hyper-parameters.
+    """
+    model = checkpoint_config(checkpoint)["model"]
+    name = model["class_path"]
+    task_class = getattr(tasks, name, None)
+    if task_class is None:
+        raise CheckpointError(
+            f"{path} holds a {name}, which this version does not have.{did_you_mean(name, tasks.__all__)}"
+        )
+    for option in model_options:
+        if option not in model["init_args"]:
+            raise ConfigError(f"{name} has no option {option!r}.{did_you_mean(option, model['init_args'])}")
+    description = checkpoint["hyper_parameters"]["description"] or None
+    from_data = (
+        {}
+        if description
+        else {key: checkpoint["hyper_parameters"][key] for key in ("num_classes", "ignore_index", "class_names")}
+    )
+    task = task_class(**{**model["init_args"], **model_options}, description=description, **from_data)
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"The weights in {path} do not fit the model with these options ({', '.join(model_options) or 'none'}): "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error
+    return task
+
+
+def _as_rgb(image: str | Path | np.ndarray | Tensor | Image.Image) -> np.ndarray:
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        return np.array(image.convert("RGB"))
+    array = (
+        image.cpu().numpy().transpose(1, 2, 0) if isinstance(image, Tensor) and image.ndim == 3 else np.asarray(image)
+    )
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, axis=2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+        raise DataError(
+            f"Cannot segment an array of shape {array.shape} and type {array.dtype}: expected uint8 values 0..255, "
+            f"(H, W, 3) or (H, W) for an array, (3, H, W) for a tensor."
+        )
+    return array

