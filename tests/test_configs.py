@@ -1,0 +1,86 @@
+"""Every file under configs/ and sweeps/ works: it parses, builds, and names options that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightning.pytorch import Trainer
+
+from deeplab_lightning import cli
+from deeplab_lightning.__main__ import main
+
+from .conftest import REPOSITORY, V3PLUS
+from .fakes.camvid import write_camvid
+
+MODELS = sorted((REPOSITORY / "configs").glob("*.yaml"))
+OVERLAYS = sorted((REPOSITORY / "configs" / "data").glob("*.yaml"))
+SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
+
+FAKES = {"camvid": write_camvid}
+"""A writer of a tiny data set for each data overlay."""
+
+
+def test_there_is_something_to_test() -> None:
+    assert MODELS
+    assert OVERLAYS
+    assert SWEEPS
+    assert {path.stem for path in OVERLAYS} == set(FAKES)
+
+
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_a_model_alone_trains_on_drawn_scenes(path: Path, tmp_path: Path) -> None:
+    """One real step with the real network, on few pictures."""
+    options = ["--data.batch_size", "2", "--data.num_workers", "0", "--data.val_size", "1", "--trainer.max_steps", "1"]
+    options += ["--trainer.num_sanity_val_steps", "0", "--run.folder", str(tmp_path), "--trainer.accelerator", "cpu"]
+    assert main(["fit", "-c", str(path), *options, "--trainer.val_check_interval", "1"]) == 0
+    assert (tmp_path / path.stem / "version_0" / "checkpoints" / "best.ckpt").is_file()
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_a_data_overlay_swaps_the_data(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def fit(self: Trainer, model: Any, datamodule: Any = None, ckpt_path: Any = None, **_: Any) -> None:
+        seen.update(model=model, data=datamodule)
+
+    import functools
+
+    monkeypatch.setattr(Trainer, "fit", functools.wraps(Trainer.fit)(fit))
+    root = FAKES[path.stem](tmp_path / "data")
+    options = ["--data.root", str(root), "--data.batch_size", "2", "--run.folder", str(tmp_path / "runs")]
+    assert main(["fit", "-c", str(V3PLUS), "-c", str(path), *options]) == 0
+    expected = yaml.safe_load(path.read_text())["data"]["class_path"]
+    assert type(seen["data"]).__name__ == expected
+    assert seen["model"].num_classes == len(seen["data"].labels.class_names)
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_sweep_names_options_that_exist(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the sweep's own command with a value of each parameter put where the agent would put it."""
+    sweep = yaml.safe_load(path.read_text())
+    arguments = [f"--{name}={_some_value(choice)}" for name, choice in sweep["parameters"].items()]
+    command = sweep["command"]
+    assert command[-1] == "${args}"
+    assert command[:4] == ["${env}", "${interpreter}", "-m", "${program}"]
+    assert sweep["program"] == "deeplab_lightning"
+    words = [*command[4:-1], *arguments, "--trainer.logger=null", "--run.folder", str(tmp_path)]
+
+    seen: dict[str, Any] = {}
+    monkeypatch.chdir(REPOSITORY)
+    monkeypatch.setattr(cli.DeepLabCLI, "_run_subcommand", lambda self, name: seen.update(config=self.config[name]))
+    assert main(words) == 0
+    for name, choice in sweep["parameters"].items():
+        section, option = name.split(".", 1)
+        assert seen["config"][section]["init_args"][option] == _some_value(choice)
+
+
+def test_a_sweep_with_a_wrong_name_would_be_noticed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "-c", str(V3PLUS), "--model.learning_rate=0.1"]) == 2
+    assert "Unknown option --model.learning_rate" in capsys.readouterr().err
+
+
+def _some_value(choice: dict[str, Any]) -> Any:
+    return choice["values"][-1] if "values" in choice else choice.get("value", choice.get("max"))

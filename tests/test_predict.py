@@ -1,0 +1,154 @@
+"""From a checkpoint alone to masks and overlays, by command and from Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import deeplab_lightning
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
+from deeplab_lightning.metrics.per_picture import PictureCounts
+
+
+@pytest.fixture
+def scene() -> np.ndarray:
+    return DrawnScenes("val", 5, 64, 80).load(0)[0]
+
+
+def predict(checkpoint: Path, output: Path, *words: str | Path) -> int:
+    return main(["predict", *map(str, words), "--ckpt_path", str(checkpoint), "--output", str(output), "--device", "cpu"])
+
+
+def test_masks_and_overlays_at_the_pictures_own_sizes(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+    pictures = tmp_path / "in"
+    (pictures / "deeper").mkdir(parents=True)
+    Image.fromarray(scene).save(pictures / "a.png")
+    Image.fromarray(scene[:47, :33]).save(pictures / "deeper" / "b.jpg")
+    assert predict(checkpoint, tmp_path / "out", pictures) == 0
+    for name, size in (("a", (80, 64)), ("deeper/b", (33, 47))):
+        mask = Image.open(tmp_path / "out" / "masks" / f"{name}.png")
+        assert mask.mode == "P"
+        assert mask.size == size
+        assert np.array(mask).max() < 10
+        assert Image.open(tmp_path / "out" / "overlays" / f"{name}.png").size == size
+        from deeplab_lightning.labels import DRAWN_SCENES
+
+        assert tuple(mask.getpalette()[3:6]) == DRAWN_SCENES.palette[1]
+    rows = (tmp_path / "out" / "classes.csv").read_text().splitlines()
+    assert rows[0] == "id,name,red,green,blue"
+    assert rows[2].startswith("1,house,")
+
+
+def test_predict_agrees_with_validate_pixel_by_pixel(trained_run: Path, checkpoint: Path, tmp_path: Path) -> None:
+    source = DrawnScenes("val", 5, 64, 80)
+    for index in range(len(source)):
+        Image.fromarray(source.load(index)[0]).save(tmp_path / f"{source.sample_id(index)}.png")
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "*.png") == 0
+    counts = PictureCounts(source.labels.class_names)
+    for index in range(len(source)):
+        truth = source.load(index)[1].astype(int)
+        pred = np.array(Image.open(tmp_path / "out" / "masks" / f"{source.sample_id(index)}.png")).astype(int)
+        known = truth != 255
+        matrix = np.bincount(truth[known] * 10 + pred[known], minlength=100).reshape(10, 10)
+        counts.add(source.sample_id(index), matrix)
+    assert main(["validate", "--ckpt_path", str(checkpoint)]) == 0
+    validated = sorted((trained_run / "validate").iterdir())[-1]
+    assert np.array_equal(np.load(validated / "confusion.npz")["matrix"], counts.total())
+
+
+def test_unusual_pictures_work(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+    picture = Image.fromarray(scene)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    picture.convert("L").save(tmp_path / "grey.png")
+    picture.convert("RGBA").save(tmp_path / "alpha.png")
+    Image.fromarray(scene[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    assert predict(checkpoint, tmp_path / "out", tmp_path) == 0
+    sizes = {name: Image.open(tmp_path / "out" / "masks" / f"{name}.png").size for name in ("turned", "grey", "alpha", "deep")}
+    assert sizes == {"turned": (64, 80), "grey": (80, 64), "alpha": (80, 64), "deep": (80, 64)}
+
+
+def test_an_unreadable_picture_is_reported_at_the_end_and_stops_nothing(
+    checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    Image.fromarray(scene).save(tmp_path / "z.png")
+    broken = tmp_path / "m.png"
+    broken.write_bytes((tmp_path / "a.png").read_bytes()[:2000])
+    assert predict(checkpoint, tmp_path / "out", tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "2 of 3 pictures segmented" in printed
+    assert f"not segmented: " in printed.splitlines()[-1]
+    assert str(broken) in printed.splitlines()[-1]
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "z.png"]
+
+
+def test_pictures_that_differ_in_their_ending_keep_it(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    Image.fromarray(scene).save(tmp_path / "a.jpg")
+    assert predict(checkpoint, tmp_path / "out", tmp_path) == 0
+    assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.jpg.png", "a.png.png"]
+
+
+def test_predict_at_another_output_stride_says_so(
+    checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", "--model.output_stride", "8") == 0
+    assert "(os8, scale 1, whole picture)" in capsys.readouterr().out
+
+
+def test_no_place_to_write_is_named(
+    checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    (tmp_path / "out").write_text("a file where the folder should be")
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png") == 2
+    assert f"Cannot write to {tmp_path / 'out'}" in capsys.readouterr().err
+
+
+# --- from Python --------------------------------------------------------------------------------------------------
+
+
+def test_load_takes_a_run_or_a_checkpoint(trained_run: Path, scene: np.ndarray) -> None:
+    results = [
+        deeplab_lightning.load(path, device="cpu").predict(scene)
+        for path in (trained_run, trained_run.parent, trained_run.parent / "latest", trained_run / "checkpoints" / "best.ckpt")
+    ]
+    assert all(np.array_equal(result.mask, results[0].mask) for result in results)
+    assert results[0].mask.shape == (64, 80)
+    assert results[0].overlay().shape == (64, 80, 3)
+    assert sum(results[0].shares().values()) == pytest.approx(1)
+
+
+def test_every_kind_of_input_gives_the_same_mask(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+    model = deeplab_lightning.load(checkpoint, device="cpu")
+    Image.fromarray(scene).save(tmp_path / "scene.png")
+    expected = model.predict(scene).mask
+    inputs = [tmp_path / "scene.png", str(tmp_path / "scene.png"), Image.fromarray(scene), torch.from_numpy(scene.transpose(2, 0, 1))]
+    assert all(np.array_equal(model.predict(image).mask, expected) for image in inputs)
+
+
+def test_an_array_of_floats_is_refused(checkpoint: Path, scene: np.ndarray) -> None:
+    with pytest.raises(DataError, match=r"shape \(64, 80, 3\) and type float64: expected uint8"):
+        deeplab_lightning.load(checkpoint).predict(scene / 255)
+
+
+def test_options_of_the_model_can_be_changed_or_are_refused(checkpoint: Path) -> None:
+    assert deeplab_lightning.load(checkpoint, output_stride=8).protocol.startswith("os8")
+    with pytest.raises(ConfigError, match="has no option 'output_strid'. Did you mean 'output_stride'?"):
+        deeplab_lightning.load(checkpoint, output_strid=8)
+    with pytest.raises(CheckpointError, match="do not fit the model with these options"):
+        deeplab_lightning.load(checkpoint, aspp_channels=24)
+
+
+def test_loading_what_is_not_there_names_what_is(trained_run: Path) -> None:
+    with pytest.raises(CheckpointError, match="There is no checkpoint"):
+        deeplab_lightning.load(trained_run / "checkpoints" / "nothing.ckpt")
