@@ -339,8 +339,13 @@ def _as_list(value: Any, kind: type) -> list[Any]:
 
 def _place_logger(logger: Logger, run: RunFolder) -> None:
     """Let a logger that was not told where to write do so in the run folder."""
-    if isinstance(logger, WandbLogger) and logger._wandb_init.get("dir") in (None, "."):
-        logger._save_dir = logger._wandb_init["dir"] = str(run.path)
+    if isinstance(logger, WandbLogger):
+        from .reporting.wandb_runs import go_offline_without_key
+
+        if go_offline_without_key():
+            print("Weights & Biases: no key, so this run is kept in its folder (wandb login; wandb sync uploads it)")
+        if logger._wandb_init.get("dir") in (None, "."):
+            logger._save_dir = logger._wandb_init["dir"] = str(run.path)
     elif isinstance(logger, TensorBoardLogger) and logger._root_dir == ".":
         logger._root_dir = str(run.path)
 

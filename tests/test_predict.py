@@ -22,7 +22,9 @@ def scene() -> np.ndarray:
 
 
 def predict(checkpoint: Path, output: Path, *words: str | Path) -> int:
-    return main(["predict", *map(str, words), "--ckpt_path", str(checkpoint), "--output", str(output), "--device", "cpu"])
+    return main(
+        ["predict", *map(str, words), "--ckpt_path", str(checkpoint), "--output", str(output), "--device", "cpu"]
+    )
 
 
 def test_masks_and_overlays_at_the_pictures_own_sizes(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
@@ -71,7 +73,10 @@ def test_unusual_pictures_work(checkpoint: Path, tmp_path: Path, scene: np.ndarr
     picture.convert("RGBA").save(tmp_path / "alpha.png")
     Image.fromarray(scene[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
     assert predict(checkpoint, tmp_path / "out", tmp_path) == 0
-    sizes = {name: Image.open(tmp_path / "out" / "masks" / f"{name}.png").size for name in ("turned", "grey", "alpha", "deep")}
+    sizes = {
+        name: Image.open(tmp_path / "out" / "masks" / f"{name}.png").size
+        for name in ("turned", "grey", "alpha", "deep")
+    }
     assert sizes == {"turned": (64, 80), "grey": (80, 64), "alpha": (80, 64), "deep": (80, 64)}
 
 
@@ -120,7 +125,12 @@ def test_no_place_to_write_is_named(
 def test_load_takes_a_run_or_a_checkpoint(trained_run: Path, scene: np.ndarray) -> None:
     results = [
         deeplab_lightning.load(path, device="cpu").predict(scene)
-        for path in (trained_run, trained_run.parent, trained_run.parent / "latest", trained_run / "checkpoints" / "best.ckpt")
+        for path in (
+            trained_run,
+            trained_run.parent,
+            trained_run.parent / "latest",
+            trained_run / "checkpoints" / "best.ckpt",
+        )
     ]
     assert all(np.array_equal(result.mask, results[0].mask) for result in results)
     assert results[0].mask.shape == (64, 80)
@@ -132,7 +142,12 @@ def test_every_kind_of_input_gives_the_same_mask(checkpoint: Path, tmp_path: Pat
     model = deeplab_lightning.load(checkpoint, device="cpu")
     Image.fromarray(scene).save(tmp_path / "scene.png")
     expected = model.predict(scene).mask
-    inputs = [tmp_path / "scene.png", str(tmp_path / "scene.png"), Image.fromarray(scene), torch.from_numpy(scene.transpose(2, 0, 1))]
+    inputs = [
+        tmp_path / "scene.png",
+        str(tmp_path / "scene.png"),
+        Image.fromarray(scene),
+        torch.from_numpy(scene.transpose(2, 0, 1)),
+    ]
     assert all(np.array_equal(model.predict(image).mask, expected) for image in inputs)
 
 

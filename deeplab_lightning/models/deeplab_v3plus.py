@@ -39,6 +39,7 @@ class DeepLabV3Plus(nn.Module):
         separable: Atrous separable convolutions in ASPP and decoder (the paper's best); False for dense ones.
         image_pooling: Build ASPP's image-level branch.
         aspp_channels: Width of ASPP.
+        decoder: False leaves the decoder out, as in the paper's ablation: logits straight from ASPP.
         low_level_channels: Width that the low-level map is reduced to.
         decoder_channels: Width of the decoder's two 3x3 convolutions.
         dropout: Probability of dropping an activation after ASPP's projection.
@@ -57,6 +58,7 @@ class DeepLabV3Plus(nn.Module):
         separable: bool = True,
         image_pooling: bool = True,
         aspp_channels: int = 256,
+        decoder: bool = True,
         low_level_channels: int = 48,
         decoder_channels: int = 256,
         dropout: float = 0.1,
@@ -78,16 +80,20 @@ class DeepLabV3Plus(nn.Module):
             norm=norm,
             align_corners=align_corners,
         )
-        self.decoder = DecoderV3Plus(
-            aspp_channels,
-            self.backbone.low_level_channels,
-            low_level_channels=low_level_channels,
-            decoder_channels=decoder_channels,
-            separable=separable,
-            norm=norm,
-            align_corners=align_corners,
+        self.decoder = (
+            DecoderV3Plus(
+                aspp_channels,
+                self.backbone.low_level_channels,
+                low_level_channels=low_level_channels,
+                decoder_channels=decoder_channels,
+                separable=separable,
+                norm=norm,
+                align_corners=align_corners,
+            )
+            if decoder
+            else None
         )
-        self.classifier = nn.Conv2d(decoder_channels, num_classes, 1)
+        self.classifier = nn.Conv2d(decoder_channels if decoder else aspp_channels, num_classes, 1)
         self._initialise()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -103,14 +109,19 @@ class DeepLabV3Plus(nn.Module):
         return resize(self.coarse_logits(image), (height, width), self.align_corners)
 
     def coarse_logits(self, image: Tensor) -> Tensor:
-        """Return the logits `(B, num_classes, ceil(H/4), ceil(W/4))` before the last resize."""
+        """Return the logits before the last resize: `(B, num_classes, ceil(H/4), ceil(W/4))`.
+
+        Without the decoder they have ASPP's size, `ceil(H/output_stride)`.
+        """
         features = self.backbone(image)
         encoded = self.aspp(features.high_level)
+        if self.decoder is None:
+            return self.classifier(encoded)
         return self.classifier(self.decoder(encoded, features.low_level))
 
     def _initialise(self) -> None:
-        for module in (*self.aspp.modules(), *self.decoder.modules()):
-            if isinstance(module, nn.Conv2d):
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d) and name.startswith(("aspp", "decoder")):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out" if module.groups == 1 else "fan_in")
         nn.init.normal_(self.classifier.weight, std=0.01)
         assert self.classifier.bias is not None

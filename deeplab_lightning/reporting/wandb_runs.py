@@ -7,6 +7,7 @@ logger they write the step as `trainer/global_step` and leave wandb's own step a
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -72,3 +73,15 @@ def log_confusion(run: Run, matrix: np.ndarray, class_names: Sequence[str], step
     plot_confusion(matrix, class_names, png)
     png.seek(0)
     run.log({"val/confusion": wandb.Image(Image.open(png)), STEP_KEY: step})
+
+
+def go_offline_without_key() -> bool:
+    """Let wandb write to the run folder only, where nobody has logged in and `WANDB_MODE` says nothing else.
+
+    Returns:
+        Whether it was needed: wandb would otherwise stop and ask for a key.
+    """
+    if "WANDB_MODE" in os.environ or wandb.login(prompt=False):
+        return False
+    os.environ["WANDB_MODE"] = "offline"
+    return True

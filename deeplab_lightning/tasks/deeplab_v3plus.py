@@ -20,6 +20,7 @@ class DeepLabV3PlusTask(SegmentationTask):
         separable: Atrous separable convolutions in ASPP and decoder, or dense ones.
         image_pooling: Build ASPP's image-level branch.
         aspp_channels: Width of ASPP.
+        decoder: False leaves the decoder out (an ablation of the paper).
         low_level_channels: Width that the low-level map is reduced to.
         decoder_channels: Width of the decoder.
         dropout: After ASPP's projection.
@@ -37,6 +38,7 @@ class DeepLabV3PlusTask(SegmentationTask):
         separable: bool = True,
         image_pooling: bool = True,
         aspp_channels: int = 256,
+        decoder: bool = True,
         low_level_channels: int = 48,
         decoder_channels: int = 256,
         dropout: float = 0.1,
@@ -59,6 +61,7 @@ class DeepLabV3PlusTask(SegmentationTask):
             separable=hparams.separable,
             image_pooling=hparams.image_pooling,
             aspp_channels=hparams.aspp_channels,
+            decoder=hparams.decoder,
             low_level_channels=hparams.low_level_channels,
             decoder_channels=hparams.decoder_channels,
             dropout=hparams.dropout,

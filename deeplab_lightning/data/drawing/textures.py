@@ -51,7 +51,7 @@ def pick_material(
     """Draw a material: a colour of the scheme, with one of `textures` in its own light and dark."""
     colour = pick_colour(rng, palette, avoid)
     choice, row, column = rng.integers((len(textures), _ORIGINS, _ORIGINS)).tolist()
-    crest = mix(colour, (0, 0, 0), -rng.uniform(0.06, 0.16))
+    crest = mix(colour, (0, 0, 0), -rng.uniform(0.1, 0.24))
     return Material(colour, crest, textures[choice], (row, column))
 
 
