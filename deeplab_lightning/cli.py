@@ -13,8 +13,7 @@ from typing import Any, ClassVar
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401
 import yaml
-from jsonargparse import Namespace
-from jsonargparse._signatures import get_signature_parameters
+from jsonargparse import ArgumentParser, Namespace
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -177,6 +176,7 @@ class DeepLabCLI(LightningCLI):
                 )
         self.config_text = self._config_as_yaml(config)
         model["description"] = description
+        config["weights_only"] = True  # nothing in a checkpoint is executed
 
     def instantiate_classes(self) -> None:
         """Let our own errors out of jsonargparse's wrapping."""
@@ -238,9 +238,10 @@ class DeepLabCLI(LightningCLI):
         return callbacks
 
     def _run_folder(self) -> RunFolder:
-        if not _is_first_process() and RUN_FOLDER_VARIABLE in os.environ:
-            return RunFolder(Path(os.environ[RUN_FOLDER_VARIABLE]))
         settings = self._get(self.config, "run")
+        if not _is_first_process():
+            # Under torchrun or SLURM nobody has told; only the first process writes, so any path will do.
+            return RunFolder(Path(os.environ.get(RUN_FOLDER_VARIABLE, settings["folder"])))
         resumed = self._run_of_checkpoint()
         if self.command == "fit":
             run = resumed or new_run(Path(settings["folder"]), self._run_name(settings["name"]))
@@ -325,10 +326,11 @@ def _resolve(key: str, class_path: str) -> Any:
 
 def _class_options() -> dict[str, list[str]]:
     """Return the constructor arguments of all models and all datamodules."""
-    return {
-        key: sorted({parameter.name for found in classes() for parameter in get_signature_parameters(found, None)})
-        for key, classes in CLASSES.items()
-    }
+
+    def names(found: type) -> list[str]:
+        return [name.removeprefix("class.") for name in ArgumentParser().add_class_arguments(found, "class")]
+
+    return {key: sorted({name for found in classes() for name in names(found)}) for key, classes in CLASSES.items()}
 
 
 def _as_list(value: Any, kind: type) -> list[Any]:
@@ -361,12 +363,16 @@ def _asks_for_help(arguments: Sequence[str]) -> bool:
 def _quieten() -> None:
     """Silence advice that does not apply here and banners that say nothing about this run."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: (
-            not any(word in record.getMessage() for word in ("litlogger", "LitModels", "Tip:", "TPU available"))
-        )
+        lambda record: not any(word in record.getMessage() for word in ("litlogger", "LitModels", "Tip:"))
     )
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    for message in (
+        ".*does not have many workers.*",
+        ".*Checkpoint directory .* exists and is not empty.*",
+        ".*callbacks used to create the checkpoint need to be provided.*",  # evaluation needs none of fit's
+        ".*smaller than the logging interval.*",
+        ".*treespec.*deprecated.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 __all__ = ["DeepLabCLI", "LightningModule", "fit", "test", "validate"]

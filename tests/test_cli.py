@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.tasks import SegmentationTask
 
-from .conftest import REPOSITORY, SMALL, SMALL_SCENES, V3PLUS, Fit
+from .conftest import REPOSITORY, SMALL, V3PLUS, Fit
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_an_unreadable_picture_is_reported_at_the_end_and_stops_nothing(
     assert predict(checkpoint, tmp_path / "out", tmp_path) == 1
     printed = capsys.readouterr().out
     assert "2 of 3 pictures segmented" in printed
-    assert f"not segmented: " in printed.splitlines()[-1]
+    assert "not segmented: " in printed.splitlines()[-1]
     assert str(broken) in printed.splitlines()[-1]
     assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "z.png"]
 
@@ -158,7 +158,7 @@ def test_an_array_of_floats_is_refused(checkpoint: Path, scene: np.ndarray) -> N
 
 def test_options_of_the_model_can_be_changed_or_are_refused(checkpoint: Path) -> None:
     assert deeplab_lightning.load(checkpoint, output_stride=8).protocol.startswith("os8")
-    with pytest.raises(ConfigError, match="has no option 'output_strid'. Did you mean 'output_stride'?"):
+    with pytest.raises(ConfigError, match=r"has no option 'output_strid'. Did you mean 'output_stride'\?"):
         deeplab_lightning.load(checkpoint, output_strid=8)
     with pytest.raises(CheckpointError, match="do not fit the model with these options"):
         deeplab_lightning.load(checkpoint, aspp_channels=24)

@@ -44,7 +44,7 @@ class EpochSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(self.size, generator=generator).tolist()
-        order += order[: len(self) * self.world_size - self.size]
+        order = [order[place % self.size] for place in range(len(self) * self.world_size)]
         epoch, start = self.epoch, self.start
         self.start = 0
         for index in order[self.rank :: self.world_size][start:]:

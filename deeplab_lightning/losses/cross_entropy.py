@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -13,7 +14,7 @@ def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int) -> Tensor:
     pixel gives 0 (with a zero gradient), not NaN.
 
     Args:
-        logits: `(B, C, H, W)` floating point; computed in float32 whatever comes in.
+        logits: `(B, C, H, W)` floating point; half precision is computed in float32.
         mask: `(B, H, W)` integer train ids.
         ignore_index: Value of pixels that do not count.
 
@@ -27,5 +28,6 @@ def cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int) -> Tensor:
 def cross_entropy_sum(logits: Tensor, mask: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Return the summed cross-entropy and the number of labelled pixels, so that parts can be added exactly."""
     mask = mask.long()
-    total = F.cross_entropy(logits.float(), mask, ignore_index=ignore_index, reduction="sum")
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    total = F.cross_entropy(logits, mask, ignore_index=ignore_index, reduction="sum")
     return total, (mask != ignore_index).sum()

@@ -52,6 +52,8 @@ class SegmentationEvaluation:
             return
         everyone: list[PictureCounts | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(everyone, self.pictures)
+        # In the order of the ranks: where two processes saw a picture differently, all keep the same one's counts.
+        self.pictures = PictureCounts(self.class_names)
         for other in everyone:
             assert other is not None
             self.pictures.merge(other)

@@ -13,7 +13,8 @@ def parameter_groups(
     """Sort the trainable parameters of `model` into groups for an optimiser.
 
     The backbone learns at `lr`, everything else at `lr * head_lr_multiplier`. Weight decay goes to the kernels of
-    dense convolutions only: none for batch norms, biases and depthwise kernels, as in the released DeepLab code.
+    convolutions, grouped ones (ResNeXt) included, but not depthwise ones; batch norms and biases have none. So does
+    the released DeepLab code.
 
     Args:
         model: A network whose backbone is its attribute `backbone`.
@@ -33,9 +34,7 @@ def parameter_groups(
             if not parameter.requires_grad or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            decays = (
-                name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and getattr(module, "groups", 1) == 1
-            )
+            decays = name == "weight" and isinstance(module, nn.Conv2d | nn.Linear) and not _is_depthwise(module)
             groups.setdefault((part, "decay" if decays else "no_decay"), []).append(parameter)
     return [
         {
@@ -46,3 +45,7 @@ def parameter_groups(
         }
         for (part, decay), parameters in sorted(groups.items())
     ]
+
+
+def _is_depthwise(module: nn.Module) -> bool:
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1

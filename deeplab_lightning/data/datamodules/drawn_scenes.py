@@ -25,8 +25,8 @@ class DrawnScenesDataModule(SegmentationDataModule):
 
     def __init__(
         self,
-        height: int = 160,
-        width: int = 160,
+        height: int = 129,
+        width: int = 129,
         train_size: int = 20000,
         val_size: int = 100,
         test_size: int = 200,

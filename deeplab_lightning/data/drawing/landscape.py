@@ -96,7 +96,7 @@ def pick_landscape(rng: np.random.Generator, palette: np.ndarray) -> Landscape:
 
 
 def _pick_wash(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour]) -> Material:
-    return pick_material(rng, palette, avoid, tuple(texture_bank())).hazy(_PAPER, _WASH)
+    return pick_material(rng, palette, avoid, tuple(texture_bank())).tinted(_PAPER, _WASH)
 
 
 def paint_landscape(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> None:

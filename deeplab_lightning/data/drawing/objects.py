@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .palettes import Colour
 from .shapes import Fill, Part, arc, box, ellipse, line, lobed, polygon, soft_box
 
 MAIN, SECOND, DETAIL = Fill.MAIN, Fill.SECOND, Fill.DETAIL
@@ -243,6 +244,20 @@ BUILDERS: dict[str, Callable[[np.random.Generator, float], list[Part]]] = {
     "tent": tent,
 }
 """Class name -> the function that builds it."""
+
+LEANINGS: dict[str, Colour] = {
+    "house": (186, 84, 62),
+    "tree": (74, 140, 70),
+    "car": (52, 104, 190),
+    "boat": (236, 148, 52),
+    "balloon": (216, 84, 160),
+    "ball": (60, 182, 186),
+    "lamp": (60, 58, 72),
+    "fish": (128, 88, 190),
+    "tent": (206, 172, 96),
+}
+"""Class name -> the RGB colour that its things lean to. Some lean only a little: colour hints, and
+does not tell."""
 
 TEXTURES: dict[str, tuple[str, ...]] = {
     "house": ("bricks", "planks"),

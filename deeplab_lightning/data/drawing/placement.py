@@ -50,15 +50,15 @@ class _Habit:
 
 
 _HABITS = {
-    "house": _Habit(0.62, 1.2, (0.5, 0.4, 0.1)),
-    "tree": _Habit(0.72, 0.75, (0.45, 0.35, 0.2)),
-    "car": _Habit(0.35, 2.2, (0.45, 0.4, 0.15)),
-    "ball": _Habit(0.4, 1.0, (0.4, 0.4, 0.2), tilt=0.8),
-    "lamp": _Habit(0.84, 0.5, (0.35, 0.4, 0.25), tilt=0.02),
-    "tent": _Habit(0.5, 1.6, (0.45, 0.4, 0.15)),
-    "boat": _Habit(0.6, 1.3, (0.3, 0.5, 0.2), tilt=0.08),
-    "fish": _Habit(0.32, 2.3, (0.3, 0.4, 0.3), tilt=0.4),
-    "balloon": _Habit(0.62, 0.65, (0.35, 0.4, 0.25), tilt=0.12),
+    "house": _Habit(0.62, 1.2, (0.6, 0.4, 0)),
+    "tree": _Habit(0.72, 0.75, (0.55, 0.35, 0.1)),
+    "car": _Habit(0.35, 2.2, (0.55, 0.4, 0.05)),
+    "ball": _Habit(0.4, 1.0, (0.5, 0.4, 0.1), tilt=0.8),
+    "lamp": _Habit(0.84, 0.5, (0.45, 0.4, 0.15), tilt=0.02),
+    "tent": _Habit(0.5, 1.6, (0.55, 0.4, 0.05)),
+    "boat": _Habit(0.6, 1.3, (0.4, 0.5, 0.1), tilt=0.08),
+    "fish": _Habit(0.32, 2.3, (0.4, 0.4, 0.2), tilt=0.4),
+    "balloon": _Habit(0.62, 0.65, (0.45, 0.4, 0.15), tilt=0.12),
 }
 _ON_WATER = ("boat", "fish")
 _FEWEST = 4  # an emptier scene is filled up
@@ -91,7 +91,7 @@ def _place(draw: list[float], scape: Landscape, name: str, habit: _Habit, aspect
     across, down, spread, tilt, side = draw
     largest = min(aspect, 1.0) * habit.size * (0.75 + 0.45 * spread)  # narrow pictures keep room for wide things
     if name == "balloon":
-        size = largest * (0.4 + 0.6 * side)
+        size = largest * (0.5 + 0.5 * side)
         lowest = max(scape.horizon, 0.9 * size) + 0.05
         base = 0.6 * size + down * (lowest - 0.6 * size)
         nearness = max(side, scape.nearness(base))  # in front of the ground that its basket hides
@@ -99,7 +99,7 @@ def _place(draw: list[float], scape: Landscape, name: str, habit: _Habit, aspect
         low, high = scape.water_between() if name in _ON_WATER else scape.land_between()
         base = low + down * (high - low)
         nearness = scape.nearness(base)
-        size = largest * (0.28 + 0.72 * nearness)
+        size = largest * (0.42 + 0.58 * nearness)
     turn = habit.tilt * (2 * tilt - 1)
     return Placement(name, 0.02 + 0.96 * across, base, size, nearness, turn, tilt * 7 % 1 < 0.5, name in _ON_WATER)
 

@@ -12,7 +12,7 @@ from ...labels import DRAWN_SCENES
 from .camera import expose
 from .canvas import Box, Canvas, Light
 from .landscape import Landscape, background_distance, distance, paint_landscape, pick_landscape
-from .objects import BUILDERS, TEXTURES
+from .objects import BUILDERS, LEANINGS, TEXTURES
 from .palettes import pick_colour, pick_palette
 from .placement import Placement, place_objects
 from .shapes import Fill
@@ -22,6 +22,7 @@ VOID = DRAWN_SCENES.ignore_index
 
 _CLASS_IDS = {name: index for index, name in enumerate(DRAWN_SCENES.class_names)}
 _BORDER_SHARE = 1 / 130  # width of the void border as a share of the shorter side: VOC's is about 1/75
+_LEANING = (0.1, 1.0)  # how far a thing leans to its class's colour, drawn anew for each
 _THINNEST = 2.2  # pixels: the narrowest line that is drawn
 
 
@@ -120,9 +121,11 @@ def _pick_materials(rng: np.random.Generator, scape: Landscape, placement: Place
     main = pick_material(rng, scape.palette, behind, textures)
     second = pick_material(rng, scape.palette, [main.colour, *behind], textures)
     detail = pick_colour(rng, scape.palette, [main.colour, second.colour, *behind])
+    leaning = rng.uniform(*_LEANING)
+    main, second = (material.tinted(LEANINGS[placement.name], leaning) for material in (main, second))
     haze = 0.4 * max(0.0, 1 - 2.2 * placement.nearness)
     materials = {Fill.MAIN: main, Fill.SECOND: second, Fill.DETAIL: Material(detail, detail)}
-    return {fill: material.hazy(scape.veil, haze) for fill, material in materials.items()}
+    return {fill: material.tinted(scape.veil, haze) for fill, material in materials.items()}
 
 
 def _to_pixels(outline: np.ndarray, placement: Placement, scale: float, canvas: Canvas) -> np.ndarray:

@@ -30,11 +30,11 @@ class Material:
     texture: str | None = None
     origin: tuple[int, int] = (0, 0)
 
-    def hazy(self, veil: Colour, share: float) -> Material:
-        """Return the same material seen through haze: `share` (0..1) of the colour `veil`."""
+    def tinted(self, colour: Colour, share: float) -> Material:
+        """Return the same material with `share` (0..1; nothing below 0) of `colour` in it, as through haze."""
         if share <= 0:
             return self
-        return replace(self, colour=mix(self.colour, veil, share), crest=mix(self.crest, veil, share))
+        return replace(self, colour=mix(self.colour, colour, share), crest=mix(self.crest, colour, share))
 
     def render(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """Return the fill of a box of the picture, `(3, height, width)` float32; a flat one comes as `(3, 1, 1)`."""

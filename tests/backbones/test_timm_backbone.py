@@ -1,0 +1,104 @@
+"""timm networks as backbones: which maps are taken, and what is said when a network will not do."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from deeplab_lightning.backbones import TimmBackbone, timm_backbone
+from deeplab_lightning.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("resnet18", 64, 512),
+        ("resnet50", 256, 2048),
+        ("xception65", 256, 2048),
+        ("mobilenetv2_100", 24, 320),
+        ("darknet53", 128, 1024),  # its list of maps begins at stride 1
+    ],
+)
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_channels_and_strides(name: str, low: int, high: int, output_stride: Any) -> None:
+    with torch.device("meta"):
+        backbone = TimmBackbone(name, output_stride)
+        features = backbone(torch.empty(2, 3, 513, 513))
+    side = {8: 65, 16: 33, 32: 17}[output_stride]
+    assert (backbone.low_level_channels, backbone.high_level_channels) == (low, high)
+    assert features.low_level.shape == (2, low, 129, 129)
+    assert features.high_level.shape == (2, high, side, side)
+
+
+def test_other_channels_in() -> None:
+    assert TimmBackbone("mobilenetv2_035", 16, in_channels=5)(torch.randn(1, 5, 33, 33)).high_level.shape[-1] == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride", "expected"),
+    [
+        ("resnet5", 16, r"Unknown backbone 'resnet5'\. Did you mean 'resnet50'\?"),
+        ("mobilnetv2_100", 16, r"Did you mean 'mobilenetv2_100'\?"),
+        ("resnet18.a1", 16, r"no weights 'resnet18\.a1'\. Did you mean 'resnet18\.a1_in1k'\?"),
+        ("vgg16", 16, r"'vgg16' does not honour output stride 16 \(timm builds it at 32 only\).*or try .*32"),
+        ("densenet121", 8, r"'densenet121' does not honour output stride 8 .*resnet50"),
+        ("densenet121", 32, r"does not honour output stride 32 .*mobilenetv2_100\.$"),
+        ("swin_tiny_patch4_window7_224", 16, r"does not honour output stride 16 .*mobilenetv2_100\.$"),
+        ("xception71", 8, r"'xception71' has other weights at output stride 8 than at 32 .*16 or 32"),
+    ],
+)
+def test_refusals_name_what_works(name: str, output_stride: Any, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
+        TimmBackbone(name, output_stride)
+    assert "resnet101" in str(caught.value) or "Weights of resnet18: resnet18.a1_in1k" in str(caught.value)
+
+
+@pytest.mark.parametrize("reductions", [[8, 16], [4, 8, 16, 32]])
+def test_maps_of_the_wrong_strides_are_refused(monkeypatch: pytest.MonkeyPatch, reductions: list[int]) -> None:
+    class Other(nn.Module):
+        feature_info = timm.models.FeatureInfo(
+            [{"num_chs": 8, "reduction": reduction, "module": ""} for reduction in reductions],
+            tuple(range(len(reductions))),
+        )
+
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: Other())
+    with pytest.raises(ConfigError, match=r"feature maps have strides \[.*needs one of stride 4 .*resnet50"):
+        TimmBackbone("resnet18", 16)
+
+
+def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+
+    def offline(*arguments: Any, pretrained: bool = False, **options: Any) -> Any:
+        if pretrained:
+            raise OSError("no route to host")
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ConfigError, match=r"weights of 'mobilenetv2_035'.*no route to host.*--model\.pretrained false"):
+        TimmBackbone("mobilenetv2_035", 16, pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("support", "message"), [("approximate", "changes what it computes"), ("unknown", "was not measured")]
+)
+def test_drifting_and_unmeasured_backbones_warn_where_strides_go(
+    monkeypatch: pytest.MonkeyPatch, support: str, message: str
+) -> None:
+    monkeypatch.setattr(timm_backbone, "atrous_support", lambda _: support)
+    with pytest.warns(UserWarning, match=message):
+        TimmBackbone("mobilenetv2_035", 16)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TimmBackbone("mobilenetv2_035", 32)
+
+
+def test_exact_backbones_are_silent() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TimmBackbone("mobilenetv2_035", 8)

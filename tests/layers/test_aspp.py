@@ -1,0 +1,111 @@
+"""Atrous spatial pyramid pooling: its taps, its branches, and a batch of one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from deeplab_lightning.layers import ASPPConcat, ImagePooling, NormOptions
+
+NORM = NormOptions()
+
+
+def aspp(rates: tuple[int, ...] = (6, 12, 18), channels: int = 1, **options: bool) -> ASPPConcat:
+    return ASPPConcat(
+        channels, channels, atrous_rates=rates, norm=NormOptions(eps=0.0), align_corners=True,
+        **{"separable": False, **options},
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("side", "rates", "shares"),
+    [
+        (21, (6, 12, 18), (0.655, 0.383, 0.184)),
+        (33, (6, 12, 18, 24), (0.772, 0.574, 0.405, 0.265)),
+        (41, (6, 12, 18, 24), (0.814, 0.648, 0.500, 0.372)),
+        (49, (6, 12, 18), (0.843, 0.700, 0.570)),
+        (65, (12, 24, 36), (0.769, 0.568, 0.398)),
+    ],
+)
+def test_share_of_taps_within_the_map(side: int, rates: tuple[int, ...], shares: tuple[float, ...]) -> None:
+    """Fact sheet, section 1 (v3 paper, figure 4): a map of ones under averaging kernels counts the taps inside."""
+    module = aspp(rates)
+    ones = torch.ones(1, 1, side, side)
+    for branch, rate, share in zip(module.branches[1:-1], rates, shares, strict=True):
+        with torch.no_grad():
+            branch[0].weight.fill_(1 / 9)
+            seen = branch(ones)
+        assert seen.mean().item() == pytest.approx(share, abs=6e-4)
+        if 2 * rate < side:
+            assert torch.allclose(seen[..., rate:-rate, rate:-rate], ones[..., rate:-rate, rate:-rate])
+            assert seen[0, 0, 0, 0].item() == pytest.approx(4 / 9)
+
+
+def pooling(channels: int = 3) -> ImagePooling:
+    torch.manual_seed(0)
+    module = ImagePooling(channels, channels, norm=NORM, align_corners=True)
+    nn.init.normal_(module.norm.running_mean)
+    nn.init.uniform_(module.norm.running_var, 0.5, 1.5)
+    nn.init.normal_(module.norm.weight)
+    return module
+
+
+def test_batch_of_one_trains_and_leaves_the_statistics_alone() -> None:
+    module = pooling().train()
+    before = {key: value.clone() for key, value in module.norm.state_dict().items()}
+    features = torch.randn(1, 3, 4, 5, requires_grad=True)
+    pooled = module(features)
+    pooled.sum().backward()
+    assert features.grad is not None
+    assert module.conv.weight.grad is not None
+    assert module.conv.weight.grad.abs().sum() > 0
+    assert all(torch.equal(before[key], value) for key, value in module.norm.state_dict().items())
+    assert torch.allclose(pooled, module.eval()(features), atol=1e-6)
+
+
+def test_larger_batches_are_a_plain_batch_norm() -> None:
+    module = pooling().train()
+    plain = nn.BatchNorm2d(3)
+    plain.load_state_dict(module.norm.state_dict())
+    features = torch.randn(2, 3, 4, 5)
+    expected = plain(module.conv(features.mean((2, 3), keepdim=True))).relu().expand(2, 3, 4, 5)
+    assert torch.allclose(module(features), expected, atol=1e-6)
+    assert torch.allclose(module.norm.running_mean, plain.running_mean)
+    assert torch.allclose(module.norm.running_var, plain.running_var)
+    assert module.norm.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("separable", [True, False])
+@pytest.mark.parametrize("image_pooling", [True, False])
+@pytest.mark.parametrize("rates", [(), (6,), (6, 12, 18)])
+def test_branches(separable: bool, image_pooling: bool, rates: tuple[int, ...]) -> None:
+    module = ASPPConcat(
+        8, 4, atrous_rates=rates, separable=separable, image_pooling=image_pooling, norm=NORM, align_corners=True
+    )
+    assert len(module.branches) == 1 + len(rates) + image_pooling
+    assert module.project[0].in_channels == 4 * len(module.branches)
+    assert any(isinstance(branch, ImagePooling) for branch in module.branches) == image_pooling
+    assert module(torch.randn(2, 8, 9, 7)).shape == (2, 4, 9, 7)
+
+
+def test_dropout_stands_behind_the_projection_and_rests_in_evaluation() -> None:
+    module = ASPPConcat(4, 64, atrous_rates=(), separable=False, dropout=0.5, norm=NORM, align_corners=True)
+    features = torch.randn(2, 4, 9, 9)
+    torch.manual_seed(1)
+    dropped = module.train()(features)
+    positive = module.project(torch.cat([branch(features) for branch in module.branches], 1)) > 0
+    assert 0.4 < (dropped[positive] == 0).float().mean() < 0.6
+    module.eval()
+    assert torch.equal(module(features), module(features))
+
+
+def test_without_pooling_a_far_pixel_changes_nothing() -> None:
+    """With it, everything sees everything."""
+    for image_pooling in (True, False):
+        torch.manual_seed(0)
+        module = aspp((2,), channels=4, image_pooling=image_pooling)
+        features = torch.rand(1, 4, 9, 9)
+        changed = features.clone()
+        changed[..., 8, 8] += 100
+        assert torch.equal(module(features)[..., 0, 0], module(changed)[..., 0, 0]) != image_pooling

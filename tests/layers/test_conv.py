@@ -1,0 +1,68 @@
+"""Convolution blocks: the taps' spacing and the order of their parts."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from deeplab_lightning.layers import AtrousSeparableConv, ConvNormAct, NormOptions
+from deeplab_lightning.layers.conv import conv3x3
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (1, [8, 14, 20, 26, 32, 38, 20]),
+        (2, [11, 16, 22, 28, 34, 16, 19]),
+        (3, [14, 19, 24, 30, 12, 15, 18]),
+    ],
+)
+def test_golden_values(rate: int, expected: list[int]) -> None:
+    """Fact sheet, section 16: x = 1..7, w = (1, 2, 3), along rows and along columns."""
+    block = ConvNormAct(1, 1, 3, atrous_rate=rate, norm=NormOptions(eps=0.0)).eval()
+    for column in (False, True):
+        with torch.no_grad():
+            block[0].weight.zero_()
+            (block[0].weight[0, 0, :, 1] if column else block[0].weight[0, 0, 1]).copy_(torch.tensor([1.0, 2.0, 3.0]))
+            signal = torch.arange(1.0, 8.0)
+            image = signal.view(1, 1, 7, 1) if column else signal.view(1, 1, 1, 7)
+            assert block(image).flatten().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rate", [1, 2, 6])
+def test_separable_is_depthwise_then_pointwise_each_with_norm_and_relu(rate: int) -> None:
+    torch.manual_seed(0)
+    block = AtrousSeparableConv(4, 6, atrous_rate=rate, norm=NormOptions()).eval()
+    for module in block.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 1.5)
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    (depthwise, norm1, _), (pointwise, norm2, _) = block[0], block[1]
+    features = torch.randn(2, 4, 9, 11)
+
+    def norm(values: torch.Tensor, module: nn.BatchNorm2d) -> torch.Tensor:
+        return F.batch_norm(values, module.running_mean, module.running_var, module.weight, module.bias, eps=module.eps)
+
+    expected = F.conv2d(features, depthwise.weight, padding=rate, dilation=rate, groups=4)
+    expected = norm(expected, norm1).relu()
+    expected = norm(F.conv2d(expected, pointwise.weight), norm2).relu()
+    assert pointwise.weight.shape == (6, 4, 1, 1)
+    assert torch.allclose(block(features), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("separable", [True, False])
+@pytest.mark.parametrize("rate", [1, 3, 12])
+def test_size_stays(separable: bool, rate: int) -> None:
+    block = conv3x3(3, 5, atrous_rate=rate, separable=separable, norm=NormOptions())
+    assert block(torch.randn(2, 3, 7, 10)).shape == (2, 5, 7, 10)
+    assert isinstance(block, AtrousSeparableConv) == separable
+
+
+def test_norm_options_reach_every_batch_norm() -> None:
+    block = AtrousSeparableConv(3, 3, norm=NormOptions(momentum=0.0003, eps=1e-3))
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [(norm.momentum, norm.eps) for norm in norms] == [(0.0003, 1e-3)] * 2

@@ -1,0 +1,61 @@
+"""The one resize, whole and in bands of rows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deeplab_lightning.layers.resize import resize, resize_rows
+
+SIZES = [
+    ((5, 7), (17, 25)),  # k * scale + 1: the grids meet
+    ((5, 7), (16, 23)),
+    ((33, 33), (129, 97)),
+    ((17, 9), (7, 4)),  # down
+    ((4, 6), (4, 13)),  # rows stay
+    ((4, 6), (13, 6)),  # columns stay
+    ((1, 1), (9, 8)),
+    ((1, 5), (6, 6)),
+    ((6, 5), (1, 1)),
+    ((23, 30), (360, 480)),
+]
+
+
+@pytest.mark.parametrize(
+    ("align_corners", "expected"),
+    [(True, [0, 0.25, 0.5, 0.75, 1, 1.75, 2.5, 3.25, 4]), (False, [0, 0, 1 / 3, 2 / 3, 1, 2, 3, 4, 4])],
+)
+@pytest.mark.parametrize("vertical", [False, True])
+def test_golden_values(align_corners: bool, expected: list[float], vertical: bool) -> None:
+    """Values of the fact sheet, section 16: [0, 1, 4] to nine points."""
+    features = torch.tensor([0.0, 1.0, 4.0]).view((1, 1, 3, 1) if vertical else (1, 1, 1, 3))
+    size = (9, 1) if vertical else (1, 9)
+    wanted = torch.tensor(expected)
+    assert torch.allclose(resize(features, size, align_corners).flatten(), wanted, atol=1e-6)
+    assert torch.allclose(resize_rows(features, size, slice(0, size[0]), align_corners).flatten(), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(("source", "size"), SIZES)
+def test_rows_equal_those_of_the_whole(source: tuple[int, int], size: tuple[int, int], align_corners: bool) -> None:
+    features = torch.randn(2, 3, *source, generator=torch.Generator().manual_seed(0))
+    whole = resize(features, size, align_corners)
+    for start in range(size[0]):
+        rows = slice(start, min(start + 1 + start % 3, size[0]))
+        band = resize_rows(features, size, rows, align_corners)
+        assert band.shape == whole[:, :, rows].shape
+        assert torch.allclose(band, whole[:, :, rows], atol=2e-5)
+
+
+def test_rows_of_a_large_picture() -> None:
+    """Positions are exact enough for thousands of rows."""
+    features = torch.randn(1, 1, 1501, 3, generator=torch.Generator().manual_seed(0))
+    for align_corners in (True, False):
+        whole = resize(features, (6001, 3), align_corners)
+        band = resize_rows(features, (6001, 3), slice(5900, 6001), align_corners)
+        assert torch.allclose(band, whole[:, :, 5900:], atol=2e-3)
+
+
+def test_the_right_size_costs_nothing() -> None:
+    features = torch.randn(1, 2, 4, 5)
+    assert resize(features, (4, 5), True) is features
