@@ -1,0 +1,286 @@
+"""The one task: exact scores whatever the batches, labels at their own size, and settings that contradict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.labels import voc_palette
+from deeplab_lightning.layers import resize
+from deeplab_lightning.tasks import DeepLabV3PlusTask, SegmentationTask
+from deeplab_lightning.tasks.base import describe_by_hand
+from deeplab_lightning.types import Batch, DataDescription
+
+NUM_CLASSES = 4
+VOID = 255
+SIZES = [(33, 33), (33, 33), (40, 37), (33, 33), (21, 50), (21, 50), (65, 33)]
+SMALL: dict[str, Any] = {"backbone": "mobilenetv2_035", "aspp_channels": 8, "decoder_channels": 8}
+
+DESCRIPTION: DataDescription = {
+    "class_names": ["sky", "road", "car", "tree"],
+    "palette": [list(colour) for colour in voc_palette(NUM_CLASSES)],
+    "ignore_index": VOID,
+    "channels": 3,
+    "mean": [0.0, 0.0, 0.0],
+    "std": [1.0, 1.0, 1.0],
+    "pixel_range": 1.0,
+}
+"""Normalising by it changes nothing: with whole-number weights the sums are exact, in whatever order they are taken."""
+
+
+class SmallNetwork(nn.Module):
+    """Logits at a quarter of the size by one convolution of whole numbers."""
+
+    output_stride = 16
+    align_corners = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Conv2d(3, NUM_CLASSES, 5, stride=4, padding=2, bias=False)
+        self.classifier = nn.Conv2d(NUM_CLASSES, NUM_CLASSES, 1)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.randint(-3, 4, parameter.shape, generator=generator).float() / 64
+
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        return self.classifier(self.backbone(image))
+
+    def forward(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        return resize(self.coarse_logits(image), (height, width), self.align_corners)
+
+
+class SmallTask(SegmentationTask):
+    def build_model(self) -> SmallNetwork:
+        return SmallNetwork()
+
+
+def pictures() -> list[tuple[Tensor, Tensor, str]]:
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for index, size in enumerate(SIZES):
+        image = torch.randint(0, 16, (3, *size), generator=generator).to(torch.uint8)
+        mask = torch.randint(0, NUM_CLASSES, size, generator=generator).to(torch.uint8)
+        mask[torch.rand(size, generator=generator) < 0.2 + 0.1 * index] = VOID
+        found.append((image, mask, f"picture-{index}"))
+    return found
+
+
+def batches(batch_size: int, order: list[int] | None = None) -> list[Batch]:
+    chosen = [pictures()[index] for index in order or range(len(SIZES))]
+    return [
+        {
+            "image": [image for image, _, _ in chosen[start : start + batch_size]],
+            "mask": [mask for _, mask, _ in chosen[start : start + batch_size]],
+            "sample_id": [sample_id for _, _, sample_id in chosen[start : start + batch_size]],
+        }
+        for start in range(0, len(chosen), batch_size)
+    ]
+
+
+def trainer(**options: Any) -> Trainer:
+    quiet: dict[str, Any] = dict.fromkeys(
+        ["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False
+    )
+    return Trainer(accelerator="cpu", devices=1, **quiet, **options)
+
+
+def evaluate(task: SegmentationTask, loader: list[Batch], stage: str = "validate") -> tuple[dict[str, float], Any]:
+    """Return the logged scores and the confusion matrix."""
+    scores = getattr(trainer(), stage)(task, DataLoader(loader, batch_size=None), verbose=False)[0]
+    return scores, task.evaluation.pictures.total()
+
+
+# --- evaluation -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 7])
+@pytest.mark.parametrize("order", [None, [2, 0, 4, 1, 6, 5, 3]])
+def test_scores_depend_neither_on_the_batches_nor_on_the_order(batch_size: int, order: list[int] | None) -> None:
+    expected_scores, expected_matrix = evaluate(SmallTask(description=DESCRIPTION), batches(1))
+    scores, matrix = evaluate(SmallTask(description=DESCRIPTION), batches(batch_size, order))
+    assert np.array_equal(matrix, expected_matrix)
+    assert scores.keys() == expected_scores.keys()
+    for key, value in expected_scores.items():
+        assert scores[key] == pytest.approx(value, rel=1e-6 if key.endswith("loss") else 0), key
+
+
+@pytest.mark.parametrize(("stage", "prefix"), [("validate", "val"), ("test", "test")])
+def test_scores_and_loss_equal_a_direct_computation(stage: str, prefix: str) -> None:
+    """Padding to 16 k + 1, logits at the labels' size, one matrix, loss per labelled pixel of the whole split."""
+    network = SmallNetwork()
+    matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+    loss_sum = torch.zeros((), dtype=torch.float64)
+    for image, mask, _ in pictures():
+        height, width = mask.shape
+        padded = F.pad(image[None].float(), (0, -(width - 1) % 16, 0, -(height - 1) % 16))
+        logits = network(padded)[..., :height, :width].detach().double()
+        labelled = mask != VOID
+        loss_sum += F.cross_entropy(logits, mask[None].long(), ignore_index=VOID, reduction="sum")
+        np.add.at(matrix, (mask[labelled].numpy(), logits[0].argmax(0)[labelled].numpy()), 1)
+    scores, counted = evaluate(SmallTask(description=DESCRIPTION), batches(3), stage)
+    hit = matrix.diagonal()
+    iou = hit / (matrix.sum(0) + matrix.sum(1) - hit)
+    assert np.abs(counted - matrix).sum() <= 4  # ties between classes within rounding
+    assert scores[f"{prefix}/loss"] == pytest.approx(float(loss_sum) / matrix.sum(), rel=1e-5)
+    assert scores[f"{prefix}/mIoU"] == pytest.approx(iou.mean(), abs=2e-3)
+    assert scores[f"{prefix}/pixel_acc"] == pytest.approx(hit.sum() / matrix.sum(), abs=2e-3)
+    for name, value in zip(DESCRIPTION["class_names"], iou, strict=True):
+        assert scores[f"{prefix}/IoU/{name}"] == pytest.approx(value, abs=2e-3)
+
+
+def test_labels_are_never_resized(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every labelled pixel counts once, predictions have the labels' sizes, and only logits are interpolated."""
+    interpolate, seen = F.interpolate, []
+
+    def watched(values: Tensor, *arguments: Any, **options: Any) -> Tensor:
+        seen.append((values.shape[1], values.dtype))
+        return interpolate(values, *arguments, **options)
+
+    monkeypatch.setattr(F, "interpolate", watched)
+    task = SmallTask(description=DESCRIPTION).eval()
+    with torch.no_grad():
+        preds = task.validation_step(batches(7)[0], 0)["pred"]
+    assert [tuple(pred.shape) for pred in preds] == SIZES
+    assert set(seen) == {(NUM_CLASSES, torch.float32)}
+    labelled = sum(int((mask != VOID).sum()) for _, mask, _ in pictures())
+    assert task.evaluation.pictures.total().sum() == labelled
+
+
+def test_a_repeated_evaluation_starts_anew() -> None:
+    task = SmallTask(description=DESCRIPTION)
+    first = evaluate(task, batches(2))
+    second = evaluate(task, batches(2))
+    assert first[0] == second[0]
+    assert np.array_equal(first[1], second[1])
+
+
+def test_a_split_of_void_is_no_crash() -> None:
+    batch = batches(2)[0]
+    batch["mask"] = [torch.full_like(mask, VOID) for mask in batch["mask"]]
+    scores, _ = evaluate(SmallTask(description=DESCRIPTION), [batch])
+    assert scores["val/loss"] == 0
+    assert np.isnan(scores["val/mIoU"])
+
+
+def test_the_real_network_agrees_with_itself_picture_by_picture() -> None:
+    torch.manual_seed(0)
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, **SMALL).eval()
+    with torch.no_grad():
+        together = task.validation_step(batches(7)[0], 0)["pred"]
+        alone = [task.predictor().predict(image[None])[0] for image, _, _ in pictures()]
+    agreeing = sum(int((a == b).sum()) for a, b in zip(together, alone, strict=True))
+    assert agreeing / sum(pred.numel() for pred in alone) > 0.999
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def training_batch() -> Batch:
+    """Two pictures with stripes of the four classes, each brighter than the last; the first picture is all void."""
+    generator = torch.Generator().manual_seed(1)
+    mask = (torch.arange(33) * NUM_CLASSES // 33).to(torch.uint8).expand(2, 33, 33).clone()
+    image = (60 * mask.unsqueeze(1) + torch.randint(0, 60, (2, 3, 33, 33), generator=generator)).to(torch.uint8)
+    mask[0] = VOID
+    return {"image": image, "mask": mask, "sample_id": ["a", "b"]}
+
+
+class Notes(Callback):
+    """Writes down what every training step used and gave."""
+
+    def __init__(self) -> None:
+        self.learning_rates: list[list[float]] = []
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.learning_rates.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+        self.losses.append(float(outputs["loss"]))
+
+
+def fit(task: SegmentationTask, steps: int) -> Notes:
+    notes = Notes()
+    trainer(max_steps=steps, callbacks=[notes]).fit(task, DataLoader([training_batch()] * steps, batch_size=None))
+    return notes
+
+
+def test_loss_is_that_of_the_labelled_pixels_at_full_size() -> None:
+    task, batch = SmallTask(description=DESCRIPTION), training_batch()
+    assert isinstance(batch["image"], Tensor)
+    assert isinstance(batch["mask"], Tensor)
+    logits = SmallNetwork()(batch["image"].float())
+    expected = F.cross_entropy(logits[1:], batch["mask"][1:].long())  # the first picture is all void
+    loss = task.loss(task.normalise(batch["image"]), batch["mask"])
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_learning_rates_follow_poly_with_the_heads_multiplier() -> None:
+    task = DeepLabV3PlusTask(
+        num_classes=NUM_CLASSES, lr=0.01, head_lr_multiplier=10, warmup_steps=1, momentum=0.8, **SMALL
+    )
+    notes = fit(task, 4)
+    factors = [(1 - step / 4) ** 0.9 for step in range(5)]  # noted behind the scheduler's step
+    for step, rates in enumerate(notes.learning_rates, start=1):
+        assert rates == pytest.approx([0.01 * factors[step]] * 2 + [0.1 * factors[step]] * 2)
+    optimizer = task.trainer.optimizers[0]
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.8] * 4
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4, 0, 1e-4, 0]
+    listed = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    assert sorted(listed) == sorted(id(parameter) for parameter in task.parameters())
+
+
+def test_it_learns_a_batch_by_heart() -> None:
+    torch.manual_seed(0)
+    notes = fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, **SMALL), 20)
+    assert notes.losses[0] == pytest.approx(np.log(NUM_CLASSES), rel=0.1)
+    assert notes.losses[-1] < 0.9 * notes.losses[0]
+    assert all(np.isfinite(notes.losses))
+
+
+# --- settings -------------------------------------------------------------------------------------------------------
+
+
+def test_described_by_a_datamodule_or_by_hand() -> None:
+    assert SmallTask(description=DESCRIPTION).num_classes == 4
+    task = SmallTask(class_names=["a", "b"], ignore_index=7)
+    assert (task.num_classes, task.ignore_index) == (2, 7)
+    assert task.description["class_names"] == ["a", "b"]
+    assert describe_by_hand(3, None, None)["class_names"] == ["class_0", "class_1", "class_2"]
+    assert describe_by_hand(3, None, None)["ignore_index"] == 255
+    assert len(describe_by_hand(3, None, None)["palette"]) == 3
+
+
+def test_classes_must_be_known() -> None:
+    with pytest.raises(ConfigError, match=r"number of classes is not known.*num_classes.*describe\(\)"):
+        SmallTask()
+
+
+def test_contradictions_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"num_classes is 3, but there are 2 class_names"):
+        SmallTask(num_classes=3, class_names=["a", "b"])
+
+
+def test_a_task_without_a_network_cannot_be_made() -> None:
+    with pytest.raises(TypeError, match="build_model"):
+        SegmentationTask(num_classes=2)  # type: ignore[abstract]
+
+
+def test_checkpoints_say_which_task_they_are_of() -> None:
+    checkpoint: dict[str, Any] = {}
+    SmallTask(description=DESCRIPTION).on_save_checkpoint(checkpoint)
+    assert checkpoint["deeplab_lightning"]["task"] == "SmallTask"
+    assert set(checkpoint["deeplab_lightning"]) == {"task", "version"}
+
+
+def test_channels_last_is_an_option() -> None:
+    for channels_last in (True, False):
+        model = DeepLabV3PlusTask(num_classes=2, channels_last=channels_last, **SMALL).model
+        wide = next(p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1)
+        assert wide.is_contiguous(memory_format=torch.channels_last) == channels_last
