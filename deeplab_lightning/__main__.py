@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"Unknown command {name!r}.{did_you_mean(name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
         return 2
-    # Must be said before torch is imported: a thread that waits for the others should sleep. Spinning, the default, makes
+    # Must be said before torch is imported: a thread that waits for others should sleep. Spinning, the default, makes
     # training several times slower as soon as anything else, a loader's worker for one, needs a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     module, function = COMMANDS[name][0].split(":")

@@ -29,6 +29,7 @@ from .reporting.runs import RunFolder, find_run, new_run
 from .tasks import SegmentationTask
 
 DEFAULT_DATA = "DrawnScenesDataModule"
+RUNS = "runs"
 CHECKPOINT_WORDS = ("last", "best")
 _SPLITS = {"validate": "val", "test": "test"}
 RUN_FOLDER_VARIABLE = "DEEPLAB_LIGHTNING_RUN_FOLDER"
@@ -138,7 +139,7 @@ class DeepLabCLI(LightningCLI):
             default=None,
             help="Name of the run; the first configuration's stem if not given.",
         )
-        parser.add_argument("--run.folder", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--run.folder", type=str, default=RUNS, help="Folder of all runs.")
         parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -157,6 +158,11 @@ class DeepLabCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Tell the model what it must know of the data, or raise where it was told something else."""
         config = self.config[self.command]
+        if config.ckpt_path and self.checkpoint is None:
+            raise ConfigError(
+                f"ckpt_path {config.ckpt_path} stands in a configuration file. A checkpoint is chosen on the command "
+                f"line, so that no file makes a new run go on from an old one: --ckpt_path {config.ckpt_path}"
+            )
         self._print_kept_settings(config)
         datamodule = _resolve("data", config.data.class_path)
         description = datamodule.describe(**config.data.init_args)
@@ -245,7 +251,7 @@ class DeepLabCLI(LightningCLI):
         resumed = self._run_of_checkpoint()
         if self.command == "fit":
             run = resumed or new_run(Path(settings["folder"]), self._run_name(settings["name"]))
-        elif resumed is not None:
+        elif resumed is not None and settings["name"] is None and settings["folder"] == RUNS:
             run = new_run(resumed.path, self.command)
         else:
             run = new_run(Path(settings["folder"]), f"{self._run_name(settings['name'])}-{self.command}")
@@ -270,7 +276,7 @@ class DeepLabCLI(LightningCLI):
         if given not in CHECKPOINT_WORDS:
             return Path(given).resolve() if Path(given).exists() else Path(given)
         name = option_value(arguments, "--run.name") or (self.configs[0].stem if self.configs else None)
-        folder = Path(option_value(arguments, "--run.folder") or "runs")
+        folder = Path(option_value(arguments, "--run.folder") or RUNS)
         if name is None:
             raise CheckpointError(
                 f"--ckpt_path {given} means the newest run of a name, but no name is given: add the configuration "
@@ -289,7 +295,9 @@ class DeepLabCLI(LightningCLI):
 
     def _config_as_yaml(self, config: Namespace) -> str:
         parser = self._subcommand_parsers[self.command]
-        return parser.dump(config, skip_none=False, skip_validation=True)
+        kept = config.clone()
+        kept.ckpt_path = None
+        return parser.dump(kept, skip_none=False, skip_validation=True)
 
     def _print_kept_settings(self, config: Namespace) -> None:
         """Say which settings made for one class a later configuration handed on to another."""

@@ -108,6 +108,18 @@ def test_last_of_a_run_without_checkpoints_names_the_older_ones(
     assert str(runs / "version_0" / "checkpoints" / "last.ckpt") in message
 
 
+def test_the_configuration_of_a_resumed_run_does_not_resume(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit() == 0
+    assert fit("--ckpt_path", "last", "--trainer.max_steps", "6") == 0
+    config = tmp_path / "runs" / "v3plus" / "version_0" / "config.yaml"
+    assert "ckpt_path: null" in config.read_text()
+    config.write_text(config.read_text().replace("ckpt_path: null", "ckpt_path: some.ckpt"))
+    assert fit("-c", str(config)) == 2
+    assert "ckpt_path some.ckpt stands in a configuration file" in capsys.readouterr().err
+
+
 def test_a_second_run_gets_its_own_folder(fit: Fit, tmp_path: Path) -> None:
     assert fit() == 0
     assert fit() == 0

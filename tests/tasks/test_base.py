@@ -86,6 +86,11 @@ def batches(batch_size: int, order: list[int] | None = None) -> list[Batch]:
     ]
 
 
+@pytest.fixture(autouse=True)
+def _quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("ERROR", logger="lightning.pytorch")
+
+
 def trainer(**options: Any) -> Trainer:
     quiet: dict[str, Any] = dict.fromkeys(
         ["logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"], False
@@ -156,11 +161,16 @@ def test_labels_are_never_resized(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_repeated_evaluation_starts_anew() -> None:
-    task = SmallTask(description=DESCRIPTION)
-    first = evaluate(task, batches(2))
-    second = evaluate(task, batches(2))
-    assert first[0] == second[0]
-    assert np.array_equal(first[1], second[1])
+    """The second one sees other weights, and nothing of the first."""
+    task, fresh = SmallTask(description=DESCRIPTION), SmallTask(description=DESCRIPTION)
+    before, _ = evaluate(task, batches(2))
+    for each in (task, fresh):
+        each.model.classifier.weight.data.neg_()
+    after, matrix = evaluate(task, batches(2))
+    assert after["val/mIoU"] != before["val/mIoU"]
+    expected, expected_matrix = evaluate(fresh, batches(2))
+    assert after == expected
+    assert np.array_equal(matrix, expected_matrix)
 
 
 def test_a_split_of_void_is_no_crash() -> None:
@@ -237,10 +247,12 @@ def test_learning_rates_follow_poly_with_the_heads_multiplier() -> None:
 
 
 def test_it_learns_a_batch_by_heart() -> None:
+    """Forty steps bring seeds 0 to 2 to a tenth of where they begin, or a sixth; half is asked for."""
     torch.manual_seed(0)
-    notes = fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, **SMALL), 20)
+    wide: dict[str, Any] = {**SMALL, "aspp_channels": 32, "decoder_channels": 32}
+    notes = fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, **wide), 40)
     assert notes.losses[0] == pytest.approx(np.log(NUM_CLASSES), rel=0.1)
-    assert notes.losses[-1] < 0.9 * notes.losses[0]
+    assert notes.losses[-1] < 0.5 * notes.losses[0]
     assert all(np.isfinite(notes.losses))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -35,7 +36,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         colour_jitter: Largest relative change of brightness, contrast and saturation in training.
         mean: Per channel, of pixels in 0..1, subtracted from every picture.
         std: Per channel, by which the rest is divided.
-        seed: Of the order and the augmentation of training pictures.
+        seed: Of the order and the augmentation of training pictures; the run's (`--seed_everything`) if not given.
     """
 
     labels: ClassVar[LabelSet]
@@ -51,14 +52,14 @@ class SegmentationDataModule(LightningDataModule, ABC):
         colour_jitter: float = 0.0,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
         std: tuple[float, float, float] = IMAGENET_STD,
-        seed: int = 0,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
-        self.seed = seed
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         self._datasets: dict[Split, SegmentationDataset] = {}
         self.transform = ScaleCropFlip(
             crop_size,

@@ -18,6 +18,7 @@ class DrawnScenesDataModule(SegmentationDataModule):
         train_size: Training pictures; drawn anew whenever they are used, so many cost no memory.
         val_size: Validation pictures.
         test_size: Test pictures.
+        scene_seed: Another one draws other pictures, in all splits.
         kwargs: Loaders and augmentation, see `SegmentationDataModule`.
     """
 
@@ -30,12 +31,14 @@ class DrawnScenesDataModule(SegmentationDataModule):
         train_size: int = 20000,
         val_size: int = 100,
         test_size: int = 200,
+        scene_seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.height, self.width = height, width
+        self.scene_seed = scene_seed
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
 
     def build_dataset(self, split: Split) -> DrawnScenes:
         """Open a split; the splits never share a picture."""
-        return DrawnScenes(split, self.sizes[split], self.height, self.width, self.seed)
+        return DrawnScenes(split, self.sizes[split], self.height, self.width, self.scene_seed)
