@@ -39,9 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"Unknown command {name!r}.{did_you_mean(name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
         return 2
-    # Must be said before torch is imported: a thread that waits for others should sleep. Spinning, the default, makes
-    # training several times slower as soon as anything else, a loader's worker for one, needs a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Must be said before torch is imported; see docs/decisions/0006-short-spinning.md.
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     module, function = COMMANDS[name][0].split(":")
     try:
         return getattr(importlib.import_module(module), function)(arguments[1:])

@@ -22,7 +22,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .arguments import check_options, config_files, in_one_line, in_parsing_order, option_value, without_option
 from .callbacks import EvaluationFiles, LastCheckpoint, MetricsCsv, Progress, RunFiles, TrainingStopped
-from .checkpoints.loading import FROM_DATA, check_fits, checkpoint_config, read_checkpoint
+from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
 from .data.datamodules import SegmentationDataModule
 from .errors import CheckpointError, ConfigError, DeepLabError
 from .reporting.runs import RunFolder, find_run, new_run
@@ -166,20 +166,9 @@ class DeepLabCLI(LightningCLI):
         self._print_kept_settings(config)
         datamodule = _resolve("data", config.data.class_path)
         description = datamodule.describe(**config.data.init_args)
-        truth = {
-            "num_classes": len(description["class_names"]),
-            "ignore_index": description["ignore_index"],
-            "class_names": description["class_names"],
-            "description": description,
-        }
         model = config.model.init_args
-        for key in FROM_DATA:
-            given = model.get(key)
-            if given is not None and given != truth[key]:
-                raise ConfigError(
-                    f"--model.{key} is {given}, but {datamodule.__name__} has {truth[key]}. It always comes from the "
-                    f"data: leave --model.{key} out."
-                )
+        if model.get("description") not in (None, description):
+            raise ConfigError("--model.description always comes from the data: leave it out.")
         self.config_text = self._config_as_yaml(config)
         model["description"] = description
         config["weights_only"] = True  # nothing in a checkpoint is executed

@@ -79,7 +79,7 @@ def test_contradicting_the_data_is_an_error(
     assert not trained
     message = capsys.readouterr().err
     assert f"--model.{option} is" in message
-    assert "DrawnScenesDataModule has" in message
+    assert "but the data has" in message
 
 
 def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -> None:

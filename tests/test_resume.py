@@ -87,6 +87,27 @@ def test_a_learning_rate_given_on_resume_is_used(fit: Fit, tmp_path: Path) -> No
     assert float(rates[3]) != pytest.approx(0.001)
 
 
+def test_momentum_and_decay_given_on_resume_are_used(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+    original = SegmentationTask.training_step
+
+    def training_step(self: SegmentationTask, batch: Any, batch_idx: int) -> torch.Tensor:
+        seen.extend(self.trainer.optimizers[0].param_groups)
+        return original(self, batch, batch_idx)
+
+    assert fit() == 0
+    monkeypatch.setattr(SegmentationTask, "training_step", training_step)
+    again = ["--ckpt_path", "last", "--trainer.max_steps", "5"]
+    assert fit(*again, "--model.momentum", "0.5", "--model.weight_decay", "0.03") == 0
+    assert {group["momentum"] for group in seen} == {0.5}
+    assert {group["weight_decay"] for group in seen} == {0.0, 0.03}
+
+
+def test_a_run_without_an_end_has_no_poly_schedule(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--trainer.max_steps", "-1", "--trainer.max_epochs", "-1", "--trainer.max_time", "00:00:01:00") == 2
+    assert "set --trainer.max_steps (or --trainer.max_epochs)" in capsys.readouterr().err
+
+
 def test_last_without_a_run_fails_with_a_clear_word(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--ckpt_path", "last") == 2
     message = capsys.readouterr().err

@@ -60,6 +60,7 @@ class Predictor:
             size = (padded.shape[-2], padded.shape[-1])
             yield rows, resize_rows(coarse, size, rows, self.align_corners)[..., :width]
 
+    @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
         """Return the class map `(B, H, W)` uint8 (at most 256 classes) of `image` `(B, C, H, W)`."""
         pred = image.new_empty((image.shape[0], *image.shape[-2:]), dtype=torch.uint8)
@@ -67,6 +68,7 @@ class Predictor:
             pred[:, rows] = most_likely(logits)
         return pred
 
+    @torch.no_grad()
     def probs(self, image: Tensor) -> Tensor:
         """Return the class probabilities `(B, num_classes, H, W)` float32. Needs memory for all of them."""
         return torch.cat([logits.softmax(1) for _, logits in self.bands(image)], dim=2)

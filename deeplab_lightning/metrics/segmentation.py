@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -27,36 +28,45 @@ class SegmentationEvaluation:
     def __init__(self, class_names: Sequence[str], ignore_index: int) -> None:
         self.class_names = list(class_names)
         self.ignore_index = ignore_index
-        self.pictures = PictureCounts(self.class_names)
+        self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self.pictures = PictureCounts(self.class_names)
+        self._losses: dict[str, float] = {}
 
-    def update(self, pred: Tensor, mask: Tensor, sample_id: str) -> None:
+    def update(self, pred: Tensor, mask: Tensor, sample_id: str, loss_sum: float = 0.0) -> None:
         """Count one picture.
 
         Args:
             pred: `(H, W)` integer class ids.
             mask: `(H, W)` integer train ids, at the label's own size.
             sample_id: Unique within the split.
+            loss_sum: The loss summed over the picture's labelled pixels.
         """
         matrix = multiclass_confusion_matrix(
             pred.long(), mask.long(), len(self.class_names), ignore_index=self.ignore_index, validate_args=False
         )
         self.pictures.add(sample_id, matrix.cpu().numpy())
+        self._losses.setdefault(sample_id, loss_sum)
 
     def gather(self) -> None:
         """Bring the pictures of all processes together, in each of them."""
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
             return
-        everyone: list[PictureCounts | None] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, self.pictures)
+        everyone: list[tuple[PictureCounts, dict[str, float]] | None] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(everyone, (self.pictures, self._losses))
         # In the order of the ranks: where two processes saw a picture differently, all keep the same one's counts.
-        self.pictures = PictureCounts(self.class_names)
+        self.reset()
         for other in everyone:
             assert other is not None
-            self.pictures.merge(other)
+            pictures, losses = other
+            self.pictures.merge(pictures)
+            self._losses = losses | self._losses
+
+    def loss(self) -> float:
+        """Mean loss over the labelled pixels of all pictures counted so far; 0 if there is none."""
+        return math.fsum(self._losses.values()) / max(int(self.pictures.total().sum()), 1)
 
     def scores(self) -> Scores:
         """Scores over all pictures counted so far."""

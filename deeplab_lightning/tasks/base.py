@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import ABC, abstractmethod
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from .. import __version__
 from ..errors import ConfigError
 from ..inference.predictor import Predictor, most_likely
-from ..labels import voc_palette
+from ..labels import LabelSet, voc_palette
 from ..layers import Normalise
 from ..losses import cross_entropy, cross_entropy_sum
 from ..metrics.segmentation import SegmentationEvaluation
@@ -63,6 +64,7 @@ class SegmentationTask(LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters()
         self.description = description or describe_by_hand(num_classes, ignore_index, class_names)
+        self._check_against_description(num_classes, ignore_index, class_names)
         self.num_classes = len(self.description["class_names"])
         self.ignore_index = self.description["ignore_index"]
         self.normalise = Normalise(self.description["mean"], self.description["std"], self.description["pixel_range"])
@@ -70,8 +72,21 @@ class SegmentationTask(LightningModule, ABC):
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
-        self._loss_sum = torch.zeros((), dtype=torch.float64)
-        self._pixels = torch.zeros((), dtype=torch.int64)
+        self._optimizer_options: list[dict[str, Any]] = []
+
+    def _check_against_description(
+        self, num_classes: int | None, ignore_index: int | None, class_names: list[str] | None
+    ) -> None:
+        """Refuse values that contradict the data, rather than drop them."""
+        names = self.description["class_names"]
+        facts = {"num_classes": len(names), "ignore_index": self.description["ignore_index"], "class_names": names}
+        given = {"num_classes": num_classes, "ignore_index": ignore_index, "class_names": class_names}
+        for key, value in given.items():
+            if value is not None and value != facts[key]:
+                raise ConfigError(
+                    f"--model.{key} is {value}, but the data has {facts[key]}. It always comes from the data: leave it "
+                    f"out."
+                )
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -116,11 +131,11 @@ class SegmentationTask(LightningModule, ABC):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""
-        self._reset_evaluation()
+        self.evaluation.reset()
 
     def on_test_epoch_start(self) -> None:
         """Start counting."""
-        self._reset_evaluation()
+        self.evaluation.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation split."""
@@ -135,13 +150,21 @@ class SegmentationTask(LightningModule, ABC):
         hparams: Any = self.hparams
         groups = parameter_groups(self.model, hparams.lr, hparams.weight_decay, hparams.head_lr_multiplier)
         optimizer = torch.optim.SGD(groups, lr=hparams.lr, momentum=hparams.momentum)
-        schedule = PolyLR(
-            optimizer, int(self.trainer.estimated_stepping_batches), hparams.poly_power, hparams.warmup_steps
-        )
+        self._optimizer_options = [
+            {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise ConfigError(
+                "The poly schedule needs to know where the run ends: set --trainer.max_steps (or --trainer.max_epochs)."
+            )
+        schedule = PolyLR(optimizer, int(steps), hparams.poly_power, hparams.warmup_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
-        """After a resume: the configuration's learning rate wins over the one in the checkpoint."""
+        """After a resume: the configuration's learning rate, momentum and decay win over those in the checkpoint."""
+        for group, options in zip(self.trainer.optimizers[0].param_groups, self._optimizer_options, strict=True):
+            group.update(options)
         schedule = self.lr_schedulers()
         if isinstance(schedule, PolyLR):
             schedule.apply()
@@ -156,15 +179,11 @@ class SegmentationTask(LightningModule, ABC):
         """Write down which task this is, so that the checkpoint can be rebuilt on its own."""
         checkpoint["deeplab_lightning"] = {"task": type(self).__name__, "version": __version__}
 
-    def _reset_evaluation(self) -> None:
-        self.evaluation.reset()
-        self._loss_sum = torch.zeros((), dtype=torch.float64)
-        self._pixels = torch.zeros((), dtype=torch.int64)
-
     def _evaluate(self, batch: Batch) -> list[Tensor]:
         """Predict pictures at their own sizes, equal ones together, and count them."""
         predictor = self.predictor()
         preds: list[Tensor] = []
+        losses: list[float] = []
         images, masks = list(batch["image"]), list(batch["mask"])
         while len(preds) < len(images):
             first = len(preds)
@@ -173,21 +192,24 @@ class SegmentationTask(LightningModule, ABC):
                 last += 1
             image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
             pred = torch.empty_like(mask, dtype=torch.uint8)
+            loss_sums = [0.0] * len(image)
             for rows, logits in predictor.bands(image):
                 pred[:, rows] = most_likely(logits)
-                total, count = cross_entropy_sum(logits, mask[:, rows], self.ignore_index)
-                self._loss_sum += total.double().cpu()
-                self._pixels += count.cpu()
+                for index in range(len(image)):
+                    picture = slice(index, index + 1)
+                    total, _ = cross_entropy_sum(logits[picture], mask[picture, rows], self.ignore_index)
+                    loss_sums[index] += float(total)
             preds.extend(pred)
-        for pred, mask, sample_id in zip(preds, masks, batch["sample_id"], strict=True):
-            self.evaluation.update(pred, mask, sample_id)
+            losses.extend(loss_sums)
+        for pred, mask, sample_id, loss in zip(preds, masks, batch["sample_id"], losses, strict=True):
+            self.evaluation.update(pred, mask, sample_id, loss)
         return preds
 
     def _log_scores(self, stage: Stage) -> None:
         self.evaluation.gather()
         scores = self.evaluation.scores()
         values = {
-            f"{stage}/loss": float(self._loss_sum / self._pixels.clamp(min=1)),
+            f"{stage}/loss": self.evaluation.loss(),
             f"{stage}/mIoU": scores.mIoU,
             f"{stage}/pixel_acc": scores.pixel_acc,
             f"{stage}/mean_acc": scores.mean_acc,
@@ -195,7 +217,8 @@ class SegmentationTask(LightningModule, ABC):
             f"{stage}/mean_dice": scores.mean_dice,
         }
         values |= {f"{stage}/IoU/{name}": iou for name, iou in zip(scores.class_names, scores.iou, strict=True)}
-        self.log_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in values.items()})
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})
 
 
 def describe_by_hand(
@@ -207,15 +230,15 @@ def describe_by_hand(
             "The number of classes is not known: give the task num_classes (or class_names), or the description of a "
             "datamodule, DrawnScenesDataModule.describe() for one."
         )
-    names = class_names or [f"class_{index}" for index in range(num_classes or 0)]
-    if num_classes is not None and num_classes != len(names):
-        raise ConfigError(
-            f"num_classes is {num_classes}, but there are {len(names)} class_names: leave one of them out."
-        )
+    names = class_names if class_names is not None else [f"class_{index}" for index in range(num_classes or 0)]
+    if not names:
+        raise ConfigError("A model needs at least one class: num_classes is 0, or class_names is empty.")
+    palette = voc_palette(len(names))
+    labels = LabelSet(tuple(names), palette, 255 if ignore_index is None else ignore_index)
     return {
         "class_names": list(names),
-        "palette": [list(colour) for colour in voc_palette(len(names))],
-        "ignore_index": 255 if ignore_index is None else ignore_index,
+        "palette": [list(colour) for colour in labels.palette],
+        "ignore_index": labels.ignore_index,
         "channels": 3,
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],

@@ -36,7 +36,7 @@ def reference(indices: range | list[int], ignore_index: int = VOID) -> np.ndarra
 def evaluate(indices: range | list[int], ignore_index: int = VOID) -> SegmentationEvaluation:
     evaluation = SegmentationEvaluation(NAMES, ignore_index)
     for index in indices:
-        evaluation.update(*picture(index, ignore_index))
+        evaluation.update(*picture(index, ignore_index), loss_sum=index + 0.25)
     return evaluation
 
 
@@ -92,9 +92,10 @@ def _process(rank: int, folder: str) -> None:
     evaluation = evaluate([[0, 2, 4], [1, 3]][rank])
     if rank == 1:
         pred, mask, sample_id = picture(0)
-        evaluation.update(3 - pred, mask, sample_id)
+        evaluation.update(3 - pred, mask, sample_id, loss_sum=1000.0)
     evaluation.gather()
     np.save(f"{folder}/{rank}.npy", evaluation.pictures.total())
+    np.save(f"{folder}/{rank}_loss.npy", evaluation.loss())
     torch.distributed.destroy_process_group()
 
 
@@ -108,3 +109,4 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     expected = reference(range(5))
     for rank in range(2):
         assert np.array_equal(np.load(tmp_path / f"{rank}.npy"), expected)
+        assert np.load(tmp_path / f"{rank}_loss.npy") == pytest.approx(evaluate(range(5)).loss(), rel=1e-12)

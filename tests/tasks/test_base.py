@@ -275,8 +275,17 @@ def test_classes_must_be_known() -> None:
 
 
 def test_contradictions_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"num_classes is 3, but there are 2 class_names"):
+    with pytest.raises(ConfigError, match=r"num_classes is 3, but the data has 2"):
         SmallTask(num_classes=3, class_names=["a", "b"])
+    for given in ({"num_classes": 99}, {"ignore_index": 7}, {"class_names": ["cat"]}):
+        with pytest.raises(ConfigError, match=r"but the data has"):
+            SmallTask(description=DESCRIPTION, **given)
+
+
+@pytest.mark.parametrize("given", [{"num_classes": 0}, {"class_names": []}, {"num_classes": 3, "ignore_index": 2}])
+def test_impossible_classes_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"at least one class|is also the id of class"):
+        SmallTask(**given)
 
 
 def test_a_task_without_a_network_cannot_be_made() -> None:

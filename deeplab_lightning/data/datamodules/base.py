@@ -60,6 +60,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size
         self.num_workers = num_workers
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
+        if self.seed < 0:
+            raise ConfigError(f"--data.seed is {self.seed}; expected 0 or more.")
         self._datasets: dict[Split, SegmentationDataset] = {}
         self.transform = ScaleCropFlip(
             crop_size,

@@ -22,7 +22,7 @@ VOID = DRAWN_SCENES.ignore_index
 
 _CLASS_IDS = {name: index for index, name in enumerate(DRAWN_SCENES.class_names)}
 _BORDER_SHARE = 1 / 130  # width of the void border as a share of the shorter side: VOC's is about 1/75
-_LEANING = (0.2, 1.0)  # how far a thing leans to its class's colour, drawn anew for each
+_LEANING = (0.3, 1.0)  # how far a thing leans to its class's colour, drawn anew for each
 _THINNEST = 2.2  # pixels: the narrowest line that is drawn
 
 

@@ -50,11 +50,11 @@ class ScaleCropFlip:
         jitter = A.ColorJitter(colour_jitter, colour_jitter, colour_jitter, hue=0.0, p=0.8)
         self.compose = A.Compose(
             [
+                *([jitter] if colour_jitter > 0 else []),  # before padding, which stays the mean colour
                 *([scale] if smallest < largest or smallest != 1 else []),
                 pad,
                 A.RandomCrop(crop_size, crop_size),
                 A.HorizontalFlip(p=flip),
-                *([jitter] if colour_jitter > 0 else []),
             ]
         )
 
