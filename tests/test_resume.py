@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 
 from deeplab_lightning.tasks import SegmentationTask
 
-from .conftest import Fit
+from .conftest import SMALL, SMALL_SCENES, V3PLUS, Fit
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -61,6 +63,29 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     assert all(torch.equal(actual[key], expected[key]) for key in expected)
     assert (folder / "metrics.csv").read_text() == (whole / "metrics.csv").read_text()
     assert (folder / "per_class.csv").read_text() == (whole / "per_class.csv").read_text()
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_all_processes_still_saves(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
+    """Terminals send Ctrl-C to the workers, too, and schedulers SIGTERM."""
+    words = [sys.executable, "-m", "deeplab_lightning", "fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES]
+    words += ["--run.folder", str(tmp_path), "--trainer.max_steps", "100000", "--data.num_workers", "2"]
+    program = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        assert program.stdout is not None
+        for line in program.stdout:  # a line follows every validation
+            if line.startswith("step "):
+                break
+        os.killpg(program.pid, number)
+        printed = program.communicate(timeout=60)[0]
+    finally:
+        program.kill()
+    assert program.returncode == exit_code, printed
+    last = tmp_path / "v3plus" / "version_0" / "checkpoints" / "last.ckpt"
+    assert f"Everything is in {last}" in printed
+    assert torch.load(last, weights_only=True)["global_step"] >= 2
 
 
 def test_resuming_draws_only_what_was_not_trained(fit: Fit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from ..labels.label_set import VOID_COLOUR
 
 MAX_SIDE = 480
 """Pictures larger than this on their longer side are shrunk in panels."""
-MIN_SIDE = 256
+MIN_SIDE = 260
 """Pictures smaller than this are enlarged by a whole factor, as far as they stay within it."""
 
 GAP, MARGIN = 8, 12

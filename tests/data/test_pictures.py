@@ -6,6 +6,7 @@ import struct
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -455,12 +456,12 @@ def test_no_place_to_write(tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(tmp_path / "a.png", smooth())
 
-    def full(self: Path, data: bytes) -> int:
-        with open(self, "wb") as stream:
-            stream.write(data[: len(data) // 2])
-        raise OSError(28, "No space left on device")
+    class FullDisk(io.FileIO):
+        def write(self, data: Any) -> int:
+            super().write(bytes(data)[: len(data) // 2])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "open", lambda self, mode: FullDisk(str(self), mode))
     with pytest.raises(DataError, match="No space left on device"):
         write_image(tmp_path / "a.png", 255 - smooth())
     assert os.listdir(tmp_path) == ["a.png"]

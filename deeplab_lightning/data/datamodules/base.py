@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
@@ -19,6 +20,7 @@ from ..transforms.pipelines import ScaleCropFlip
 
 Split = Literal["train", "val", "test"]
 
+WORKER_PATIENCE = 60
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -62,6 +64,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         if self.seed < 0:
             raise ConfigError(f"--data.seed is {self.seed}; expected 0 or more.")
+        self._loaders: list[DataLoader[Sample]] = []
         self._datasets: dict[Split, SegmentationDataset] = {}
         self.transform = ScaleCropFlip(
             crop_size,
@@ -120,7 +123,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             )
         rank, world_size = self._rank()
         epoch = self.trainer.current_epoch if self.trainer else 0
-        return ResumableLoader(
+        loader = ResumableLoader(
             LoaderView(dataset, self.transform, self.seed),
             EpochSampler(len(dataset), self.seed, rank, world_size, epoch),
             batches_trained=self._batches_trained,
@@ -128,8 +131,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
             drop_last=True,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals_to_the_main_process,
             pin_memory=self._on_gpu(),
         )
+        self._loaders.append(loader)
+        return loader
 
     def val_dataloader(self) -> DataLoader[Sample]:
         """Whole pictures of the validation split, each exactly once over all processes."""
@@ -141,14 +147,29 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
-        return DataLoader(
+        loader = DataLoader(
             LoaderView(dataset),
             batch_size=self.eval_batch_size,
             sampler=ShardSampler(len(dataset), *self._rank()),
             num_workers=self.num_workers,
+            worker_init_fn=leave_signals_to_the_main_process,
+            persistent_workers=self.num_workers > 0,
             collate_fn=collate_pictures,
             pin_memory=self._on_gpu(),
         )
+        self._loaders.append(loader)
+        return loader
+
+    def teardown(self, stage: str) -> None:
+        """End the workers."""
+        while self._loaders:
+            iterator: Any = self._loaders.pop()._iterator
+            if iterator is not None:
+                iterator._shutdown_workers()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the workers."""
+        self.teardown("fit")
 
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -188,6 +209,16 @@ class ResumableLoader(DataLoader[Sample]):
         assert isinstance(self.sampler, EpochSampler)
         whole_epoch = len(self) * (self.batch_size or 1)
         self.sampler.start = state["draws"] if state["draws"] < whole_epoch else 0
+
+
+def leave_signals_to_the_main_process(worker: int) -> None:
+    """Let a loader's worker live through Ctrl-C and SIGTERM, which terminals and schedulers send to all processes.
+
+    The main process needs its workers to finish the step and a due validation before it saves, and ends them itself;
+    should it fail to, they end `WORKER_PATIENCE` seconds after SIGTERM.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_PATIENCE))
 
 
 def collate_pictures(samples: list[Sample]) -> Batch:
