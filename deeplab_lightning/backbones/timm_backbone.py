@@ -135,6 +135,11 @@ def _create(
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise _no_output_stride(name, output_stride, error) from error
+        if "No pretrained weights exist" in str(error):
+            raise ConfigError(
+                f"timm has no ImageNet weights for {name!r}: choose a relative that has (mobilenetv2_100, resnet50), or "
+                f"train from scratch with --model.pretrained false."
+            ) from error
         raise ConfigError(
             f"The ImageNet weights of {name!r} could not be loaded ({_first_line(error)}). They are fetched from the "
             f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "

@@ -102,3 +102,8 @@ def test_exact_backbones_are_silent() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         TimmBackbone("mobilenetv2_035", 8)
+
+
+def test_weights_that_do_not_exist_are_not_blamed_on_the_network() -> None:
+    with pytest.raises(ConfigError, match=r"timm has no ImageNet weights for 'mobilenetv2_035'"):
+        TimmBackbone("mobilenetv2_035", 16, pretrained=True)
