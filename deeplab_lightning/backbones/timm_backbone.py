@@ -137,7 +137,7 @@ def _create(
             raise _no_output_stride(name, output_stride, error) from error
         if "No pretrained weights exist" in str(error):
             raise ConfigError(
-                f"timm has no ImageNet weights for {name!r}: choose a relative that has (mobilenetv2_100, resnet50), or "
+                f"timm has no ImageNet weights for {name!r}: choose a relative that has (mobilenetv2_100), or "
                 f"train from scratch with --model.pretrained false."
             ) from error
         raise ConfigError(
