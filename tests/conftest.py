@@ -58,11 +58,3 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(trained_run: Path) -> Path:
     """The last checkpoint of `trained_run`."""
     return trained_run / "checkpoints" / "last.ckpt"
-
-
-@pytest.fixture
-def shared_data() -> Path:
-    """Real pictures, where the machine has them."""
-    if not (folder := os.environ.get("DEEPLAB_SHARED_DATA")):
-        pytest.skip("DEEPLAB_SHARED_DATA does not name the folder of real pictures")
-    return Path(folder)

@@ -106,7 +106,8 @@ class Canvas:
         cover = np.zeros((box.bottom - box.top, box.right - box.left), np.uint8)
         corners = np.rint((outline - (box.left + 0.5, box.top + 0.5)) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         cv2.fillPoly(cover, [corners], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
-        region = self.image[(slice(None), *box.window)]
+        rows, columns = box.window
+        region = self.image[:, rows, columns]
         paint = material.render(box.top, box.left, *cover.shape)
         if light is not None:
             lit = Light.over(outline, light.slope_x, light.slope_y).on_ball(box) if rounded else light.on_board(box)
@@ -127,7 +128,8 @@ class Canvas:
             return
         soft = cv2.resize(_soft_disc(), (width, height), interpolation=cv2.INTER_LINEAR)
         soft = soft[box.top - top : box.bottom - top, box.left - left : box.right - left]
-        self.image[(slice(None), *box.window)] *= 1 - np.float32(strength) * soft
+        rows, columns = box.window
+        self.image[:, rows, columns] *= 1 - np.float32(strength) * soft
 
     def _clipped(self, top: int, left: int, bottom: int, right: int) -> Box | None:
         """Return the part of a box that lies on the canvas, or None."""
