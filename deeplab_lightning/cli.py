@@ -172,6 +172,8 @@ class DeepLabCLI(LightningCLI):
         self.config_text = self._config_as_yaml(config)
         model["description"] = description
         config["weights_only"] = True  # nothing in a checkpoint is executed
+        if "verbose" in config:
+            config["verbose"] = False  # our table says more than Lightning's
 
     def instantiate_classes(self) -> None:
         """Let our own errors out of jsonargparse's wrapping."""

@@ -54,7 +54,7 @@ class LastCheckpoint(Checkpoint):
         if self._received is None and trainer.global_step < trainer.estimated_stepping_batches:
             return
         # Not later: after this Lightning takes the epoch for finished, and a longer run could not go on within it.
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         if self._received is not None and not _validation_is_due(trainer):
             # Lightning would log this step's values only after this hook.
             trainer._logger_connector.update_train_step_metrics()
@@ -64,7 +64,7 @@ class LastCheckpoint(Checkpoint):
         """Save; stop if told to."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
         if self._received is not None:
             self._stop(trainer)
 

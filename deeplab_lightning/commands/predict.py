@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,7 +77,9 @@ def predict(
         raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
 
     failures: list[str] = []
-    for picture, name in tqdm(list(zip(pictures, output_names(pictures), strict=True)), unit="picture"):
+    seconds_between_lines = 0.1 if sys.stderr.isatty() else 15
+    named = list(zip(pictures, output_names(pictures), strict=True))
+    for picture, name in tqdm(named, unit="picture", mininterval=seconds_between_lines):
         try:
             result = model.predict(picture)
         except DataError as error:
