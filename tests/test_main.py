@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -31,16 +30,6 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed and what in printed for name, (_, what) in COMMANDS.items())
-
-
-def test_help_answers_within_a_second() -> None:
-    # The best of three, since a busy machine may be slow at any one moment.
-    times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "deeplab_lightning", "--help"], check=True, capture_output=True)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 1.0
 
 
 def test_importing_the_package_is_light() -> None:
