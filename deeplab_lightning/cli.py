@@ -14,7 +14,7 @@ import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
@@ -264,6 +264,9 @@ class DeepLabCLI(LightningCLI):
 
     def _resolve_checkpoint(self, given: str, arguments: list[str]) -> Path:
         """Turn `last` and `best` into the newest run's file; leave paths alone but for links in them."""
+        if Path(given).is_dir():  # a run, as `predict` takes it
+            run = find_run(Path(given))
+            return run.last_checkpoint if self.command == "fit" else run.best_checkpoint
         if given not in CHECKPOINT_WORDS:
             return Path(given).resolve() if Path(given).exists() else Path(given)
         name = option_value(arguments, "--run.name") or (self.configs[0].stem if self.configs else None)
@@ -372,6 +375,3 @@ def _quieten() -> None:
         ".*treespec.*deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-__all__ = ["DeepLabCLI", "LightningModule", "fit", "test", "validate"]

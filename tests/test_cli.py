@@ -198,6 +198,11 @@ def test_checkpoints_hold_plain_values_only(checkpoint: Path) -> None:
     assert stored["hyper_parameters"]["description"]["class_names"][0] == "background"
 
 
+def test_a_run_stands_for_its_best_checkpoint(trained: dict[str, Any], trained_run: Path) -> None:
+    assert main(["validate", "--ckpt_path", str(trained_run.parent)]) == 0
+    assert trained["options"]["ckpt_path"] == str(trained_run / "checkpoints" / "best.ckpt")
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
 def test_scoring_without_a_checkpoint_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "-c", str(V3PLUS)]) == 2
@@ -228,6 +233,8 @@ def test_a_missing_or_torn_checkpoint_is_named(
 ) -> None:
     assert main(["validate", "--ckpt_path", str(checkpoint.with_name("lst.ckpt"))]) == 2
     assert f"Did you mean '{checkpoint}'?" in capsys.readouterr().err
+    assert main(["validate", "--ckpt_path", str(checkpoint.parents[2]) + "s"]) == 2
+    assert f"Did you mean '{checkpoint.parents[2]}'?" in capsys.readouterr().err
     torn = tmp_path / "torn.ckpt"
     torn.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
     assert main(["validate", "--ckpt_path", str(torn)]) == 2

@@ -24,7 +24,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if not path.is_file():
-        siblings = [str(entry) for entry in path.parent.glob("*.ckpt")] if path.parent.is_dir() else []
+        pattern = "*.ckpt" if path.suffix else "*"  # a name without ending was meant for a run
+        siblings = [str(entry) for entry in path.parent.glob(pattern)] if path.parent.is_dir() else []
         raise CheckpointError(f"There is no checkpoint {path}.{did_you_mean(str(path), siblings)}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -42,7 +42,8 @@ def pick_palette(rng: np.random.Generator) -> np.ndarray:
 def pick_colour(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour]) -> Colour:
     """Return a colour of `palette`, lightened or darkened a little, that stands out against each colour of `avoid`.
 
-    The same function colours every object and the landscape: colour tells nothing about class.
+    The same function colours every object and the landscape; what a class leans to is added later
+    (`objects.LEANINGS`).
     """
     candidates: list[Colour] = rng.permutation(palette * rng.uniform(0.85, 1.08)).tolist()
     clearances = []
