@@ -1,9 +1,10 @@
 """The figures of docs/drawn_scenes.md: class shares, and how far colour alone gets.
 
-    python benchmarks/drawn_scenes_facts.py [pictures]
+    python benchmarks/drawn_scenes_facts.py [pictures] [docs/pictures/drawn_scenes.png]
 
 The colour classifier is a table of 16x16x16 RGB cells, fitted on two thirds of the pictures and scored on the rest:
-every pixel gets the class most often seen with its colour, once as the classes come and once balanced.
+every pixel gets the class most often seen with its colour, once as the classes come and once balanced. With a file
+name, a sheet of validation pictures and their masks is written there.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import time
 
 import numpy as np
+from PIL import Image
 
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.metrics.scores import scores_from_confusion
@@ -61,5 +63,20 @@ def main(count: int) -> None:
         print(f"mIoU of colour alone, classes {name}: {scores_from_confusion(matrix, labels.class_names).mIoU:.3f}")
 
 
+def write_sheet(path: str, rows: int = 3, columns: int = 4, side: int = 160, gap: int = 6) -> None:
+    """Write pictures beside their masks."""
+    source = DrawnScenes("val", rows * columns, side, side)
+    colours = np.full((256, 3), 255, np.uint8)
+    colours[: source.labels.num_classes] = source.labels.palette
+    pairs = [np.hstack([image, colours[mask]]) for image, mask in map(source.load, range(rows * columns))]
+    sheet = np.full((rows * (side + gap) - gap, columns * (2 * side + gap) - gap, 3), 255, np.uint8)
+    for index, pair in enumerate(pairs):
+        top, left = index // columns * (side + gap), index % columns * (2 * side + gap)
+        sheet[top : top + side, left : left + 2 * side] = pair
+    Image.fromarray(sheet).save(path)
+
+
 if __name__ == "__main__":
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 600)
+    if len(sys.argv) > 2:
+        write_sheet(sys.argv[2])

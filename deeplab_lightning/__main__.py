@@ -15,6 +15,7 @@ COMMANDS = {
     "validate": ("deeplab_lightning.cli:validate", "score a checkpoint on the validation split"),
     "test": ("deeplab_lightning.cli:test", "score a checkpoint on the test split"),
     "predict": ("deeplab_lightning.commands.predict:main", "segment picture files with a checkpoint"),
+    "inspect": ("deeplab_lightning.commands.inspect:main", "say what a network really computes, layer by layer"),
 }
 """Name -> (where the function is, what it does). The function gets the remaining arguments and returns an exit code."""
 

@@ -17,13 +17,13 @@ import pytest
 PACKAGE = "deeplab_lightning"
 
 LEVELS = {
-    8: ["cli", "arguments", "__main__"],
-    7: ["commands"],
+    8: ["commands", "__main__"],
+    7: ["cli", "arguments"],
     6: ["api"],
     5: ["tasks", "callbacks"],
     4: ["data.datamodules", "checkpoints", "inference"],
     3: ["models", "data.datasets", "data.sampling"],
-    2: ["backbones", "losses", "optim", "reporting", "data.transforms", "data.drawing", "data.pictures"],
+    2: ["backbones", "losses", "optim", "reporting", "inspection", "data.transforms", "data.drawing", "data.pictures"],
     1: ["layers", "labels", "metrics", "data.checks", "data.finding"],
     0: ["errors", "types", "files"],
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from lightning.pytorch import Trainer
 
@@ -14,23 +16,33 @@ from deeplab_lightning.__main__ import main
 
 from .conftest import REPOSITORY, V3PLUS
 from .fakes.camvid import write_camvid
+from .fakes.cityscapes import write_cityscapes
+from .fakes.voc import write_voc
 
-MODELS = sorted((REPOSITORY / "configs").glob("*.yaml"))
+MODELS = sorted([*(REPOSITORY / "configs").glob("*.yaml"), *(REPOSITORY / "configs" / "articles").glob("*.yaml")])
+PAPER = sorted((REPOSITORY / "configs" / "paper").glob("*.yaml"))
 OVERLAYS = sorted((REPOSITORY / "configs" / "data").glob("*.yaml"))
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 
-FAKES = {"camvid": write_camvid}
+FAKES = {"camvid": write_camvid, "cityscapes": write_cityscapes, "voc": write_voc}
 """A writer of a tiny data set for each data overlay."""
 
 
 def test_there_is_something_to_test() -> None:
     assert MODELS
     assert OVERLAYS
+    assert PAPER
     assert SWEEPS
     assert {path.stem for path in OVERLAYS} == set(FAKES)
 
 
-@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+SLOW = {"fcn"}
+"""A step of 134 million parameters takes half a minute."""
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in MODELS]
+)
 def test_a_model_alone_trains_on_drawn_scenes(path: Path, tmp_path: Path) -> None:
     """One real step with the real network, on few pictures."""
     options = ["--data.batch_size", "2", "--data.num_workers", "0", "--data.val_size", "1", "--trainer.max_steps", "1"]
@@ -46,8 +58,6 @@ def test_a_data_overlay_swaps_the_data(path: Path, tmp_path: Path, monkeypatch: 
     def fit(self: Trainer, model: Any, datamodule: Any = None, ckpt_path: Any = None, **_: Any) -> None:
         seen.update(model=model, data=datamodule)
 
-    import functools
-
     monkeypatch.setattr(Trainer, "fit", functools.wraps(Trainer.fit)(fit))
     root = FAKES[path.stem](tmp_path / "data")
     options = ["--data.root", str(root), "--data.batch_size", "2", "--run.folder", str(tmp_path / "runs")]
@@ -55,6 +65,31 @@ def test_a_data_overlay_swaps_the_data(path: Path, tmp_path: Path, monkeypatch: 
     expected = yaml.safe_load(path.read_text())["data"]["class_path"]
     assert type(seen["data"]).__name__ == expected
     assert seen["model"].num_classes == len(seen["data"].labels.class_names)
+
+
+@pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
+def test_a_recipe_of_a_paper_is_whole(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It parses, builds the network at its full size, and says what was published, how, and what is different."""
+    text = path.read_text()
+    assert all(f"# {word}: " in text for word in ("Published", "Protocol"))
+    assert "# Departures:\n# - " in text
+    seen: dict[str, Any] = {}
+
+    def fit(self: Trainer, model: Any, datamodule: Any = None, ckpt_path: Any = None, **_: Any) -> None:
+        seen.update(trainer=self, model=model, data=datamodule)
+
+    monkeypatch.setattr(Trainer, "fit", functools.wraps(Trainer.fit)(fit))
+    data = path.stem.removesuffix("_stage1").removesuffix("_stage2").rsplit("_", 1)[-1]
+    options = ["--data.root", str(FAKES[data](tmp_path / "data")), "--run.folder", str(tmp_path / "runs")]
+    if "pretrained: true" in text:
+        options += ["--model.pretrained", "false"]
+    with torch.device("meta"):
+        assert main(["fit", "-c", str(path), *options]) == 0
+    recipe = yaml.safe_load(text)
+    assert type(seen["model"]).__name__ == recipe["model"]["class_path"]
+    assert seen["model"].num_classes == (19 if "cityscapes" in path.stem else 21)
+    assert seen["trainer"].max_steps == recipe["trainer"]["max_steps"]
+    assert seen["data"].batch_size == recipe["data"]["init_args"]["batch_size"]
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)

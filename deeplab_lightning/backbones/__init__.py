@@ -1,5 +1,6 @@
 """Networks that turn a picture into feature maps."""
 
 from .timm_backbone import BackboneFeatures, TimmBackbone
+from .vgg_atrous import VGGAtrous
 
-__all__ = ["BackboneFeatures", "TimmBackbone"]
+__all__ = ["BackboneFeatures", "TimmBackbone", "VGGAtrous"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import timm
 import torch
@@ -12,48 +12,91 @@ from torch import Tensor, nn
 from ..errors import ConfigError, did_you_mean
 from ..types import OutputStride
 from .atrous import atrous_support
+from .resnet_variants import FirstUnit, ResNetVariant, StridePlace, apply_variant, fitting_multi_grid
+from .taps import Walk, resnet_stages, resnet_tensorflow, tensorflow_tap
+from .unrounded_mobilenet import NAME, unrounded_mobilenet
+
+LowLevelTap = Literal["stage", "tensorflow"]
 
 LOW_LEVEL_REDUCTION = 4
 WORKING = "resnet50, resnet101, xception65, mobilenetv2_100"
 
 
 class BackboneFeatures(NamedTuple):
-    """Low-level `(B, C_low, H/4, W/4)` and high-level `(B, C_high, H/output_stride, W/output_stride)` maps."""
+    """Feature maps from stride 4 to the deepest.
 
-    low_level: Tensor
-    high_level: Tensor
+    Attributes:
+        stages: One map per stage of the network, as it offers them.
+    """
+
+    stages: tuple[Tensor, ...]
+
+    @property
+    def low_level(self) -> Tensor:
+        """The map at stride 4, `(B, C_low, H/4, W/4)`."""
+        return self.stages[0]
+
+    @property
+    def high_level(self) -> Tensor:
+        """The deepest map, `(B, C_high, H/output_stride, W/output_stride)`."""
+        return self.stages[-1]
 
 
 class TimmBackbone(nn.Module):
     """Any timm network that honours an output stride of 8, 16 or 32.
 
     Feature maps are chosen by their reduction, never by their place in a list: the low-level map is the one at
-    stride 4, the high-level map the deepest. For a ResNet that is the output of `layer1` after its ReLU, where
-    TensorFlow's DeepLab taps the residual branch before the sum (a departure; both have 256 channels); for Xception-65
-    it is TensorFlow's tensor after a ReLU; for MobileNetV2 the 24-channel bottleneck, where TensorFlow taps the
-    144-channel expansion.
-
-    Where a stage loses its stride, timm's ResNets and MobileNets let its first unit keep the previous rate
-    ("lag"), the exactly equivalent densification of an ImageNet network.
+    stride 4, the high-level map the deepest. The low-level map is the output of the last stage at stride 4 (of a
+    ResNet, `layer1` after its ReLU; of MobileNetV2, the 24-channel bottleneck), or TensorFlow's (see `taps.py`).
 
     Args:
-        name: timm's name, such as `resnet101`, `xception65` or `mobilenetv2_100`.
+        name: timm's name, such as `resnet101`, `xception65` or `mobilenetv2_100`; or `mobilenetv2_050_unrounded`, with
+            the widths of TensorFlow's depth multiplier (any hundredths).
         output_stride: Ratio of the input's side to the deepest map's.
         pretrained: Start from timm's ImageNet weights (fetched from the network the first time).
         in_channels: Channels of the input.
+        multi_grid: Factors of the unit rates in a ResNet's last stage; None for none.
+        default_multi_grid: What the generation uses where `multi_grid` is None, on ResNets whose last stage has as many
+            bottlenecks; other networks then have none.
+        first_unit: Rate of the first unit of a ResNet stage that lost its stride, see `resnet_variants.py`.
+        stride_place: Which convolution carries the stride of a ResNet stage, likewise.
+        ceil_mode: Round sizes up at a ResNet's first pooling, as Caffe does.
+        beta_stem: Three 3x3 convolutions (64, 64, 128) instead of a ResNet's 7x7: TensorFlow's "beta" form, on which
+            the v3 and v3+ papers rest.
+        low_level_tap: `stage`, or TensorFlow's tensor for ResNet, Xception and MobileNetV2.
 
     Attributes:
+        stage_channels: Channels of each map of `BackboneFeatures.stages`.
+        stage_reductions: Stride of each of them.
         low_level_channels: Channels of the stride-4 map.
         high_level_channels: Channels of the deepest map.
 
     Raises:
-        ConfigError: The name is unknown, the network has no output stride, or the weights cannot be fetched.
+        ConfigError: The name is unknown, the network has no output stride or not the parts that an option changes, or
+            the weights cannot be fetched.
     """
 
-    def __init__(self, name: str, output_stride: OutputStride, pretrained: bool = False, in_channels: int = 3) -> None:
+    def __init__(
+        self,
+        name: str,
+        output_stride: OutputStride,
+        pretrained: bool = False,
+        in_channels: int = 3,
+        *,
+        multi_grid: tuple[int, ...] | None = None,
+        default_multi_grid: tuple[int, ...] = (),
+        first_unit: FirstUnit = "lag",
+        stride_place: StridePlace = "conv2",
+        ceil_mode: bool = False,
+        beta_stem: bool = False,
+        low_level_tap: LowLevelTap = "stage",
+    ) -> None:
         super().__init__()
         self.name = name
-        features = _create(name, output_stride, in_channels, out_indices=None)
+        stem: dict[str, Any] = {"stem_type": "deep", "stem_width": 64} if beta_stem else {}
+        if beta_stem and not name.startswith("resnet"):
+            raise ConfigError(f"beta_stem is made for ResNets, and {name!r} is none: take resnet50 or resnet101.")
+        features = _create(name, output_stride, in_channels, out_indices=None, **stem)
         reductions = features.feature_info.reduction()
         if reductions[-1] != output_stride or LOW_LEVEL_REDUCTION not in reductions:
             raise ConfigError(
@@ -61,23 +104,47 @@ class TimmBackbone(nn.Module):
                 f"{reductions}, and DeepLab needs one of stride {LOW_LEVEL_REDUCTION} and a deepest one of stride "
                 f"{output_stride}. Backbones that can: {WORKING}."
             )
-        low, high = reductions.index(LOW_LEVEL_REDUCTION), len(reductions) - 1
-        self.features = _create(name, output_stride, in_channels, out_indices=(low, high), pretrained=pretrained)
-        self.low_level_channels, self.high_level_channels = self.features.feature_info.channels()
+        # Only the maps from stride 4 on are taken, so that the first ones need not be kept.
+        indices = tuple(range(reductions.index(LOW_LEVEL_REDUCTION), len(reductions)))
+        self.features = _create(name, output_stride, in_channels, out_indices=indices, pretrained=pretrained, **stem)
+        self.stage_channels: list[int] = self.features.feature_info.channels()
+        self.stage_reductions: list[int] = self.features.feature_info.reduction()
         if output_stride != 32:
-            self._check_same_weights_as_strided(output_stride, in_channels, (low, high))
+            self._check_same_weights_as_strided(output_stride, in_channels, indices, stem)
             _warn_if_not_exact(name)
+        if multi_grid is None:
+            multi_grid = fitting_multi_grid(self.features, default_multi_grid)
+        apply_variant(self.features, ResNetVariant(tuple(multi_grid), first_unit, stride_place, ceil_mode), name)
+        self._walk: Walk | None = resnet_stages if stride_place == "previous" else None
+        if low_level_tap == "tensorflow":
+            self._take_low_level_as_tensorflow_does()
+        self.low_level_channels, self.high_level_channels = self.stage_channels[0], self.stage_channels[-1]
 
     def forward(self, image: Tensor) -> BackboneFeatures:
         """`(B, C, H, W)` normalised image to its two feature maps."""
-        return BackboneFeatures(*self.features(image))
+        maps = self.features(image) if self._walk is None else self._walk(self.features, image)
+        return BackboneFeatures(tuple(maps))
+
+    def _take_low_level_as_tensorflow_does(self) -> None:
+        tap = tensorflow_tap(self.name.split(".")[0], self.features)
+        if tap is None:
+            raise ConfigError(
+                f"TensorFlow's low-level tensor is known for ResNets of bottlenecks, Xception and MobileNetV2, not for "
+                f"{self.name!r}: leave low_level_tap at 'stage', or take {WORKING}."
+            )
+        self._walk, channels = tap
+        if self._walk is resnet_tensorflow:
+            self.stage_channels[0] = channels
+        else:
+            self.stage_channels = [channels, self.stage_channels[-1]]
+            self.stage_reductions = [LOW_LEVEL_REDUCTION, self.stage_reductions[-1]]
 
     def _check_same_weights_as_strided(
-        self, output_stride: OutputStride, in_channels: int, out_indices: tuple[int, int]
+        self, output_stride: OutputStride, in_channels: int, out_indices: tuple[int, ...], stem: dict[str, Any]
     ) -> None:
         """Refuse a network that gains or loses a layer with its stride: its ImageNet weights would not fit."""
         with torch.device("meta"):
-            strided = _create(self.name, 32, in_channels, out_indices)
+            strided = _create(self.name, 32, in_channels, out_indices, **stem)
         difference = _shapes(strided) ^ _shapes(self.features)
         if difference:
             raise ConfigError(
@@ -108,9 +175,20 @@ def _warn_if_not_exact(name: str) -> None:
 
 
 def _create(
-    name: str, output_stride: int, in_channels: int, out_indices: tuple[int, ...] | None, pretrained: bool = False
+    name: str,
+    output_stride: int,
+    in_channels: int,
+    out_indices: tuple[int, ...] | None,
+    pretrained: bool = False,
+    **options: Any,
 ) -> Any:
     """Build timm's feature extractor; say in our words what is wrong with the name or the output stride."""
+    if out_indices is not None:
+        options["out_indices"] = out_indices
+    if NAME.fullmatch(name):
+        if pretrained:
+            raise ConfigError(f"There are no ImageNet weights for {name!r}: set --model.pretrained false.")
+        return unrounded_mobilenet(name, output_stride, in_channels, **options)
     architecture, dot, _ = name.partition(".")
     if architecture not in timm.list_models():
         raise ConfigError(
@@ -122,7 +200,6 @@ def _create(
             f"timm has no weights {name!r}.{did_you_mean(name, tagged)} "
             f"Weights of {architecture}: {', '.join(tagged) or 'none'}."
         )
-    options = {} if out_indices is None else {"out_indices": out_indices}
     try:
         return timm.create_model(
             name,

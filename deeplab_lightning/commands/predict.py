@@ -25,10 +25,21 @@ def main(arguments: Sequence[str]) -> int:
         "--model.output_stride", dest="output_stride", type=int, choices=(8, 16, 32), help="other than in training"
     )
     parser.add_argument("--opacity", type=float, default=0.5, help="of the classes in overlays, 0..1 (%(default)s)")
+    parser.add_argument(
+        "--label_ids",
+        action="store_true",
+        help="masks of Cityscapes' label ids instead of train ids, as its server wants them",
+    )
     parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
     options = parser.parse_args(arguments)
     return predict(
-        options.inputs, options.ckpt_path, Path(options.output), options.output_stride, options.opacity, options.device
+        options.inputs,
+        options.ckpt_path,
+        Path(options.output),
+        options.output_stride,
+        options.opacity,
+        options.device,
+        options.label_ids,
     )
 
 
@@ -39,6 +50,7 @@ def predict(
     output_stride: int | None = None,
     opacity: float = 0.5,
     device: str | None = None,
+    label_ids: bool = False,
 ) -> int:
     """Segment every picture that `inputs` stands for; unreadable ones are reported at the end.
 
@@ -49,26 +61,36 @@ def predict(
         output_stride: Overrides the checkpoint's.
         opacity: Of the classes in overlays.
         device: Where to run.
+        label_ids: Write Cityscapes' label ids in place of train ids.
 
     Returns:
         0, or 1 if some picture could not be segmented.
+
+    Raises:
+        ConfigError: Label ids are asked for, but the model's classes are not those of Cityscapes.
     """
     from tqdm import tqdm
 
     from ..api import load
     from ..data.finding import find_images
     from ..data.pictures import write_image, write_mask
-    from ..errors import DataError
+    from ..errors import ConfigError, DataError
+    from ..labels import CITYSCAPES
+    from ..labels.cityscapes import LABEL_IDS, label_id_colours, to_label_ids
 
     pictures = find_images(inputs)
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     model = load(ckpt_path, device, **model_options)
-    table = model.labels.colour_table()
+    if label_ids and model.labels.class_names != CITYSCAPES.class_names:
+        raise ConfigError(
+            f"--label_ids is for the 19 classes of Cityscapes; {ckpt_path} has {model.labels.num_classes} classes "
+            f"({', '.join(model.labels.class_names[:3])}, ...). Leave it out."
+        )
+    ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
+    table = label_id_colours() if label_ids else model.labels.colour_table()
     rows = [
         f"{index},{name},{red},{green},{blue}"
-        for index, (name, (red, green, blue)) in enumerate(
-            zip(model.labels.class_names, model.labels.palette, strict=True)
-        )
+        for index, name, (red, green, blue) in zip(ids, model.labels.class_names, model.labels.palette, strict=True)
     ]
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -85,7 +107,8 @@ def predict(
         except DataError as error:
             failures.append(str(error))
             continue
-        write_mask(output / "masks" / f"{name}.png", result.mask, table)
+        mask = to_label_ids(result.mask) if label_ids else result.mask
+        write_mask(output / "masks" / f"{name}.png", mask, table)
         write_image(output / "overlays" / f"{name}.png", result.overlay(opacity))
     done = len(pictures) - len(failures)
     print(f"{done} of {len(pictures)} pictures segmented ({model.protocol}): {output}/masks, {output}/overlays")

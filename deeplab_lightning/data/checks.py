@@ -1,7 +1,9 @@
-"""What must hold between a picture, its mask and the label set."""
+"""What must hold between a picture, its mask and the label set, and between the names in the splits of a data set."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -35,7 +37,9 @@ def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask
     )
 
 
-def check_labels(mask: np.ndarray, num_classes: int, ignore_index: int, path: str | Path) -> None:
+def check_labels(
+    mask: np.ndarray, num_classes: int, ignore_index: int, path: str | Path, remedy: str | None = None
+) -> None:
     """Refuse a mask with values that are neither a class nor ignored; on a GPU they would end in an assert.
 
     A black and white {0, 255} mask is legal where 255 is the ignore index, and then trains on background alone: this
@@ -46,6 +50,7 @@ def check_labels(mask: np.ndarray, num_classes: int, ignore_index: int, path: st
         num_classes: Ids 0..`num_classes`-1 are legal.
         ignore_index: One further legal value.
         path: Where `mask` comes from, for the message.
+        remedy: What to do about it where more is known than the values tell.
 
     Raises:
         DataError: Names the file, each value out of range with its pixel count, what is allowed, and what to set.
@@ -60,16 +65,37 @@ def check_labels(mask: np.ndarray, num_classes: int, ignore_index: int, path: st
     wrong = np.flatnonzero(illegal & (counts > 0)).tolist()
     named = ", ".join(f"{value} ({counts[value]} pixels)" for value in wrong[:10])
     more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
-    if set(np.flatnonzero(counts)) <= {0, 255}:
-        remedy = "The mask is black and white: its 255 means foreground, not void. Write 1 in place of 255."
-    elif wrong == [255]:
-        remedy = "If 255 marks void, set ignore_index to 255."
-    else:
-        enough = wrong[-1] + 1
-        remedy = (
-            f"If these are classes, set num_classes to at least {enough} and name them; if not, write {ignore_index}."
-        )
+    if remedy is None:
+        remedy = _guessed_remedy(set(np.flatnonzero(counts).tolist()), wrong, ignore_index)
     raise DataError(
         f"Mask {path} holds labels out of range: {named}{more}. Allowed are the classes 0..{num_classes - 1} and "
         f"{ignore_index} (ignored). {remedy}"
     )
+
+
+def _guessed_remedy(values: set[int], wrong: list[int], ignore_index: int) -> str:
+    if values <= {0, 255}:
+        return "The mask is black and white: its 255 means foreground, not void. Write 1 in place of 255."
+    if wrong == [255]:
+        return "If 255 marks void, set ignore_index to 255."
+    enough = wrong[-1] + 1
+    return f"If these are classes, set num_classes to at least {enough} and name them; if not, write {ignore_index}."
+
+
+def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) -> None:
+    """Refuse a list that names a picture twice.
+
+    Args:
+        sample_ids: The names in the list.
+        what: Data set and split, for the message.
+        list_file: Where they come from, for the message.
+
+    Raises:
+        DataError: Says how many names repeat, and one of them.
+    """
+    repeated = [name for name, count in Counter(sample_ids).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"{what}: {len(repeated)} names are listed more than once, such as {repeated[0]}. "
+            f"Results are kept by name: remove the repetitions from {list_file}."
+        )

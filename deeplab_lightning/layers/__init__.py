@@ -1,6 +1,6 @@
 """Building blocks shared by the generations."""
 
-from .aspp import ASPPConcat, ImagePooling
+from .aspp import ASPPConcat, ASPPSum, ImagePooling
 from .conv import AtrousSeparableConv, ConvNormAct, NormOptions
 from .decoder import DecoderV3Plus
 from .normalise import Normalise
@@ -8,6 +8,7 @@ from .resize import resize
 
 __all__ = [
     "ASPPConcat",
+    "ASPPSum",
     "AtrousSeparableConv",
     "ConvNormAct",
     "DecoderV3Plus",

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling of v3 and v3+."""
+"""Atrous spatial pyramid pooling: v2 sums scores, v3 and v3+ concatenate features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from .conv import ConvNormAct, NormOptions, conv3x3
 from .resize import resize
@@ -13,6 +14,8 @@ from .resize import resize
 
 class ImagePooling(nn.Module):
     """v3's image-level branch: mean over the whole map, 1x1, batch norm, ReLU, back to the map's size.
+
+    `bins` > 1 makes it a branch of PSPNet's pyramid: means over a grid of bins x bins cells.
 
     With one picture in the batch the pooled map holds a single value per channel, from which no variance can be
     computed. In training the batch norm then uses its running statistics for that batch: a batch of one trains, and
@@ -22,16 +25,20 @@ class ImagePooling(nn.Module):
     given, as the paper says.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, norm: NormOptions, align_corners: bool) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, norm: NormOptions, align_corners: bool, bins: int = 1
+    ) -> None:
         super().__init__()
+        self.bins = bins
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.norm = norm.build(out_channels)
         self.align_corners = align_corners
 
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
-        pooled = self.conv(features.mean(dim=(2, 3), keepdim=True))
-        if self.norm.training and pooled.shape[0] == 1:
+        cells = features.mean(dim=(2, 3), keepdim=True) if self.bins == 1 else adaptive_avg_pool2d(features, self.bins)
+        pooled = self.conv(cells)
+        if self.norm.training and pooled.shape[0] == 1 and self.bins == 1:
             norm = self.norm
             pooled = nn.functional.batch_norm(
                 pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
@@ -40,6 +47,36 @@ class ImagePooling(nn.Module):
             pooled = self.norm(pooled)
         height, width = features.shape[-2:]
         return resize(pooled.relu(), (height, width), self.align_corners)
+
+
+class ASPPSum(nn.Module):
+    """ASPP as in v2 (section 3.2) on a ResNet: parallel 3x3 convolutions straight to the classes, summed.
+
+    ```
+    (B, C_in, h, w) ─┬─ 3x3, rate r1 ─┐
+                     ├─ 3x3, rate r2 ─┼─ sum ─> (B, C_out, h, w)
+                     └─ ...          ─┘
+    ```
+
+    There is no 1x1 branch, no image pooling, no batch norm, no dropout, and every branch has its own bias. One rate
+    alone makes the paper's LargeFOV.
+
+    Args:
+        in_channels: Channels of the deepest feature map.
+        out_channels: The classes.
+        atrous_rates: One branch each, at the network's own output stride.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, atrous_rates: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(in_channels, out_channels, 3, padding=rate, dilation=rate) for rate in atrous_rates
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
+        first, *others = self.branches
+        return sum((branch(features) for branch in others), start=first(features))
 
 
 class ASPPConcat(nn.Module):
@@ -60,8 +97,10 @@ class ASPPConcat(nn.Module):
         out_channels: Channels of every branch and of the result (256 in the papers).
         atrous_rates: One 3x3 branch each; empty leaves the 1x1 (and pooling) alone.
         separable: Use atrous separable convolutions in the 3x3 branches.
+        norm_between: See `AtrousSeparableConv`.
         image_pooling: Build the image-level branch. The best Cityscapes model of the v3+ paper does without.
         dropout: Probability of dropping a projected activation (0.1 in the papers).
+        summed: Add the branches up instead, as articles about DeepLab show; no paper of the family does.
         norm: Constants of the batch norms.
         align_corners: Handed to the resize of the pooled map.
     """
@@ -73,24 +112,31 @@ class ASPPConcat(nn.Module):
         *,
         atrous_rates: Sequence[int],
         separable: bool,
+        norm_between: bool = True,
         image_pooling: bool = True,
         dropout: float = 0.1,
+        summed: bool = False,
         norm: NormOptions,
         align_corners: bool,
     ) -> None:
         super().__init__()
+        self.summed = summed
         branches: list[nn.Module] = [ConvNormAct(in_channels, out_channels, norm=norm)]
         branches += [
-            conv3x3(in_channels, out_channels, atrous_rate=rate, separable=separable, norm=norm)
+            conv3x3(
+                in_channels, out_channels, atrous_rate=rate, separable=separable, norm=norm, norm_between=norm_between
+            )
             for rate in atrous_rates
         ]
         if image_pooling:
             branches.append(ImagePooling(in_channels, out_channels, norm=norm, align_corners=align_corners))
         self.branches = nn.ModuleList(branches)
-        self.project = ConvNormAct(len(branches) * out_channels, out_channels, norm=norm)
+        width = out_channels if summed else len(branches) * out_channels
+        self.project = ConvNormAct(width, out_channels, norm=norm)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
-        parts = torch.cat([branch(features) for branch in self.branches], dim=1)
-        return self.dropout(self.project(parts))
+        parts = [branch(features) for branch in self.branches]
+        merged = torch.stack(parts).sum(0) if self.summed else torch.cat(parts, dim=1)
+        return self.dropout(self.project(merged))

@@ -10,10 +10,14 @@ logits (B, num_classes, H, W) <────────────────�
 
 Departures from the paper, and why:
 
-- Weights of new layers start from He's normal distribution (the released code: Xavier; depthwise 0.33, pointwise 0.06),
-  which suits training from scratch. The classifier starts from N(0, 0.01), as released.
+- Backbones are timm's, as in `deeplab_v3.py`; low-level maps are the ends of timm's stages unless `low_level_tap` says
+  `tensorflow` (see `backbones/taps.py`).
+- New layers start from He's normal distribution (`layers.conv.initialise`), which suits training from scratch.
 - Batch-norm momentum is 0.1 instead of 0.0003 unless set: the paper's value needs pretrained statistics.
-- Low-level maps are timm's (see `backbones/timm_backbone.py`).
+
+What other code bases do and the paper does not: segmentation_models_pytorch has `norm_between=False`, `head_conv`, one
+convolution in the decoder (`decoder_convs=1`), every unit at its stage's rate (`first_unit="full"`) without multi-grid,
+ASPP rates of 12, 24, 36 at output stride 16, and dropout 0.5.
 """
 
 from __future__ import annotations
@@ -22,7 +26,13 @@ from torch import Tensor, nn
 
 from ..backbones import TimmBackbone
 from ..backbones.atrous import scale_rates
-from ..layers import ASPPConcat, DecoderV3Plus, NormOptions, resize
+from ..backbones.resnet_variants import FirstUnit, StridePlace
+from ..backbones.timm_backbone import LowLevelTap
+from ..errors import ConfigError
+from ..layers import DecoderV3Plus, NormOptions, resize
+from ..layers.context import Context, context_module
+from ..layers.conv import classifier, initialise
+from ..layers.heads import auxiliary_head
 from ..types import OutputStride
 
 
@@ -35,14 +45,28 @@ class DeepLabV3Plus(nn.Module):
         output_stride: Input side over deepest feature side. The same weights run at 32, 16 and 8.
         pretrained: Start the backbone from timm's ImageNet weights.
         in_channels: Channels of the picture.
+        multi_grid: Unit rates of a ResNet's last stage; None for the paper's (1, 2, 4) where it fits.
+        first_unit: See `backbones/resnet_variants.py`.
+        stride_place: Likewise.
+        beta_stem: Likewise.
+        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling).
         atrous_rates: ASPP rates at output stride 16; they are scaled with the output stride.
         separable: Atrous separable convolutions in ASPP and decoder (the paper's best); False for dense ones.
+        norm_between: See `AtrousSeparableConv`.
         image_pooling: Build ASPP's image-level branch.
         aspp_channels: Width of ASPP.
+        attention: Weigh ASPP's channels by squeeze-and-excite.
+        head_conv: One more 3x3 behind ASPP.
         decoder: False leaves the decoder out, as in the paper's ablation: logits straight from ASPP.
+        low_level_tap: Where the stride-4 map is taken: at the end of timm's stage, or TensorFlow's tensor.
         low_level_channels: Width that the low-level map is reduced to.
-        decoder_channels: Width of the decoder's two 3x3 convolutions.
+        decoder_channels: Width of the decoder's convolutions.
+        decoder_convs: How many there are.
+        decoder_kernel_size: Their kernel, 3 or 1.
+        additive_decoder: Add the reduced low-level map instead of concatenating it (articles show it, no paper does).
+        decoder_strides: Strides of the maps that are merged: (4,), or (8, 4) for the paper's "Conv2 + Conv3".
         dropout: Probability of dropping an activation after ASPP's projection.
+        aux_head: Build an auxiliary classifier on the last map but one, for the loss alone.
         align_corners: Convention of every resize in this network (all of Google's code: True).
         norm_momentum: Of the batch norms in ASPP and decoder, PyTorch's convention (1 - TensorFlow's decay).
     """
@@ -54,14 +78,29 @@ class DeepLabV3Plus(nn.Module):
         output_stride: OutputStride = 16,
         pretrained: bool = False,
         in_channels: int = 3,
+        *,
+        multi_grid: tuple[int, ...] | None = None,
+        first_unit: FirstUnit = "lag",
+        stride_place: StridePlace = "conv2",
+        beta_stem: bool = False,
+        context: Context = "aspp",
         atrous_rates: tuple[int, ...] = (6, 12, 18),
         separable: bool = True,
+        norm_between: bool = True,
         image_pooling: bool = True,
         aspp_channels: int = 256,
+        attention: bool = False,
+        head_conv: bool = False,
         decoder: bool = True,
+        low_level_tap: LowLevelTap = "stage",
         low_level_channels: int = 48,
         decoder_channels: int = 256,
+        decoder_convs: int = 2,
+        decoder_kernel_size: int = 3,
+        additive_decoder: bool = False,
+        decoder_strides: tuple[int, ...] = (4,),
         dropout: float = 0.1,
+        aux_head: bool = False,
         align_corners: bool = True,
         norm_momentum: float = 0.1,
     ) -> None:
@@ -69,32 +108,57 @@ class DeepLabV3Plus(nn.Module):
         self.output_stride = output_stride
         self.align_corners = align_corners
         norm = NormOptions(momentum=norm_momentum)
-        self.backbone = TimmBackbone(backbone, output_stride, pretrained, in_channels)
-        self.aspp = ASPPConcat(
+        self.backbone = TimmBackbone(
+            backbone,
+            output_stride,
+            pretrained,
+            in_channels,
+            multi_grid=multi_grid,
+            default_multi_grid=(1, 2, 4),
+            first_unit=first_unit,
+            stride_place=stride_place,
+            beta_stem=beta_stem,
+            low_level_tap=low_level_tap,
+        )
+        self.context = context_module(
+            context,
             self.backbone.high_level_channels,
             aspp_channels,
             atrous_rates=scale_rates(tuple(atrous_rates), output_stride),
             separable=separable,
+            norm_between=norm_between,
             image_pooling=image_pooling,
+            attention=attention,
+            head_conv=head_conv,
             dropout=dropout,
             norm=norm,
             align_corners=align_corners,
         )
-        self.decoder = (
-            DecoderV3Plus(
+        self.decoder: DecoderV3Plus | None = None
+        if decoder:
+            self._merged = [self._stage_at(stride) for stride in decoder_strides]
+            self.decoder = DecoderV3Plus(
                 aspp_channels,
-                self.backbone.low_level_channels,
+                [self.backbone.stage_channels[stage] for stage in self._merged],
                 low_level_channels=low_level_channels,
                 decoder_channels=decoder_channels,
+                convs=decoder_convs,
+                kernel_size=decoder_kernel_size,
+                additive=additive_decoder,
                 separable=separable,
+                norm_between=norm_between,
                 norm=norm,
                 align_corners=align_corners,
             )
-            if decoder
-            else None
-        )
-        self.classifier = nn.Conv2d(decoder_channels if decoder else aspp_channels, num_classes, 1)
-        self._initialise()
+            initialise(self.decoder)
+        self.classifier = classifier(decoder_channels if decoder else aspp_channels, num_classes)
+        self.aux_head = auxiliary_head(self.backbone.stage_channels[-2], num_classes, norm=norm) if aux_head else None
+
+    def _stage_at(self, stride: int) -> int:
+        reductions = self.backbone.stage_reductions
+        if stride not in reductions:
+            raise ConfigError(f"decoder_strides has {stride}, but {self.backbone.name!r} has maps at {reductions}.")
+        return reductions.index(stride)
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment a picture of any size.
@@ -113,16 +177,20 @@ class DeepLabV3Plus(nn.Module):
 
         Without the decoder they have ASPP's size, `ceil(H/output_stride)`.
         """
-        features = self.backbone(image)
-        encoded = self.aspp(features.high_level)
+        return self._decode(self.backbone(image).stages)
+
+    def logits_with_auxiliary(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits and those of the auxiliary head, both `(B, num_classes, H, W)`."""
+        assert self.aux_head is not None
+        height, width = image.shape[-2:]
+        stages = self.backbone(image).stages
+        return (
+            resize(self._decode(stages), (height, width), self.align_corners),
+            resize(self.aux_head(stages[-2]), (height, width), self.align_corners),
+        )
+
+    def _decode(self, stages: tuple[Tensor, ...]) -> Tensor:
+        encoded = self.context(stages[-1])
         if self.decoder is None:
             return self.classifier(encoded)
-        return self.classifier(self.decoder(encoded, features.low_level))
-
-    def _initialise(self) -> None:
-        for name, module in self.named_modules():
-            if isinstance(module, nn.Conv2d) and name.startswith(("aspp", "decoder")):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out" if module.groups == 1 else "fan_in")
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        assert self.classifier.bias is not None
-        nn.init.zeros_(self.classifier.bias)
+        return self.classifier(self.decoder(encoded, [stages[stage] for stage in self._merged]))

@@ -1,6 +1,6 @@
 """Schedules and parameter groups."""
 
 from .groups import parameter_groups
-from .poly import PolyLR, poly_factor
+from .schedules import FactorLR, poly_factor, step_factor
 
-__all__ = ["PolyLR", "parameter_groups", "poly_factor"]
+__all__ = ["FactorLR", "parameter_groups", "poly_factor", "step_factor"]

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
+import warnings
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import __version__
+from ..checkpoints.loading import check_fits, read_checkpoint
 from ..errors import ConfigError
 from ..inference.predictor import Predictor, most_likely
 from ..labels import LabelSet, voc_palette
 from ..layers import Normalise
 from ..losses import cross_entropy, cross_entropy_sum
 from ..metrics.segmentation import SegmentationEvaluation
-from ..optim import PolyLR, parameter_groups
+from ..optim import FactorLR, parameter_groups, poly_factor, step_factor
 from ..types import Batch, DataDescription
 
 Stage = Literal["val", "test"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class SegmentationTask(LightningModule, ABC):
@@ -39,9 +46,16 @@ class SegmentationTask(LightningModule, ABC):
         lr: Base learning rate, for the backbone.
         momentum: Of SGD.
         weight_decay: On the kernels of dense convolutions, PyTorch's convention.
-        head_lr_multiplier: How much faster the new layers learn (1 in v3 and v3+).
+        head_lr_multiplier: How much faster the new layers learn (1 in v3 and v3+, 10 in v1 and v2).
+        bias_lr_multiplier: How much faster the biases of convolutions learn (1 in v3 and v3+, 2 in v1 and v2).
+        schedule: Of the learning rate: poly (v2 on), or step (v1).
         poly_power: Exponent of the poly schedule.
+        step_every: Optimiser steps between two falls of the step schedule.
+        step_gamma: What each of them multiplies the learning rate by.
         warmup_steps: Optimiser steps over which the learning rate first rises.
+        freeze_batch_norm: Train with the batch norms' stored statistics, and leave their scale and shift alone (v2; the
+            second stage of v3).
+        initial_weights: A checkpoint of the same network whose weights a new run starts from (the second stage of v3).
         channels_last: Keep the network's weights and maps in channels-last order: the same numbers, usually faster.
     """
 
@@ -57,8 +71,14 @@ class SegmentationTask(LightningModule, ABC):
         momentum: float = 0.9,
         weight_decay: float = 1e-4,
         head_lr_multiplier: float = 1.0,
+        bias_lr_multiplier: float = 1.0,
+        schedule: Literal["poly", "step"] = "poly",
         poly_power: float = 0.9,
+        step_every: int = 2000,
+        step_gamma: float = 0.1,
         warmup_steps: int = 0,
+        freeze_batch_norm: bool = False,
+        initial_weights: str | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
@@ -69,6 +89,9 @@ class SegmentationTask(LightningModule, ABC):
         self.ignore_index = self.description["ignore_index"]
         self.normalise = Normalise(self.description["mean"], self.description["std"], self.description["pixel_range"])
         self.model = self.build_model()
+        if freeze_batch_norm:
+            for norm in self._batch_norms():
+                norm.eval().requires_grad_(False)
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
@@ -92,14 +115,53 @@ class SegmentationTask(LightningModule, ABC):
     def build_model(self) -> nn.Module:
         """Make the network from `self.hparams`, for `self.num_classes` classes."""
 
+    def build(self, model_class: Callable[..., Network]) -> Network:
+        """Make a network for the data's classes and channels, with all hyper-parameters that it has a name for."""
+        names = set(inspect.signature(model_class).parameters)
+        options = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.hparams.items()
+            if name in names
+        }
+        options |= {"num_classes": self.num_classes, "in_channels": self.description["channels"]}
+        return model_class(**options)
+
+    def setup(self, stage: str) -> None:
+        """Before a new run: take over the weights that it starts from."""
+        if self.hparams["freeze_batch_norm"]:  # Lightning warns of modules in evaluation; these are meant to be
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
+        path = self.hparams["initial_weights"]
+        if stage == "fit" and path is not None and self.trainer.ckpt_path is None:
+            checkpoint = read_checkpoint(path)
+            check_fits(self, self.description["class_names"], checkpoint, path)
+            self.load_state_dict(checkpoint["state_dict"])
+
+    def train(self, mode: bool = True) -> SegmentationTask:
+        """Switch between training and evaluation; frozen batch norms stay in evaluation."""
+        super().train(mode)
+        if self.hparams["freeze_batch_norm"]:
+            for norm in self._batch_norms():
+                norm.eval()
+        return self
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Full-resolution cross-entropy: logits are brought to the label's size, never the label to the logits'.
+
+        A network with an auxiliary head adds that head's, times `aux_loss_weight`.
 
         Args:
             image: `(B, C, H, W)` normalised.
             mask: `(B, H, W)` train ids.
         """
-        return cross_entropy(self.model(image), mask, self.ignore_index)
+        model: Any = self.model
+        if getattr(model, "aux_head", None) is None:
+            return cross_entropy(model(image), mask, self.ignore_index)
+        logits, aux_logits = model.logits_with_auxiliary(image)
+        auxiliary = cross_entropy(aux_logits, mask, self.ignore_index)
+        return cross_entropy(logits, mask, self.ignore_index) + self.hparams["aux_loss_weight"] * auxiliary
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training."""
@@ -108,7 +170,8 @@ class SegmentationTask(LightningModule, ABC):
         assert isinstance(mask, Tensor)
         loss = self.loss(self.normalise(image), mask)
         self.log("train/loss", loss, batch_size=len(image))
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=len(image))
+        base = next(group for group in self.trainer.optimizers[0].param_groups if group["name"].endswith("kernel"))
+        self.log("lr", base["lr"], batch_size=len(image))
         return loss
 
     def predictor(self) -> Predictor:
@@ -146,27 +209,40 @@ class SegmentationTask(LightningModule, ABC):
         self._log_scores("test")
 
     def configure_optimizers(self) -> Any:
-        """SGD with momentum, and the poly schedule stepped at every optimiser step."""
+        """SGD with momentum, and the schedule stepped at every optimiser step."""
         hparams: Any = self.hparams
-        groups = parameter_groups(self.model, hparams.lr, hparams.weight_decay, hparams.head_lr_multiplier)
+        groups = parameter_groups(
+            self.model, hparams.lr, hparams.weight_decay, hparams.head_lr_multiplier, hparams.bias_lr_multiplier
+        )
         optimizer = torch.optim.SGD(groups, lr=hparams.lr, momentum=hparams.momentum)
         self._optimizer_options = [
             {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
         ]
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
+
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> FactorLR:
+        hparams: Any = self.hparams
+        if hparams.schedule == "step":
+            return FactorLR(
+                optimizer, partial(step_factor, every=hparams.step_every, gamma=hparams.step_gamma,
+                                   warmup_steps=hparams.warmup_steps)
+            )  # fmt: skip
         steps = self.trainer.estimated_stepping_batches
         if math.isinf(steps):
             raise ConfigError(
                 "The poly schedule needs to know where the run ends: set --trainer.max_steps (or --trainer.max_epochs)."
             )
-        schedule = PolyLR(optimizer, int(steps), hparams.poly_power, hparams.warmup_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return FactorLR(
+            optimizer,
+            partial(poly_factor, max_steps=int(steps), power=hparams.poly_power, warmup_steps=hparams.warmup_steps),
+        )
 
     def on_train_start(self) -> None:
         """After a resume: the configuration's learning rate, momentum and decay win over those in the checkpoint."""
         for group, options in zip(self.trainer.optimizers[0].param_groups, self._optimizer_options, strict=True):
             group.update(options)
         schedule = self.lr_schedulers()
-        if isinstance(schedule, PolyLR):
+        if isinstance(schedule, FactorLR):
             schedule.apply()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:

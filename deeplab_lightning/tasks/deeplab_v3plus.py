@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..backbones.resnet_variants import FirstUnit, StridePlace
+from ..backbones.timm_backbone import LowLevelTap
+from ..layers.context import Context
 from ..models import DeepLabV3Plus
 from ..types import OutputStride
 from .base import SegmentationTask
@@ -16,14 +19,29 @@ class DeepLabV3PlusTask(SegmentationTask):
         backbone: Name of a timm network that honours output strides (the paper: resnet101, xception65).
         output_stride: Input side over deepest feature side; a checkpoint runs at any of them.
         pretrained: Start the backbone from timm's ImageNet weights, fetched from the network the first time.
+        multi_grid: Unit rates of a ResNet's last stage; null for the paper's (1, 2, 4) where it fits.
+        first_unit: Rate of the first unit of a ResNet stage that lost its stride: the previous stage's, or its own.
+        stride_place: Which convolution carries the stride of a ResNet stage; TensorFlow's is in the stage before.
+        beta_stem: Three 3x3 convolutions instead of a ResNet's 7x7, as in the paper.
+        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling).
         atrous_rates: ASPP rates at output stride 16; scaled for the others.
         separable: Atrous separable convolutions in ASPP and decoder, or dense ones.
+        norm_between: Batch norm and ReLU between the two parts of a separable convolution (some ports: neither).
         image_pooling: Build ASPP's image-level branch.
         aspp_channels: Width of ASPP.
+        attention: Weigh ASPP's channels by squeeze-and-excite (not in the paper).
+        head_conv: One more 3x3 behind ASPP (torchvision; not in the paper).
         decoder: False leaves the decoder out (an ablation of the paper).
+        low_level_tap: Where the stride-4 map is taken: at the end of timm's stage, or TensorFlow's tensor.
         low_level_channels: Width that the low-level map is reduced to.
         decoder_channels: Width of the decoder.
+        decoder_convs: How many convolutions follow the decoder's concatenation.
+        decoder_kernel_size: Their kernel, 3 or 1.
+        additive_decoder: Add the reduced low-level map instead of concatenating it (articles show it, no paper does).
+        decoder_strides: Strides of the maps that are merged: [4], or [8, 4] for the paper's "Conv2 + Conv3".
         dropout: After ASPP's projection.
+        aux_head: Build an auxiliary classifier on the last map but one (not in the paper).
+        aux_loss_weight: Of its loss.
         align_corners: Convention of every resize of the network.
         norm_momentum: Of the batch norms in ASPP and decoder (the paper's 0.0003 needs pretrained statistics).
         kwargs: Data and optimisation, see `SegmentationTask`.
@@ -34,14 +52,29 @@ class DeepLabV3PlusTask(SegmentationTask):
         backbone: str = "resnet101",
         output_stride: OutputStride = 16,
         pretrained: bool = False,
+        multi_grid: tuple[int, ...] | None = None,
+        first_unit: FirstUnit = "lag",
+        stride_place: StridePlace = "conv2",
+        beta_stem: bool = False,
+        context: Context = "aspp",
         atrous_rates: tuple[int, ...] = (6, 12, 18),
         separable: bool = True,
+        norm_between: bool = True,
         image_pooling: bool = True,
         aspp_channels: int = 256,
+        attention: bool = False,
+        head_conv: bool = False,
         decoder: bool = True,
+        low_level_tap: LowLevelTap = "stage",
         low_level_channels: int = 48,
         decoder_channels: int = 256,
+        decoder_convs: int = 2,
+        decoder_kernel_size: int = 3,
+        additive_decoder: bool = False,
+        decoder_strides: tuple[int, ...] = (4,),
         dropout: float = 0.1,
+        aux_head: bool = False,
+        aux_loss_weight: float = 0.4,
         align_corners: bool = True,
         norm_momentum: float = 0.1,
         **kwargs: Any,
@@ -50,21 +83,4 @@ class DeepLabV3PlusTask(SegmentationTask):
 
     def build_model(self) -> DeepLabV3Plus:
         """Make the network."""
-        hparams: Any = self.hparams
-        return DeepLabV3Plus(
-            self.num_classes,
-            backbone=hparams.backbone,
-            output_stride=hparams.output_stride,
-            pretrained=hparams.pretrained,
-            in_channels=self.description["channels"],
-            atrous_rates=tuple(hparams.atrous_rates),
-            separable=hparams.separable,
-            image_pooling=hparams.image_pooling,
-            aspp_channels=hparams.aspp_channels,
-            decoder=hparams.decoder,
-            low_level_channels=hparams.low_level_channels,
-            decoder_channels=hparams.decoder_channels,
-            dropout=hparams.dropout,
-            align_corners=hparams.align_corners,
-            norm_momentum=hparams.norm_momentum,
-        )
+        return self.build(DeepLabV3Plus)

@@ -13,6 +13,8 @@ from torch import nn
 from deeplab_lightning.backbones import TimmBackbone
 from deeplab_lightning.backbones.atrous import APPROXIMATE, EXACT, atrous_support, scale_rates
 
+from ..conftest import REPOSITORY
+
 EXACT_SMALL = [
     "resnet18",
     "regnetx_002",
@@ -85,6 +87,12 @@ def drift(name: str, output_stride: Any, sides: tuple[int, ...] = (97, 64)) -> f
 def test_exact_backbones_compute_the_same(name: str, output_stride: int) -> None:
     assert atrous_support(name) == "exact"
     assert drift(name, output_stride) < 1e-10
+
+
+@pytest.mark.parametrize("name", [*EXACT_SMALL, *EXACT_LARGE, *APPROXIMATE_SMALL])
+def test_the_page_of_backbones_lists_what_was_measured(name: str) -> None:
+    page = (REPOSITORY / "docs" / "backbones.md").read_text()
+    assert re.search(rf"^\| `{name}` \| \S+ \| \S+ \| {atrous_support(name)} \|$", page, re.MULTILINE)
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.transforms.pipelines import ScaleCropFlip
+from deeplab_lightning.data.transforms.pipelines import ScaleCropFlip, scale_choices
+from deeplab_lightning.errors import ConfigError
 
 MEAN_PIXEL = (123.675, 116.28, 103.53)
 VOID = 255
@@ -94,6 +95,25 @@ def test_scales_are_uniform_between_the_ends() -> None:
     assert min(heights) >= 0.49
     assert max(heights) <= 2.01
     assert np.quantile(heights, [0.25, 0.5, 0.75]) == pytest.approx([0.875, 1.25, 1.625], abs=0.15)
+
+
+def test_scales_in_steps_are_drawn_equally_often() -> None:
+    transform, again = (pipeline(129, scale_range=(0.5, 2.0), scale_step=0.25) for _ in range(2))
+    heights = [int((transform(*example(60, 60), seed)[1] != VOID).any(axis=1).sum()) for seed in range(210)]
+    found, counts = np.unique(heights, return_counts=True)
+    assert found.tolist() == [30, 45, 60, 75, 90, 105, 120]
+    assert counts.min() >= 15
+    for seed in range(5):
+        assert (again(*example(60, 60), seed)[1] != VOID).any(axis=1).sum() == heights[seed]
+
+
+def test_scale_steps_lead_from_end_to_end() -> None:
+    assert scale_choices((0.5, 1.5), 0.25) == [0.5, 0.75, 1.0, 1.25, 1.5]  # v2's
+    assert scale_choices((1.0, 1.0), 0.25) == [1.0]
+    assert scale_choices((0.7, 1.3), 0.1) == pytest.approx([0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.3])
+    for scale_range, step in (((0.5, 2.0), 0.4), ((0.5, 2.0), 0.0), ((0.5, 2.0), -0.25), ((2.0, 0.5), 0.25)):
+        with pytest.raises(ConfigError, match=r"does not lead from .*scale_range"):
+            pipeline(scale_range=scale_range, scale_step=step)
 
 
 def test_jitter_leaves_the_mask_alone() -> None:

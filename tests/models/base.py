@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-SMALL = {"backbone": "mobilenetv2_035"}
-
 
 @torch.no_grad()
 def randomise(network: nn.Module) -> None:
@@ -26,10 +24,17 @@ def randomise(network: nn.Module) -> None:
 class ModelTests:
     model_class: Any
     options: dict[str, Any] = {}  # noqa: RUF012 - overridden, never changed
+    """Arguments that make the network small."""
+    output_strides: tuple[int, ...] = (8, 16, 32)
+    """The output strides that the same weights must serve; one or none skips that test."""
+    align_corners: tuple[bool, ...] = (True, False)
+    """Conventions that the network can be told to use; empty where it has no such argument."""
+    close_in_bf16: float = 1.0
+    """Share of the logits that bf16 leaves close to those of float32."""
 
     def build(self, num_classes: int = 5, **options: Any) -> Any:
         torch.manual_seed(0)
-        model = self.model_class(num_classes, **{**SMALL, **self.options, **options})
+        model = self.model_class(num_classes, **{**self.options, **options})
         randomise(model)
         return model
 
@@ -38,22 +43,27 @@ class ModelTests:
     def test_size_in_is_size_out(self, size: tuple[int, int]) -> None:
         assert self.build().eval()(torch.randn(1, 3, *size)).shape == (1, 5, *size)
 
-    @pytest.mark.parametrize("align_corners", [True, False])
     @pytest.mark.parametrize("size", [(33, 33), (48, 65)])
-    def test_batch_of_one_trains_every_parameter(self, size: tuple[int, int], align_corners: bool) -> None:
-        model = self.build(align_corners=align_corners).train()
+    def test_batch_of_one_trains_every_parameter(self, size: tuple[int, int]) -> None:
+        for options in [{"align_corners": value} for value in self.align_corners] or [{}]:
+            self.check_training(self.build(**options).train(), size)
+
+    @staticmethod
+    def check_training(model: Any, size: tuple[int, int]) -> None:
         logits = model(torch.randn(1, 3, *size))
         nn.functional.cross_entropy(logits, torch.randint(0, 5, (1, *size))).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None, name
             assert torch.isfinite(parameter.grad).all(), name
-        assert model.classifier.weight.grad.abs().sum() > 0
+        assert all(parameter.grad.abs().sum() > 0 for parameter in model.classifier.parameters())
 
     def test_same_weights_at_every_output_stride(self) -> None:
-        states = {stride: self.build(output_stride=stride).state_dict() for stride in (8, 16, 32)}
-        shapes = [{key: value.shape for key, value in state.items()} for state in states.values()]
-        assert shapes[0] == shapes[1] == shapes[2]
-        self.build(output_stride=8).load_state_dict(states[32])
+        if len(self.output_strides) < 2:
+            pytest.skip("one output stride")
+        states = {stride: self.build(output_stride=stride).state_dict() for stride in self.output_strides}
+        first, *others = ({key: value.shape for key, value in state.items()} for state in states.values())
+        assert all(shapes == first for shapes in others)
+        self.build(output_stride=min(states)).load_state_dict(states[max(states)])
 
     @torch.no_grad()
     def test_pictures_of_a_batch_do_not_meet_in_evaluation(self) -> None:
@@ -67,6 +77,27 @@ class ModelTests:
         model.to(memory_format=torch.channels_last)
         assert torch.allclose(model(image.contiguous(memory_format=torch.channels_last)), expected, atol=1e-4)
 
+    def test_trains_under_bf16_autocast(self) -> None:
+        model, image = self.build().train(), torch.randn(2, 3, 49, 33)
+        mask = torch.randint(0, 5, (2, 49, 33))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(image)
+        assert logits.dtype == torch.bfloat16
+        nn.functional.cross_entropy(logits.float(), mask).backward()
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+        assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+        expected = model.eval()(image)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            difference = (model(image).float() - expected).abs()
+        assert difference.quantile(self.close_in_bf16) <= 0.1 * expected.abs().max()
+
+    @pytest.mark.slow
+    @torch.no_grad()
+    def test_inductor_changes_nothing(self) -> None:
+        model, image = self.build().eval(), torch.randn(2, 3, 49, 65)
+        compiled = torch.compile(copy.deepcopy(model))
+        assert torch.allclose(compiled(image), model(image), atol=1e-3)
+
     @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
     def test_compiled_traced_and_exported_networks_agree(self) -> None:
         model, image = self.build().eval(), torch.randn(2, 3, 49, 65)
@@ -77,6 +108,26 @@ class ModelTests:
             exported = torch.export.export(model, (image,)).module()(image)
         for logits in (compiled, traced, exported):
             assert torch.allclose(logits, expected, atol=1e-4)
+
+
+class FullSizeLogitsTests(ModelTests):
+    """A network that makes its logits at the picture's size: nothing is left to resize."""
+
+    @torch.no_grad()
+    def test_coarse_logits_are_the_logits(self) -> None:
+        model, image = self.build().eval(), torch.randn(1, 3, 49, 33)
+        assert torch.equal(model.coarse_logits(image), model(image))
+        assert model.align_corners is False
+
+    @pytest.mark.slow
+    @torch.no_grad()
+    def test_one_export_serves_every_size(self) -> None:
+        model, any_size = self.build().eval(), torch.export.Dim.AUTO
+        sizes = {0: any_size, 2: any_size, 3: any_size}
+        exported = torch.export.export(model, (torch.randn(2, 3, 49, 65),), dynamic_shapes=(sizes,)).module()
+        for size in [(33, 33), (64, 96), (47, 100)]:
+            image = torch.randn(3, 3, *size)
+            assert torch.allclose(exported(image), model(image), atol=1e-4)
 
 
 def conv_multiply_adds(model: nn.Module, image: Tensor) -> int:

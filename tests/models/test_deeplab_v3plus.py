@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,12 +17,12 @@ from .base import ModelTests, conv_multiply_adds, randomise
 
 class TestDeepLabV3Plus(ModelTests):
     model_class = DeepLabV3Plus
-    options = {"aspp_channels": 16, "decoder_channels": 16}  # noqa: RUF012
+    options = {"backbone": "mobilenetv2_035", "aspp_channels": 16, "decoder_channels": 16}  # noqa: RUF012
 
 
 class TestWithoutDecoder(ModelTests):
     model_class = DeepLabV3Plus
-    options = {"aspp_channels": 16, "decoder": False}  # noqa: RUF012
+    options = {"backbone": "mobilenetv2_035", "aspp_channels": 16, "decoder": False}  # noqa: RUF012
 
 
 def on_paper(num_classes: int = 21, **options: Any) -> DeepLabV3Plus:
@@ -89,7 +90,7 @@ def test_sizes_of_the_paper(backbone: str, output_stride: int, side: int) -> Non
     features = model.backbone(image)
     assert features.high_level.shape[-2:] == (side, side)
     assert features.low_level.shape[-2:] == (129, 129)
-    assert model.aspp(features.high_level).shape == (1, 256, side, side)
+    assert model.context(features.high_level).shape == (1, 256, side, side)
     assert model.coarse_logits(image).shape == (1, 21, 129, 129)
     assert model(image).shape == (1, 21, 513, 513)
 
@@ -98,7 +99,7 @@ def test_sizes_of_the_paper(backbone: str, output_stride: int, side: int) -> Non
 @pytest.mark.parametrize("separable", [True, False])
 def test_aspp_rates_scale_with_the_output_stride(output_stride: int, rates: tuple[int, ...], separable: bool) -> None:
     model = on_paper(backbone="resnet18", output_stride=output_stride, separable=separable)
-    kernels = [m for m in model.aspp.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
+    kernels = [m for m in model.context.modules() if isinstance(m, nn.Conv2d) and m.kernel_size == (3, 3)]
     assert [kernel.dilation[0] for kernel in kernels] == list(rates)
     assert [kernel.padding[0] for kernel in kernels] == list(rates)
 
@@ -113,11 +114,11 @@ def test_aspp_agrees_at_every_output_stride() -> None:
     randomise(strided)
     image = torch.randn(1, 3, 97, 65, dtype=torch.float64)
     with torch.no_grad():
-        expected = strided.aspp(strided.backbone(image).high_level)
+        expected = strided.context(strided.backbone(image).high_level)
         for output_stride in (16, 8):
             dense = DeepLabV3Plus(3, output_stride=output_stride, **options).double().eval()
             dense.load_state_dict(strided.state_dict())
-            encoded = dense.aspp(dense.backbone(image).high_level)
+            encoded = dense.context(dense.backbone(image).high_level)
             step = 32 // output_stride
             assert torch.allclose(encoded[..., ::step, ::step], expected, atol=1e-10)
 
@@ -150,16 +151,16 @@ class Reference:
         return F.interpolate(x, like.shape[-2:], mode="bilinear", align_corners=self.align_corners)
 
     def __call__(self, high: Tensor, low: Tensor, image: Tensor, rates: tuple[int, ...], pooling: bool) -> Tensor:
-        branches = [self.conv(high, "aspp.branches.0")]
-        branches += [self.conv3x3(high, f"aspp.branches.{i}", rate) for i, rate in enumerate(rates, start=1)]
+        branches = [self.conv(high, "context.aspp.branches.0")]
+        branches += [self.conv3x3(high, f"context.aspp.branches.{i}", rate) for i, rate in enumerate(rates, start=1)]
         if pooling:
-            key = f"aspp.branches.{len(rates) + 1}"
+            key = f"context.aspp.branches.{len(rates) + 1}"
             pooled = self.conv(F.adaptive_avg_pool2d(high, 1), f"{key}.conv", norm=f"{key}.norm")
             branches.append(pooled.expand(-1, -1, *high.shape[-2:]))
-        encoded = self.conv(torch.cat(branches, 1), "aspp.project")
-        merged = torch.cat([self.up(encoded, low), self.conv(low, "decoder.reduce")], 1)
+        encoded = self.conv(torch.cat(branches, 1), "context.aspp.project")
+        merged = torch.cat([self.up(encoded, low), self.conv(low, "decoder.reduce.0")], 1)
         for i in range(2):
-            merged = self.conv3x3(merged, f"decoder.refine.{i}")
+            merged = self.conv3x3(merged, f"decoder.refine.0.{i}")
         logits = F.conv2d(merged, self.state["classifier.weight"], self.state["classifier.bias"])
         return self.up(logits, image)
 
@@ -211,3 +212,57 @@ def test_norm_momentum_is_that_of_aspp_and_decoder_only(momentum: float) -> None
     for name, module in model.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.momentum == (0.1 if name.startswith("backbone") else momentum), name
+
+
+# --- segmentation_models_pytorch ------------------------------------------------------------------------------------
+
+
+def smp_state(theirs: Any) -> dict[str, Tensor]:
+    """Return the weights of segmentation_models_pytorch's network by our names."""
+    renamed = {}
+    for key, value in theirs.state_dict().items():
+        name = key.replace("encoder.", "backbone.features.", 1)
+        name = name.replace("segmentation_head.0.", "classifier.")
+        for old, new in SMP_NAMES.items():
+            name = re.sub(rf"^{old}", new, name)
+        renamed[name] = value
+    return renamed
+
+
+SMP_NAMES = {
+    r"decoder\.aspp\.0\.convs\.4\.1\.": "context.aspp.branches.4.conv.",
+    r"decoder\.aspp\.0\.convs\.4\.2\.": "context.aspp.branches.4.norm.",
+    r"decoder\.aspp\.0\.convs\.([123])\.0\.0\.": r"context.aspp.branches.\1.0.",
+    r"decoder\.aspp\.0\.convs\.([123])\.0\.1\.": r"context.aspp.branches.\1.1.0.",
+    r"decoder\.aspp\.0\.convs\.([123])\.1\.": r"context.aspp.branches.\1.1.1.",
+    r"decoder\.aspp\.0\.convs\.0\.": "context.aspp.branches.0.",
+    r"decoder\.aspp\.0\.project\.": "context.aspp.project.",
+    r"decoder\.aspp\.1\.0\.": "context.head_conv.0.",
+    r"decoder\.aspp\.1\.1\.": "context.head_conv.1.0.",
+    r"decoder\.aspp\.2\.": "context.head_conv.1.1.",
+    r"decoder\.block1\.": "decoder.reduce.0.",
+    r"decoder\.block2\.0\.0\.": "decoder.refine.0.0.0.",
+    r"decoder\.block2\.0\.1\.": "decoder.refine.0.0.1.0.",
+    r"decoder\.block2\.1\.": "decoder.refine.0.0.1.1.",
+}
+
+
+@torch.no_grad()
+def test_logits_equal_those_of_segmentation_models_pytorch() -> None:
+    """The same weights: what it does differently is set by options that the paper's network leaves alone."""
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    torch.manual_seed(0)
+    theirs = smp.DeepLabV3Plus("resnet50", encoder_weights=None, classes=21, decoder_channels=32)
+    randomise(theirs)
+    theirs.eval()
+    ours = DeepLabV3Plus(
+        21, backbone="resnet50", multi_grid=(), first_unit="full", atrous_rates=(12, 24, 36), aspp_channels=32,
+        decoder_channels=32, norm_between=False, head_conv=True, decoder_convs=1,
+    ).eval()  # fmt: skip
+    state = smp_state(theirs)
+    assert set(state) == set(ours.state_dict())
+    ours.load_state_dict(state)
+    image = torch.randn(1, 3, 96, 64)
+    expected = theirs(image)
+    assert expected.std() > 0.01
+    assert torch.allclose(ours(image), expected, atol=1e-4, rtol=1e-4)

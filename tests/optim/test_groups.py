@@ -12,13 +12,14 @@ from torch import nn
 from deeplab_lightning import models
 from deeplab_lightning.optim import parameter_groups
 
-MODELS = [getattr(models, name) for name in models.__all__]
-BACKBONES = ["mobilenetv2_035", "resnet18", "resnext50_32x4d"]
+NETWORKS = [(getattr(models, name), {}) for name in models.__all__] + [
+    (models.DeepLabV3Plus, {"backbone": name}) for name in ("mobilenetv2_035", "resnet18", "resnext50_32x4d")
+]
 
 
-def build(model: Any, backbone: str = "mobilenetv2_035") -> nn.Module:
+def build(model: Any, **options: Any) -> nn.Module:
     with torch.device("meta"):
-        return model(5, backbone=backbone)
+        return model(5, **options)
 
 
 def names_by_group(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, set[str]]:
@@ -26,54 +27,65 @@ def names_by_group(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, 
     return {group["name"]: {names[id(parameter)] for parameter in group["params"]} for group in groups}
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("model_class", MODELS)
-def test_partition(model_class: Any, backbone: str) -> None:
-    model = build(model_class, backbone)
+@pytest.mark.parametrize(("model_class", "options"), NETWORKS)
+def test_partition(model_class: Any, options: dict[str, Any]) -> None:
+    model = build(model_class, **options)
     groups = parameter_groups(model, 0.1, 1e-4)
     counts = Counter(id(parameter) for group in groups for parameter in group["params"])
     assert set(counts.values()) == {1}
-    assert set(counts) == {id(parameter) for parameter in model.parameters()}
+    assert set(counts) == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
 
 
-@pytest.mark.parametrize("model_class", MODELS)
-def test_frozen_parameters_are_left_out(model_class: Any) -> None:
-    model = build(model_class)
+def test_frozen_parameters_are_left_out() -> None:
+    model = build(models.DeepLabV3Plus, backbone="mobilenetv2_035")
     model.backbone.requires_grad_(False)
     model.classifier.bias.requires_grad_(False)
     groups = parameter_groups(model, 0.1, 1e-4)
     listed = {id(parameter) for group in groups for parameter in group["params"]}
     assert listed == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
-    assert {group["name"] for group in groups} == {"head/decay", "head/no_decay"}
+    assert {group["name"] for group in groups} == {"head/kernel", "head/other"}
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("model_class", MODELS)
-def test_who_decays(model_class: Any, backbone: str) -> None:
+@pytest.mark.parametrize(("model_class", "options"), NETWORKS)
+def test_who_decays(model_class: Any, options: dict[str, Any]) -> None:
     """Convolution kernels, those of ResNeXt's groups included; not depthwise ones, batch norms and biases."""
-    model = build(model_class, backbone)
+    model = build(model_class, **options)
     groups = parameter_groups(model, 0.1, 1e-4)
-    assert {group["name"]: group["weight_decay"] for group in groups} == {
-        "backbone/decay": 1e-4,
-        "backbone/no_decay": 0.0,
-        "head/decay": 1e-4,
-        "head/no_decay": 0.0,
-    }
+    decay = {group["name"]: group["weight_decay"] for group in groups}
+    assert all(value == (1e-4 if name.endswith("/kernel") else 0) for name, value in decay.items())
     names = names_by_group(model, groups)
-    decaying = names["backbone/decay"] | names["head/decay"]
+    decaying = names.get("backbone/kernel", set()) | names["head/kernel"]
     for name, parameter in model.named_parameters():
         is_kernel = parameter.ndim == 4
-        is_depthwise = is_kernel and parameter.shape[1] == 1
-        assert (name in decaying) == (is_kernel and not is_depthwise), name
+        is_depthwise = is_kernel and parameter.shape[1] == 1 and parameter.shape[0] > 1
+        if parameter.requires_grad:
+            assert (name in decaying) == (is_kernel and not is_depthwise), name
 
 
 def test_head_learns_faster() -> None:
-    model = build(models.DeepLabV3Plus)
+    model = build(models.DeepLabV3Plus, backbone="mobilenetv2_035")
     groups = parameter_groups(model, 0.1, 1e-4, head_lr_multiplier=10)
     for group in groups:
         assert group["lr"] == pytest.approx(0.1 if group["name"].startswith("backbone") else 1.0)
     for name, members in names_by_group(model, groups).items():
         assert all(member.startswith("backbone.") == name.startswith("backbone") for member in members)
+
+
+def test_biases_learn_twice_as_fast_and_twenty_times_in_the_head() -> None:
+    """As in v1 and v2 (fact sheet, section 2)."""
+
+    class TwoParts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+            self.classifier = nn.Conv2d(4, 2, 1)
+
+    model = TwoParts()
+    groups = parameter_groups(model, 0.1, 5e-4, head_lr_multiplier=10, bias_lr_multiplier=2)
+    assert {group["name"]: group["lr"] for group in groups} == pytest.approx(
+        {"backbone/kernel": 0.1, "backbone/bias": 0.2, "backbone/other": 0.1, "head/kernel": 1.0, "head/bias": 2.0}
+    )
+    assert names_by_group(model, groups)["backbone/other"] == {"backbone.1.weight", "backbone.1.bias"}
 
 
 def test_shared_and_loose_parameters() -> None:

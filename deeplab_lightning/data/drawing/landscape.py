@@ -9,6 +9,7 @@ import numpy as np
 
 from .canvas import Canvas, Light
 from .palettes import Colour, mix
+from .shapes import arc, ellipse, polygon
 from .textures import Material, pick_material, soft_field, texture_bank
 
 FAR = 20.0
@@ -19,6 +20,8 @@ _NEAREST_TO_HORIZON = 0.1  # keeps the ground's distance at the horizon finite
 # The landscape is a wash on paper and the objects are inked on it: that sets objects off, whatever their class.
 _PAPER: Colour = (235.0, 235.0, 235.0)
 _WASH = 0.5
+_SUN = Material((244.0, 150.0, 40.0), (244.0, 150.0, 40.0))
+_MOON = Material((250.0, 250.0, 232.0), (250.0, 250.0, 232.0))
 
 
 @dataclass
@@ -32,6 +35,8 @@ class Landscape:
         sky, land, water: Their materials.
         palette: `(colours, 3)` float32, the scene's colour scheme.
         light: Direction that light comes from: -1 left, 1 right.
+        night: The moon stands in the sky, else the sun. Nothing else tells.
+        luminary: Where it stands: x in shares of the width; y and radius in shares of the height.
     """
 
     horizon: float
@@ -42,6 +47,8 @@ class Landscape:
     water: Material
     palette: np.ndarray
     light: float
+    night: bool
+    luminary: tuple[float, float, float]
     _shore_waves: np.ndarray = field(repr=False)
 
     @property
@@ -87,12 +94,15 @@ def pick_landscape(rng: np.random.Generator, palette: np.ndarray) -> Landscape:
     """Draw a landscape: land alone, a sea behind the shore, or a lake in front of it."""
     horizon = rng.uniform(0.26, 0.5)
     kind = rng.random()
-    shore = None if kind < 0.2 else float(rng.uniform(max(0.52, horizon + 0.16), 0.74))
+    shore = None if kind < 0.3 else float(rng.uniform(max(0.52, horizon + 0.16), 0.74))
     sky = _pick_wash(rng, palette, [])
     land = _pick_wash(rng, palette, [sky.colour])
     water = _pick_wash(rng, palette, [sky.colour, land.colour])
     waves = rng.uniform([0.005, 0, 0.002, 0], [0.025, 6.28, 0.008, 6.28])
-    return Landscape(horizon, shore, kind > 0.62, sky, land, water, palette, rng.uniform(-1, 1), waves)
+    light = rng.uniform(-1, 1)
+    luminary = (0.5 + 0.4 * light, rng.uniform(0.12, 0.16), 0.1)
+    night = bool(rng.random() < 0.5)
+    return Landscape(horizon, shore, kind > 0.65, sky, land, water, palette, light, night, luminary, waves)
 
 
 def _pick_wash(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[Colour]) -> Material:
@@ -106,6 +116,7 @@ def paint_landscape(rng: np.random.Generator, canvas: Canvas, scape: Landscape) 
     _paint_sky(rng, canvas, scape)
     if rng.random() < 0.7:
         _paint_hills(rng, canvas, scape)
+    _paint_luminary(canvas, scape)
     ground = _band(width, horizon, height)
     light = Light.over(ground, 0.06 * scape.light, -0.14)  # paler far away, darker at the observer's feet
     if scape.shore is None:
@@ -139,9 +150,27 @@ def _paint_sky(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> No
     if rng.random() < 0.5:
         clouds = np.clip(soft_field(rng, rows, width) * 2.2 - 0.5, 0, 1) * np.float32(rng.uniform(0.3, 0.7))
         sky += (np.float32(245) - sky) * clouds
-    if rng.random() < 0.35:
-        x, y, radius = scape.light * 0.5 * width + width / 2, rng.uniform(0.05, 0.8) * rows, 0.3 * min(height, width)
-        canvas.darken(x, y, radius, radius, -0.7)
+
+
+def _paint_luminary(canvas: Canvas, scape: Landscape) -> None:
+    """Paint the sun with its rays, or the crescent of the moon."""
+    x, y, radius = scape.luminary
+    middle = np.array([x * canvas.width, y * canvas.height])
+    radius *= canvas.height
+    canvas.darken(float(middle[0]), float(middle[1]), 2.5 * radius, 2.5 * radius, 0.5 if scape.night else -0.4)
+    if scape.night:
+        outer = arc(0, 0, 1, 1, 0.25 * np.pi, 1.75 * np.pi)
+        inner = arc(0.45, 0, 0.76, 0.76, 0.31 * np.pi, 1.69 * np.pi)[::-1]
+        outlines = [np.concatenate([outer, inner])]
+    else:
+        rays = [
+            polygon((0.66, -0.12), (1.05, 0), (0.66, 0.12)) @ [[np.cos(a), np.sin(a)], [-np.sin(a), np.cos(a)]]
+            for a in np.arange(8) * np.pi / 4
+        ]
+        outlines = [*rays, ellipse(0, 0, 0.6)]
+    for outline in outlines:
+        placed = middle + radius * outline
+        canvas.fill(placed, _MOON if scape.night else _SUN, Light.over(placed, 0.0, 0.0))
 
 
 def _paint_hills(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> None:

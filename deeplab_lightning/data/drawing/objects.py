@@ -117,6 +117,16 @@ def balloon(rng: np.random.Generator, thin: float) -> list[Part]:
     return [Part(string, DETAIL), knot, *_disc(rng, 0, 1 - radius, radius)]
 
 
+def lantern(rng: np.random.Generator, thin: float) -> list[Part]:
+    """A decorated disc that hangs in the air between two small collars: a balloon by day, a lamp by night."""
+    radius = rng.uniform(0.38, 0.42)
+    return [
+        Part(box(-0.13, 0, 0.13, 0.24), DETAIL),
+        Part(box(-0.16, 0.84, 0.16, 1), SECOND),
+        *_disc(rng, 0, 0.53, radius),
+    ]
+
+
 def ball(rng: np.random.Generator, thin: float) -> list[Part]:
     """A decorated disc that lies on the ground."""
     return _disc(rng, 0, 0.5, 0.5)
@@ -242,8 +252,15 @@ BUILDERS: dict[str, Callable[[np.random.Generator, float], list[Part]]] = {
     "lamp": lamp,
     "fish": fish,
     "tent": tent,
+    "lantern": lantern,
+    "streamer": fish,
 }
-"""Class name -> the function that builds it."""
+"""Look -> the function that builds it.
+
+Two looks are shared by two classes, which only sun or moon, elsewhere in the sky, tell apart: a `lantern` is a balloon
+by day and a lamp by night; a `streamer`, a fish in the air, is a balloon by day and a flying fish by night. The other
+looks are named like their class.
+"""
 
 LEANINGS: dict[str, Colour] = {
     "house": (186, 84, 62),
@@ -255,8 +272,10 @@ LEANINGS: dict[str, Colour] = {
     "lamp": (60, 58, 72),
     "fish": (128, 88, 190),
     "tent": (206, 172, 96),
+    "lantern": (226, 74, 74),
+    "streamer": (150, 196, 60),
 }
-"""Class name -> the RGB colour that its things lean to. Some lean only a little: colour hints, and
+"""Look -> the RGB colour that its things lean to. Some lean only a little: colour hints, and
 does not tell."""
 
 TEXTURES: dict[str, tuple[str, ...]] = {
@@ -269,6 +288,8 @@ TEXTURES: dict[str, tuple[str, ...]] = {
     "lamp": ("grain", "ribs"),
     "fish": ("dots", "zigzag"),
     "tent": ("zigzag", "stripes"),
+    "lantern": ("grain", "ribs"),
+    "streamer": ("dots", "zigzag"),
 }
-"""Class name -> what it is made of. Texture narrows the choice, shape and place decide: most textures belong to several
+"""Look -> what it is made of. Texture narrows the choice, shape and place decide: most textures belong to several
 classes, all of them appear in the landscape, and ball, balloon and lamp are made of the same."""

@@ -22,7 +22,7 @@ VOID = DRAWN_SCENES.ignore_index
 
 _CLASS_IDS = {name: index for index, name in enumerate(DRAWN_SCENES.class_names)}
 _BORDER_SHARE = 1 / 130  # width of the void border as a share of the shorter side: VOC's is about 1/75
-_LEANING = (0.3, 1.0)  # how far a thing leans to its class's colour, drawn anew for each
+_LEANING = (0.5, 1.0)  # how far a thing leans to its class's colour, drawn anew for each
 _THINNEST = 2.2  # pixels: the narrowest line that is drawn
 
 
@@ -100,7 +100,7 @@ def _paint_object(
 ) -> tuple[Box, np.ndarray] | None:
     """Paint one object with its shadow; return its box and which of the box's pixels it covers, or None if outside."""
     scale = placement.size * canvas.height  # pixels per unit of the object
-    parts = BUILDERS[placement.name](rng, _THINNEST / scale)
+    parts = BUILDERS[placement.look](rng, _THINNEST / scale)
     materials = _pick_materials(rng, scape, placement)
     corners = _to_pixels(np.concatenate([part.outline for part in parts]), placement, scale, canvas)
     light = Light.over(corners, 0.16 * scape.light, -0.1)
@@ -117,12 +117,12 @@ def _paint_object(
 def _pick_materials(rng: np.random.Generator, scape: Landscape, placement: Placement) -> dict[Fill, Material]:
     ground = scape.water if placement.on_water else scape.land
     behind = [scape.sky.colour, ground.colour]
-    textures = TEXTURES[placement.name]
+    textures = TEXTURES[placement.look]
     main = pick_material(rng, scape.palette, behind, textures)
     second = pick_material(rng, scape.palette, [main.colour, *behind], textures)
     detail = pick_colour(rng, scape.palette, [main.colour, second.colour, *behind])
     leaning = rng.uniform(*_LEANING)
-    main, second = (material.tinted(LEANINGS[placement.name], leaning) for material in (main, second))
+    main, second = (material.tinted(LEANINGS[placement.look], leaning) for material in (main, second))
     haze = 0.4 * max(0.0, 1 - 2.2 * placement.nearness)
     materials = {Fill.MAIN: main, Fill.SECOND: second, Fill.DETAIL: Material(detail, detail)}
     return {fill: material.tinted(scape.veil, haze) for fill, material in materials.items()}

@@ -1,7 +1,8 @@
-"""The "poly" learning-rate schedule of DeepLab."""
+"""Learning-rate schedules, stepped once per optimiser step: "poly" (v2 on) and steps (v1)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
@@ -14,34 +15,36 @@ def poly_factor(step: int, max_steps: int, power: float = 0.9, warmup_steps: int
     `(1 - step / max_steps) ** power` (v2 paper, section 4.1.1); during the first `warmup_steps` steps it also rises
     linearly from `1 / (warmup_steps + 1)` of that.
     """
-    factor = max(0.0, 1.0 - step / max_steps) ** power
-    if step < warmup_steps:
-        factor *= (step + 1) / (warmup_steps + 1)
-    return factor
+    return max(0.0, 1.0 - step / max_steps) ** power * _warmup(step, warmup_steps)
 
 
-class PolyLR(LRScheduler):
-    """Steps `poly_factor` once per optimiser step.
+def step_factor(step: int, every: int, gamma: float = 0.1, warmup_steps: int = 0) -> float:
+    """Return the factor of v1's schedule: times `gamma` after every `every` optimiser steps (v1: 0.1 every 2000)."""
+    return gamma ** (step // every) * _warmup(step, warmup_steps)
 
-    The state is the step alone: base learning rates, length and power always come from the configuration, so that
+
+def _warmup(step: int, warmup_steps: int) -> float:
+    return (step + 1) / (warmup_steps + 1) if step < warmup_steps else 1.0
+
+
+class FactorLR(LRScheduler):
+    """Multiplies the base learning rates by a function of the optimiser step.
+
+    The state is the step alone: base learning rates and the function always come from the configuration, so that
     continuing a run with another learning rate does use it.
 
     Args:
         optimizer: Its groups' `lr` are the base learning rates.
-        max_steps: Optimiser steps of the whole run.
-        power: Exponent, 0.9 in the papers.
-        warmup_steps: Steps of linear rise.
+        factor: Optimiser step (0-based) -> multiplier of every group's base learning rate.
     """
 
-    def __init__(self, optimizer: Optimizer, max_steps: int, power: float = 0.9, warmup_steps: int = 0) -> None:
-        self.max_steps = max_steps
-        self.power = power
-        self.warmup_steps = warmup_steps
+    def __init__(self, optimizer: Optimizer, factor: Callable[[int], float]) -> None:
+        self.factor = factor
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
         """Learning rates of all groups at the current step."""
-        factor = poly_factor(self.last_epoch, self.max_steps, self.power, self.warmup_steps)
+        factor = self.factor(self.last_epoch)
         return [float(base) * factor for base in self.base_lrs]
 
     def apply(self) -> None:

@@ -1,4 +1,4 @@
-"""The poly schedule."""
+"""The schedules."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_lightning.optim import PolyLR, poly_factor
+from deeplab_lightning.optim import FactorLR, poly_factor, step_factor
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,18 @@ def test_never_negative_or_zero_before_the_end() -> None:
     assert poly_factor(50, 50) == poly_factor(60, 50) == 0
 
 
-def schedule(lr: float, max_steps: int = 10) -> tuple[torch.optim.Optimizer, PolyLR]:
+def test_steps_of_v1() -> None:
+    """1e-3, a tenth of it after every 2000 steps (fact sheet, section 2)."""
+    rates = [1e-3 * step_factor(step, 2000) for step in (0, 1999, 2000, 3999, 4000, 5999)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+    assert step_factor(0, 10, 0.5, warmup_steps=3) == 0.25
+
+
+def schedule(lr: float, max_steps: int = 10) -> tuple[torch.optim.Optimizer, FactorLR]:
     slow, fast = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
     groups = [{"params": [slow], "lr": lr}, {"params": [fast], "lr": 10 * lr}]
     optimizer = torch.optim.SGD(groups, lr=lr, momentum=0.9)
-    return optimizer, PolyLR(optimizer, max_steps)
+    return optimizer, FactorLR(optimizer, lambda step: poly_factor(step, max_steps))
 
 
 def learning_rates(optimizer: torch.optim.Optimizer) -> list[float]:

@@ -1,0 +1,139 @@
+"""The ResNets of the papers, made out of timm's: multi-grid, the place of a stage's stride, Caffe's pooling.
+
+timm builds torchvision's ResNet: the stride of a stage sits in the 3x3 convolution of its first unit, and where a stage
+loses its stride that unit keeps the previous rate ("lag"). All variants hold the same weights under the same names;
+only strides, rates and pooling differ.
+
+| | stride of a stage | first unit of a dilated stage |
+|---|---|---|
+| torchvision, timm | first unit, 3x3 (`conv2`) | previous rate (`lag`) |
+| DeepLab ports (jfzhang95, segmentation_models_pytorch) | first unit, 3x3 (`conv2`) | the stage's rate (`full`) |
+| Caffe (DeepLab v2) | first unit, first 1x1 (`conv1`) | the stage's rate (`full`) |
+| TensorFlow (DeepLab v3, v3+) | last unit of the stage before (`previous`) | the stage's rate |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from torch import nn
+
+from ..errors import ConfigError
+
+FirstUnit = Literal["lag", "full"]
+StridePlace = Literal["conv2", "conv1", "previous"]
+
+_STAGES = ("layer1", "layer2", "layer3", "layer4")
+
+
+@dataclass(frozen=True)
+class ResNetVariant:
+    """How a ResNet departs from timm's.
+
+    Attributes:
+        multi_grid: Factors of the unit rates in the last stage (v3 paper, section 3.2.1), one per unit.
+        first_unit: Rate of the first unit of a stage that lost its stride: the previous stage's (`lag`, which computes
+            exactly what the strided network does) or the stage's own (`full`). MobileNets know this one, too.
+        stride_place: Which convolution carries a stage's stride.
+        ceil_mode: Round the size up at the stem's pooling, as Caffe does.
+    """
+
+    multi_grid: tuple[int, ...] = ()
+    first_unit: FirstUnit = "lag"
+    stride_place: StridePlace = "conv2"
+    ceil_mode: bool = False
+
+
+def is_resnet(features: nn.Module) -> bool:
+    """Tell whether timm's network has the parts that the variants change."""
+    children = dict(features.named_children())
+    return {"conv1", "maxpool", *_STAGES} <= set(children) and hasattr(children["layer4"][0], "conv2")
+
+
+def fitting_multi_grid(features: nn.Module, multi_grid: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the generation's own multi-grid where it fits: on ResNets of bottlenecks with as many units at the end."""
+    if not is_resnet(features):
+        return ()
+    units: Any = features.get_submodule("layer4")
+    return multi_grid if hasattr(units[0], "conv3") and len(units) == len(multi_grid) else ()
+
+
+def apply_variant(features: nn.Module, variant: ResNetVariant, name: str) -> None:
+    """Change strides, rates and pooling of timm's ResNet `name` in place."""
+    if variant == ResNetVariant():
+        return
+    if variant == ResNetVariant(first_unit="full") and hasattr(features, "blocks"):
+        _give_mobilenet_units_the_stages_rate(features)
+        return
+    if not is_resnet(features):
+        raise ConfigError(
+            f"multi_grid, first_unit, stride_place and ceil_mode are made for ResNets, and {name!r} is none: leave "
+            f"them out, or take resnet50 or resnet101."
+        )
+    stages: list[Any] = [features.get_submodule(stage) for stage in _STAGES]
+    if variant.first_unit == "full" or variant.stride_place == "previous":
+        for stage in stages:
+            _give_first_unit_the_stages_rate(stage)
+    if variant.stride_place != "conv2":
+        _move_strides(stages, variant.stride_place, name)
+    if variant.multi_grid:
+        _multiply_rates(stages[-1], variant.multi_grid, name)
+    if variant.ceil_mode:
+        features.get_submodule("maxpool").ceil_mode = True  # type: ignore[assignment]
+
+
+def _give_first_unit_the_stages_rate(stage: Any) -> None:
+    rate = _spatial(stage[-1])[-1].dilation[0]
+    for conv in _spatial(stage[0]):
+        _set_rate(conv, rate)
+
+
+def _give_mobilenet_units_the_stages_rate(features: Any) -> None:
+    """Do the same for stages of inverted residuals (MobileNet v2 and v3), as torchvision does."""
+    for stage in features.blocks:
+        depthwise = [unit.conv_dw for unit in stage if hasattr(unit, "conv_dw")]
+        for conv in depthwise:
+            _set_rate(conv, depthwise[-1].dilation[0])
+
+
+def _move_strides(stages: list[Any], place: StridePlace, name: str) -> None:
+    for before, stage in pairwise(stages):
+        first = stage[0]
+        plain = (
+            hasattr(first, "conv3") and isinstance(first.aa, nn.Identity) and isinstance(first.downsample[0], nn.Conv2d)
+        )
+        if not plain:
+            raise ConfigError(
+                f"stride_place {place!r} needs bottleneck units with plain 1x1 shortcuts, which {name!r} has not: take "
+                f"resnet50 or resnet101, or leave stride_place at 'conv2'."
+            )
+        stride = first.conv2.stride
+        first.conv2.stride = (1, 1)
+        if place == "conv1":
+            first.conv1.stride = stride
+        elif stride != (1, 1):
+            first.downsample[0].stride = (1, 1)
+            before[-1].conv2.stride = stride
+            before[-1].downsample = nn.MaxPool2d(1, stride)  # the shortcut is sampled, as TensorFlow does
+
+
+def _multiply_rates(stage: Any, multi_grid: tuple[int, ...], name: str) -> None:
+    if len(stage) != len(multi_grid):
+        raise ConfigError(
+            f"multi_grid {multi_grid} has {len(multi_grid)} factors, the last stage of {name!r} {len(stage)} units."
+        )
+    for unit, factor in zip(stage, multi_grid, strict=True):
+        for conv in _spatial(unit):
+            _set_rate(conv, conv.dilation[0] * factor)
+
+
+def _spatial(unit: Any) -> list[nn.Conv2d]:
+    """Return the 3x3 convolutions of a unit: one in a bottleneck, two in a basic one."""
+    return [conv for conv in (unit.conv1, unit.conv2) if conv.kernel_size != (1, 1)]
+
+
+def _set_rate(conv: nn.Conv2d, rate: int) -> None:
+    conv.dilation = (rate, rate)
+    conv.padding = (rate * (conv.kernel_size[0] // 2),) * 2

@@ -1,0 +1,229 @@
+"""`inspect`: what a network really computes, layer by layer, and what its parts answer to a picture."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from ..inspection import Layer, Trace
+    from ..tasks import SegmentationTask
+
+SMALLEST_SIDE = 33
+CONFIGURATION = ("-c", "--config", "--model", "--data", "--seed_everything")
+"""Options that belong to the configuration, as do all with a dot in their name."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_lightning inspect",
+        description="Say what a network really computes: run it once without weights or data, and list every layer "
+        "with its size, stride, receptive field, parameters and multiply-adds. Or, with --image, draw what its parts "
+        "answer to a picture.",
+        usage="%(prog)s CHECKPOINT|RUN|-c FILE.yaml [--model.option value ...] [options]",
+        epilog="-c FILE.yaml, --model.option and --data.option are those of fit: inspect -c configs/v3plus.yaml "
+        "--model.output_stride 8. They override a checkpoint's own.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT|RUN", help="such as runs/v3plus (its best one)")
+    parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="of the picture (the data's crop_size)")
+    parser.add_argument("--all", action="store_true", help="every layer, equal blocks too")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the layers to a file as well")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw receptive fields and taps as well")
+    drawing = parser.add_argument_group("feature maps")
+    drawing.add_argument("--image", metavar="FILE", help="picture to run the network on")
+    drawing.add_argument("--layers", metavar="A,B", help="modules such as aspp,decoder (all parts of the network)")
+    drawing.add_argument("--output", type=Path, default=Path("activations"), help="folder for NAME.png (%(default)s)")
+    own, configuration = split_arguments(arguments)
+    options = parser.parse_args(own)
+    if options.checkpoint is None and not configuration:
+        raise ConfigError("inspect needs a network: a checkpoint, a run, or -c configs/v3plus.yaml.")
+    if options.image is None:
+        if options.layers is not None:
+            raise ConfigError("--layers names what is drawn of a picture: add --image FILE.")
+        return describe(configuration, options.checkpoint, options.size, options.all, options.csv, options.plot)
+    for option in ("size", "csv", "plot"):
+        if getattr(options, option) is not None:
+            raise ConfigError(f"--image draws feature maps of that picture, without a report: leave out --{option}.")
+    names = [name.strip() for name in (options.layers or "").split(",") if name.strip()]
+    return draw_activations(configuration, options.checkpoint, options.image, names, options.output)
+
+
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the command's own arguments from those of the configuration, each with its value."""
+    own: list[str] = []
+    configuration: list[str] = []
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        flag, equals, _ = word.partition("=")
+        if flag in CONFIGURATION or (flag.startswith("--") and "." in flag):
+            configuration.append(word)
+            if not equals and words and not words[0].startswith("--"):
+                configuration.append(words.pop(0))
+        else:
+            own.append(word)
+    return own, configuration
+
+
+def describe(
+    configuration: Sequence[str],
+    checkpoint: str | None = None,
+    size: Sequence[int] | None = None,
+    every_layer: bool = False,
+    csv: Path | None = None,
+    plot: Path | None = None,
+) -> int:
+    """Print the report on a network; no weights are read or fetched, no data is opened.
+
+    Args:
+        configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
+        checkpoint: A checkpoint or a run.
+        size: `(H, W)` of the picture; the data's crop if None.
+        every_layer: Do not fold blocks that repeat one another.
+        csv: File for the layers.
+        plot: File for the drawing.
+
+    Returns:
+        0.
+    """
+    import warnings
+
+    from ..inspection import report, trace, warnings_of, write_layers_csv
+    from .configured import ConfiguredModel
+
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise ConfigError(f"The drawing is a PNG: name it {plot.with_suffix('.png')} instead of {plot}.")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        configured = ConfiguredModel(list(configuration), checkpoint, on_paper=True)
+    task = configured.model
+    height, width = size or (configured.crop_size, configured.crop_size)
+    if min(height, width) < SMALLEST_SIDE:
+        raise ConfigError(f"A picture of {height}x{width} is too small: --size takes {SMALLEST_SIDE} and more.")
+    executed = trace(task.model, (height, width), task.description["channels"])
+
+    print(report(executed, every_layer))
+    print(f"\n{_support(task)}")
+    package = str(Path(__file__).parent.parent)
+    ours = [str(warning.message) for warning in said if warning.filename.startswith(package)]
+    for warning in [*ours, *warnings_of(executed)]:
+        print(f"warning: {warning}")
+    if csv is not None:
+        with _writing(csv):
+            write_layers_csv(csv, executed)
+        print(f"layers: {csv}")
+    if plot is not None:
+        _draw_fields(executed, type(task.model).__name__, plot)
+        print(f"drawing: {plot}")
+    return 0
+
+
+def draw_activations(
+    configuration: Sequence[str], checkpoint: str | None, image: str, names: Sequence[str], output: Path
+) -> int:
+    """Run a network on a picture as `predict` does, and draw what some of its modules make of it.
+
+    Args:
+        configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
+        checkpoint: A checkpoint or a run; without one the weights are those a training starts from.
+        image: The picture.
+        names: Modules, see `inspection.find_parts`; none stands for all parts of the network.
+        output: Folder for the drawings, `NAME.png` each.
+
+    Returns:
+        0.
+    """
+    import torch
+
+    from ..data.pictures import read_image
+    from ..inspection import capture, find_parts
+    from ..reporting.activations import plot_activations
+    from .configured import ConfiguredModel
+
+    picture = read_image(image)
+    task = ConfiguredModel(list(configuration), checkpoint, on_paper=False).model.eval()
+    network: Any = task.model
+    parts = find_parts(network, names)
+    predictor = task.predictor()
+    run, covered = predictor.network, picture.shape[:2]
+
+    def note_size(padded: torch.Tensor) -> torch.Tensor:
+        nonlocal covered
+        covered = padded.shape[-2:]
+        return run(padded)
+
+    predictor.network = note_size
+    batch = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
+    with capture(network, parts) as maps:
+        predictor.predict(batch)
+    silent = [name for name in parts if name not in maps] if names else []
+    if silent:
+        inner = [path for path, _ in network.get_submodule(silent[0]).named_children()]
+        raise ConfigError(
+            f"The module {silent[0]!r} makes no feature map of its own."
+            + (f" What it holds: {', '.join(f'{silent[0]}.{path}' for path in inner)}." if inner else "")
+        )
+    for name, made in maps.items():
+        path = output / f"{name}.png"
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            plot_activations(picture, made[0].numpy(), name, path, covered=covered, align_corners=network.align_corners)
+    whose = f"weights of {checkpoint}" if checkpoint else "no checkpoint: weights as a training starts from"
+    print(f"{', '.join(maps)}: {output}/NAME.png ({whose})")
+    return 0
+
+
+def _draw_fields(executed: Trace, network: str, png: Path) -> None:
+    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..reporting.receptive_fields import SeenWindow, plot_receptive_fields
+
+    def window(layer: Layer, label: str, **more: Any) -> SeenWindow | None:
+        square = executed.square(layer)
+        return None if square is None else SeenWindow(label, *square, **more)
+
+    windows = [window(executed.deepest(), "deepest map")]
+    for branch in executed.atrous_branches():
+        share = "" if branch.valid_taps is None else f"{branch.valid_taps:.0%} of all taps on the map"
+        rate = branch.dilation[0]
+        windows.append(window(branch, f"rate {rate}", taps=executed.taps(branch), note=share))
+    seen = sorted((entry for entry in windows if entry), key=lambda entry: entry.rows[1] - entry.rows[0])
+    if not seen:
+        raise ConfigError("This network sees the picture through means only: there is no receptive field to draw.")
+    height, width = executed.size
+    side = max(64, height, width)  # scenes are drawn from there on
+    picture, _ = DrawnScenes("val", 1, side, side).load(0)
+    title = f"{network} on {height} x {width}: what the centre of its deepest map and of its atrous branches sees"
+    with _writing(png):
+        plot_receptive_fields(picture[:height, :width], seen, title, png)
+
+
+def _support(task: SegmentationTask) -> str:
+    """Say how faithfully the backbone runs at its output stride."""
+    from ..backbones import TimmBackbone
+    from ..backbones.atrous import atrous_support
+
+    backbone = getattr(task.model, "backbone", None)
+    if not isinstance(backbone, TimmBackbone):
+        return "output stride: fixed by this network"
+    meaning = {
+        "exact": "exact: the same weights compute the same at 32, 16 and 8",
+        "approximate": "approximate: evaluate at the output stride of training",
+        "unknown": "not measured: evaluate at the output stride of training",
+    }
+    return f"output strides of the backbone {backbone.name}: {meaning[atrous_support(backbone.name)]}"
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn an error of the file system into one that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror}. Choose another place.") from error

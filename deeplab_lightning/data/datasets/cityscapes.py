@@ -1,0 +1,149 @@
+"""Cityscapes: street scenes of 2048x1024 from 50 cities, 19 evaluated classes.
+
+Cordts et al.: "The Cityscapes Dataset for Semantic Urban Scene Understanding", CVPR 2016. Nothing is downloaded.
+Layout:
+
+    leftImg8bit/SPLIT/CITY/CITY_SEQ_FRAME_leftImg8bit.png
+    gtFine/SPLIT/CITY/CITY_SEQ_FRAME_gtFine_labelIds.png           train, val; in test all is void
+    gtCoarse/SPLIT/CITY/CITY_SEQ_FRAME_gtCoarse_labelIds.png       train, train_extra, val
+
+Where `..._labelTrainIds.png` lie beside them (cityscapesScripts makes them), those are read; otherwise label ids are
+mapped to train ids as they are loaded (`labels/cityscapes.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+
+from ...errors import ConfigError, DataError
+from ...labels import CITYSCAPES
+from ...labels.cityscapes import LABEL_ID_COUNT, to_train_ids
+from ..checks import check_labels, check_pair
+from ..finding import check_choice, files_by_stem, found_instead, locate
+from ..pictures import read_image, read_mask
+from .base import SegmentationDataset
+
+Split = Literal["train", "val", "test", "train_extra"]
+Annotations = Literal["fine", "coarse"]
+
+SPLIT_SIZES: dict[Split, int] = {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998}
+"""Pictures per split of the whole data set."""
+
+ANNOTATED: dict[Annotations, tuple[Split, ...]] = {
+    "fine": ("train", "val", "test"),
+    "coarse": ("train", "train_extra", "val"),
+}
+"""Splits of each kind of annotation."""
+
+SOURCE = "https://www.cityscapes-dataset.com (free registration)"
+PACKAGES: dict[Annotations, str] = {
+    "fine": "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip",
+    "coarse": "leftImg8bit_trainvaltest.zip, leftImg8bit_trainextra.zip and gtCoarse.zip",
+}
+
+
+class Cityscapes(SegmentationDataset):
+    """One split of Cityscapes.
+
+    Args:
+        root: The folder that holds `leftImg8bit/` and `gtFine/` or `gtCoarse/`.
+        split: Which part to read. The truth of `test` is not public: its masks come out as void.
+        annotations: `fine` polygons, or the `coarse` ones, which alone cover `train_extra`.
+
+    Raises:
+        ConfigError: There is no such split, or not with these annotations.
+        DataError: A folder is missing or laid out otherwise, or a picture lacks its mask.
+    """
+
+    labels = CITYSCAPES
+
+    def __init__(self, root: str | Path, split: Split, annotations: Annotations = "fine") -> None:
+        check_choice(split, get_args(Split), "Cityscapes has no split")
+        check_choice(annotations, get_args(Annotations), "Cityscapes has no annotations")
+        if split not in ANNOTATED[annotations]:
+            other = next(kind for kind, splits in ANNOTATED.items() if split in splits)
+            raise ConfigError(
+                f"Cityscapes has no {annotations} annotations of {split}: they cover "
+                f"{', '.join(ANNOTATED[annotations])}. Set annotations to {other}."
+            )
+        root = Path(root).expanduser()
+        self._images = _pictures(root, split, annotations)
+        self._masks = [] if split == "test" else _masks(self._images, root, split, annotations)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def sample_id(self, index: int) -> str:
+        """Return the picture's name without its kind, such as `aachen_000000_000019`."""
+        return _base_name(self._images[index])
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read picture `index`.
+
+        Returns:
+            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of train ids 0..18, and 255 for all else.
+
+        Raises:
+            DataError: A file is unreadable, the sizes differ, or a label is out of range.
+        """
+        image = read_image(self._images[index])
+        if not self._masks:
+            return image, np.full(image.shape[:2], self.labels.ignore_index, np.uint8)
+        path = self._masks[index]
+        mask = _read_train_ids(path)
+        check_pair(image, mask, self._images[index], path)
+        return image, mask
+
+
+def _pictures(root: Path, split: Split, annotations: Annotations) -> list[Path]:
+    """List the pictures of a split, city by city."""
+    folder = root / "leftImg8bit" / split
+    found = "" if folder.is_dir() else found_instead(root, f"leftImg8bit/{split}")
+    cities = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    images = [
+        path for city in cities for stem, path in sorted(files_by_stem(city).items()) if stem.endswith("_leftImg8bit")
+    ]
+    if not images:
+        found = found or f"{folder} holds no CITY/CITY_SEQ_FRAME_leftImg8bit.png."
+        raise DataError(
+            f"Cityscapes {split} was not found: {found} Expected leftImg8bit/{split}/CITY/ and "
+            f"gt{annotations.title()}/{split}/CITY/. Get {PACKAGES[annotations]} from {SOURCE}, and set data.root to "
+            f"the folder that holds leftImg8bit/."
+        )
+    return images
+
+
+def _masks(images: list[Path], root: Path, split: Split, annotations: Annotations) -> list[Path]:
+    """Find the mask of each picture: train ids where they are at hand, label ids elsewhere."""
+    kind = f"gt{annotations.title()}"
+    train_ids = {
+        (city.name, stem): path
+        for city in {image.parent for image in images}
+        for stem, path in files_by_stem(root / kind / split / city.name).items()
+    }
+    names = []
+    for image in images:
+        city, base = image.parent.name, f"{_base_name(image)}_{kind}"
+        ids = "labelTrainIds" if (city, f"{base}_labelTrainIds") in train_ids else "labelIds"
+        names.append(f"{kind}/{split}/{city}/{base}_{ids}")
+    what = f"Cityscapes {split}, {annotations} annotations"
+    return locate(names, root, what, f"Unpack {kind} again, from {SOURCE}.")
+
+
+def _base_name(image: Path) -> str:
+    return image.stem.removesuffix("_leftImg8bit")
+
+
+def _read_train_ids(path: Path) -> np.ndarray:
+    """Read a mask of train ids or of label ids, by its name, as train ids."""
+    mask = read_mask(path)
+    if path.stem.endswith("_labelTrainIds"):
+        remedy = "Make it anew with cityscapesScripts, or delete all labelTrainIds: labelIds are read in their place."
+        check_labels(mask, CITYSCAPES.num_classes, CITYSCAPES.ignore_index, path, remedy)
+        return mask
+    remedy = f"Cityscapes has no such label ids: unpack the annotations again, from {SOURCE}."
+    check_labels(mask, LABEL_ID_COUNT, CITYSCAPES.ignore_index, path, remedy)
+    return to_train_ids(mask)

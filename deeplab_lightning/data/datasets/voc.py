@@ -1,0 +1,214 @@
+"""PASCAL VOC 2012 with the extra annotations of SBD: 20 classes of things and background, pictures of many sizes.
+
+Everingham et al.: "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 111(1), 2015. Hariharan et al.:
+"Semantic Contours from Inverse Detectors", ICCV 2011 (SBD). Nothing is downloaded. Layout, below `VOCdevkit/VOC2012`:
+
+    JPEGImages/ID.jpg
+    SegmentationClass/ID.png              palette PNG; 255 = void, on the border of things
+    SegmentationClassAug/ID.png           VOC's and SBD's masks in one form, for train_aug (made by others)
+    ImageSets/Segmentation/SPLIT.txt      one ID a line, or "/JPEGImages/ID.jpg /SegmentationClassAug/ID.png"
+    ImageSets/SegmentationAug/SPLIT.txt   likewise, for train_aug
+
+train_aug, on which DeepLab is trained, is VOC train and all of SBD without VOC val. SBD names its own training pictures
+after another division, and many of them are in VOC val: whoever adds them trains on what is scored. So the list is
+computed where SBD itself is given, and checked where a list is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Literal, get_args
+
+import numpy as np
+
+from ...errors import DataError
+from ...labels import VOC
+from ..checks import check_labels, check_pair, check_unique
+from ..finding import check_choice, files_by_stem, first_few, found_instead, locate, read_list
+from ..pictures import read_image, read_mask
+from .base import SegmentationDataset
+
+Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
+
+SPLIT_SIZES: dict[Split, int] = {
+    "train": 1464,
+    "val": 1449,
+    "trainval": 2913,
+    "test": 1456,
+    "train_aug": 10582,
+    "trainval_aug": 12031,
+}
+"""Pictures per split of the whole data set."""
+
+LISTS: dict[Split, tuple[str, ...]] = {
+    "train": ("Segmentation/train.txt",),
+    "val": ("Segmentation/val.txt",),
+    "trainval": ("Segmentation/trainval.txt",),
+    "test": ("Segmentation/test.txt",),
+    "train_aug": ("SegmentationAug/train_aug.txt", "Segmentation/train_aug.txt", "Segmentation/trainaug.txt"),
+    "trainval_aug": (
+        "SegmentationAug/trainval_aug.txt",
+        "Segmentation/trainval_aug.txt",
+        "Segmentation/trainvalaug.txt",
+    ),
+}
+"""Where the list of a split is looked for, below `ImageSets/`; the names under which people pass them on."""
+
+VOC_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCtrainval_11-May-2012.tar)"
+SBD_SOURCE = "http://home.bharathh.info/pubs/codes/SBD/download.html (benchmark.tgz)"
+
+
+class PascalVOC(SegmentationDataset):
+    """One split of PASCAL VOC 2012.
+
+    A mask is VOC's own wherever VOC has one, being finer and with a void border; the augmentation's elsewhere.
+
+    Args:
+        root: The folder that holds `JPEGImages/`, `SegmentationClass/` and `ImageSets/`.
+        split: Which part to read. `test` has no masks: they come out as void.
+        sbd_root: For `train_aug` and `trainval_aug`, SBD's folder that holds `cls/`, `train.txt` and `val.txt`, from
+            which the split is computed; if not given, its list and `SegmentationClassAug/` are read.
+
+    Raises:
+        ConfigError: There is no such split.
+        DataError: A folder is missing or laid out otherwise, a listed file is missing, a name repeats, or a split for
+            training (`train`, `train_aug`) names pictures of VOC val.
+    """
+
+    labels = VOC
+
+    def __init__(self, root: str | Path, split: Split, sbd_root: str | Path | None = None) -> None:
+        check_choice(split, get_args(Split), "PASCAL VOC has no split")
+        root = Path(root).expanduser()
+        _check_layout(root)
+        what = f"PASCAL VOC {split}"
+        remedy = f"Unpack {VOC_SOURCE} again."
+        sbd = Path(sbd_root).expanduser() if sbd_root is not None and split.endswith("_aug") else None
+        self._ids = _ids_with_sbd(root, split, sbd) if sbd else _listed_ids(root, split)
+        if split in ("train", "train_aug"):
+            _check_no_leak(self._ids, _listed_ids(root, "val"), split)
+
+        self._images = locate([f"JPEGImages/{name}" for name in self._ids], root, what, remedy)
+        self._masks: list[Path] = []
+        if split.endswith("_aug"):
+            self._masks = _masks_with_augmentation(self._ids, root, sbd, what)
+        elif split != "test":
+            self._masks = locate([f"SegmentationClass/{name}" for name in self._ids], root, what, remedy)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def sample_id(self, index: int) -> str:
+        """Return the picture's name, such as `2007_000032`."""
+        return self._ids[index]
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read picture `index`.
+
+        Returns:
+            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..20, and 255 for void.
+
+        Raises:
+            DataError: A file is unreadable, the sizes differ, or a label is out of range.
+        """
+        image = read_image(self._images[index])
+        if not self._masks:
+            return image, np.full(image.shape[:2], self.labels.ignore_index, np.uint8)
+        path = self._masks[index]
+        mask = _read_sbd_mask(path) if path.suffix == ".mat" else read_mask(path)
+        check_pair(image, mask, self._images[index], path)
+        check_labels(mask, self.labels.num_classes, self.labels.ignore_index, path)
+        return image, mask
+
+
+def _check_layout(root: Path) -> None:
+    """Raise, with what was found instead, unless `root` is a `VOC2012` folder."""
+    if not (root / "JPEGImages").is_dir() or not (root / "ImageSets" / "Segmentation").is_dir():
+        raise DataError(
+            f"PASCAL VOC was not found: {found_instead(root, 'ImageSets/Segmentation')} Expected JPEGImages/, "
+            f"SegmentationClass/ and ImageSets/Segmentation/. Get the data from {VOC_SOURCE}, and set data.root to the "
+            f"folder that holds JPEGImages/ (VOCdevkit/VOC2012)."
+        )
+
+
+def _listed_ids(root: Path, split: Split) -> list[str]:
+    """Read the list of a split."""
+    list_file = next((path for name in LISTS[split] if (path := root / "ImageSets" / name).is_file()), None)
+    if list_file is None:
+        remedy = ""
+        if split.endswith("_aug"):
+            remedy = f" Or set sbd_root to SBD's folder that holds cls/, from {SBD_SOURCE}, or take split train."
+        elif split == "test":
+            remedy = " The test pictures are a download of their own, behind a registration."
+        raise DataError(
+            f"PASCAL VOC {split} has no list: {found_instead(root / 'ImageSets' / 'Segmentation', f'{split}.txt')} "
+            f"Expected ImageSets/{' or ImageSets/'.join(LISTS[split])}.{remedy}"
+        )
+    ids: list[str] = []
+    for words in read_list(list_file, "ID or picture mask"):
+        stems = {PurePosixPath(word).stem for word in words}
+        if len(stems) > 1:
+            raise DataError(f"{list_file} pairs a picture with the mask of another: {' '.join(words)!r}.")
+        ids += stems
+    if not ids:
+        raise DataError(f"{list_file} is empty. Unpack {VOC_SOURCE} again.")
+    check_unique(ids, f"PASCAL VOC {split}", list_file)
+    return ids
+
+
+def _ids_with_sbd(root: Path, split: Split, sbd: Path) -> list[str]:
+    """Compute train_aug, (VOC train + SBD train and val) - VOC val, or that with VOC val, in alphabetical order."""
+    lists = [sbd / "train.txt", sbd / "val.txt"]
+    if not (sbd / "cls").is_dir() or not all(path.is_file() for path in lists):
+        raise DataError(
+            f"SBD was not found: {found_instead(sbd, 'cls')} Expected cls/, train.txt and val.txt. Get it from "
+            f"{SBD_SOURCE}, and set data.sbd_root to the folder that holds cls/ (benchmark_RELEASE/dataset)."
+        )
+    val = set(_listed_ids(root, "val"))
+    extra = {word for path in lists for (word,) in read_list(path, "ID")}
+    train_aug = (set(_listed_ids(root, "train")) | extra) - val
+    return sorted(train_aug if split == "train_aug" else train_aug | val)
+
+
+def _check_no_leak(ids: list[str], val: list[str], split: Split) -> None:
+    """Refuse a training list that shares pictures with VOC val."""
+    leaked = sorted(set(ids) & set(val))
+    if leaked:
+        raise DataError(
+            f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} pictures are in VOC val too: {first_few(leaked)}. Scores "
+            f"on val would be worth nothing. Take them out of the list of {split}, or, to train for the test server, "
+            f"use split trainval or trainval_aug."
+        )
+
+
+def _masks_with_augmentation(ids: list[str], root: Path, sbd: Path | None, what: str) -> list[Path]:
+    """Find VOC's own masks, and the augmentation's for the pictures that VOC itself left without."""
+    masks = files_by_stem(root / "SegmentationClass")
+    others = [name for name in ids if name not in masks]
+    if sbd:
+        found = locate([f"cls/{name}" for name in others], sbd, what, f"Unpack {SBD_SOURCE} again.", (".mat",))
+    elif not (root / "SegmentationClassAug").is_dir():
+        raise DataError(
+            f"{what}: {found_instead(root, 'SegmentationClassAug')} Expected SegmentationClassAug/, the masks of the "
+            f"augmentation. Or set sbd_root to SBD's folder that holds cls/, from {SBD_SOURCE}."
+        )
+    else:
+        remedy = "The list and SegmentationClassAug/ do not belong together."
+        found = locate([f"SegmentationClassAug/{name}" for name in others], root, what, remedy)
+    masks.update(zip(others, found, strict=True))
+    return [masks[name] for name in ids]
+
+
+def _read_sbd_mask(path: Path) -> np.ndarray:
+    """Read the class ids `(H, W)` uint8 of an SBD annotation, MATLAB's `GTcls.Segmentation`."""
+    from scipy.io import loadmat  # a requirement of albumentations
+
+    try:
+        mask = np.asarray(loadmat(path, simplify_cells=True)["GTcls"]["Segmentation"])
+    except Exception as error:  # of a damaged file scipy raises half a dozen kinds
+        raise DataError(
+            f"Cannot read GTcls.Segmentation in {path}: {error}. Unpack {SBD_SOURCE} again, or take it out of the data."
+        ) from error
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise DataError(f"GTcls.Segmentation in {path} is {mask.dtype} of shape {mask.shape}, expected uint8 (H, W).")
+    return mask

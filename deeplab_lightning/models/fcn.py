@@ -1,0 +1,214 @@
+"""FCN (Long, Shelhamer & Darrell, "Fully Convolutional Networks for Semantic Segmentation", 2015): 32s, 16s and 8s.
+
+```
+image (B, 3, H, W), padded by 100
+  │ VGG16 ─ pool3 (/8) ─ pool4 (/16) ─ pool5 (/32) ─ fc6, 7x7 ─ fc7 ─ 1x1 ─> scores (B, num_classes, ~H/32, ~W/32)
+  │           │            │                                                  │ x2  (16s and 8s)
+  │           │            └─ 1x1 ─ cropped ────────────────────────────────> +
+  │           │                                                               │ x2  (8s)
+  │           └─ 1x1 ─ cropped ─────────────────────────────────────────────> +
+logits (B, num_classes, H, W) <─ cropped ───────────────── x32, x16 or x8 ────┘
+```
+
+Scores grow by transposed convolutions with a fixed bilinear kernel. All crops follow from one bookkeeping: the padding
+of 100 and the 7x7 of fc6 put entry `j` of a map above pixel
+
+| fc7 | pool4 | pool3 | scores x2 | scores x2 x2 |
+|---|---|---|---|---|
+| 32 j + 12.5 | 16 j - 91.5 | 8 j - 95.5 | 16 j - 11.5 | 8 j - 23.5 |
+
+so that pool4 is cropped by 5 = (91.5 - 11.5) / 16 and pool3 by 9 = (95.5 - 23.5) / 8; entry `i` of the full-size map
+lies above pixel `i - 19` (32s), `i - 27` (16s) or `i - 31` (8s). Where the bilinear kernel would read scores beyond the
+map, near the picture's border, it reads zeros, as in Caffe.
+
+Departures from the paper, and why:
+
+- Without `pretrained`, weights start from He's normal distribution, so that the network learns from scratch; the paper
+  starts from ImageNet. The score layers start from zero as published: the first step moves the one above fc7 and the
+  biases only, and from the second on the gradient reaches the trunk.
+- The coarser networks are not trained first unless somebody does so: the state dict of FCN-16s is that of FCN-32s with
+  `score_pool4` added, and of FCN-8s with `score_pool3`, so `load_state_dict(coarser, strict=False)` starts a finer one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..backbones.vgg import (
+    FC6_KERNEL,
+    FC_CHANNELS,
+    VGG16_WIDTHS,
+    he_normal_,
+    imagenet_vgg16,
+    load_fully_connected,
+    load_stages,
+    vgg16_stages,
+)
+from ..errors import ConfigError
+from ..types import OutputStride
+
+PADDING = 100
+POOL4_CROP, POOL3_CROP = 5, 9
+LOGITS_CROP: dict[OutputStride, int] = {32: 19, 16: 27, 8: 31}
+AT_ONCE_SCALES = 0.01, 0.0001
+"""Of pool4 and pool3."""
+
+
+class FCNFeatures(NamedTuple):
+    """What the scores are read from."""
+
+    pool3: Tensor
+    """`(B, 256, h, w)` at stride 8."""
+    pool4: Tensor
+    """`(B, 512, h, w)` at stride 16."""
+    fc7: Tensor
+    """`(B, 4096, h, w)` at stride 32."""
+
+
+class FCN(nn.Module):
+    """FCN on VGG16.
+
+    Args:
+        num_classes: Classes to tell apart, background included.
+        output_stride: Stride at which the last sum stands: 32, 16 (with pool4) or 8 (with pool4 and pool3). The trunk
+            has a stride of 32 in all three.
+        pretrained: Start from VGG16's ImageNet weights, fc6 and fc7 included: timm's (True), or those in a file of timm
+            or torchvision.
+        in_channels: Channels of the picture.
+        dropout: Probability of dropping an activation after fc6 and after fc7.
+        at_once: Scale pool4 by 0.01 and pool3 by 0.0001 before scoring, for training all scores together.
+
+    Raises:
+        ConfigError: Another output stride, or the ImageNet weights cannot be had.
+    """
+
+    align_corners = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        output_stride: OutputStride = 8,
+        pretrained: bool | str | Path = False,
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        at_once: bool = False,
+    ) -> None:
+        super().__init__()
+        if output_stride not in LOGITS_CROP:
+            raise ConfigError(f"FCN has no output stride {output_stride}: take 32, 16 or 8 (FCN-32s, 16s, 8s).")
+        self.output_stride = output_stride
+        self.pool4_scale, self.pool3_scale = AT_ONCE_SCALES if at_once else (1.0, 1.0)
+        self.backbone = FCNBackbone(in_channels, dropout, pretrained)
+        self.classifier = _score(FC_CHANNELS, num_classes)
+        self.score_pool4 = _score(VGG16_WIDTHS[3][-1], num_classes) if output_stride <= 16 else None
+        self.score_pool3 = _score(VGG16_WIDTHS[2][-1], num_classes) if output_stride == 8 else None
+        self.twice = BilinearDeconvolution(2)
+        self.enlarge = BilinearDeconvolution(output_stride)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment a picture of any size.
+
+        Args:
+            image: `(B, in_channels, H, W)` float, normalised.
+
+        Returns:
+            Logits `(B, num_classes, H, W)`.
+        """
+        pool3, pool4, fc7 = self.backbone(image)
+        scores = self.classifier(fc7)
+        if self.score_pool4 is not None:
+            scores = self.twice(scores)
+            scores = scores + self.score_pool4(_crop(pool4, POOL4_CROP, scores) * self.pool4_scale)
+        if self.score_pool3 is not None:
+            scores = self.twice(scores)
+            scores = scores + self.score_pool3(_crop(pool3, POOL3_CROP, scores) * self.pool3_scale)
+        return _crop(self.enlarge(scores), LOGITS_CROP[self.output_stride], image)
+
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """Return the logits of `forward`: enlarging and cropping belong to this network, no resize follows."""
+        return self(image)
+
+
+class FCNBackbone(nn.Module):
+    """VGG16 with 2x2 pools that round up, and its fully connected layers as convolutions without padding.
+
+    Args:
+        in_channels: Channels of the picture.
+        dropout: Probability of dropping an activation after fc6 and after fc7.
+        pretrained: As in `FCN`.
+    """
+
+    def __init__(self, in_channels: int, dropout: float, pretrained: bool | str | Path) -> None:
+        super().__init__()
+        self.stages = vgg16_stages(in_channels)
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+        self.fc6 = nn.Conv2d(VGG16_WIDTHS[-1][-1], FC_CHANNELS, FC6_KERNEL)
+        self.fc7 = nn.Conv2d(FC_CHANNELS, FC_CHANNELS, 1)
+        self.dropout = nn.Dropout(dropout)
+        he_normal_(self)
+        weights = imagenet_vgg16(pretrained)
+        if weights is not None:
+            load_stages(self.stages, weights)
+            load_fully_connected(self.fc6, self.fc7, weights)
+
+    def forward(self, image: Tensor) -> FCNFeatures:
+        """`(B, in_channels, H, W)` normalised image to its three maps."""
+        # conv1_1 pads by the last of the 100 pixels itself.
+        features = F.pad(image, [PADDING - 1] * 4)
+        pools = []
+        for stage in self.stages:
+            features = self.pool(stage(features))
+            pools.append(features)
+        features = self.dropout(self.fc6(features).relu())
+        features = self.dropout(self.fc7(features).relu())
+        return FCNFeatures(pools[2], pools[3], features)
+
+
+class BilinearDeconvolution(nn.Module):
+    """Enlarge by a transposed convolution with a fixed bilinear kernel, each channel by itself.
+
+    `(B, C, h, w) -> (B, C, factor * (h + 1), factor * (w + 1))`. It differs from `layers.resize` in its margins: half a
+    kernel more on every side, where it fades to zero. The kernel is no parameter, and is not saved.
+
+    Args:
+        factor: Even; the kernel has twice this side.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        self.register_buffer("kernel", bilinear_kernel(2 * factor), persistent=False)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        """`(B, C, h, w) -> (B, C, factor * (h + 1), factor * (w + 1))`."""
+        channels = scores.shape[1]
+        kernel = self.kernel.expand(channels, 1, -1, -1)
+        return F.conv_transpose2d(scores, kernel, stride=self.factor, groups=channels)
+
+
+def bilinear_kernel(size: int) -> Tensor:
+    """Return the `(size, size)` kernel that interpolates bilinearly, of even size and for half that as the stride."""
+    factor = size // 2
+    distance = (torch.arange(size) - (factor - 0.5)).abs()
+    weight = 1 - distance / factor
+    return weight.unsqueeze(1) * weight
+
+
+def _crop(features: Tensor, offset: int, like: Tensor) -> Tensor:
+    height, width = like.shape[-2:]
+    return features[..., offset : offset + height, offset : offset + width]
+
+
+def _score(in_channels: int, num_classes: int) -> nn.Conv2d:
+    score = nn.Conv2d(in_channels, num_classes, 1)
+    nn.init.zeros_(score.weight)
+    assert score.bias is not None
+    nn.init.zeros_(score.bias)
+    return score

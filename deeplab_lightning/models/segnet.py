@@ -1,0 +1,168 @@
+"""SegNet (Badrinarayanan, Kendall & Cipolla, TPAMI 2017): a decoder that unpools to where the maxima were.
+
+```
+image (B, 3, H, W)
+  │ 64,64 ─ pool ─ 128,128 ─ pool ─ 256x3 ─ pool ─ 512x3 ─ pool ─ 512x3 ─ pool     VGG16's 13 convolutions
+  │           ┊               ┊               ┊              ┊              ┊ indices of the maxima
+  │   64  ─ unpool ─ 128,64 ─ unpool ─ ..128 ─ unpool ─ ..256 ─ unpool ─ 512x3 ─ unpool
+logits (B, num_classes, H, W) <─ 3x3
+```
+
+All convolutions are followed by batch norm and ReLU, but for the last. No features skip from encoder to decoder: only
+the indices do (in bfloat16, rounding moves some of them to the pixel beside). SegNet-Basic has four levels of a single
+7x7 convolution with 64 channels on both sides, local response normalisation of its input, and a 1x1 classifier.
+
+Departures from the papers' code, and why:
+
+- Pictures are normalised like everywhere in this framework; the code feeds raw BGR values of 0..255. The local response
+  normalisation of SegNet-Basic, with its published constants, then hardly changes them.
+- Weights start from He's normal distribution, and the classifier from N(0, 0.01), so that the loss begins at
+  ln(classes).
+- That SegNet-Basic's convolutions have no bias, its decoder no ReLU, and its classifier a 1x1 kernel, is from memory.
+- An odd side is pooled to its half, rounded up, as Caffe does, and unpooled to what it was: any size works.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..backbones.vgg import VGG16_WIDTHS, he_normal_, imagenet_vgg16, load_stages, vgg16_stages, vgg_stage
+from ..errors import ConfigError, did_you_mean
+from ..layers import ConvNormAct, NormOptions
+
+Variant = Literal["vgg16", "basic"]
+
+OUTPUT_STRIDES: dict[Variant, int] = {"vgg16": 32, "basic": 16}
+BASIC_LEVELS = 4
+BASIC_CHANNELS = 64
+BASIC_KERNEL = 7
+
+
+class SegNet(nn.Module):
+    """SegNet on VGG16, or SegNet-Basic.
+
+    Args:
+        num_classes: Classes to tell apart, background included.
+        variant: `vgg16` (29 million parameters) or `basic` (1.4 million).
+        pretrained: Start the encoder of `vgg16` from ImageNet weights: timm's (True), or those in a file of timm or
+            torchvision. The batch norms behind its convolutions start afresh.
+        in_channels: Channels of the picture.
+
+    Raises:
+        ConfigError: No such variant, or no ImageNet weights for it.
+    """
+
+    align_corners = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        variant: Variant = "vgg16",
+        pretrained: bool | str | Path = False,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if variant not in OUTPUT_STRIDES:
+            raise ConfigError(
+                f"Unknown variant {variant!r} of SegNet.{did_you_mean(variant, OUTPUT_STRIDES)} "
+                f"Variants: {', '.join(OUTPUT_STRIDES)}."
+            )
+        if pretrained and variant == "basic":
+            raise ConfigError(
+                "SegNet-Basic has no ImageNet weights: set --model.pretrained false, or --model.variant vgg16."
+            )
+        self.output_stride = OUTPUT_STRIDES[variant]
+        norm = NormOptions()
+        self.normalise_input: nn.Module
+        if variant == "vgg16":
+            self.normalise_input = nn.Identity()
+            self.backbone = vgg16_stages(in_channels, norm=norm)
+            self.decoder = _vgg16_decoder(norm)
+            self.classifier = nn.Conv2d(VGG16_WIDTHS[0][0], num_classes, 3, padding=1)
+        else:
+            self.normalise_input = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
+            self.backbone = _basic_encoder(in_channels, norm)
+            self.decoder = _basic_decoder(norm)
+            self.classifier = nn.Conv2d(BASIC_CHANNELS, num_classes, 1)
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        assert self.classifier.bias is not None
+        nn.init.zeros_(self.classifier.bias)
+        weights = imagenet_vgg16(pretrained)
+        if weights is not None:
+            load_stages(self.backbone, weights)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment a picture of any size.
+
+        Args:
+            image: `(B, in_channels, H, W)` float, normalised.
+
+        Returns:
+            Logits `(B, num_classes, H, W)`.
+        """
+        features = self.normalise_input(image)
+        pools = []
+        for stage in self.backbone:
+            features = stage(features)
+            height, width = features.shape[-2:]
+            features, indices = F.max_pool2d(features, 2, ceil_mode=True, return_indices=True)
+            pools.append((indices, (height, width)))
+        for stage in self.decoder:
+            features = stage(unpool(features, *pools.pop()))
+        return self.classifier(features)
+
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """Return the logits before any last resize: there is none, so they are those of `forward`."""
+        return self(image)
+
+
+def unpool(features: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
+    """Put every value where the maximum stood in its pooling window, and zeros elsewhere.
+
+    The same as PyTorch's `max_unpool2d`, which a run with deterministic algorithms refuses and a trace cannot record.
+
+    Args:
+        features: `(B, C, h, w)`.
+        indices: `(B, C, h, w)` int64, places within each flattened map of `size`, as max pooling returns them.
+        size: `(H, W)` before the pooling.
+
+    Returns:
+        `(B, C, H, W)`.
+    """
+    height, width = size
+    flat = features.new_zeros(*features.shape[:2], height * width)
+    return flat.scatter(2, indices.flatten(2), features.flatten(2)).unflatten(2, (height, width))
+
+
+def _vgg16_decoder(norm: NormOptions) -> nn.ModuleList:
+    """Mirror VGG16's stages, deepest first: each narrows in its last convolution to the stage above it.
+
+    The first stage's second convolution is missing here: it is the classifier.
+    """
+    stages = nn.ModuleList()
+    for (channels, *widths), above in zip(VGG16_WIDTHS[::-1], [*VGG16_WIDTHS[-2::-1], ()], strict=True):
+        stages.append(vgg_stage(channels, [*widths, *above[-1:]], norm=norm))
+    return stages
+
+
+def _basic_encoder(in_channels: int, norm: NormOptions) -> nn.ModuleList:
+    channels = [in_channels] + [BASIC_CHANNELS] * (BASIC_LEVELS - 1)
+    stages = nn.ModuleList(ConvNormAct(width, BASIC_CHANNELS, BASIC_KERNEL, norm=norm) for width in channels)
+    he_normal_(stages)
+    return stages
+
+
+def _basic_decoder(norm: NormOptions) -> nn.ModuleList:
+    stages = nn.ModuleList(
+        nn.Sequential(
+            nn.Conv2d(BASIC_CHANNELS, BASIC_CHANNELS, BASIC_KERNEL, padding=BASIC_KERNEL // 2, bias=False),
+            norm.build(BASIC_CHANNELS),
+        )
+        for _ in range(BASIC_LEVELS)
+    )
+    he_normal_(stages)
+    return stages

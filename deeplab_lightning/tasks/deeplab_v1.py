@@ -1,0 +1,82 @@
+"""DeepLab v1 as something to train."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor
+
+from ..backbones.vgg_atrous import FC6
+from ..losses.shrink import coarse_cross_entropy
+from ..models import DeepLabV1
+from .base import SegmentationTask
+
+
+class DeepLabV1Task(SegmentationTask):
+    """DeepLab v1: VGG16 made dense by the hole algorithm, trained at stride 8.
+
+    Args:
+        fc6: largefov (3x3, 1024 filters), 7x7 or 4x4 (4096 filters), the variants of the paper.
+        fc6_rate: Atrous rate of fc6; null for the variant's own (12, 4, 4).
+        multi_scale_features: Build the MSc heads on the image and on pool1 to pool4.
+        pretrained: Start from VGG16's ImageNet weights: true for timm's, or a file of timm or torchvision.
+        dropout: After fc6 and after fc7.
+        align_corners: Convention of the resize to full size.
+        lr: Base learning rate, for the backbone with fc6 and fc7.
+        weight_decay: On the kernels of convolutions, PyTorch's convention.
+        head_lr_multiplier: How much faster the classifier (fc8) and the MSc heads learn.
+        bias_lr_multiplier: How much faster biases learn.
+        schedule: Of the learning rate; step in the paper.
+        step_every: Optimiser steps between two falls of the learning rate.
+        kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
+    """
+
+    def __init__(
+        self,
+        fc6: FC6 = "largefov",
+        fc6_rate: int | None = None,
+        multi_scale_features: bool = False,
+        pretrained: bool | str = False,
+        dropout: float = 0.5,
+        align_corners: bool = True,
+        lr: float = 1e-3,
+        weight_decay: float = 5e-4,
+        head_lr_multiplier: float = 10.0,
+        bias_lr_multiplier: float = 2.0,
+        schedule: Literal["poly", "step"] = "step",
+        step_every: int = 2000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            lr=lr,
+            weight_decay=weight_decay,
+            head_lr_multiplier=head_lr_multiplier,
+            bias_lr_multiplier=bias_lr_multiplier,
+            schedule=schedule,
+            step_every=step_every,
+            **kwargs,
+        )
+
+    def build_model(self) -> DeepLabV1:
+        """Make the network."""
+        hparams: Any = self.hparams
+        return DeepLabV1(
+            self.num_classes,
+            fc6=hparams.fc6,
+            fc6_rate=hparams.fc6_rate,
+            multi_scale_features=hparams.multi_scale_features,
+            pretrained=hparams.pretrained,
+            in_channels=self.description["channels"],
+            dropout=hparams.dropout,
+            align_corners=hparams.align_corners,
+        )
+
+    def loss(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Cross-entropy at stride 8, against the label nearest to each coarse pixel.
+
+        Args:
+            image: `(B, C, H, W)` normalised.
+            mask: `(B, H, W)` train ids.
+        """
+        model: Any = self.model
+        return coarse_cross_entropy(model.coarse_logits(image), mask, self.ignore_index, model.align_corners)

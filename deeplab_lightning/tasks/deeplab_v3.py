@@ -1,0 +1,105 @@
+"""DeepLab v3 as something to train: with ASPP, or as a cascade."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..backbones.resnet_variants import FirstUnit, StridePlace
+from ..layers.context import Context
+from ..models import DeepLabV3, DeepLabV3Cascade
+from ..types import OutputStride
+from .base import SegmentationTask
+
+
+class DeepLabV3Task(SegmentationTask):
+    """DeepLab v3: multi-grid and ASPP with image pooling, logits resized from the deepest map.
+
+    Args:
+        backbone: Name of a timm network that honours output strides (the paper: resnet50, resnet101).
+        output_stride: Input side over deepest feature side; a checkpoint runs at any of them.
+        pretrained: Start the backbone from timm's ImageNet weights, fetched from the network the first time.
+        multi_grid: Unit rates of a ResNet's last stage; null for the paper's (1, 2, 4) where it fits.
+        first_unit: Rate of the first unit of a ResNet stage that lost its stride: the previous stage's, or its own.
+        stride_place: Which convolution carries the stride of a ResNet stage; TensorFlow's is in the stage before.
+        beta_stem: Three 3x3 convolutions instead of a ResNet's 7x7, as in the paper.
+        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling).
+        atrous_rates: ASPP rates at output stride 16; scaled for the others.
+        separable: Atrous separable convolutions in ASPP, or dense ones.
+        norm_between: Batch norm and ReLU between the two parts of a separable convolution (some ports: neither).
+        image_pooling: Build ASPP's image-level branch.
+        aspp_channels: Width of ASPP.
+        attention: Weigh ASPP's channels by squeeze-and-excite (not in the paper).
+        head_conv: One more 3x3 behind ASPP (torchvision; not in the paper).
+        dropout: After ASPP's projection.
+        aux_head: Build an auxiliary classifier on the last map but one (not in the paper).
+        aux_loss_weight: Of its loss.
+        align_corners: Convention of every resize of the network.
+        norm_momentum: Of the batch norms in ASPP (the paper's 0.0003 needs pretrained statistics).
+        kwargs: Data and optimisation, see `SegmentationTask`.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet101",
+        output_stride: OutputStride = 16,
+        pretrained: bool = False,
+        multi_grid: tuple[int, ...] | None = None,
+        first_unit: FirstUnit = "lag",
+        stride_place: StridePlace = "conv2",
+        beta_stem: bool = False,
+        context: Context = "aspp",
+        atrous_rates: tuple[int, ...] = (6, 12, 18),
+        separable: bool = False,
+        norm_between: bool = True,
+        image_pooling: bool = True,
+        aspp_channels: int = 256,
+        attention: bool = False,
+        head_conv: bool = False,
+        dropout: float = 0.1,
+        aux_head: bool = False,
+        aux_loss_weight: float = 0.4,
+        align_corners: bool = True,
+        norm_momentum: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+
+    def build_model(self) -> DeepLabV3:
+        """Make the network."""
+        return self.build(DeepLabV3)
+
+
+class DeepLabV3CascadeTask(SegmentationTask):
+    """DeepLab v3 with copies of a ResNet's last block in cascade, at rates that double.
+
+    Args:
+        backbone: Name of a timm network that honours output strides (the paper: resnet50, resnet101).
+        output_stride: Input side over deepest feature side; a checkpoint runs at any of them.
+        pretrained: Start the backbone from timm's ImageNet weights, fetched from the network the first time.
+        last_block: 4 for no copies, up to 7.
+        multi_grid: Unit rates of the last block and of its copies.
+        first_unit: Rate of the first unit of a ResNet stage that lost its stride: the previous stage's, or its own.
+        stride_place: Which convolution carries the stride of a ResNet stage; TensorFlow's is in the stage before.
+        beta_stem: Three 3x3 convolutions instead of a ResNet's 7x7, as in the paper.
+        align_corners: Convention of the resize.
+        kwargs: Data and optimisation, see `SegmentationTask`.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet101",
+        output_stride: OutputStride = 16,
+        pretrained: bool = False,
+        last_block: int = 7,
+        multi_grid: tuple[int, ...] = (1, 2, 1),
+        first_unit: FirstUnit = "lag",
+        stride_place: StridePlace = "conv2",
+        beta_stem: bool = False,
+        align_corners: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+
+    def build_model(self) -> DeepLabV3Cascade:
+        """Make the network."""
+        return self.build(DeepLabV3Cascade)
