@@ -48,7 +48,7 @@ class ResNetVariant:
 
 def is_resnet(features: nn.Module) -> bool:
     """Tell whether timm's network has the parts that the variants change."""
-    children = dict(features.named_children())
+    children: dict[str, Any] = dict(features.named_children())
     return {"conv1", "maxpool", *_STAGES} <= set(children) and hasattr(children["layer4"][0], "conv2")
 
 

@@ -31,7 +31,7 @@ def resnet_tensorflow(features: Any, image: Tensor) -> list[Tensor]:
 
 def _resnet(features: Any, image: Tensor, residual_branch: bool) -> list[Tensor]:
     x = features.maxpool(features.act1(features.bn1(features.conv1(image))))
-    maps = []
+    maps: list[Tensor] = []
     for stage in (features.layer1, features.layer2, features.layer3, features.layer4):
         before = branch = x
         for index, unit in enumerate(stage):

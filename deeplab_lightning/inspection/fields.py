@@ -51,8 +51,14 @@ def transposed(kernel: int, stride: int, padding: int, dilation: int) -> Reach:
 
 
 def nearest(size_in: int, size_out: int) -> Reach:
-    """Return the reach of copying values to a finer or coarser map; of unpooling, too."""
+    """Return the reach of copying values to a finer or coarser map."""
     return Reach(lambda first, last: (first * size_in // size_out, last * size_in // size_out), size_in / size_out)
+
+
+def unpooled(size_in: int, size_out: int) -> Reach:
+    """Return the reach of unpooling, whose factor is a whole number even where the last window was cut."""
+    factor = round(size_out / size_in)
+    return Reach(lambda first, last: (first // factor, last // factor), 1 / factor)
 
 
 def interpolated(size_in: int, size_out: int, align_corners: bool, margin: int = 0) -> Reach:

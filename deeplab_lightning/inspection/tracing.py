@@ -7,6 +7,7 @@ that a large network takes no memory and hardly any time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from .fields import (
     interpolated,
     nearest,
     transposed,
+    unpooled,
     valid_taps,
     windowed,
 )
@@ -272,6 +274,8 @@ class _Recorder(TorchDispatchMode):
         self.unknown: set[str] = set()
         self._nodes = WeakTensorKeyDictionary()
         self._nodes[image] = IMAGE
+        self._sizes = WeakTensorKeyDictionary()
+        self._sizes[image] = _size(image)
         self._running: list[tuple[str, nn.Module]] = []
 
     @contextmanager
@@ -298,16 +302,19 @@ class _Recorder(TorchDispatchMode):
         result = operator(*args, **(kwargs or {}))
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf in self._nodes]
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-        if read and made:
-            node = self._note(operator.overloadpacket.__name__, args, read, made[0])
+        name = operator.overloadpacket.__name__
+        if read and made and name not in _FACTORIES:
+            node = self._note(name, args, read, made[0])
             for tensor in made:
                 self._nodes[tensor] = node
+                self._sizes[tensor] = _size(tensor) or self._sizes[read[0]]  # flattened, it is still a map
         return result
 
     def _note(self, name: str, args: Sequence[Any], read: list[Tensor], made: Tensor) -> int:
         """Return the node of the tensor that operator `name` made."""
         parent = self._nodes[read[0]]
-        if name in _LAYERS and (step := _LAYERS[name](args, made)) is not None:
+        step = _LAYERS[name](args, made) if name in _LAYERS else self._refilled(name, read[0], made)
+        if step is not None:
             node = self.graph.add([Link(parent, step.rows, step.columns)])
             self._append(step, read[0], made, parent, node)
             return node
@@ -328,9 +335,17 @@ class _Recorder(TorchDispatchMode):
             return parent  # position by position: nothing to remember
         return self.graph.add(links, everywhere)
 
+    def _refilled(self, name: str, read: Tensor, made: Tensor) -> _Step | None:
+        """Recognise unpooling by hand: a flattened map that comes back as one with more or fewer positions."""
+        size_in, size = self._sizes[read], _size(made)
+        if name != "view" or read.ndim != 3 or size is None or size_in is None or math.prod(size_in) == math.prod(size):
+            return None
+        rows, columns = (unpooled(*sides) for sides in zip(size_in, size, strict=True))
+        return _Step("unpool", rows, columns)
+
     def _append(self, step: _Step, read: Tensor, made: Tensor, parent: int, node: int) -> None:
         name, module = self._running[-1]
-        size_in, size = _size(read) or (1, 1), _size(made) or (1, 1)
+        size_in, size = self._sizes[read] or (1, 1), _size(made) or (1, 1)
         has_weights = step.kind in ("conv", "transposed conv", "linear")
         channel = -1 if step.kind == "linear" else 1
         if step.kind == "linear":
@@ -449,8 +464,13 @@ def _resize(margin: int) -> Callable[[Sequence[Any], Tensor], _Step]:
     return step
 
 
-def _copy(kind: Kind) -> Callable[[Sequence[Any], Tensor], _Step]:
-    return lambda args, made: _Step(kind, *_nearest(args, made))
+def _copy(kind: Kind, reach: Callable[[int, int], Reach]) -> Callable[[Sequence[Any], Tensor], _Step]:
+    def step(args: Sequence[Any], made: Tensor) -> _Step:
+        sizes = zip(_size(args[0]) or (1, 1), _size(made) or (1, 1), strict=True)
+        rows, columns = (reach(*sides) for sides in sizes)
+        return _Step(kind, rows, columns)
+
+    return step
 
 
 _LAYERS: dict[str, Callable[[Sequence[Any], Tensor], _Step | None]] = {
@@ -459,8 +479,8 @@ _LAYERS: dict[str, Callable[[Sequence[Any], Tensor], _Step | None]] = {
     "avg_pool2d": _pooling("average pool"),
     "_adaptive_avg_pool2d": _adaptive_pooling("average pool"),
     "adaptive_max_pool2d": _adaptive_pooling("max pool"),
-    "max_unpool2d": _copy("unpool"),
-    "upsample_nearest2d": _copy("resize"),
+    "max_unpool2d": _copy("unpool", unpooled),
+    "upsample_nearest2d": _copy("resize", nearest),
     "upsample_bilinear2d": _resize(margin=0),
     "upsample_bicubic2d": _resize(margin=1),
 }
@@ -516,6 +536,9 @@ _OVER_THE_MAP: dict[str, Callable[[Sequence[Any], list[Tensor]], bool]] = {
     "_scaled_dot_product_flash_attention_for_cpu": lambda args, read: True,
 }
 """Operators that work position by position but for what they have read from the whole map."""
+
+_FACTORIES = ("new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like")
+"""Operators that take a tensor's kind over, and nothing of what is in it."""
 
 _LAYOUT = ("view", "_unsafe_view", "reshape", "permute", "transpose", "select", "unsqueeze", "squeeze", "expand", "bmm")
 """Operators that may change what the last two axes are, without a change of what is seen."""

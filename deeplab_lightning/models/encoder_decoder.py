@@ -28,15 +28,15 @@ class EncoderDecoder(nn.Module):
     Args:
         num_classes: Classes to tell apart, background included.
         in_channels: Channels of the picture.
-        width: Channels of the first stage; each further one doubles them.
+        base_width: Channels of the first stage; each further one doubles them.
     """
 
     output_stride = 8
     align_corners = False
 
-    def __init__(self, num_classes: int, in_channels: int = 3, width: int = 32) -> None:
+    def __init__(self, num_classes: int, in_channels: int = 3, base_width: int = 32) -> None:
         super().__init__()
-        widths = [width * 2**stage for stage in range(STAGES)]
+        widths = [base_width * 2**stage for stage in range(STAGES)]
         self.encoder = nn.ModuleList(
             _pair(channels, out) for channels, out in zip([in_channels, *widths], widths, strict=False)
         )
@@ -44,7 +44,7 @@ class EncoderDecoder(nn.Module):
         self.decoder = nn.ModuleList(
             _pair(channels, out) for channels, out in zip([widths[-1], *widths[::-1]], widths[::-1], strict=False)
         )
-        self.classifier = nn.Conv2d(width, num_classes, 1)
+        self.classifier = nn.Conv2d(base_width, num_classes, 1)
         he_normal_(self)
         nn.init.normal_(self.classifier.weight, std=0.01)
 

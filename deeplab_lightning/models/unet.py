@@ -58,7 +58,7 @@ class UNet(nn.Module):
     Args:
         num_classes: Classes to tell apart, background included.
         in_channels: Channels of the picture.
-        width: Channels of the first level; each further one doubles them.
+        base_width: Channels of the first level; each further one doubles them.
         padding: `valid` as published, or `same`.
         norm: Batch norm behind every 3x3 convolution, which then has no bias.
 
@@ -70,7 +70,7 @@ class UNet(nn.Module):
     align_corners = False
 
     def __init__(
-        self, num_classes: int, in_channels: int = 3, width: int = 64, padding: Padding = "same", norm: bool = True
+        self, num_classes: int, in_channels: int = 3, base_width: int = 64, padding: Padding = "same", norm: bool = True
     ) -> None:
         super().__init__()
         if padding not in PADDINGS:
@@ -78,7 +78,7 @@ class UNet(nn.Module):
                 f"Unknown padding {padding!r}.{did_you_mean(padding, PADDINGS)} Choose one of {', '.join(PADDINGS)}."
             )
         self.padding = padding
-        widths = [width * 2**level for level in range(LEVELS)]
+        widths = [base_width * 2**level for level in range(LEVELS)]
         self.encoder = nn.ModuleList(
             _pair(channels, out, padding, norm) for channels, out in zip([in_channels, *widths], widths, strict=False)
         )
@@ -87,7 +87,7 @@ class UNet(nn.Module):
         above = widths[-2::-1]
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * out, out, 2, stride=2) for out in above)
         self.decoder = nn.ModuleList(_pair(2 * out, out, padding, norm) for out in above)
-        self.classifier = nn.Conv2d(width, num_classes, 1)
+        self.classifier = nn.Conv2d(base_width, num_classes, 1)
         self._initialise()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -163,8 +163,9 @@ def extend_by_mirroring(image: Tensor, size: tuple[int, int]) -> Tensor:
     """
     for dim, side in ((2, size[0]), (3, size[1])):
         last = image.shape[dim] - 1
-        position = torch.arange(-MARGIN, side - MARGIN, device=image.device) % max(2 * last, 1)
-        image = image.index_select(dim, last - (position - last).abs())
+        period = max(2 * last, 1)
+        position = (torch.arange(side, device=image.device) + -MARGIN % period) % period
+        image = image.index_select(dim, torch.minimum(position, period - position))
     return image
 
 

@@ -42,13 +42,10 @@ def plot_activations(
     channels, height, width = maps.shape
     strength = np.abs(maps).mean(axis=(1, 2))
     strongest = np.argsort(-strength, kind="stable")[: ROWS * COLUMNS]
-    columns = min(COLUMNS, len(strongest))
-    rows = -(-len(strongest) // columns)
-
     aspect = picture.shape[0] / picture.shape[1]
     side = 5.2
-    figure = Figure(figsize=(side + 1.25 * columns, max(side * aspect, 1.35 * aspect * rows, 2.2) + 0.75))
-    outer = figure.add_gridspec(1, 2, width_ratios=(side, 1.25 * columns), left=0.01, right=0.99, bottom=0.02,
+    figure = Figure(figsize=(side + 1.25 * COLUMNS, max(side * aspect, 2.2) + 0.75))
+    outer = figure.add_gridspec(1, 2, width_ratios=(side, 1.25 * COLUMNS), left=0.01, right=0.99, bottom=0.02,
                                 top=1 - 0.7 / figure.get_figheight(), wspace=0.03)  # fmt: skip
     figure.suptitle(
         f"{name}: {channels} channels of {height} x {width}", x=0.01, ha="left", fontsize=12, color=INK,
@@ -69,9 +66,9 @@ def plot_activations(
     axes.set_title("mean activation over the picture", loc="left", fontsize=9, color=GREY)
     axes.axis("off")
 
-    inner = outer[1].subgridspec(rows, columns, wspace=0.06, hspace=0.28)
+    inner = outer[1].subgridspec(ROWS, COLUMNS, wspace=0.06, hspace=0.28)
     for place, channel in enumerate(strongest):
-        axes = figure.add_subplot(inner[place // columns, place % columns])
+        axes = figure.add_subplot(inner[place // COLUMNS, place % COLUMNS])
         values = maps[channel]
         limit = float(np.abs(values).max()) or 1.0
         signed = values.min() < 0

@@ -87,7 +87,7 @@ def plot_receptive_fields(
         small = figure.add_subplot(grid[index // columns, 1 + index % columns])
         _show(small, picture, reached)
         _scatter(small, window, picture, colours[window.label])
-    figure.savefig(png, format="png", dpi=110)
+    figure.savefig(png, format="png", dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
 def _show(axes: Axes, picture: np.ndarray, in_view: Sequence[tuple[Span, Span]]) -> None:
@@ -128,7 +128,7 @@ def _scatter(axes: Axes, window: SeenWindow, picture: np.ndarray, colour: str) -
     """Dots where the taps stand: full within the picture, hollow where they read padding."""
     rows, columns = np.array(window.taps).T
     inside = (rows >= 0) & (rows < picture.shape[0]) & (columns >= 0) & (columns < picture.shape[1])
-    pass
+    axes.scatter(columns[inside], rows[inside], s=26, color=colour, zorder=3)
     axes.scatter(columns[~inside], rows[~inside], s=26, facecolors="white", edgecolors=colour, zorder=3)
     axes.set_title(f"{window.label}\n{window.note}", loc="left", fontsize=9, color=colour)
     axes.set_xticks([])

@@ -59,17 +59,7 @@ class DeepLabV1Task(SegmentationTask):
 
     def build_model(self) -> DeepLabV1:
         """Make the network."""
-        hparams: Any = self.hparams
-        return DeepLabV1(
-            self.num_classes,
-            fc6=hparams.fc6,
-            fc6_rate=hparams.fc6_rate,
-            multi_scale_features=hparams.multi_scale_features,
-            pretrained=hparams.pretrained,
-            in_channels=self.description["channels"],
-            dropout=hparams.dropout,
-            align_corners=hparams.align_corners,
-        )
+        return self.build(DeepLabV1)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Cross-entropy at stride 8, against the label nearest to each coarse pixel.

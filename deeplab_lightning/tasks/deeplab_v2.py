@@ -63,20 +63,7 @@ class DeepLabV2Task(SegmentationTask):
 
     def build_model(self) -> DeepLabV2:
         """Make the network."""
-        hparams: Any = self.hparams
-        return DeepLabV2(
-            self.num_classes,
-            backbone=hparams.backbone,
-            output_stride=hparams.output_stride,
-            pretrained=hparams.pretrained,
-            in_channels=self.description["channels"],
-            atrous_rates=tuple(hparams.atrous_rates),
-            scales=tuple(hparams.scales),
-            dropout=hparams.dropout,
-            stride_place=hparams.stride_place,
-            ceil_mode=hparams.ceil_mode,
-            align_corners=hparams.align_corners,
-        )
+        return self.build(DeepLabV2)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Sum of the cross-entropies of every scale and of the fused map, each against labels of its own size.

@@ -21,5 +21,4 @@ class EncoderDecoderTask(SegmentationTask):
 
     def build_model(self) -> EncoderDecoder:
         """Make the network."""
-        hparams: Any = self.hparams
-        return EncoderDecoder(self.num_classes, in_channels=self.description["channels"], width=hparams.base_width)
+        return self.build(EncoderDecoder)

@@ -45,12 +45,4 @@ class FCNTask(SegmentationTask):
 
     def build_model(self) -> FCN:
         """Make the network."""
-        hparams: Any = self.hparams
-        return FCN(
-            self.num_classes,
-            output_stride=hparams.output_stride,
-            pretrained=hparams.pretrained,
-            in_channels=self.description["channels"],
-            dropout=hparams.dropout,
-            at_once=hparams.at_once,
-        )
+        return self.build(FCN)

@@ -35,10 +35,4 @@ class SegNetTask(SegmentationTask):
 
     def build_model(self) -> SegNet:
         """Make the network."""
-        hparams: Any = self.hparams
-        return SegNet(
-            self.num_classes,
-            variant=hparams.variant,
-            pretrained=hparams.pretrained,
-            in_channels=self.description["channels"],
-        )
+        return self.build(SegNet)

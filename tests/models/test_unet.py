@@ -20,14 +20,14 @@ PUBLISHED: dict[str, Any] = {"padding": "valid", "norm": False}
 
 class TestPadded(FullSizeLogitsTests):
     model_class = UNet
-    options = {"width": 4}  # noqa: RUF012
+    options = {"base_width": 4}  # noqa: RUF012
     output_strides = (16,)
     align_corners = ()
 
 
 class TestPublished(FullSizeLogitsTests):
     model_class = UNet
-    options = {"width": 2, **PUBLISHED}  # noqa: RUF012
+    options = {"base_width": 2, **PUBLISHED}  # noqa: RUF012
     output_strides = (16,)
     align_corners = ()
 
@@ -41,7 +41,7 @@ def on_paper(num_classes: int, **options: Any) -> UNet:
 def small(seed: int = 0, **options: Any) -> UNet:
     """Build a network with logits of some size, in float64."""
     torch.manual_seed(seed)
-    model = UNet(3, width=4, **options).double().eval()
+    model = UNet(3, base_width=4, **options).double().eval()
     randomise(model)
     nn.init.normal_(model.classifier.weight)
     return model
@@ -189,7 +189,7 @@ def test_start_values() -> None:
     """The loss begins at ln(classes), and activations keep their size in both forms."""
     for options in ({}, PUBLISHED):
         torch.manual_seed(0)
-        model = UNet(5, width=16, **options).eval()
+        model = UNet(5, base_width=16, **options).eval()
         assert model.classifier.weight.std().item() == pytest.approx(0.01, rel=0.3)
         assert torch.all(model.classifier.bias == 0)
         seen: list[float] = []
