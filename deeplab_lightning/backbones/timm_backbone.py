@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, did_you_mean
 from ..types import OutputStride
+from . import xception71
 from .atrous import atrous_support
 from .resnet_variants import FirstUnit, ResNetVariant, StridePlace, apply_variant, fitting_multi_grid
 from .taps import Walk, resnet_stages, resnet_tensorflow, tensorflow_tap
@@ -200,12 +201,13 @@ def _create(
             f"timm has no weights {name!r}.{did_you_mean(name, tagged)} "
             f"Weights of {architecture}: {', '.join(tagged) or 'none'}."
         )
+    help_timm = xception71.needs_help(architecture, output_stride)
     try:
-        return timm.create_model(
+        features: Any = timm.create_model(
             name,
             pretrained=pretrained,
             features_only=True,
-            output_stride=output_stride,
+            output_stride=16 if help_timm else output_stride,
             in_chans=in_channels,
             **options,
         )
@@ -224,6 +226,9 @@ def _create(
         ) from error
     except (AssertionError, TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise _no_output_stride(name, output_stride, error) from error
+    if help_timm:
+        xception71.take_out_last_stride(features)
+    return features
 
 
 def _no_output_stride(name: str, output_stride: int, error: Exception) -> ConfigError:

@@ -35,6 +35,7 @@ EXACT_LARGE = [
     "resnext50_32x4d",
     "wide_resnet50_2",
     "xception65",
+    "xception71",
     "efficientnet_es",
 ]
 APPROXIMATE_SMALL = [
@@ -93,11 +94,6 @@ def test_exact_backbones_compute_the_same(name: str, output_stride: int) -> None
 def test_the_page_of_backbones_lists_what_was_measured(name: str) -> None:
     page = (REPOSITORY / "docs" / "backbones.md").read_text()
     assert re.search(rf"^\| `{name}` \| \S+ \| \S+ \| {atrous_support(name)} \|$", page, re.MULTILINE)
-
-
-@pytest.mark.slow
-def test_xception71_at_the_output_stride_that_it_has() -> None:
-    assert drift("xception71", 16) < 1e-10
 
 
 @pytest.mark.filterwarnings("ignore:Backbone .* changes what it computes")
