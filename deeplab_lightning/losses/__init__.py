@@ -1,5 +1,23 @@
-"""What training makes small. Every loss ignores void pixels, and is finite when there is nothing else."""
+"""What training makes small. Every loss ignores void pixels, and is 0 when there is nothing else."""
 
-from .cross_entropy import cross_entropy, cross_entropy_sum
+from .boundary import boundary_cross_entropy
+from .combined import LOSSES, CombinedLoss, LossOptions
+from .cross_entropy import cross_entropy, cross_entropy_sum, hard_pixel_cross_entropy, ohem_cross_entropy
+from .focal import focal
+from .lovasz import lovasz_softmax
+from .overlap import dice, tversky
 
-__all__ = ["cross_entropy", "cross_entropy_sum"]
+__all__ = [
+    "LOSSES",
+    "CombinedLoss",
+    "LossOptions",
+    "boundary_cross_entropy",
+    "cross_entropy",
+    "cross_entropy_sum",
+    "dice",
+    "focal",
+    "hard_pixel_cross_entropy",
+    "lovasz_softmax",
+    "ohem_cross_entropy",
+    "tversky",
+]

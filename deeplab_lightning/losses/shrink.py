@@ -1,30 +1,9 @@
-"""Cross-entropy at the size of coarse logits: v1 and v2 shrink the labels; later generations enlarge the logits."""
+"""Labels at the size of coarse logits: v1 and v2 shrink the labels; later generations enlarge the logits."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from .cross_entropy import cross_entropy
-
-
-def coarse_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int, align_corners: bool) -> Tensor:
-    """Mean cross-entropy over the labelled coarse pixels of the whole batch.
-
-    The papers add the pixels up. The mean gives a learning rate the same meaning whatever the crop, the batch and the
-    share of void.
-
-    Args:
-        logits: `(B, C, h, w)` floating point.
-        mask: `(B, H, W)` integer train ids at full size.
-        ignore_index: Value of pixels that do not count.
-        align_corners: Convention in which the logits are resized to full size.
-
-    Returns:
-        Scalar, in nats.
-    """
-    height, width = logits.shape[-2:]
-    return cross_entropy(logits, shrink_labels(mask, (height, width), align_corners), ignore_index)
 
 
 def shrink_labels(mask: Tensor, size: tuple[int, int], align_corners: bool = True) -> Tensor:

@@ -1,7 +1,8 @@
-"""Learning-rate schedules, stepped once per optimiser step: "poly" (v2 on) and steps (v1)."""
+"""Learning-rate schedules, stepped once per optimiser step: "poly" (v2 on), steps (v1), cosine."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,11 @@ def poly_factor(step: int, max_steps: int, power: float = 0.9, warmup_steps: int
 def step_factor(step: int, every: int, gamma: float = 0.1, warmup_steps: int = 0) -> float:
     """Return the factor of v1's schedule: times `gamma` after every `every` optimiser steps (v1: 0.1 every 2000)."""
     return gamma ** (step // every) * _warmup(step, warmup_steps)
+
+
+def cosine_factor(step: int, max_steps: int, warmup_steps: int = 0) -> float:
+    """Return half a cosine from 1 to 0 (Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts)."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, step / max_steps))) * _warmup(step, warmup_steps)
 
 
 def _warmup(step: int, warmup_steps: int) -> float:

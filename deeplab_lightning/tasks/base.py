@@ -9,11 +9,12 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -23,9 +24,10 @@ from ..errors import ConfigError
 from ..inference.predictor import Predictor, most_likely
 from ..labels import LabelSet, voc_palette
 from ..layers import Normalise
-from ..losses import cross_entropy, cross_entropy_sum
+from ..losses import CombinedLoss, LossOptions, cross_entropy_sum
+from ..losses.class_weights import ClassCounts, WeightRule, class_weights
 from ..metrics.segmentation import SegmentationEvaluation
-from ..optim import FactorLR, parameter_groups, poly_factor, step_factor
+from ..optim import FactorLR, cosine_factor, parameter_groups, poly_factor, step_factor
 from ..types import Batch, DataDescription
 
 Stage = Literal["val", "test"]
@@ -44,11 +46,12 @@ class SegmentationTask(LightningModule, ABC):
         class_names: Taken from the data, likewise.
         description: What the model must know of its data (set by the command line from the datamodule).
         lr: Base learning rate, for the backbone.
+        optimizer: sgd, as in the papers, or adamw.
         momentum: Of SGD.
         weight_decay: On the kernels of dense convolutions, PyTorch's convention.
         head_lr_multiplier: How much faster the new layers learn (1 in v3 and v3+, 10 in v1 and v2).
         bias_lr_multiplier: How much faster the biases of convolutions learn (1 in v3 and v3+, 2 in v1 and v2).
-        schedule: Of the learning rate: poly (v2 on), or step (v1).
+        schedule: Of the learning rate: poly (v2 on), step (v1) or cosine.
         poly_power: Exponent of the poly schedule.
         step_every: Optimiser steps between two falls of the step schedule.
         step_gamma: What each of them multiplies the learning rate by.
@@ -56,6 +59,18 @@ class SegmentationTask(LightningModule, ABC):
         freeze_batch_norm: Train with the batch norms' stored statistics, and leave their scale and shift alone (v2; the
             second stage of v3).
         initial_weights: A checkpoint of the same network whose weights a new run starts from (the second stage of v3).
+        losses: What training makes small: names (cross_entropy, hard_pixels, ohem, focal, dice, tversky, lovasz,
+            boundary) and their weights; cross_entropy if not given, as in the papers.
+        class_weights: Of the cross-entropy: one for each class, or a rule (median_frequency, effective_number, enet) by
+            which they follow from the training masks.
+        label_smoothing: Of the cross-entropy: share of the truth that is spread over all classes.
+        hard_pixel_share: Share of all pixels that hard_pixels keeps in the end.
+        hard_pixel_steps: Optimiser steps over which it gets there, from all pixels.
+        ohem_threshold: Probability of the true class below which ohem keeps a pixel.
+        ohem_min_kept: Pixels of a batch that it keeps at least.
+        focal_gamma: How much less easy pixels count in focal.
+        tversky_beta: Weight of missed pixels in tversky; those too much have the rest to 1.
+        boundary_width: Pixels on both sides of a border that boundary looks at.
         channels_last: Keep the network's weights and maps in channels-last order: the same numbers, usually faster.
     """
 
@@ -68,17 +83,28 @@ class SegmentationTask(LightningModule, ABC):
         class_names: list[str] | None = None,
         description: DataDescription | None = None,
         lr: float = 0.01,
+        optimizer: Literal["sgd", "adamw"] = "sgd",
         momentum: float = 0.9,
         weight_decay: float = 1e-4,
         head_lr_multiplier: float = 1.0,
         bias_lr_multiplier: float = 1.0,
-        schedule: Literal["poly", "step"] = "poly",
+        schedule: Literal["poly", "step", "cosine"] = "poly",
         poly_power: float = 0.9,
         step_every: int = 2000,
         step_gamma: float = 0.1,
         warmup_steps: int = 0,
         freeze_batch_norm: bool = False,
         initial_weights: str | None = None,
+        losses: dict[str, float] | None = None,
+        class_weights: list[float] | WeightRule | None = None,
+        label_smoothing: float = 0.0,
+        hard_pixel_share: float = 0.25,
+        hard_pixel_steps: int = 0,
+        ohem_threshold: float = 0.7,
+        ohem_min_kept: int = 100_000,
+        focal_gamma: float = 2.0,
+        tversky_beta: float = 0.7,
+        boundary_width: int = 3,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
@@ -95,6 +121,23 @@ class SegmentationTask(LightningModule, ABC):
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
+        self._combined = CombinedLoss(
+            losses or {"cross_entropy": 1.0},
+            self.ignore_index,
+            LossOptions(
+                label_smoothing=label_smoothing,
+                hard_pixel_share=hard_pixel_share,
+                hard_pixel_steps=hard_pixel_steps,
+                ohem_threshold=ohem_threshold,
+                ohem_min_kept=ohem_min_kept,
+                focal_gamma=focal_gamma,
+                tversky_beta=tversky_beta,
+                boundary_width=boundary_width,
+            ),
+        )
+        self._class_weights: Tensor | None = None
+        if isinstance(class_weights, list):
+            self._class_weights = self._checked_weights(class_weights)
         self._optimizer_options: list[dict[str, Any]] = []
 
     def _check_against_description(
@@ -147,8 +190,39 @@ class SegmentationTask(LightningModule, ABC):
     def _batch_norms(self) -> list[nn.Module]:
         return [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
 
+    def on_fit_start(self) -> None:
+        """Find the class weights, where they follow from the training masks by a rule."""
+        rule = self.hparams["class_weights"]
+        if not isinstance(rule, str):
+            return
+        datamodule: Any = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            raise ConfigError(f"class_weights {rule!r} needs a datamodule to count in: give a list of weights instead.")
+        counts = ClassCounts(*(torch.from_numpy(values) for values in datamodule.class_counts()))
+        self._class_weights = class_weights(cast(WeightRule, rule), counts).float()
+        rank_zero_info(
+            "Class weights: "
+            + ", ".join(
+                f"{name} {weight:.3g}"
+                for name, weight in zip(self.description["class_names"], self._class_weights.tolist(), strict=True)
+            )
+        )
+
+    def _checked_weights(self, weights: list[float]) -> Tensor:
+        if len(weights) != self.num_classes or min(weights) < 0:
+            raise ConfigError(
+                f"class_weights has {len(weights)} values from {min(weights, default=0)} up; the data has "
+                f"{self.num_classes} classes, and each needs a weight of 0 or more."
+            )
+        return torch.tensor(weights)
+
+    def criterion(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Return the (sum of) losses of `logits` `(B, C, H, W)` against `mask` `(B, H, W)`."""
+        weights = None if self._class_weights is None else self._class_weights.to(logits.device)
+        return self._combined(logits, mask, weights, self.global_step)
+
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Full-resolution cross-entropy: logits are brought to the label's size, never the label to the logits'.
+        """The loss at full resolution: logits are brought to the label's size, never the label to the logits'.
 
         A network with an auxiliary head adds that head's, times `aux_loss_weight`.
 
@@ -158,10 +232,9 @@ class SegmentationTask(LightningModule, ABC):
         """
         model: Any = self.model
         if getattr(model, "aux_head", None) is None:
-            return cross_entropy(model(image), mask, self.ignore_index)
+            return self.criterion(model(image), mask)
         logits, aux_logits = model.logits_with_auxiliary(image)
-        auxiliary = cross_entropy(aux_logits, mask, self.ignore_index)
-        return cross_entropy(logits, mask, self.ignore_index) + self.hparams["aux_loss_weight"] * auxiliary
+        return self.criterion(logits, mask) + self.hparams["aux_loss_weight"] * self.criterion(aux_logits, mask)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training."""
@@ -209,12 +282,16 @@ class SegmentationTask(LightningModule, ABC):
         self._log_scores("test")
 
     def configure_optimizers(self) -> Any:
-        """SGD with momentum, and the schedule stepped at every optimiser step."""
+        """The optimiser, and the schedule stepped at every optimiser step."""
         hparams: Any = self.hparams
         groups = parameter_groups(
             self.model, hparams.lr, hparams.weight_decay, hparams.head_lr_multiplier, hparams.bias_lr_multiplier
         )
-        optimizer = torch.optim.SGD(groups, lr=hparams.lr, momentum=hparams.momentum)
+        optimizer: torch.optim.Optimizer
+        if hparams.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=hparams.lr)
+        else:
+            optimizer = torch.optim.SGD(groups, lr=hparams.lr, momentum=hparams.momentum)
         self._optimizer_options = [
             {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
         ]
@@ -230,8 +307,11 @@ class SegmentationTask(LightningModule, ABC):
         steps = self.trainer.estimated_stepping_batches
         if math.isinf(steps):
             raise ConfigError(
-                "The poly schedule needs to know where the run ends: set --trainer.max_steps (or --trainer.max_epochs)."
+                f"The {hparams.schedule} schedule needs to know where the run ends: set --trainer.max_steps (or "
+                f"--trainer.max_epochs)."
             )
+        if hparams.schedule == "cosine":
+            return FactorLR(optimizer, partial(cosine_factor, max_steps=int(steps), warmup_steps=hparams.warmup_steps))
         return FactorLR(
             optimizer,
             partial(poly_factor, max_steps=int(steps), power=hparams.poly_power, warmup_steps=hparams.warmup_steps),

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from ..backbones.vgg_atrous import FC6
-from ..losses.shrink import coarse_cross_entropy
+from ..losses.shrink import shrink_labels
 from ..models import DeepLabV1
 from .base import SegmentationTask
 
@@ -43,7 +43,7 @@ class DeepLabV1Task(SegmentationTask):
         weight_decay: float = 5e-4,
         head_lr_multiplier: float = 10.0,
         bias_lr_multiplier: float = 2.0,
-        schedule: Literal["poly", "step"] = "step",
+        schedule: Literal["poly", "step", "cosine"] = "step",
         step_every: int = 2000,
         **kwargs: Any,
     ) -> None:
@@ -62,11 +62,16 @@ class DeepLabV1Task(SegmentationTask):
         return self.build(DeepLabV1)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Cross-entropy at stride 8, against the label nearest to each coarse pixel.
+        """The loss at stride 8, against the label nearest to each coarse pixel.
+
+        The papers add the pixels up. The mean gives a learning rate the same meaning whatever the crop, the batch and
+        the share of void.
 
         Args:
             image: `(B, C, H, W)` normalised.
             mask: `(B, H, W)` train ids.
         """
         model: Any = self.model
-        return coarse_cross_entropy(model.coarse_logits(image), mask, self.ignore_index, model.align_corners)
+        logits: Tensor = model.coarse_logits(image)
+        height, width = logits.shape[-2:]
+        return self.criterion(logits, shrink_labels(mask, (height, width), model.align_corners))

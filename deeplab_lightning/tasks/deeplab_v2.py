@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..backbones.resnet_variants import StridePlace
-from ..losses.shrink import coarse_cross_entropy
+from ..losses.shrink import shrink_labels
 from ..models import DeepLabV2
 from ..types import OutputStride
 from .base import SegmentationTask
@@ -66,15 +66,18 @@ class DeepLabV2Task(SegmentationTask):
         return self.build(DeepLabV2)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Sum of the cross-entropies of every scale and of the fused map, each against labels of its own size.
+        """Sum of the losses of every scale and of the fused map, each against labels of its own size.
+
+        The papers add the pixels up. The mean gives a learning rate the same meaning whatever the crop, the batch and
+        the share of void.
 
         Args:
             image: `(B, C, H, W)` normalised.
             mask: `(B, H, W)` train ids.
         """
         model: Any = self.model
-        losses = [
-            coarse_cross_entropy(logits, mask, self.ignore_index, model.align_corners)
-            for logits in model.all_logits(image)
-        ]
+        losses = []
+        for logits in model.all_logits(image):
+            height, width = logits.shape[-2:]
+            losses.append(self.criterion(logits, shrink_labels(mask, (height, width), model.align_corners)))
         return torch.stack(losses).sum()

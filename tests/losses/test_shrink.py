@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import pytest
 import torch
 from torch.nn import functional as F
 
-from deeplab_lightning.losses import cross_entropy
-from deeplab_lightning.losses.shrink import coarse_cross_entropy, shrink_labels
+from deeplab_lightning.losses.shrink import shrink_labels
 
 VOID = 255
 
@@ -65,37 +61,3 @@ def test_a_single_pixel_and_the_size_itself(align_corners: bool) -> None:
 def test_no_id_appears_that_was_not_there() -> None:
     labels = torch.where(mask(1, 64, 64) > 127, VOID, 3).to(torch.uint8)
     assert set(shrink_labels(labels, (9, 11)).unique().tolist()) == {3, VOID}
-
-
-@pytest.mark.parametrize("num_classes", [21, 11])
-def test_loss_on_uniform_logits(num_classes: int) -> None:
-    labels = torch.randint(0, num_classes, (2, 33, 33))
-    loss = coarse_cross_entropy(torch.zeros(2, num_classes, 5, 5), labels, VOID, align_corners=True)
-    assert loss.item() == pytest.approx(math.log(num_classes), rel=1e-6)
-
-
-def test_loss_is_the_mean_over_labelled_coarse_pixels() -> None:
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(2, 4, 5, 5, generator=generator, dtype=torch.float64)
-    labels = torch.randint(0, 4, (2, 33, 33), generator=generator)
-    labels[0, :17] = VOID
-    expected = cross_entropy(logits, labels[:, ::8, ::8], VOID)
-    loss = coarse_cross_entropy(logits, labels, VOID, align_corners=True)
-    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
-    terms = logits.log_softmax(1)
-    pixels: list[Any] = [
-        -terms[b, int(labels[b, 8 * y, 8 * x]), y, x]
-        for b in range(2) for y in range(5) for x in range(5)
-        if labels[b, 8 * y, 8 * x] != VOID
-    ]  # fmt: skip
-    assert len(pixels) == 50 - 15
-    assert loss.item() == pytest.approx(torch.stack(pixels).mean().item(), rel=1e-12)
-
-
-def test_loss_of_void_alone_is_zero() -> None:
-    logits = torch.randn(1, 3, 5, 5, requires_grad=True)
-    loss = coarse_cross_entropy(logits, torch.full((1, 33, 33), VOID), VOID, align_corners=True)
-    loss.backward()
-    assert loss.item() == 0
-    assert logits.grad is not None
-    assert torch.all(logits.grad == 0)

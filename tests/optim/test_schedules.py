@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_lightning.optim import FactorLR, poly_factor, step_factor
+from deeplab_lightning.optim import FactorLR, cosine_factor, poly_factor, step_factor
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,12 @@ def test_steps_of_v1() -> None:
     rates = [1e-3 * step_factor(step, 2000) for step in (0, 1999, 2000, 3999, 4000, 5999)]
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
     assert step_factor(0, 10, 0.5, warmup_steps=3) == 0.25
+
+
+def test_cosine() -> None:
+    factors = [cosine_factor(step, 100) for step in (0, 25, 50, 75, 100, 120)]
+    assert factors == pytest.approx([1, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0, 0])
+    assert cosine_factor(1, 100, warmup_steps=3) == pytest.approx(cosine_factor(1, 100) / 2)
 
 
 def schedule(lr: float, max_steps: int = 10) -> tuple[torch.optim.Optimizer, FactorLR]:

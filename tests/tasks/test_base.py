@@ -260,6 +260,16 @@ def test_step_schedule_and_bias_multiplier() -> None:
         )
 
 
+def test_adamw_and_cosine() -> None:
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer="adamw", schedule="cosine", lr=0.01, **SMALL)
+    rates = fit(task, 4).learning_rates
+    assert isinstance(task.trainer.optimizers[0], torch.optim.AdamW)
+    assert [step[0] for step in rates] == pytest.approx([0.01 * (0.5 + 0.5**1.5), 0.005, 0.01 * (0.5 - 0.5**1.5), 0])
+    decay = {group["name"]: group["weight_decay"] for group in task.trainer.optimizers[0].param_groups}
+    assert decay["head/kernel"] == 1e-4
+    assert decay["head/bias"] == 0
+
+
 def test_frozen_batch_norms_keep_statistics_and_affine() -> None:
     torch.manual_seed(0)
     task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, freeze_batch_norm=True, **SMALL)
@@ -350,3 +360,39 @@ def test_channels_last_is_an_option() -> None:
         model = DeepLabV3PlusTask(num_classes=2, channels_last=channels_last, **SMALL).model
         wide = next(p for p in model.parameters() if p.ndim == 4 and p.shape[1] > 1 and p.shape[2] > 1)
         assert wide.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+# --- losses ---------------------------------------------------------------------------------------------------------
+
+
+def test_losses_by_name_and_weight() -> None:
+    batch = training_batch()
+    assert isinstance(batch["image"], Tensor)
+    assert isinstance(batch["mask"], Tensor)
+
+    def loss(**options: Any) -> float:
+        task = SmallTask(description=DESCRIPTION, **options)
+        return task.loss(task.normalise(batch["image"]), batch["mask"]).item()
+
+    both = loss(losses={"cross_entropy": 0.5, "dice": 2.0})
+    assert both == pytest.approx(0.5 * loss() + 2 * loss(losses={"dice": 1.0}), rel=1e-5)
+    assert loss(losses={"focal": 1.0}, focal_gamma=0.0) == pytest.approx(loss(), rel=1e-5)
+    assert loss(label_smoothing=0.2) != pytest.approx(loss(), rel=1e-3)
+    with pytest.raises(ConfigError, match="Did you mean 'lovasz'"):
+        loss(losses={"lovas": 1.0})
+
+
+def test_class_weights_are_checked_and_used() -> None:
+    batch = training_batch()
+    assert isinstance(batch["image"], Tensor)
+    assert isinstance(batch["mask"], Tensor)
+    task = SmallTask(description=DESCRIPTION, class_weights=[1.0, 0.0, 0.0, 0.0])
+    logits = SmallNetwork()(batch["image"].float())
+    only = batch["mask"].long() == 0
+    expected = F.cross_entropy(logits, batch["mask"].long().where(only, VOID), ignore_index=VOID)
+    assert task.loss(task.normalise(batch["image"]), batch["mask"]).item() == pytest.approx(expected.item(), rel=1e-5)
+    for wrong in ([1.0, 2.0], [1.0, 1.0, 1.0, -1.0]):
+        with pytest.raises(ConfigError, match="the data has 4 classes"):
+            SmallTask(description=DESCRIPTION, class_weights=wrong)
+    with pytest.raises(ConfigError, match="needs a datamodule"):
+        fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, class_weights="enet", **SMALL), 1)

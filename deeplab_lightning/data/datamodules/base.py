@@ -8,8 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from ...errors import ConfigError
 from ...labels import LabelSet
@@ -115,6 +117,23 @@ class SegmentationDataModule(LightningDataModule, ABC):
         splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
         for split in splits.get(stage, ()):
             self.dataset(split)
+
+    def class_counts(self, limit: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+        """Count the training masks' pixels, of at most `limit` pictures that are spread evenly over the split.
+
+        Returns:
+            `(C,)` labelled pixels of each class, and `(C,)` labelled pixels of all pictures in which the class occurs,
+            both int64.
+        """
+        dataset = self.dataset("train")
+        classes = self.labels.num_classes
+        pixels, of_pictures = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
+        chosen = np.unique(np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)).tolist()
+        for index in tqdm(chosen, desc="counting classes", unit="masks", disable=self._rank()[0] != 0):
+            counts = np.bincount(dataset.load(index)[1].ravel(), minlength=classes)[:classes]
+            pixels += counts
+            of_pictures += (counts > 0) * counts.sum()
+        return pixels, of_pictures
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented, complete batches; goes on where a resumed run stopped."""
