@@ -134,6 +134,14 @@ def in_one_line(
         option = f"--{key}.{inner}" if key != inner else f"--{key}"
         hint = " (write null for no value)" if value == "None" else ""
         return f"{option} is {value}{hint}; expected {_type_in_words(expected)}."
+    if found := re.search(
+        r'- Parser key "(\w+)":\s+Does not validate against any of the Union subtypes\s+Subtypes: \[(.*)\]\n'
+        r"[\s\S]*?\n {8}Given value: (.*)",
+        message,
+    ):
+        inner, alternatives, value = found.groups()
+        expected = " or ".join(_type_in_words(one) for one in _union_members(alternatives))
+        return f"--{key}.{inner} is {value}; expected {expected}."
     if found := re.search(r"argument \S+: expected one argument", message):
         bare = [
             word
@@ -153,6 +161,12 @@ def in_one_line(
     return re.sub(r"\s*\n\s*", " ", message).strip()
 
 
+def _union_members(listed: str) -> list[str]:
+    """Split `list[float], typing.Literal['a', 'b'], <class 'str'>` at the commas outside brackets; leave out None."""
+    members = re.findall(r"(?:[^,\[]|\[[^\]]*\])+", listed)
+    return [member.strip() for member in members if "NoneType" not in member]
+
+
 def _unknown_class_option(key: str, name: str, class_options: Mapping[str, Sequence[str]]) -> str:
     names = class_options.get(key, ())
     if name.split(".")[0] in names:
@@ -165,9 +179,11 @@ def _unknown_class_option(key: str, name: str, class_options: Mapping[str, Seque
 
 def _type_in_words(expected: str) -> str:
     if found := re.search(r"Literal\[(.*)\]", expected):
-        return f"one of {found[1]}"
+        return f"one of {found[1]}".replace("'", "")
     if found := re.fullmatch(r"<class '(\w+)'>", expected):
         return {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(found[1], found[1])
+    if expected.startswith(("list[float]", "tuple[float", "list[int]", "tuple[int")):
+        return "a list of numbers"
     return expected.replace("typing.", "")
 
 

@@ -94,6 +94,10 @@ def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -
         (["--trainer.max_stpes", "8"], "Unknown option --trainer.max_stpes. Did you mean '--trainer.max_steps'?"),
         (["--trainer.max_step", "8"], "Unknown option --trainer.max_step. Did you mean '--trainer.max_steps'?"),
         (["--modle.lr", "8"], "Unknown option --modle.lr. Did you mean '--model.lr'?"),
+        (
+            ["--model.class_weights", "median"],
+            "is median; expected a list of numbers or one of median_frequency, effective_number, enet.",
+        ),
         (["--model", "DeepLabV3PluTask"], "Unknown model class 'DeepLabV3PluTask'. Did you mean 'DeepLabV3PlusTask'?"),
         (["--data", "CamVid"], "Unknown data class 'CamVid'. Did you mean 'CamVidDataModule'?"),
         (["--model.output_stride", "7"], "--model.output_stride is 7; expected one of 8, 16, 32."),
