@@ -27,6 +27,7 @@ from ..backbones.vgg import VGG16_WIDTHS, he_normal_
 from ..backbones.vgg_atrous import FC6, FC6_SHAPES, VGGAtrous
 from ..errors import ConfigError, did_you_mean
 from ..layers import resize
+from ..layers.conv import classifier
 
 MULTI_SCALE_CHANNELS = 128
 
@@ -73,10 +74,7 @@ class DeepLabV1(nn.Module):
         channels = self.backbone.high_level_channels
         if self.multi_scale_heads is not None:
             channels += len(self.multi_scale_heads) * MULTI_SCALE_CHANNELS
-        self.classifier = nn.Conv2d(channels, num_classes, 1)
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        assert self.classifier.bias is not None
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = classifier(channels, num_classes)
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment a picture of any size.

@@ -17,7 +17,7 @@ from deeplab_lightning.errors import CheckpointError, ConfigError
 from deeplab_lightning.labels import voc_palette
 from deeplab_lightning.layers import resize
 from deeplab_lightning.tasks import DeepLabV3PlusTask, SegmentationTask
-from deeplab_lightning.tasks.base import describe_by_hand
+from deeplab_lightning.tasks.description import describe_by_hand
 from deeplab_lightning.types import Batch, DataDescription
 
 NUM_CLASSES = 4
