@@ -66,14 +66,24 @@ def main() -> None:
         words = ["fit", "-c", str(CONFIGS / f"{name}.yaml"), "--run.name", run, *length, *handed_on]
         if command_line(words) != 0:
             raise SystemExit(f"{name} did not finish")
-        score = float(np.nanmax(read_metrics(find_run(Path("runs") / run).metrics)["val/mIoU"]))
-        rows.append(
-            f"| {name} | {score:.3f} | {steps * batch:,} | {parameters / 1e6:.1f} M | {multiply_adds / 1e9:.2f} B "
-            f"| {1000 * step / batch:.0f} ms |"
-        )
+        metrics = read_metrics(find_run(Path("runs") / run).metrics)
+        score = float(np.nanmax(metrics["val/mIoU"]))
+        losses = metrics["train/loss"][~np.isnan(metrics["train/loss"])]
+        cells = [
+            name,
+            f"{score:.3f}",
+            f"{losses[0]:.2f}, {losses[-3:].mean():.2f}",
+            f"{steps * batch:,}",
+            f"{parameters / 1e6:.1f} M",
+            f"{multiply_adds / 1e9:.2f} B",
+            f"{1000 * step / batch:.0f} ms",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
         print(rows[-1], flush=True)
-    print(f"\n| config | val mIoU after {options.minutes:g} min | pictures seen | parameters | multiply-adds "
-          "| step, per picture |\n|---|---:|---:|---:|---:|---:|")  # fmt: skip
+    head = (
+        f"val mIoU after {options.minutes:g} min | loss at first, at last | pictures seen | parameters | multiply-adds"
+    )
+    print(f"\n| config | {head} | step, per picture |\n|---|---:|---:|---:|---:|---:|---:|")
     print("\n".join(rows))
 
 
