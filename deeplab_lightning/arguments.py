@@ -184,6 +184,8 @@ def _type_in_words(expected: str) -> str:
         return {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(found[1], found[1])
     if expected.startswith(("list[float]", "tuple[float", "list[int]", "tuple[int")):
         return "a list of numbers"
+    if expected == "dict[str, float]":
+        return "names with numbers, such as '{dice: 1, cross_entropy: 0.5}'"
     return expected.replace("typing.", "")
 
 

@@ -98,6 +98,7 @@ def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -
             ["--model.class_weights", "median"],
             "is median; expected a list of numbers or one of median_frequency, effective_number, enet.",
         ),
+        (["--model.losses", "{dice:1}"], "--model.losses is {dice:1}; expected names with numbers, such as '{dice: 1"),
         (["--model", "DeepLabV3PluTask"], "Unknown model class 'DeepLabV3PluTask'. Did you mean 'DeepLabV3PlusTask'?"),
         (["--data", "CamVid"], "Unknown data class 'CamVid'. Did you mean 'CamVidDataModule'?"),
         (["--model.output_stride", "7"], "--model.output_stride is 7; expected one of 8, 16, 32."),

@@ -157,7 +157,10 @@ class DeepLabV3Plus(nn.Module):
     def _stage_at(self, stride: int) -> int:
         reductions = self.backbone.stage_reductions
         if stride not in reductions:
-            raise ConfigError(f"decoder_strides has {stride}, but {self.backbone.name!r} has maps at {reductions}.")
+            raise ConfigError(
+                f"decoder_strides has {stride}, but the maps of {self.backbone.name!r} have strides {reductions}: take "
+                f"[4], or [8, 4] for two of them."
+            )
         return reductions.index(stride)
 
     def forward(self, image: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.models import DeepLabV3Plus
 
 from .base import ModelTests, conv_multiply_adds, randomise
@@ -266,3 +267,9 @@ def test_logits_equal_those_of_segmentation_models_pytorch() -> None:
     expected = theirs(image)
     assert expected.std() > 0.01
     assert torch.allclose(ours(image), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_decoder_merges_maps_that_there_are() -> None:
+    assert on_paper(backbone="resnet50", decoder_strides=(8, 4), decoder_convs=1).decoder is not None
+    with pytest.raises(ConfigError, match=r"decoder_strides has 6, .*have strides \[4, 8, 16, 16\]: take \[4\]"):
+        on_paper(backbone="resnet50", decoder_strides=(6,))
