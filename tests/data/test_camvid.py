@@ -27,6 +27,11 @@ def test_reads_every_layout(tmp_path: Path, suffix: Literal[".png", ".jpg"], lis
             image, mask = dataset.load(index)
             assert image.shape == (48, 60, 3)
             assert image.dtype == mask.dtype == np.uint8
+            name = dataset.sample_id(index)
+            assert dataset.files(index) == (
+                tmp_path / split / (name + suffix),
+                tmp_path / f"{split}annot" / f"{name}.png",
+            )
             truth = cv2.imread(
                 str(tmp_path / f"{split}annot" / f"{dataset.sample_id(index)}.png"), cv2.IMREAD_UNCHANGED
             )

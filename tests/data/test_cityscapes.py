@@ -89,6 +89,10 @@ def test_label_ids_are_mapped_as_they_are_loaded(tmp_path: Path, annotations: st
         assert image.shape == (HEIGHT, WIDTH, 3)
         assert mask.dtype == np.uint8
         assert annotations == "coarse" or set(np.unique(mask)) == {*range(19), 255}
+        assert [path.name.removeprefix(dataset.sample_id(index)) for path in dataset.files(index)] == [
+            "_leftImg8bit.png",
+            f"_gt{annotations.title()}_labelIds.png",
+        ]
         labelled = slice(HEIGHT // 2 if annotations == "coarse" else 0, None)
         np.testing.assert_array_equal(CITYSCAPES.colour_table()[mask][labelled], image[labelled])
         assert annotations == "fine" or np.all(mask[: HEIGHT // 2] == 255)

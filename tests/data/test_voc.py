@@ -41,7 +41,9 @@ def test_vocs_own_splits(tmp_path: Path, split: str, expected: tuple[str, ...]) 
         image, mask = dataset.load(index)
         assert image.dtype == mask.dtype == np.uint8
         assert image.shape == (*mask.shape, 3)
-        truth = np.array(Image.open(tmp_path / "SegmentationClass" / f"{name}.png"))  # of a palette: its indices
+        picture, mask_file = dataset.files(index)
+        assert picture == tmp_path / "JPEGImages" / f"{name}.jpg"
+        truth = np.array(Image.open(mask_file))  # of a palette: its indices
         np.testing.assert_array_equal(mask, truth)
         assert 255 in mask
         assert mask[mask < 255].max() in range(1, 21)
@@ -53,6 +55,7 @@ def test_test_pictures_have_no_truth(tmp_path: Path) -> None:
     image, mask = dataset.load(0)
     assert mask.shape == image.shape[:2]
     assert np.all(mask == 255)
+    assert dataset.files(0) == (tmp_path / "JPEGImages" / f"{TEST[0]}.jpg",)
 
 
 def test_train_aug_from_a_list(tmp_path: Path) -> None:

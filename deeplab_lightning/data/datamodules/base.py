@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
@@ -30,6 +30,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class SegmentationDataModule(LightningDataModule, ABC):
     """Base of the datamodules. A new one names its `labels` and builds its datasets.
 
+    Where the labels are the user's own, it overrides `label_set` and sets `labels` before calling this constructor.
+
     Args:
         batch_size: Pictures per training step and process.
         eval_batch_size: Pictures per evaluation step; scores do not depend on it.
@@ -44,7 +46,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         seed: Of the order and the augmentation of training pictures; the run's (`--seed_everything`) if not given.
     """
 
-    labels: ClassVar[LabelSet]
+    labels: LabelSet
 
     def __init__(
         self,
@@ -56,8 +58,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
         scale_step: float | None = None,
         flip: float = 0.5,
         colour_jitter: float = 0.0,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        mean: tuple[float, ...] = IMAGENET_MEAN,
+        std: tuple[float, ...] = IMAGENET_STD,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -89,21 +91,37 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """
 
     @classmethod
+    def label_set(cls, **_: Any) -> LabelSet:
+        """Say what the numbers in masks mean, from the constructor's arguments alone."""
+        return cls.labels
+
+    @classmethod
     def describe(
         cls,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
-        **_: Any,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        pixel_range: float = 255.0,
+        **others: Any,
     ) -> DataDescription:
-        """Say what a model must know of the data, from the constructor's arguments alone: no pixel is read."""
+        """Say what a model must know of the data, from the constructor's arguments alone: no pixel is read.
+
+        Raises:
+            ConfigError: `mean` and `std` are not of as many channels, or a standard deviation is not above 0.
+        """
+        if len(mean) != len(std) or min(std, default=0) <= 0:
+            raise ConfigError(
+                f"--data.mean {list(mean)} and --data.std {list(std)}: expected one number for each channel, and "
+                f"standard deviations above 0."
+            )
+        labels = cls.label_set(**others)
         return {
-            "class_names": list(cls.labels.class_names),
-            "palette": [list(colour) for colour in cls.labels.palette],
-            "ignore_index": cls.labels.ignore_index,
-            "channels": 3,
+            "class_names": list(labels.class_names),
+            "palette": [list(colour) for colour in labels.palette],
+            "ignore_index": labels.ignore_index,
+            "channels": len(mean),
             "mean": list(mean),
             "std": list(std),
-            "pixel_range": 255.0,
+            "pixel_range": pixel_range,
         }
 
     def dataset(self, split: Split) -> SegmentationDataset:

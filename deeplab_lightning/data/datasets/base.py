@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,13 @@ class SegmentationDataset(ABC):
     @abstractmethod
     def sample_id(self, index: int) -> str:
         """Return the name of picture `index`: unique in the split and the same in every run."""
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the files that picture `index` is read from: the picture, then what its mask is read from.
+
+        Empty where nothing lies on disk.
+        """
+        return ()
 
     @abstractmethod
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:

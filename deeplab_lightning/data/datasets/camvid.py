@@ -72,6 +72,10 @@ class CamVid(SegmentationDataset):
         """Return the picture's name without its ending, such as `0016E5_07959`."""
         return self._pairs[index][0].stem
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the picture's file and its mask's."""
+        return self._pairs[index]
+
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read picture `index`.
 

@@ -80,6 +80,10 @@ class Cityscapes(SegmentationDataset):
         """Return the picture's name without its kind, such as `aachen_000000_000019`."""
         return _base_name(self._images[index])
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the picture's file and its mask's, if it has one."""
+        return (self._images[index], self._masks[index]) if self._masks else (self._images[index],)
+
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read picture `index`.
 

@@ -102,6 +102,10 @@ class PascalVOC(SegmentationDataset):
         """Return the picture's name, such as `2007_000032`."""
         return self._ids[index]
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the picture's file and its mask's, if it has one."""
+        return (self._images[index], self._masks[index]) if self._masks else (self._images[index],)
+
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read picture `index`.
 
