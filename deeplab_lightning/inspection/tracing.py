@@ -8,10 +8,10 @@ that a large network takes no memory and hardly any time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,25 +20,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .fields import (
-    FROM_SINGLE,
-    IMAGE,
-    SAME,
-    Graph,
-    Link,
-    Reach,
-    adaptive,
-    interpolated,
-    nearest,
-    transposed,
-    unpooled,
-    valid_taps,
-    windowed,
+from .fields import FROM_SINGLE, IMAGE, SAME, Graph, Link, Reach, unpooled, valid_taps
+from .operators import (
+    FACTORIES,
+    LAYERS,
+    LAYOUT,
+    LINEAR,
+    OVER_THE_MAP,
+    REACHES,
+    REDUCTIONS,
+    Kind,
+    Pair,
+    Step,
+    is_over_the_map,
+    size_of,
 )
-
-Kind = Literal["conv", "transposed conv", "max pool", "average pool", "global pool", "unpool", "resize", "linear"]
-Pair = tuple[int, int]
-"""Rows, columns."""
 
 
 @dataclass(frozen=True)
@@ -246,20 +242,6 @@ def _parts(network: nn.Module, layers: list[Layer]) -> list[Part]:
 # --- watching the pass ------------------------------------------------------------------------------------------------
 
 
-class _Step(NamedTuple):
-    """What an operator did to the one map it read."""
-
-    kind: Kind
-    rows: Reach
-    columns: Reach
-    kernel: Pair = (1, 1)
-    stride: Pair = (1, 1)
-    padding: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-    groups: int = 1
-    multiply_adds: int = 0
-
-
 class _Recorder(TorchDispatchMode):
     """Sees every operator between entering and leaving, and notes those that read something made from the picture.
 
@@ -275,7 +257,7 @@ class _Recorder(TorchDispatchMode):
         self._nodes = WeakTensorKeyDictionary()
         self._nodes[image] = IMAGE
         self._sizes = WeakTensorKeyDictionary()
-        self._sizes[image] = _size(image)
+        self._sizes[image] = size_of(image)
         self._running: list[tuple[str, nn.Module]] = []
 
     @contextmanager
@@ -303,49 +285,49 @@ class _Recorder(TorchDispatchMode):
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf in self._nodes]
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         name = operator.overloadpacket.__name__
-        if read and made and name not in _FACTORIES:
+        if read and made and name not in FACTORIES:
             node = self._note(name, args, read, made[0])
             for tensor in made:
                 self._nodes[tensor] = node
-                self._sizes[tensor] = _size(tensor) or self._sizes[read[0]]  # flattened, it is still a map
+                self._sizes[tensor] = size_of(tensor) or self._sizes[read[0]]  # flattened, it is still a map
         return result
 
     def _note(self, name: str, args: Sequence[Any], read: list[Tensor], made: Tensor) -> int:
         """Return the node of the tensor that operator `name` made."""
         parent = self._nodes[read[0]]
-        step = _LAYERS[name](args, made) if name in _LAYERS else self._refilled(name, read[0], made)
+        step = LAYERS[name](args, made) if name in LAYERS else self._refilled(name, read[0], made)
         if step is not None:
             node = self.graph.add([Link(parent, step.rows, step.columns)])
             self._append(step, read[0], made, parent, node)
             return node
-        if name in _REDUCTIONS and _is_over_the_map(args):
+        if name in REDUCTIONS and is_over_the_map(args):
             node = self.graph.add([], everywhere=True)
-            self._append(_Step("global pool", SAME, SAME), read[0], made, parent, node)
+            self._append(Step("global pool", SAME, SAME), read[0], made, parent, node)
             return node
-        if name in _LINEAR and len(read) == 1:
-            self._append(_Step("linear", SAME, SAME), read[0], made, parent, parent)
+        if name in LINEAR and len(read) == 1:
+            self._append(Step("linear", SAME, SAME), read[0], made, parent, parent)
             return parent
-        if name in _REACHES:
-            return self.graph.add([Link(parent, *_REACHES[name](args, made))])
+        if name in REACHES:
+            return self.graph.add([Link(parent, *REACHES[name](args, made))])
         links = [Link(self._nodes[tensor], *_reaches_of_operand(tensor, made)) for tensor in read]
-        everywhere = name in _OVER_THE_MAP and _OVER_THE_MAP[name](args, read)
-        if name not in _LAYOUT and any(_size(tensor) not in (None, (1, 1), _size(made)) for tensor in read):
+        everywhere = name in OVER_THE_MAP and OVER_THE_MAP[name](args, read)
+        if name not in LAYOUT and any(size_of(tensor) not in (None, (1, 1), size_of(made)) for tensor in read):
             self.unknown.add(name)
         if len(set(links)) == 1 and links[0] == Link(parent) and not everywhere:
             return parent  # position by position: nothing to remember
         return self.graph.add(links, everywhere)
 
-    def _refilled(self, name: str, read: Tensor, made: Tensor) -> _Step | None:
+    def _refilled(self, name: str, read: Tensor, made: Tensor) -> Step | None:
         """Recognise unpooling by hand: a flattened map that comes back as one with more or fewer positions."""
-        size_in, size = self._sizes[read], _size(made)
+        size_in, size = self._sizes[read], size_of(made)
         if name != "view" or read.ndim != 3 or size is None or size_in is None or math.prod(size_in) == math.prod(size):
             return None
         rows, columns = (unpooled(*sides) for sides in zip(size_in, size, strict=True))
-        return _Step("unpool", rows, columns)
+        return Step("unpool", rows, columns)
 
-    def _append(self, step: _Step, read: Tensor, made: Tensor, parent: int, node: int) -> None:
+    def _append(self, step: Step, read: Tensor, made: Tensor, parent: int, node: int) -> None:
         name, module = self._running[-1]
-        size_in, size = self._sizes[read] or (1, 1), _size(made) or (1, 1)
+        size_in, size = self._sizes[read] or (1, 1), size_of(made) or (1, 1)
         has_weights = step.kind in ("conv", "transposed conv", "linear")
         channel = -1 if step.kind == "linear" else 1
         if step.kind == "linear":
@@ -379,10 +361,6 @@ class _Recorder(TorchDispatchMode):
         )
 
 
-def _size(tensor: Tensor) -> Pair | None:
-    return (tensor.shape[-2], tensor.shape[-1]) if tensor.ndim == 4 else None
-
-
 def _all_positions(size: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Return all rows and all columns, the shorter axis repeating its last: fields are asked for in pairs."""
     longer = np.arange(max(size))
@@ -395,150 +373,10 @@ def _largest(first: np.ndarray, last: np.ndarray) -> int:
 
 def _reaches_of_operand(operand: Tensor, made: Tensor) -> tuple[Reach, Reach]:
     """Return the reaches of an operator that works position by position; a single value may stand for a whole axis."""
-    sides, sides_made = _size(operand), _size(made)
+    sides, sides_made = size_of(operand), size_of(made)
     if sides is None or sides_made is None:
         return SAME, SAME
     rows, columns = (
         FROM_SINGLE if side == 1 and side_made > 1 else SAME for side, side_made in zip(sides, sides_made, strict=True)
     )
     return rows, columns
-
-
-# --- the operators, by PyTorch's names --------------------------------------------------------------------------------
-
-
-def _pair(value: int | Sequence[int]) -> Pair:
-    if isinstance(value, int):
-        return value, value
-    return value[0], value[-1]
-
-
-def _argument(args: Sequence[Any], index: int, default: Any) -> Any:
-    """Return a positional argument; trailing ones that have their default value are not handed over."""
-    return args[index] if len(args) > index and args[index] not in ([], None) else default
-
-
-def _convolution(args: Sequence[Any], made: Tensor) -> _Step | None:
-    read, weight, _, stride, padding, dilation, is_transposed, _, groups = args
-    if weight.ndim != 4:
-        return None
-    kernel, stride, padding, dilation = (_pair(value) for value in (weight.shape[2:], stride, padding, dilation))
-    reach = transposed if is_transposed else windowed
-    rows, columns = (reach(*facts) for facts in zip(kernel, stride, padding, dilation, strict=True))
-    # Each value that is read (transposed: spread) meets one filter: a row of the weight.
-    multiply_adds = (read if is_transposed else made).numel() * weight[0].numel()
-    kind: Kind = "transposed conv" if is_transposed else "conv"
-    return _Step(kind, rows, columns, kernel, stride, padding, dilation, groups, multiply_adds)
-
-
-def _pooling(kind: Kind, dilated: bool = False) -> Callable[[Sequence[Any], Tensor], _Step]:
-    def step(args: Sequence[Any], made: Tensor) -> _Step:
-        kernel = _pair(args[1])
-        stride, padding = _pair(_argument(args, 2, kernel)), _pair(_argument(args, 3, 0))
-        dilation = _pair(_argument(args, 4, 1) if dilated else 1)
-        rows, columns = (windowed(*facts) for facts in zip(kernel, stride, padding, dilation, strict=True))
-        return _Step(kind, rows, columns, kernel, stride, padding, dilation)
-
-    return step
-
-
-def _adaptive_pooling(kind: Kind) -> Callable[[Sequence[Any], Tensor], _Step | None]:
-    def step(args: Sequence[Any], made: Tensor) -> _Step | None:
-        sizes = list(zip(_size(args[0]) or (1, 1), _size(made) or (1, 1), strict=True))
-        rows, columns = (adaptive(*sides) for sides in sizes)
-        height, width = (-(-side_in // side) for side_in, side in sizes)
-        return None if _size(made) == (1, 1) else _Step(kind, rows, columns, (height, width), (height, width))
-
-    return step
-
-
-def _resize(margin: int) -> Callable[[Sequence[Any], Tensor], _Step]:
-    def step(args: Sequence[Any], made: Tensor) -> _Step:
-        read = _size(args[0]) or (1, 1)
-        sizes = zip(read, _size(made) or (1, 1), strict=True)
-        rows, columns = (
-            interpolated(side_in, side, args[2], margin) if side_in > 1 else FROM_SINGLE for side_in, side in sizes
-        )
-        return _Step("resize", rows, columns)
-
-    return step
-
-
-def _copy(kind: Kind, reach: Callable[[int, int], Reach]) -> Callable[[Sequence[Any], Tensor], _Step]:
-    def step(args: Sequence[Any], made: Tensor) -> _Step:
-        sizes = zip(_size(args[0]) or (1, 1), _size(made) or (1, 1), strict=True)
-        rows, columns = (reach(*sides) for sides in sizes)
-        return _Step(kind, rows, columns)
-
-    return step
-
-
-_LAYERS: dict[str, Callable[[Sequence[Any], Tensor], _Step | None]] = {
-    "convolution": _convolution,
-    "max_pool2d_with_indices": _pooling("max pool", dilated=True),
-    "avg_pool2d": _pooling("average pool"),
-    "_adaptive_avg_pool2d": _adaptive_pooling("average pool"),
-    "adaptive_max_pool2d": _adaptive_pooling("max pool"),
-    "max_unpool2d": _copy("unpool", unpooled),
-    "upsample_nearest2d": _copy("resize", nearest),
-    "upsample_bilinear2d": _resize(margin=0),
-    "upsample_bicubic2d": _resize(margin=1),
-}
-"""Operators that are reported; each gives None where it is used in a way that is none of the layer's."""
-
-_LINEAR = ("addmm", "mm")
-_REDUCTIONS = ("mean", "sum", "amax", "amin", "var", "var_mean", "std", "adaptive_max_pool2d")
-
-
-def _is_over_the_map(args: Sequence[Any]) -> bool:
-    """Whether a reduction takes in one of the last two axes, or everything."""
-    tensor, dims = args[0], _argument(args, 1, range(args[0].ndim))
-    dims = [dims] if isinstance(dims, int) else dims
-    return tensor.ndim >= 3 and any(dim % tensor.ndim >= tensor.ndim - 2 for dim in dims)
-
-
-def _nearest(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
-    rows, columns = (nearest(*sides) for sides in zip(_size(args[0]) or (1, 1), _size(made) or (1, 1), strict=True))
-    return rows, columns
-
-
-def _cut(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
-    tensor, axis = args[0], _argument(args, 1, 0) % args[0].ndim
-    start, step = _argument(args, 2, 0), _argument(args, 4, 1)
-    reach = windowed(1, step, -(start % tensor.shape[axis] if start < 0 else start))
-    return (reach if axis == 2 else SAME, reach if axis == 3 else SAME) if tensor.ndim == 4 else (SAME, SAME)
-
-
-def _pad(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
-    left, top = args[1][0], args[1][2] if len(args[1]) > 2 else 0
-    return windowed(1, padding=top), windowed(1, padding=left)
-
-
-def _unshuffle(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
-    return windowed(args[1], args[1]), windowed(args[1], args[1])
-
-
-_REACHES: dict[str, Callable[[Sequence[Any], Tensor], tuple[Reach, Reach]]] = {
-    "slice": _cut,
-    "constant_pad_nd": _pad,
-    "reflection_pad2d": _pad,
-    "replication_pad2d": _pad,
-    "pixel_shuffle": _nearest,
-    "pixel_unshuffle": _unshuffle,
-}
-"""Operators that move or resample positions without being worth a line in a report."""
-
-_OVER_THE_MAP: dict[str, Callable[[Sequence[Any], list[Tensor]], bool]] = {
-    "native_group_norm": lambda args, read: True,
-    "native_batch_norm": lambda args, read: args[5],  # with the statistics of this picture
-    "bmm": lambda args, read: len(read) == 2,  # attention
-    "baddbmm": lambda args, read: len(read) == 2,
-    "_scaled_dot_product_flash_attention_for_cpu": lambda args, read: True,
-}
-"""Operators that work position by position but for what they have read from the whole map."""
-
-_FACTORIES = ("new_zeros", "new_ones", "new_full", "new_empty", "zeros_like", "ones_like", "full_like", "empty_like")
-"""Operators that take a tensor's kind over, and nothing of what is in it."""
-
-_LAYOUT = ("view", "_unsafe_view", "reshape", "permute", "transpose", "select", "unsqueeze", "squeeze", "expand", "bmm")
-"""Operators that may change what the last two axes are, without a change of what is seen."""
