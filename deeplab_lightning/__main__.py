@@ -12,6 +12,7 @@ from .errors import DeepLabError, did_you_mean
 
 COMMANDS = {
     "fit": ("deeplab_lightning.cli:fit", "train a model: fit -c configs/v3plus.yaml"),
+    "stages": ("deeplab_lightning.commands.stages:main", "train configurations in turn, each from the last one's best"),
     "validate": ("deeplab_lightning.cli:validate", "score a checkpoint on the validation split"),
     "test": ("deeplab_lightning.cli:test", "score a checkpoint on the test split"),
     "predict": ("deeplab_lightning.commands.predict:main", "segment picture files with a checkpoint"),
