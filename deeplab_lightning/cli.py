@@ -21,7 +21,16 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .arguments import check_options, config_files, in_one_line, in_parsing_order, option_value, without_option
-from .callbacks import EvaluationFiles, LastCheckpoint, MetricsCsv, Progress, RunFiles, TrainingStopped
+from .callbacks import (
+    Divergence,
+    EvaluationFiles,
+    LastCheckpoint,
+    MetricsCsv,
+    Progress,
+    RunFiles,
+    Speed,
+    TrainingStopped,
+)
 from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
 from .data.datamodules import SegmentationDataModule
 from .errors import CheckpointError, ConfigError, DeepLabError
@@ -219,6 +228,8 @@ class DeepLabCLI(LightningCLI):
             EvaluationFiles(self.run),
             RunFiles(self.run, self.config_text, self._get(self.config, "seed_everything"), self.command == "fit"),
         ]
+        if self.command == "fit":
+            callbacks += [Divergence(), Speed(self.run)]
         if trainer_config.get("enable_progress_bar") is not False:
             callbacks.append(Progress())
         if self.command == "fit" and trainer_config.get("enable_checkpointing") is not False:

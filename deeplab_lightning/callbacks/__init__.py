@@ -1,9 +1,25 @@
 """What happens beside training: files, progress, stopping."""
 
+from .divergence import Divergence, DivergenceError
 from .evaluation_files import EvaluationFiles
 from .last_checkpoint import LastCheckpoint, TrainingStopped
 from .metrics_csv import MetricsCsv
 from .progress import Progress
 from .run_files import RunFiles
+from .safe_checkpoints import SafeCheckpoints
+from .speed import Speed
+from .sync_batch_norm import SyncBatchNorm
 
-__all__ = ["EvaluationFiles", "LastCheckpoint", "MetricsCsv", "Progress", "RunFiles", "TrainingStopped"]
+__all__ = [
+    "Divergence",
+    "DivergenceError",
+    "EvaluationFiles",
+    "LastCheckpoint",
+    "MetricsCsv",
+    "Progress",
+    "RunFiles",
+    "SafeCheckpoints",
+    "Speed",
+    "SyncBatchNorm",
+    "TrainingStopped",
+]

@@ -62,6 +62,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def speed(self) -> Path:
+        """Time per step, pictures per second, waiting for data, memory; see `callbacks.Speed`."""
+        return self.path / "speed.csv"
+
+    @property
     def per_class(self) -> Path:
         """The scores of each class; see `tables.write_per_class_csv`."""
         return self.path / "per_class.csv"

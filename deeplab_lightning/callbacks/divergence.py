@@ -1,0 +1,148 @@
+"""Training that has gone wrong stops, and says where, on which pictures, and what the likely cause is."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from ..errors import DeepLabError
+
+WINDOW = 20
+"""Steps over whose median loss a run is said to diverge."""
+TIMES_WORSE = 3.0
+
+
+class DivergenceError(DeepLabError, ArithmeticError):
+    """The loss is no number any more, or has risen far beyond where it began."""
+
+
+class Step(NamedTuple):
+    """What is remembered of a step until it is looked at."""
+
+    number: int
+    loss: Tensor
+    sample_ids: list[str]
+    lr: float
+
+
+class Divergence(Callback):
+    """Stops when the loss is NaN or infinite, or when it is `TIMES_WORSE` its beginning and twice that of a guess.
+
+    The loss stays on its device: on a GPU it is looked at every `log_every_n_steps` steps, so that no step waits for
+    it, and always before anything is saved. The gradient's norm is logged as `train/grad_norm` at every logging step,
+    before it is clipped.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[Step] = []
+        self._first: list[float] = []
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Log the norm of the whole gradient."""
+        if (trainer.global_step + 1) % _logging_interval(trainer) == 0:
+            gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+            pl_module.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Remember the loss; look at it when that costs nothing, and behind the last step."""
+        lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+        self._pending.append(Step(trainer.global_step, outputs["loss"], batch["sample_id"], lr))
+        every = 1 if pl_module.device.type == "cpu" else _logging_interval(trainer)
+        if len(self._pending) >= every or trainer.global_step >= trainer.estimated_stepping_batches:
+            self._look(trainer, pl_module)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Look before the weights are scored and saved."""
+        self._look(trainer, pl_module)
+
+    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._pending:
+            return
+        task: Any = pl_module
+        losses = torch.stack([step.loss.detach().float() for step in self._pending]).tolist()
+        steps, self._pending = self._pending, []
+        for step, loss in zip(steps, losses, strict=True):
+            if not math.isfinite(loss):
+                raise DivergenceError(self._message(f"the loss is {loss}", step, trainer))
+            self._recent.append(loss)
+            if len(self._first) < WINDOW:
+                self._first.append(loss)
+            elif self._is_far_worse(task.num_classes):
+                what = f"the loss has risen from {median(self._first):.3g} to {median(self._recent):.3g}"
+                raise DivergenceError(self._message(what, step, trainer))
+
+    def _is_far_worse(self, classes: int) -> bool:
+        """Whether the last steps are far worse than the first, and than guessing all classes alike."""
+        return median(self._recent) > max(TIMES_WORSE * median(self._first), 2 * math.log(max(classes, 2)))
+
+    def _message(self, what: str, step: Step, trainer: Trainer) -> str:
+        files = _files(trainer, step.sample_ids)
+        before = ", ".join(f"{loss:.3g}" for loss in list(self._recent)[-6:]) or "none, it was the first step"
+        return (
+            f"Training went wrong at step {step.number}: {what}. The losses before: {before}; learning rate "
+            f"{step.lr:.3g}; the batch: {', '.join(files[:8])}{', ...' if len(files) > 8 else ''}. "
+            f"{self._likely_cause(trainer, step)} Nothing was saved since; an earlier last.ckpt, if any, is whole."
+        )
+
+    def _likely_cause(self, trainer: Trainer, step: Step) -> str:
+        bad = _pictures_with_bad_values(trainer, step.sample_ids)
+        if bad:
+            return f"Likely cause: {bad[0]} holds values that are no finite numbers. Mend it or take it out."
+        if str(trainer.precision).startswith("16"):
+            return "Likely cause: half precision overflowed. Use --trainer.precision bf16-mixed, or 32."
+        recent = list(self._recent)
+        if len(recent) < 3 or recent[-1] > 1.5 * min(recent):
+            return (
+                f"Likely cause: the learning rate is too high for this network and batch. Set --model.lr "
+                f"{step.lr / 10:.2g}, more --model.warmup_steps, or --trainer.gradient_clip_val 1."
+            )
+        return (
+            "The losses before were unsuspicious: look at these pictures and masks (`doctor` does), and clip gradients "
+            "with --trainer.gradient_clip_val 1."
+        )
+
+
+def _logging_interval(trainer: Any) -> int:
+    return int(trainer.log_every_n_steps)
+
+
+def _files(trainer: Trainer, sample_ids: list[str]) -> list[str]:
+    """Return the pictures' files, or their ids where there are none."""
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    names = []
+    for sample_id, index in _indices(trainer, sample_ids).items():
+        files = datamodule.dataset("train").files(index) if index is not None else ()
+        names.append(str(files[0]) if files else sample_id)
+    return names
+
+
+def _pictures_with_bad_values(trainer: Trainer, sample_ids: list[str]) -> list[str]:
+    """Read the pictures again, and return those with NaN or infinity (float files can hold them)."""
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    bad = []
+    for sample_id, index in _indices(trainer, sample_ids).items():
+        if index is not None:
+            image, _ = datamodule.dataset("train").load(index)
+            if not np.isfinite(image).all():
+                bad.append(_files(trainer, [sample_id])[0])
+    return bad
+
+
+def _indices(trainer: Trainer, sample_ids: list[str]) -> dict[str, int | None]:
+    """Return each picture's place in the training split, or None where there is no datamodule."""
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    if datamodule is None:
+        return dict.fromkeys(sample_ids)
+    dataset = datamodule.dataset("train")
+    places = {dataset.sample_id(index): index for index in range(len(dataset))}
+    return {sample_id: places[sample_id] for sample_id in sample_ids}

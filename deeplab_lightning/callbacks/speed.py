@@ -1,0 +1,116 @@
+"""Where the time of training goes: `speed.csv` in the run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ..files import atomic_open
+from ..reporting.runs import RunFolder
+from .metrics_csv import MetricsCsv
+
+
+class Speed(Callback):
+    """Measures whole stretches of `log_every_n_steps` steps, validation left out; no step is synchronised for it.
+
+    The figures differ from run to run, so they have a file of their own, beside `metrics.csv`, which is the same for
+    the same seed. Other loggers get them, too. The columns: `step`, `seconds_per_step`, `pictures_per_second` (of all
+    processes), `data_wait` (share of the time in which the step waited for pictures), `memory_gib` (peak, of the GPU;
+    without one, of this process), `hours_left`.
+
+    Args:
+        run: The run folder.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self._rows: list[dict[str, str]] = []
+        self._stretch_began = 0.0
+        self._left_at: float | None = None
+        self._waited, self._pictures, self._batches = 0.0, 0, 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Go on with the file of a run that was stopped."""
+        if trainer.global_step > 0 and trainer.is_global_zero and self.run.speed.is_file():
+            with self.run.speed.open(newline="", encoding="utf-8") as file:
+                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """The batch is here: what passed since the last step was waiting."""
+        now = time.perf_counter()
+        if self._left_at is not None:
+            self._waited += now - self._left_at
+        else:
+            self._stretch_began = now
+        self._pictures += len(batch["image"])
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count; write at the end of a stretch."""
+        self._left_at = time.perf_counter()
+        self._batches += 1
+        if self._batches >= _logging_interval(trainer) * trainer.accumulate_grad_batches:
+            self._write(trainer)
+            self._restart(self._left_at)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What follows is no training: drop the stretch that it cuts."""
+        self._restart()
+
+    on_validation_end = on_validation_start
+
+    def _restart(self, at: float | None = None) -> None:
+        self._stretch_began = at or 0.0
+        self._left_at = at
+        self._waited, self._pictures, self._batches = 0.0, 0, 0
+
+    def _write(self, trainer: Trainer) -> None:
+        assert self._left_at is not None
+        seconds = self._left_at - self._stretch_began
+        per_step = seconds / self._batches * trainer.accumulate_grad_batches
+        steps_left = float(trainer.estimated_stepping_batches) - trainer.global_step
+        figures = {
+            "seconds_per_step": per_step,
+            "pictures_per_second": self._pictures * trainer.world_size / seconds,
+            "data_wait": self._waited / seconds,
+            "memory_gib": _peak_memory(trainer),
+            "hours_left": steps_left * per_step / 3600,
+        }
+        for logger in trainer.loggers:
+            if not isinstance(logger, MetricsCsv):
+                logger.log_metrics({f"speed/{key}": value for key, value in figures.items()}, trainer.global_step)
+        if trainer.is_global_zero:
+            self._rows.append({"step": str(trainer.global_step), **{key: f"{x:.4g}" for key, x in figures.items()}})
+            self._save()
+
+    def _save(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self._rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self._rows)
+        with atomic_open(self.run.speed) as file:
+            file.write(text.getvalue().encode())
+
+
+def _logging_interval(trainer: Any) -> int:
+    return int(trainer.log_every_n_steps)
+
+
+def _peak_memory(trainer: Trainer) -> float:
+    """Return GiB: allocated on the GPU, or resident in this process."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

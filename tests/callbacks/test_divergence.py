@@ -1,0 +1,87 @@
+"""A run that goes wrong stops, names the step, the pictures and the cause, and keeps what was good."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deeplab_lightning.callbacks.divergence import WINDOW, Divergence
+from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.tasks import SegmentationTask
+
+from ..conftest import Fit
+
+
+def losses_become(monkeypatch: pytest.MonkeyPatch, step: int, factor: float) -> None:
+    """From optimiser step `step` (0-based) on, the loss is multiplied."""
+    original = SegmentationTask.training_step
+
+    def training_step(self: SegmentationTask, batch: Any, batch_idx: int) -> torch.Tensor:
+        loss = original(self, batch, batch_idx)
+        return loss * factor if self.global_step >= step else loss
+
+    monkeypatch.setattr(SegmentationTask, "training_step", training_step)
+
+
+def test_nan_stops_the_run(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    losses_become(monkeypatch, 3, math.nan)
+    assert fit("--trainer.max_steps", "8", "--trainer.val_check_interval", "2", "--run.name", "bad") == 2
+    message = capfd.readouterr().err
+    assert "step 4: the loss is nan" in message
+    assert message.count("train-0000") == 2  # the pictures of the batch
+    assert "--trainer.gradient_clip_val" in message
+    folder = tmp_path / "runs" / "bad" / "version_0"
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 2
+    assert all(torch.isfinite(value).all() for value in last["state_dict"].values())
+
+
+def test_a_learning_rate_that_is_too_high_is_named(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
+    assert fit("--model.lr", "1e6", "--model.warmup_steps", "0", "--trainer.max_steps", "60") == 2
+    message = capfd.readouterr().err
+    assert "went wrong at step" in message
+    assert "--model.lr" in message
+
+
+def test_a_loss_that_rises_far_beyond_its_beginning_stops_the_run(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    losses_become(monkeypatch, WINDOW, 100.0)
+    steps = ["--trainer.max_steps", str(3 * WINDOW), "--trainer.val_check_interval", str(3 * WINDOW)]
+    assert fit(*steps, "--data.train_size", str(6 * WINDOW)) == 2
+    message = capfd.readouterr().err
+    assert "the loss has risen from" in message
+    # The median of the last WINDOW steps has risen as soon as half of them have.
+    assert f"step {WINDOW + WINDOW // 2}" in message or f"step {WINDOW + WINDOW // 2 + 1}" in message
+
+
+def test_half_precision_is_suspected_first() -> None:
+    class Trainer:
+        precision = "16-mixed"
+        datamodule = None
+
+    from deeplab_lightning.callbacks.divergence import Step
+
+    cause = Divergence()._likely_cause(Trainer(), Step(3, torch.tensor(math.inf), ["a"], 0.1))  # type: ignore[arg-type]
+    assert "bf16-mixed" in cause
+
+
+def test_the_gradients_norm_is_logged(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = []
+    original = Divergence.on_before_optimizer_step
+
+    def look(self: Divergence, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        squares = [float((p.grad**2).sum()) for p in pl_module.parameters() if p.grad is not None]
+        expected.append(math.sqrt(sum(squares)))
+        original(self, trainer, pl_module, optimizer)
+
+    monkeypatch.setattr(Divergence, "on_before_optimizer_step", look)
+    assert fit("--trainer.log_every_n_steps", "1", "--run.name", "norms", "--trainer.gradient_clip_val", "0.001") == 0
+    logged = read_metrics(tmp_path / "runs" / "norms" / "version_0" / "metrics.csv")["train/grad_norm"]
+    assert logged[~(logged != logged)].tolist() == pytest.approx(expected, rel=1e-4)
