@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import tasks
 from .checkpoints.loading import checkpoint_config, read_checkpoint
-from .data.pictures import read_image
+from .data.rasters import Source, as_declared, read_picture
 from .errors import CheckpointError, ConfigError, DataError, did_you_mean
 from .labels import LabelSet
 from .reporting.panels import overlay
@@ -35,7 +35,7 @@ class Segmentation:
     """A segmented picture.
 
     Attributes:
-        image: `(H, W, 3)` uint8 RGB, as it was segmented.
+        image: `(H, W, C)`, as it was segmented: uint8 RGB, or what the model's own data is like.
         mask: `(H, W)` uint8 class ids.
         labels: What the ids mean.
     """
@@ -64,6 +64,8 @@ class Segmenter:
     Attributes:
         labels: The classes.
         protocol: How pictures are segmented, in words.
+        channels: Of the pictures that it takes in.
+        pixel_range: The stored value that means 1.0 in them.
     """
 
     def __init__(self, task: SegmentationTask) -> None:
@@ -74,23 +76,47 @@ class Segmenter:
             tuple((red, green, blue) for red, green, blue in description["palette"]),
             description["ignore_index"],
         )
+        self.channels, self.pixel_range = description["channels"], description["pixel_range"]
         self._predictor = task.predictor()
         self.protocol = self._predictor.protocol
 
-    def predict(self, image: str | Path | np.ndarray | Tensor | Image.Image) -> Segmentation:
+    def predict(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> Segmentation:
         """Segment one picture.
 
         Args:
-            image: A file; uint8 array `(H, W, 3)` RGB or `(H, W)` grey; uint8 tensor `(3, H, W)`; or a Pillow picture.
+            image: A file, or a slice of a volume such as `scan.nii.gz#17`; uint8 array `(H, W, 3)` RGB or `(H, W)`
+                grey; uint8 tensor `(3, H, W)`; or a Pillow picture. For a model of other data, arrays `(H, W, C)` and
+                tensors `(C, H, W)` with its channels and stored values.
 
         Raises:
-            DataError: The file cannot be read, or the array is of another kind.
+            DataError: The file cannot be read, or the picture is of another kind than the model's data.
         """
-        picture = _as_rgb(image)
+        picture = self._as_stored(image)
         batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
         with torch.inference_mode():
             mask = self._predictor.predict(batch)[0].cpu().numpy()
         return Segmentation(picture, mask, self.labels)
+
+    def _as_stored(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
+        """Return `(H, W, C)` uint8 or float32, as the data module of this model's training would."""
+        if isinstance(image, str | Path | Source):
+            return read_picture(image, self.channels, self.pixel_range)
+        is_rgb = self.channels == 3 and self.pixel_range == 255
+        if isinstance(image, Image.Image):
+            image = np.array(image.convert("RGB") if is_rgb else image)
+        array = image.cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+        if isinstance(image, Tensor) and array.ndim == 3:
+            array = array.transpose(1, 2, 0)
+        if array.ndim == 2:
+            array = np.repeat(array[..., None], 3 if is_rgb else 1, axis=2)
+        if array.ndim != 3 or array.shape[2] != self.channels or (array.dtype != np.uint8 and self.pixel_range == 255):
+            kind = "uint8 values 0..255" if self.pixel_range == 255 else f"stored values 0..{self.pixel_range:g}"
+            grey = " or (H, W)" if is_rgb or self.channels == 1 else ""
+            raise DataError(
+                f"Cannot segment an array of shape {array.shape} and type {array.dtype}: expected {kind}, "
+                f"(H, W, {self.channels}){grey} for an array, ({self.channels}, H, W) for a tensor."
+            )
+        return as_declared(array, self.channels, self.pixel_range, "The array")
 
 
 def load(path: str | Path, device: str | None = None, **model_options: Any) -> Segmenter:
@@ -148,21 +174,3 @@ def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
     return task
-
-
-def _as_rgb(image: str | Path | np.ndarray | Tensor | Image.Image) -> np.ndarray:
-    if isinstance(image, str | Path):
-        return read_image(image)
-    if isinstance(image, Image.Image):
-        return np.array(image.convert("RGB"))
-    array = (
-        image.cpu().numpy().transpose(1, 2, 0) if isinstance(image, Tensor) and image.ndim == 3 else np.asarray(image)
-    )
-    if array.ndim == 2:
-        array = np.repeat(array[..., None], 3, axis=2)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
-        raise DataError(
-            f"Cannot segment an array of shape {array.shape} and type {array.dtype}: expected uint8 values 0..255, "
-            f"(H, W, 3) or (H, W) for an array, (3, H, W) for a tensor."
-        )
-    return array

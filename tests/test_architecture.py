@@ -20,12 +20,34 @@ LEVELS = {
     8: ["commands", "__main__"],
     7: ["cli", "arguments"],
     6: ["api"],
-    5: ["tasks", "callbacks"],
+    5: ["tasks", "callbacks", "doctor"],
     4: ["data.datamodules", "checkpoints", "inference"],
-    3: ["models", "data.datasets", "data.sampling"],
-    2: ["backbones", "losses", "optim", "reporting", "inspection", "data.transforms", "data.drawing", "data.pictures"],
-    1: ["layers", "labels", "metrics", "data.checks", "data.finding"],
-    0: ["errors", "types", "files"],
+    3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
+    2: [
+        "backbones",
+        "losses",
+        "optim",
+        "reporting",
+        "inspection",
+        "data.transforms",
+        "data.drawing",
+        "data.pictures",
+        "data.rasters",
+        "data.masks",
+    ],
+    1: [
+        "layers",
+        "labels",
+        "metrics",
+        "data.checks",
+        "data.finding",
+        "data.splitting",
+        "data.annotations",
+        "data.download",
+        "data.georasters",
+        "data.volumes",
+    ],
+    0: ["errors", "types", "files", "extras"],
 }
 """A module imports from lower levels, and from its own folder at its own level or below."""
 
@@ -50,7 +72,8 @@ ONLY_IN = {
 }
 """The one place that may import a package."""
 
-NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge_litert", "tflite_runtime", "av"]
+NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge_litert", "tflite_runtime", "av",
+                     "rasterio", "nibabel", "pydicom"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",

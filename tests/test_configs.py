@@ -17,8 +17,13 @@ from deeplab_lightning import cli
 from deeplab_lightning.__main__ import main
 
 from .conftest import REPOSITORY, V3PLUS
+from .fakes.ade20k import write_ade20k
 from .fakes.camvid import write_camvid
+from .fakes.camvid32 import write_camvid32
 from .fakes.cityscapes import write_cityscapes
+from .fakes.coco import write_coco
+from .fakes.folder import write_folder
+from .fakes.labelme import write_labelme
 from .fakes.voc import write_voc
 
 MODELS = sorted([*(REPOSITORY / "configs").glob("*.yaml"), *(REPOSITORY / "configs" / "articles").glob("*.yaml")])
@@ -26,7 +31,16 @@ PAPER = sorted((REPOSITORY / "configs" / "paper").glob("*.yaml"))
 OVERLAYS = sorted((REPOSITORY / "configs" / "data").glob("*.yaml"))
 SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 
-FAKES = {"camvid": write_camvid, "cityscapes": write_cityscapes, "voc": write_voc}
+FAKES = {
+    "ade20k": write_ade20k,
+    "camvid": write_camvid,
+    "camvid32": write_camvid32,
+    "cityscapes": write_cityscapes,
+    "coco": write_coco,
+    "folder": write_folder,
+    "labelme": write_labelme,
+    "voc": write_voc,
+}
 """A writer of a tiny data set for each data overlay."""
 
 

@@ -72,13 +72,14 @@ def predict(
     from tqdm import tqdm
 
     from ..api import load
-    from ..data.finding import find_images
+    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images
     from ..data.pictures import write_image, write_mask
+    from ..data.rasters import sources_in
     from ..errors import ConfigError, DataError
     from ..labels import CITYSCAPES
     from ..labels.cityscapes import LABEL_IDS, label_id_colours, to_label_ids
 
-    pictures = find_images(inputs)
+    pictures = find_images(inputs, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     model = load(ckpt_path, device, **model_options)
     if label_ids and model.labels.class_names != CITYSCAPES.class_names:
@@ -98,20 +99,22 @@ def predict(
     except OSError as error:
         raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
 
-    failures: list[str] = []
+    done, failures = 0, []
     seconds_between_lines = 0.1 if sys.stderr.isatty() else 15
     named = list(zip(pictures, output_names(pictures), strict=True))
     for picture, name in tqdm(named, unit="picture", mininterval=seconds_between_lines):
         try:
-            result = model.predict(picture)
+            results = [(part.mark, model.predict(part)) for part in sources_in(picture)]
         except DataError as error:
             failures.append(str(error))
             continue
-        mask = to_label_ids(result.mask) if label_ids else result.mask
-        write_mask(output / "masks" / f"{name}.png", mask, table)
-        write_image(output / "overlays" / f"{name}.png", result.overlay(opacity))
-    done = len(pictures) - len(failures)
-    print(f"{done} of {len(pictures)} pictures segmented ({model.protocol}): {output}/masks, {output}/overlays")
+        for mark, result in results:
+            mask = to_label_ids(result.mask) if label_ids else result.mask
+            write_mask(output / "masks" / f"{name}{mark}.png", mask, table)
+            write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
+        done += len(results)
+    total = done + len(failures)
+    print(f"{done} of {total} pictures segmented ({model.protocol}): {output}/masks, {output}/overlays")
     for failure in failures:
         print(f"not segmented: {failure}")
     return 1 if failures else 0
@@ -122,8 +125,10 @@ def output_names(pictures: Sequence[Path]) -> list[Path]:
 
     Where two pictures differ in their ending alone, the endings stay in the names.
     """
+    from ..data.finding import without_ending
+
     absolute = [Path(os.path.abspath(picture)) for picture in pictures]
     common = Path(os.path.commonpath([picture.parent for picture in absolute]))
     relative = [picture.relative_to(common) for picture in absolute]
-    taken = Counter(picture.with_suffix("") for picture in relative)
-    return [picture if taken[picture.with_suffix("")] > 1 else picture.with_suffix("") for picture in relative]
+    taken = Counter(map(without_ending, relative))
+    return [picture if taken[without_ending(picture)] > 1 else without_ending(picture) for picture in relative]

@@ -13,15 +13,19 @@ from ..errors import ConfigError, DataError, did_you_mean
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Endings by which pictures are found in folders, lower case. `read_image` itself goes by content, not by name."""
 
+RASTER_SUFFIXES = (".npy", ".nii", ".nii.gz", ".dcm")
+"""Endings of what is no picture file but holds pictures: arrays, volumes, DICOM."""
 
-def find_images(inputs: Sequence[str | Path]) -> list[Path]:
+
+def find_images(inputs: Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
     """Find the pictures that files, folders and globs stand for.
 
-    Folders are searched through by ending (`IMAGE_SUFFIXES`), hidden files and linked folders left out. A file named in
-    full is taken whatever its ending, so that reading it can say what is wrong.
+    Folders are searched through by ending, hidden files and linked folders left out. A file named in full is taken
+    whatever its ending, so that reading it can say what is wrong.
 
     Args:
         inputs: Paths or patterns; `**` matches any depth of folders.
+        suffixes: Endings that count, lower case.
 
     Returns:
         Each picture once, in the order of `inputs` and sorted within each.
@@ -31,43 +35,47 @@ def find_images(inputs: Sequence[str | Path]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for entry in map(str, inputs):
-        pictures = _matches(entry)
+        pictures = _matches(entry, suffixes)
         if not pictures:
-            raise DataError(_no_match(entry))
+            raise DataError(_no_match(entry, suffixes))
         found.update(dict.fromkeys(pictures))
     return list(found)
 
 
-def _matches(entry: str) -> list[Path]:
+def _matches(entry: str, suffixes: tuple[str, ...]) -> list[Path]:
     path = Path(entry).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
-        return _pictures_below(path)
+        return pictures_below(path, suffixes)
     pictures: set[Path] = set()
     for match in map(Path, glob.glob(str(path), recursive=True)):
         if match.is_dir():  # as if the shell had expanded the pattern
-            pictures.update(_pictures_below(match))
-        elif match.suffix.lower() in IMAGE_SUFFIXES:
+            pictures.update(pictures_below(match, suffixes))
+        elif match.name.lower().endswith(suffixes):
             pictures.add(match)
     return sorted(pictures)
 
 
-def _pictures_below(folder: Path) -> list[Path]:
+def pictures_below(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+    """List the pictures in a folder and its own folders by ending, sorted; hidden ones and linked folders left out."""
     pictures: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         pictures += [
-            Path(parent, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
+            Path(parent, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)
         ]
     return sorted(pictures)
 
 
-def _no_match(entry: str) -> str:
+def without_ending(path: Path) -> Path:
+    """Return a file's path without its ending: `a/pic.one` for `a/pic.one.png`, `a/scan` for `a/scan.nii.gz`."""
+    return path.with_suffix("").with_suffix("") if path.name.lower().endswith(".nii.gz") else path.with_suffix("")
+
+
+def _no_match(entry: str, suffixes: tuple[str, ...]) -> str:
     path = Path(entry).expanduser()
-    wanted = f"pictures end in {', '.join(IMAGE_SUFFIXES)}"
+    wanted = f"pictures end in {', '.join(suffixes)}"
     if path.is_dir():
         endings = Counter(Path(name).suffix or "no ending" for _, _, names in os.walk(path) for name in names)
         held = ", ".join(f"{count} x {ending}" for ending, count in endings.most_common(5)) or "nothing"

@@ -15,15 +15,17 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError
 from ..files import atomic_open
 from .checks import check_labels, check_pair
 from .finding import IMAGE_SUFFIXES, find_images, nearest_sibling
+from .georasters import read_raster
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "check_labels",
     "check_pair",
+    "decode_image",
     "find_images",
     "read_image",
     "read_mask",
@@ -34,6 +36,8 @@ __all__ = [
 _LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
 _PNG_KIND = slice(24, 26)  # where bit depth and colour type stand in a file
 _PNG_GREY, _PNG_RGB = (b"\x08\x00", b"\x08\x02")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SUBFILE_TYPE, _SAMPLES_PER_PIXEL = 254, 277  # TIFF tags; the first is not 0 on reduced copies and masks
 _STRETCH = {"L;2": 85, "L;4": 17}  # Pillow spreads 2 and 4 bits over 0..255 by these factors
 _FETCH_AGAIN = "Copy or download it again, or take it out of the data."
 _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
@@ -56,7 +60,19 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
         DataError: The file is missing, truncated, damaged, no picture, or has 32-bit values.
     """
-    data = _read_bytes(path)
+    return decode_image(_read_bytes(path), path)
+
+
+def decode_image(data: bytes, path: str | Path) -> np.ndarray:
+    """Decode a picture as `read_image` does, from a file's bytes.
+
+    Args:
+        data: The whole file.
+        path: Where it comes from, for messages.
+
+    Raises:
+        DataError: The data is truncated, damaged, no picture, or has 32-bit values.
+    """
     if _is_plain_jpeg(data) or _is_plain_png(data):
         return cv2.cvtColor(_decode_plain(data, cv2.IMREAD_COLOR, path), cv2.COLOR_BGR2RGB)
     return _to_rgb(*_decode(data, path), path)
@@ -77,9 +93,42 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises:
         DataError: The file is unreadable or lossy (JPEG, WebP), or holds colours or values above 255.
     """
+    values = _stored_mask(path)
+    if values.ndim == 3:
+        return equal_channels(values, path)
+    if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
+        raise DataError(
+            f"Mask {path} holds values from {values.min()} to {values.max()}; class ids are 0..255. {_SAVE_AS_IDS}"
+        )
+    return values.astype(np.uint8, copy=False)
+
+
+def read_mask_as_stored(path: str | Path) -> np.ndarray:
+    """Read a mask whose numbers or colours are not class ids yet.
+
+    Args:
+        path: As for `read_mask`.
+
+    Returns:
+        `(H, W)` integers of any range, or `(H, W, 3)` uint8 RGB.
+
+    Raises:
+        DataError: The file is unreadable, lossy, partly transparent, or of another kind.
+    """
+    values = _stored_mask(path)
+    if values.ndim == 2:
+        return values
+    colours = _opaque(values, path)
+    return colours if colours.shape[2] == 3 else colours[..., 0]
+
+
+def _stored_mask(path: str | Path) -> np.ndarray:
+    """Return `(H, W)` integers, or `(H, W, C)` uint8 where the file holds colours or an alpha channel."""
     data = _read_bytes(path)
-    if _is_plain_png(data) and data[_PNG_KIND] == _PNG_GREY:
-        return _decode_plain(data, cv2.IMREAD_GRAYSCALE, path)
+    if _is_plain_png(data):
+        if data[_PNG_KIND] == _PNG_GREY:
+            return _decode_plain(data, cv2.IMREAD_GRAYSCALE, path)
+        return cv2.cvtColor(_decode_plain(data, cv2.IMREAD_COLOR, path), cv2.COLOR_BGR2RGB)
     picture, raw_mode = _decode(data, path)
     if picture.format in _LOSSY_FORMATS or picture.info.get("compression") == "jpeg":
         raise DataError(
@@ -93,14 +142,64 @@ def read_mask(path: str | Path) -> np.ndarray:
     if picture.mode in ("L", "P", "1"):
         return values.astype(np.uint8, copy=False)
     if picture.mode.startswith("I"):
-        if values.min() < 0 or values.max() > 255:
-            raise DataError(
-                f"Mask {path} holds values from {values.min()} to {values.max()}; class ids are 0..255. {_SAVE_AS_IDS}"
-            )
-        return values.astype(np.uint8)
+        return values
     if picture.mode in ("LA", "RGB", "RGBA") and ";16" not in raw_mode:  # of 16-bit colours Pillow keeps the high byte
-        return _equal_channels(values, path)
+        return values
     raise DataError(f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}")
+
+
+def read_stored(path: str | Path) -> np.ndarray:
+    """Read a picture with the channels and values that the file stores: nothing is repeated, composited or rescaled.
+
+    EXIF orientation is applied. Palettes give their colours, a 1-bit picture {0, 1}. The pages of a TIFF are its
+    channels; reduced copies of the picture among them are left out.
+
+    Args:
+        path: As for `read_image`, and TIFF of 1 to 512 channels (several of more than 8 bits: extra `geo`).
+
+    Returns:
+        `(H, W, C)`: uint8, or what the file stores (Pillow's types: int32 or float32 for more than 16 bits).
+
+    Raises:
+        DataError: The file is missing, truncated, damaged, no picture, or a kind of TIFF that needs the extra `geo`.
+    """
+    data = _read_bytes(path)
+    is_tiff = data[:4] in _TIFF_STARTS
+    try:
+        picture, raw_mode = _decode(data, path)
+    except DataError as error:
+        if not is_tiff:
+            raise
+        try:
+            return read_raster(path)  # GDAL knows more kinds of TIFF
+        except ConfigError as missing:
+            raise DataError(f"{error} Or is it whole, and of a kind that Pillow does not know? {missing}") from error
+    if is_tiff and _samples(picture) > 1 and raw_mode != "RGB":
+        return read_raster(path)
+    if picture.mode in ("RGB", "RGBA", "LA") and ";16" in raw_mode:  # Pillow keeps the high byte only
+        deep = _decode_plain(data, cv2.IMREAD_UNCHANGED, path)
+        return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+    pages = [_page_pixels(picture)]
+    for page in range(1, getattr(picture, "n_frames", 1) if is_tiff else 1):
+        picture.seek(page)
+        if not picture.tag_v2.get(_SUBFILE_TYPE, 0):  # type: ignore[attr-defined]
+            pages.append(_page_pixels(picture))
+    sizes = {f"{page.shape[1]}x{page.shape[0]}" for page in pages}
+    if len(sizes) > 1:
+        raise DataError(
+            f"{path} has {len(pages)} pages of different sizes ({', '.join(sorted(sizes))}), expected channels of one "
+            f"picture. Save each picture as a file of its own."
+        )
+    return pages[0] if len(pages) == 1 else np.concatenate(pages, axis=2)
+
+
+def _page_pixels(picture: Image.Image) -> np.ndarray:
+    turned = ImageOps.exif_transpose(picture)
+    if turned.mode == "P":
+        turned = turned.convert("RGB")
+    pixels = np.array(turned)
+    pixels = pixels.astype(np.uint8) if pixels.dtype == bool else pixels
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def _read_bytes(path: str | Path) -> bytes:
@@ -153,7 +252,15 @@ def _decode(data: bytes, path: str | Path) -> tuple[Image.Image, str]:
         raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
     if isinstance(layout, tuple):
         layout = layout[0]
+    samples = _samples(picture)
+    if samples > len(picture.getbands()):  # of channels stored one behind the other Pillow takes the first
+        raise DataError(f"{path} has {samples} channels, expected grey, RGB or RGBA.")
     return picture, layout or picture.mode
+
+
+def _samples(picture: Image.Image) -> int:
+    """Return how many channels a TIFF says it has; 1 for other files."""
+    return int(picture.tag_v2.get(_SAMPLES_PER_PIXEL, 1)) if picture.format == "TIFF" else 1  # type: ignore[attr-defined]
 
 
 @contextmanager
@@ -186,20 +293,36 @@ def _to_rgb(picture: Image.Image, raw_mode: str, path: str | Path) -> np.ndarray
         raise DataError(f"Cannot convert {path} from {picture.mode} to RGB. Save it as RGB.") from error
 
 
-def _equal_channels(values: np.ndarray, path: str | Path) -> np.ndarray:
-    """Return the one value of `(H, W, C)` uint8 pixels whose colour channels agree and whose alpha, if any, is 255."""
-    colours, alpha = (values[..., :-1], values[..., -1]) if values.shape[2] in (2, 4) else (values, None)
+def equal_channels(values: np.ndarray, path: str | Path, remedy: str | None = None) -> np.ndarray:
+    """Return the one value of `(H, W, C)` uint8 pixels whose colour channels agree and whose alpha, if any, is 255.
+
+    Args:
+        values: 2 to 4 channels.
+        path: Where they come from, for the message.
+        remedy: What to do about colours, where more is known than here.
+
+    Raises:
+        DataError: There are colours, named with the three commonest, or the mask is partly transparent.
+    """
+    colours = values[..., :-1] if values.shape[2] in (2, 4) else values
     if (colours != colours[..., :1]).any():
         packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
         found, counts = np.unique(packed, return_counts=True)
         common = [(int(c) >> 16, int(c) >> 8 & 255, int(c) & 255) for c in found[np.argsort(-counts)[:3]]]
         raise DataError(
             f"Mask {path} holds {len(found)} colours, such as {', '.join(map(str, common))}, "
-            f"expected one class id per pixel. Replace each colour by its id. {_SAVE_AS_IDS}"
+            f"expected one class id per pixel. {remedy or f'Replace each colour by its id. {_SAVE_AS_IDS}'}"
         )
-    if alpha is not None and (alpha != 255).any():
+    return np.ascontiguousarray(_opaque(values, path)[..., 0])
+
+
+def _opaque(values: np.ndarray, path: str | Path) -> np.ndarray:
+    """Return the colour channels of a mask; an alpha channel must be 255 everywhere."""
+    if values.shape[2] not in (2, 4):
+        return values
+    if (values[..., -1] != 255).any():
         raise DataError(f"Mask {path} is partly transparent; what that means is unclear. {_SAVE_AS_IDS}")
-    return np.ascontiguousarray(colours[..., 0])
+    return values[..., :-1]
 
 
 def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:

@@ -52,10 +52,14 @@ class EpochSampler(Sampler[Draw]):
 
 
 class ShardSampler(Sampler[int]):
-    """Deals the evaluation pictures out to the processes: each exactly once, in order, no padding."""
+    """Deals the evaluation pictures out to the processes: each exactly once, in order, no padding.
+
+    Only where there are more processes than pictures, those left over get the first one again, since Lightning would
+    leave a process without pictures out, and the others would wait for it. It counts once: results are kept by id.
+    """
 
     def __init__(self, size: int, rank: int = 0, world_size: int = 1) -> None:
-        self.indices = range(rank, size, world_size)
+        self.indices = range(rank, size, world_size) or range(min(size, 1))
 
     def __len__(self) -> int:
         return len(self.indices)

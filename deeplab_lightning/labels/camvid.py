@@ -1,4 +1,4 @@
-"""CamVid's 11 classes, in the form of the SegNet tutorial (value 11 = unlabelled)."""
+"""CamVid's 11 classes, in the form of the SegNet tutorial (value 11 = unlabelled), and the 31 of its originals."""
 
 from .label_set import LabelSet
 
@@ -32,3 +32,117 @@ CAMVID = LabelSet(
     ignore_index=11,
     void_colour=(0, 0, 0),
 )
+
+VOID_COLOUR_32 = (0, 0, 0)
+"""Colour of what the originals leave unlabelled."""
+
+CAMVID32 = LabelSet(
+    class_names=(
+        "Animal",
+        "Archway",
+        "Bicyclist",
+        "Bridge",
+        "Building",
+        "Car",
+        "CartLuggagePram",
+        "Child",
+        "Column_Pole",
+        "Fence",
+        "LaneMkgsDriv",
+        "LaneMkgsNonDriv",
+        "Misc_Text",
+        "MotorcycleScooter",
+        "OtherMoving",
+        "ParkingBlock",
+        "Pedestrian",
+        "Road",
+        "RoadShoulder",
+        "Sidewalk",
+        "SignSymbol",
+        "Sky",
+        "SUVPickupTruck",
+        "TrafficCone",
+        "TrafficLight",
+        "Train",
+        "Tree",
+        "Truck_Bus",
+        "Tunnel",
+        "VegetationMisc",
+        "Wall",
+    ),
+    palette=(
+        (64, 128, 64),
+        (192, 0, 128),
+        (0, 128, 192),
+        (0, 128, 64),
+        (128, 0, 0),
+        (64, 0, 128),
+        (64, 0, 192),
+        (192, 128, 64),
+        (192, 192, 128),
+        (64, 64, 128),
+        (128, 0, 192),
+        (192, 0, 64),
+        (128, 128, 64),
+        (192, 0, 192),
+        (128, 64, 64),
+        (64, 192, 128),
+        (64, 64, 0),
+        (128, 64, 128),
+        (128, 128, 192),
+        (0, 0, 192),
+        (192, 128, 128),
+        (128, 128, 128),
+        (64, 128, 192),
+        (0, 0, 64),
+        (0, 64, 64),
+        (192, 64, 128),
+        (128, 128, 0),
+        (192, 128, 192),
+        (64, 0, 64),
+        (192, 192, 0),
+        (64, 192, 0),
+    ),
+    ignore_index=255,
+    void_colour=VOID_COLOUR_32,
+)
+"""The originals' 32 colours in alphabetical order; the one of Void is ignored."""
+
+MERGED_CLASSES = {
+    "Animal": "Pedestrian",
+    "Archway": "Building",
+    "Bicyclist": "Bicyclist",
+    "Bridge": "Building",
+    "Building": "Building",
+    "Car": "Car",
+    "CartLuggagePram": "Pedestrian",
+    "Child": "Pedestrian",
+    "Column_Pole": "Pole",
+    "Fence": "Fence",
+    "LaneMkgsDriv": "Road",
+    "LaneMkgsNonDriv": "Road",
+    "Misc_Text": "SignSymbol",
+    "MotorcycleScooter": "Bicyclist",
+    "OtherMoving": "Car",
+    "ParkingBlock": "Pavement",
+    "Pedestrian": "Pedestrian",
+    "Road": "Road",
+    "RoadShoulder": "Pavement",
+    "Sidewalk": "Pavement",
+    "SignSymbol": "SignSymbol",
+    "Sky": "Sky",
+    "SUVPickupTruck": "Car",
+    "TrafficCone": "Pole",
+    "TrafficLight": "SignSymbol",
+    "Train": "Car",
+    "Tree": "Tree",
+    "Truck_Bus": "Car",
+    "Tunnel": "Building",
+    "VegetationMisc": "Tree",
+    "Wall": "Building",
+}
+"""Class of the originals -> class of `CAMVID`.
+
+The merge of MATLAB's example, given from memory: SegNet's own masks were made by another hand, and are smaller, so they
+need not agree with it in every pixel.
+"""

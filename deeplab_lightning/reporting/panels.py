@@ -17,6 +17,9 @@ MAX_SIDE = 480
 MIN_SIDE = 260
 """Pictures smaller than this are enlarged by a whole factor, as far as they stay within it."""
 
+STRETCH_PERCENT = 2
+"""Of pixels that may be shown as plain black, and as plain white, where a picture has to be stretched."""
+
 GAP, MARGIN = 8, 12
 INK, FAINT_INK, PAPER = (31, 41, 55), (107, 114, 128), (255, 255, 255)
 ERROR_COLOUR = (220, 38, 38)
@@ -32,7 +35,7 @@ class PanelPicture(NamedTuple):
 
     Attributes:
         title: Shown above it, usually the sample id.
-        image: `(H, W, 3)` or, for grey, `(H, W)` uint8.
+        image: `(H, W, C)` or, for grey, `(H, W)`, as stored.
         truth: `(H, W)` integer train ids; any value outside 0..num_classes-1 is void, as `ignore_index` always is.
         pred: `(H, W)` integer train ids.
     """
@@ -108,24 +111,18 @@ def panel_sheet(
 def fit(picture: PanelPicture) -> PanelPicture:
     """Bring a picture and its masks to a size for looking at: the longer side at most `MAX_SIDE`, tiny ones enlarged.
 
-    Masks keep their ids (nearest neighbour). A grey image becomes RGB.
+    Masks keep their ids (nearest neighbour). The image becomes RGB (`displayable`).
 
     Raises:
         DataError: Image and masks do not fit together.
     """
     image, truth, pred = picture.image, picture.truth, picture.pred
-    if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+    if image.ndim not in (2, 3) or not image.shape[:2] == truth.shape == pred.shape:
         raise DataError(
-            f"Panel picture {picture.title!r} is {image.dtype} of shape {image.shape}: expected uint8 RGB (H, W, 3) or "
-            "grey (H, W). Hand over the stored picture, not the normalised tensor."
+            f"Panel picture {picture.title!r} is {image.shape}, its truth {truth.shape} and its prediction "
+            f"{pred.shape}: expected (H, W, C) or (H, W) for the picture, as stored, and (H, W) of one size."
         )
-    if not image.shape[:2] == truth.shape == pred.shape:
-        raise DataError(
-            f"Panel picture {picture.title!r} is {image.shape[:2]} (H, W), its truth {truth.shape} and its prediction "
-            f"{pred.shape}: expected one size."
-        )
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
+    image = displayable(image)
     height, width = truth.shape
     longer = max(height, width)
     scale = MAX_SIDE / longer if longer > MAX_SIDE else max(1, MIN_SIDE // longer)
@@ -137,11 +134,32 @@ def fit(picture: PanelPicture) -> PanelPicture:
     return PanelPicture(picture.title, shrunk, truth[nearest], pred[nearest])
 
 
+def displayable(image: np.ndarray) -> np.ndarray:
+    """Return a picture of any kind as RGB to look at.
+
+    RGB and grey of 8 bits stay as they are. Of others the first three channels are shown, or the first alone where
+    there are fewer, each stretched so that all but its darkest and brightest `STRETCH_PERCENT` fill 0..255.
+
+    Args:
+        image: `(H, W)` or `(H, W, C)`, uint8 or any real type.
+
+    Returns:
+        `(H, W, 3)` uint8.
+    """
+    channels = image[:, :, None] if image.ndim == 2 else image
+    shown = channels[:, :, : 3 if channels.shape[2] >= 3 else 1]
+    if image.dtype != np.uint8 or channels.shape[2] not in (1, 3):
+        dark, bright = np.percentile(shown, (STRETCH_PERCENT, 100 - STRETCH_PERCENT), axis=(0, 1))
+        spread = np.where(bright > dark, bright - dark, 1)
+        shown = ((shown - dark) / spread * 255).clip(0, 255).round().astype(np.uint8)
+    return np.repeat(shown, 3, axis=2) if shown.shape[2] == 1 else np.ascontiguousarray(shown)
+
+
 def overlay(image: np.ndarray, pred: np.ndarray, table: np.ndarray, opacity: float) -> np.ndarray:
     """Lay a prediction's colours over its picture.
 
     Args:
-        image: `(H, W, 3)` uint8 RGB.
+        image: `(H, W, C)`, shown as `displayable` shows it.
         pred: `(H, W)` integer ids, each a row of `table`.
         table: `(256, 3)` uint8 RGB, `LabelSet.colour_table()`.
         opacity: From 0 (the picture alone) to 1 (the colours alone).
@@ -149,7 +167,7 @@ def overlay(image: np.ndarray, pred: np.ndarray, table: np.ndarray, opacity: flo
     Returns:
         `(H, W, 3)` uint8 RGB.
     """
-    return cv2.addWeighted(table[pred], opacity, image, 1 - opacity, 0)
+    return cv2.addWeighted(table[pred], opacity, displayable(image), 1 - opacity, 0)
 
 
 def _is_void(mask: np.ndarray, num_classes: int) -> np.ndarray:

@@ -52,6 +52,11 @@ class RunFolder:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def previous_checkpoint(self) -> Path:
+        """The one before, should that be damaged."""
+        return self.checkpoints / "previous.ckpt"
+
+    @property
     def best_checkpoint(self) -> Path:
         """The checkpoint of the best val/mIoU."""
         return self.checkpoints / "best.ckpt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -97,3 +98,66 @@ def test_classes_are_counted_in_the_training_masks() -> None:
         assert pixels[label] == sum((mask == label).sum() for mask in masks)
         assert of_pictures[label] == sum((mask != 255).sum() for mask in masks if (mask == label).any())
     assert data.class_counts(limit=2)[0].sum() == sum((masks[index] != 255).sum() for index in (0, 4))
+
+
+def test_batches_are_stacked_as_pictures_lie_in_memory() -> None:
+    """Channels last, from the file to the network; a worker's queue keeps it so."""
+    for num_workers in (0, 1):
+        for batch in scenes(num_workers=num_workers).train_dataloader():
+            image = batch["image"]
+            assert image.is_contiguous(memory_format=torch.channels_last)
+            assert image.stride() == (33 * 33 * 3, 1, 33 * 3, 3)
+            assert batch["mask"].is_contiguous()
+        for batch in scenes(num_workers=num_workers).val_dataloader():
+            assert all(image.stride() == (1, 80 * 3, 3) for image in batch["image"])
+
+
+def test_batches_hold_what_the_transform_gave() -> None:
+    data = scenes()
+    batch = next(iter(data.train_dataloader()))
+    index = int(batch["sample_id"][0].split("-")[1])
+    stream = np.random.SeedSequence([data.seed, 0, index])
+    image, mask = data.transform(*data.dataset("train").load(index), int(stream.generate_state(1)[0]))
+    assert np.array_equal(batch["image"][0].permute(1, 2, 0).numpy(), image)
+    assert np.array_equal(batch["mask"][0].numpy(), mask)
+
+
+def test_options_reach_the_pipeline() -> None:
+    data = scenes(
+        rotation=7.0,
+        colour_jitter=0.2,
+        hue_jitter=0.1,
+        blur=0.3,
+        elastic=0.2,
+        rare_class_crops=0.4,
+        transforms=[{"CoarseDropout": {"p": 0.1}}],
+    )
+    text = str(data.transform)
+    for words in (
+        "7 degrees",
+        "hue +-0.1",
+        "blur with probability 0.3",
+        "deform with probability 0.2",
+        "0.4",
+        "CoarseDropout {'p': 0.1}",
+    ):
+        assert words in text
+    with pytest.raises(ConfigError, match="blur is 2"):
+        scenes(blur=2.0)
+    with pytest.raises(ConfigError, match=r"2 channel\(s\), as the length of mean says"):
+        scenes(mean=(0.5, 0.5), std=(1.0, 1.0), colour_jitter=0.1)
+
+
+def test_the_cache_changes_no_sample(tmp_path: Path) -> None:
+    root, cache = str(write_camvid(tmp_path / "CamVid")), str(tmp_path / "cache")
+    options = {"batch_size": 2, "crop_size": 33, "num_workers": 0}
+    plain = CamVidDataModule(root, **options)  # type: ignore[arg-type]
+    for _ in range(2):
+        cached = CamVidDataModule(root, cache=cache, **options)  # type: ignore[arg-type]
+        for one, other in zip(plain.train_dataloader(), cached.train_dataloader(), strict=True):
+            assert torch.equal(one["image"], other["image"])
+            assert torch.equal(one["mask"], other["mask"])
+        for one, other in zip(plain.val_dataloader(), cached.val_dataloader(), strict=True):
+            assert all(map(torch.equal, one["image"], other["image"]))
+            assert all(map(torch.equal, one["mask"], other["mask"]))
+    assert len(list((tmp_path / "cache").rglob("*.tiles"))) >= SIZES["val"]

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.transforms.pipelines import ScaleCropFlip, scale_choices
+from deeplab_lightning.data.transforms.geometry import scale_choices
+from deeplab_lightning.data.transforms.pipelines import TrainingTransform
 from deeplab_lightning.errors import ConfigError
 
 MEAN_PIXEL = (123.675, 116.28, 103.53)
 VOID = 255
 
 
-def pipeline(crop_size: int = 33, **options: Any) -> ScaleCropFlip:
+def pipeline(crop_size: int = 33, **options: Any) -> TrainingTransform:
     settings: dict[str, Any] = {"scale_range": (1.0, 1.0), "flip": 0.0, "colour_jitter": 0.0}
-    return ScaleCropFlip(crop_size, pad_value=MEAN_PIXEL, ignore_index=VOID, **{**settings, **options})
+    return TrainingTransform(crop_size, pad_value=MEAN_PIXEL, ignore_index=VOID, **{**settings, **options})
 
 
 def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -124,3 +125,112 @@ def test_jitter_leaves_the_mask_alone() -> None:
         assert np.array_equal(mask, labels)
         changed += not np.array_equal(image, source)
     assert changed >= 5
+
+
+def test_the_border_keeps_its_colour_under_jitter() -> None:
+    transform = pipeline(colour_jitter=0.5, hue_jitter=0.1, rotation=20.0)
+    for seed in range(10):
+        image, mask = transform(*example(20, 25), seed)
+        assert np.all(image[mask == VOID] == np.rint(MEAN_PIXEL))
+
+
+def test_jitter_needs_three_channels_and_says_so_at_once() -> None:
+    for option in ("colour_jitter", "hue_jitter"):
+        with pytest.raises(ConfigError, match=r"1 channel.*Set colour_jitter and hue_jitter to 0"):
+            TrainingTransform(
+                33, (1.0, 1.0), 0.5, **{"colour_jitter": 0.0, option: 0.2}, pad_value=[9], ignore_index=VOID
+            )
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_pictures_of_other_kinds(channels: int) -> None:
+    image = np.random.default_rng(0).uniform(0, 3000, (40, 50, channels)).astype(np.float32)
+    transform = TrainingTransform(33, (0.5, 2.0), 0.5, 0.0, [7.5] * channels, VOID, rotation=10)
+    for seed in range(5):
+        crop, mask = transform(image, example(40, 50)[1], seed)
+        assert crop.dtype == np.float32
+        assert crop.shape == (33, 33, channels)
+        assert np.all(crop[mask == VOID] == 7.5)
+
+
+ALL_OPTIONS: dict[str, Any] = {
+    "scale_range": (0.5, 2.0),
+    "flip": 0.5,
+    "colour_jitter": 0.3,
+    "hue_jitter": 0.1,
+    "rotation": 10.0,
+    "rare_class_crops": 0.5,
+    "blur": 0.5,
+    "elastic": 0.5,
+    "transforms": [{"GaussNoise": {"p": 0.5}}, {"CoarseDropout": None}],
+}
+
+
+def test_all_options_together_repeat_with_the_seed() -> None:
+    transform, other = pipeline(**ALL_OPTIONS), pipeline(**ALL_OPTIONS)
+    results = set()
+    for seed in range(6):
+        image, mask = transform(*example(60, 60), seed)
+        again, mask_again = other(*example(60, 60), seed)
+        assert np.array_equal(image, again)
+        assert np.array_equal(mask, mask_again)
+        assert set(np.unique(mask)) <= {0, 9, 20, VOID}
+        results.add(image.tobytes())
+    assert len(results) == 6
+
+
+@pytest.mark.parametrize("option", ["elastic", "blur"])
+def test_further_options_do_something(option: str) -> None:
+    source, labels = example(60, 60)
+    plain = pipeline(49)(source, labels, 3)
+    image, mask = pipeline(49, **{option: 1.0})(source, labels, 3)
+    assert not np.array_equal(image, plain[0])
+    assert np.array_equal(mask, plain[1]) == (option == "blur")
+
+
+def test_what_transforms_fill_is_void() -> None:
+    source, labels = example(60, 60)
+    transform = pipeline(49, transforms=[{"Rotate": {"limit": [30, 30], "p": 1.0}}])
+    image, mask = transform(source, labels, 0)
+    assert mask[0, 0] == mask[-1, -1] == VOID
+    assert np.abs(image[0, 0] - np.array(MEAN_PIXEL)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [
+        ([{"GausNoise": {}}], r"no transform 'GausNoise'. Did you mean 'GaussNoise'"),
+        ([{"GaussNoise": {"std_rang": [0, 1]}}], r"GaussNoise has no argument 'std_rang'. Did you mean 'std_range'"),
+        ([{"GaussNoise": {"p": 3}}], "GaussNoise cannot be made with"),
+        ([{"Normalize": {}}], "on the device, by --data.mean and --data.std: leave Normalize out"),
+        ([{"ToTensorV2": None}], "in the loader: leave ToTensorV2 out"),
+    ],
+)
+def test_transforms_that_cannot_be_are_refused(transforms: list[Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        pipeline(transforms=transforms)
+
+
+def test_transforms_may_not_change_the_size() -> None:
+    transform = pipeline(transforms=[{"CenterCrop": {"height": 8, "width": 8}}])
+    with pytest.raises(ConfigError, match=r"shape \(8, 8, 3\).*data.crop_size"):
+        transform(*example(60, 60), 0)
+
+
+def test_it_says_what_it_does() -> None:
+    text = str(pipeline(**{**ALL_OPTIONS, "scale_step": 0.25}))
+    for words in (
+        "scale 0.5 to 2 in steps of 0.25",
+        "33x33",
+        "10 degrees",
+        "hue +-0.1",
+        "GaussNoise {'p': 0.5}",
+        "CoarseDropout",
+        "deform with",
+        "rare",
+    ):
+        assert words in text
+    plain = str(pipeline())
+    assert "scale 1" in plain
+    assert "label 255" in plain
+    assert "mirror" not in plain

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tarfile
+import time
 import warnings
 from pathlib import Path
 
@@ -8,11 +11,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torchvision.datasets
+from lightning.pytorch.utilities import rank_zero_only
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import VOCDataModule
+from deeplab_lightning.data import download
+from deeplab_lightning.data.datamodules import VOCDataModule, voc
 from deeplab_lightning.data.datasets.voc import LISTS, PascalVOC
+from deeplab_lightning.data.download import Archive
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import VOC
 
@@ -270,3 +277,111 @@ def test_real_palette_masks(real_root: Path) -> None:
 def test_real_samples_share_train_and_val(real_root: Path) -> None:
     with pytest.raises(DataError, match=r"train: 2 of 2 pictures are in VOC val too: 2011_000003, 2011_000025\."):
         PascalVOC(real_root, "train")
+
+
+# ------------------------------------------------------------------------------------------------------- downloading
+
+
+@pytest.fixture
+def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let VOC and SBD come from archives of tiny copies; return the names of what is fetched."""
+    write_voc(tmp_path / "made" / "VOCdevkit" / "VOC2012", aug=False)
+    write_sbd(tmp_path / "made" / "benchmark_RELEASE" / "dataset")
+    packed = {}
+    for archive, folder in ((voc.VOC_ARCHIVE, "VOCdevkit"), (voc.SBD_ARCHIVE, "benchmark_RELEASE")):
+        packed[archive.name] = tmp_path / "made" / archive.name
+        with tarfile.open(packed[archive.name], "w") as tar:
+            tar.add(tmp_path / "made" / folder, folder)
+    fetched: list[str] = []
+
+    def fetch(archive: Archive, target: Path) -> Path:
+        fetched.append(archive.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copy(packed[archive.name], target))
+
+    monkeypatch.setattr(download, "fetch", fetch)
+    return fetched
+
+
+def test_nothing_is_downloaded_unasked(tmp_path: Path, archives: list[str]) -> None:
+    data = module(tmp_path / "VOC2012")
+    data.prepare_data()
+    with pytest.raises(DataError, match=r"PASCAL VOC was not found.*--data.download true, or by hand from http"):
+        data.setup("fit")
+    assert archives == []
+
+
+def test_what_is_missing_is_downloaded_once(tmp_path: Path, archives: list[str]) -> None:
+    root = tmp_path / "data" / "mine"
+    root.parent.mkdir()
+    data = module(root, download=True)
+    data.setup("fit")
+    assert ids(data.dataset("train")) == TRAIN_AUG  # type: ignore[arg-type]
+    assert archives == ["VOCtrainval_11-May-2012.tar", "benchmark.tgz"]
+    assert (tmp_path / "data" / "SBD" / "cls").is_dir()
+    module(root, download=True).setup("fit")
+    assert len(archives) == 2
+
+
+@pytest.mark.parametrize(("train_split", "sbd"), [("train", None), ("train_aug", "sbd"), ("train", "sbd")])
+def test_only_what_is_needed_is_downloaded(
+    tmp_path: Path, archives: list[str], train_split: str, sbd: str | None
+) -> None:
+    sbd_root = str(tmp_path / "elsewhere" / sbd) if sbd else None
+    module(tmp_path / "VOC2012", train_split=train_split, sbd_root=sbd_root, download=True).setup("fit")
+    needed = ["VOCtrainval_11-May-2012.tar", *(["benchmark.tgz"] if train_split == "train_aug" else [])]
+    assert archives == needed
+    assert (tmp_path / "elsewhere" / "sbd" / "cls").is_dir() == (train_split == "train_aug")
+
+
+def test_the_list_of_others_makes_sbd_superfluous(tmp_path: Path, archives: list[str]) -> None:
+    data = module(write_voc(tmp_path / "VOC2012"), download=True)
+    data.setup("fit")
+    assert (archives, data.sbd_root) == ([], None)
+
+
+def test_the_trainer_downloads_too_before_it_asks_for_data(tmp_path: Path, archives: list[str]) -> None:
+    data = module(tmp_path / "VOC2012", train_split="train", download=True)
+    assert not data.prepare_data_per_node
+    data.prepare_data()  # what a Trainer calls in one process
+    assert archives == ["VOCtrainval_11-May-2012.tar"]
+
+
+def test_other_processes_wait(tmp_path: Path, archives: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    first = module(tmp_path / "VOC2012", train_split="train", download=True)
+    other = module(tmp_path / "VOC2012", train_split="train", download=True)
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    monkeypatch.setattr(time, "sleep", lambda seconds: first.prepare_data())  # meanwhile, in the first process
+    other.setup("validate")
+    assert archives == ["VOCtrainval_11-May-2012.tar"]
+    monkeypatch.setattr(voc, "LONGEST_WAIT", -1.0)
+    with pytest.raises(DataError, match=r"for the first process to download .*nowhere"):
+        module(tmp_path / "nowhere", train_split="train", download=True).setup("validate")
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, archives: list[str]) -> None:
+    (tmp_path / "VOC2012").mkdir()
+    (tmp_path / "VOC2012" / "mine.txt").touch()
+    with pytest.raises(DataError, match=r"cannot be unpacked to .*VOC2012, which holds mine.txt"):
+        module(tmp_path / "VOC2012", download=True).setup("fit")
+
+
+def test_a_run_downloads_and_its_checkpoint_does_not_ask_again(tmp_path: Path, archives: list[str]) -> None:
+    options = ["--data.root", str(tmp_path / "VOC2012"), "--run.folder", str(tmp_path / "runs")]
+    once = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--data.download", "true"]
+    overlay = str(REPOSITORY / "configs" / "data" / "voc.yaml")
+    assert main(["fit", "-c", str(V3PLUS), "-c", overlay, *SMALL, *once, *options]) == 0
+    assert len(archives) == 2
+    saved = torch.load(tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    kept = saved["datamodule_hyper_parameters"]
+    assert (kept["download"], kept["sbd_root"]) == (False, str(tmp_path / "SBD"))
+
+
+def test_addresses_are_those_that_torchvision_lists() -> None:
+    """Compared with the installed torchvision's source: whoever sees this fail should look which changed."""
+    folder = Path(torchvision.datasets.__file__).parent
+    for archive, name in ((voc.VOC_ARCHIVE, "voc.py"), (voc.SBD_ARCHIVE, "sbd.py")):
+        source = (folder / name).read_text()
+        assert archive.md5 in source
+        assert archive.name in source
+        assert all(url.startswith("http") and url.endswith(f"/{archive.name}") for url in archive.urls)

@@ -17,6 +17,7 @@ from deeplab_lightning.reporting.panels import (
     PanelPicture,
     _legend,
     _share_wrong,
+    displayable,
     fit,
     overlay,
     panel_sheet,
@@ -106,6 +107,38 @@ def test_grey_pictures() -> None:
     assert fit(picture).image.shape == (300, 400, 3)
 
 
+def test_rgb_and_grey_of_8_bits_are_shown_as_they_are() -> None:
+    rgb = np.random.default_rng(0).integers(100, 120, (20, 30, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(displayable(rgb), rgb)
+    np.testing.assert_array_equal(displayable(rgb[..., 0]), rgb[..., [0, 0, 0]])
+    np.testing.assert_array_equal(displayable(rgb[..., :1]), rgb[..., [0, 0, 0]])
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(1, np.float32), (2, np.uint8), (3, np.float32), (5, np.uint16)])
+def test_other_pictures_are_stretched_channel_by_channel(channels: int, dtype: type) -> None:
+    ramp = np.linspace(20, 220, 101)[:, None, None] * np.linspace(0.5, 1, channels)
+    image = np.repeat(ramp, 4, axis=1).astype(dtype)
+    shown = displayable(image)
+    assert shown.shape == (101, 4, 3)
+    assert shown.dtype == np.uint8
+    assert (shown[:3] == 0).all()  # two hundredths of the pixels, and what stands at that value
+    assert (shown[-3:] == 255).all()
+    assert np.abs(shown[50].astype(int) - 127).max() <= 2
+    assert (np.diff(shown.astype(int), axis=0) >= 0).all()
+
+
+def test_a_picture_of_one_value_is_shown() -> None:
+    assert (displayable(np.full((4, 5, 2), 7, np.uint16)) == 0).all()
+
+
+def test_pictures_of_many_channels_have_overlays_and_panels() -> None:
+    deep = np.random.default_rng(0).uniform(0, 5000, (300, 400, 7)).astype(np.float32)
+    table = np.zeros((256, 3), np.uint8)
+    np.testing.assert_array_equal(overlay(deep, example().pred, table, 0.0), displayable(deep))
+    picture = example()._replace(image=deep)
+    np.testing.assert_array_equal(fit(picture).image, displayable(deep))
+
+
 def test_legend_holds_the_classes_that_occur() -> None:
     picture = example()
     assert [name for name, _ in _legend([picture], NAMES, PALETTE)] == ["ground", "box", "disc", "void"]
@@ -127,8 +160,8 @@ def test_legend_of_150_classes_breaks_into_lines() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"image": np.zeros((300, 400, 3), dtype=np.float32)}, "float32.*uint8"),
-        ({"image": np.zeros((3, 300, 400), dtype=np.uint8)}, r"\(3, 300, 400\).*\(H, W, 3\)"),
+        ({"image": np.zeros((1, 3, 300, 400), dtype=np.uint8)}, r"\(1, 3, 300, 400\).*\(H, W, C\)"),
+        ({"image": np.zeros((3, 300, 400), dtype=np.uint8)}, r"\(3, 300, 400\).*\(H, W, C\)"),
         ({"pred": np.zeros((299, 400), dtype=np.uint8)}, r"'val/7'.*\(299, 400\).*one size"),
         ({"truth": np.zeros((300, 401), dtype=np.uint8)}, r"\(300, 401\)"),
     ],

@@ -10,15 +10,18 @@ from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.parsing import AttributeDict
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ...errors import ConfigError
 from ...labels import LabelSet
-from ...types import Batch, DataDescription, Sample
-from ..datasets.base import LoaderView, SegmentationDataset
+from ...types import DataDescription, Sample
+from ..datasets.base import LoaderView, SegmentationDataset, collate_crops, collate_pictures
 from ..sampling import EpochSampler, ShardSampler
-from ..transforms.pipelines import ScaleCropFlip
+from ..tiles import TiledDataset
+from ..transforms.pipelines import TrainingTransform
 
 Split = Literal["train", "val", "test"]
 
@@ -41,12 +44,25 @@ class SegmentationDataModule(LightningDataModule, ABC):
         scale_step: Draw only factors this far apart (the released code: 0.25); any factor between if not given.
         flip: Probability of mirroring a training picture.
         colour_jitter: Largest relative change of brightness, contrast and saturation in training.
+        hue_jitter: Largest turn of the colours in training, as a share of the colour circle (0..0.5).
+        rotation: Turn training pictures by up to so many degrees, either way.
+        rare_class_crops: Probability that a training window shows a rare class: of the classes in the picture one is
+            drawn, the fewer its pixels the likelier, and a window around one of its pixels.
+        blur: Probability of blurring a training window.
+        elastic: Probability of deforming a training window (some 60 ms each at 513).
+        transforms: Further transforms of albumentations for training windows, by name with their arguments:
+            [{GaussNoise: {p: 0.3}}, {CoarseDropout: {}}].
+        cache: Folder in which decoded pictures are kept, as tiles without loss; for pictures that are slow to decode,
+            such as PNGs of Cityscapes. Needs the package zstandard.
+        preview: Before training, write a sheet of so many augmented samples into the run folder.
         mean: Per channel, of pixels in 0..1, subtracted from every picture.
         std: Per channel, by which the rest is divided.
         seed: Of the order and the augmentation of training pictures; the run's (`--seed_everything`) if not given.
     """
 
     labels: LabelSet
+    pixel_range: float = 255.0
+    """The stored value that means 1.0; where it is the user's to set, it is set before this constructor is called."""
 
     def __init__(
         self,
@@ -58,6 +74,14 @@ class SegmentationDataModule(LightningDataModule, ABC):
         scale_step: float | None = None,
         flip: float = 0.5,
         colour_jitter: float = 0.0,
+        hue_jitter: float = 0.0,
+        rotation: float = 0.0,
+        rare_class_crops: float = 0.0,
+        blur: float = 0.0,
+        elastic: float = 0.0,
+        transforms: list[dict[str, dict[str, Any] | None]] | None = None,
+        cache: str | None = None,
+        preview: int = 0,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         seed: int | None = None,
@@ -70,17 +94,31 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
         if self.seed < 0:
             raise ConfigError(f"--data.seed is {self.seed}; expected 0 or more.")
+        self.cache = cache
+        self.preview = preview
         self._loaders: list[DataLoader[Sample]] = []
         self._datasets: dict[Split, SegmentationDataset] = {}
-        self.transform = ScaleCropFlip(
+        self.transform = TrainingTransform(
             crop_size,
             (scale_range[0], scale_range[1]),
             flip,
             colour_jitter,
-            pad_value=[255 * value for value in mean],
+            pad_value=[self.pixel_range * value for value in mean],
             ignore_index=self.labels.ignore_index,
             scale_step=scale_step,
+            rotation=rotation,
+            hue_jitter=hue_jitter,
+            rare_class_crops=rare_class_crops,
+            blur=blur,
+            elastic=elastic,
+            transforms=transforms,
         )
+
+    @property
+    def hparams_initial(self) -> AttributeDict:
+        """What loggers are told: without facts that the model's hyper-parameters tell too, at which Lightning stops."""
+        told_by_the_model = ("class_names", "ignore_index", "num_classes")
+        return AttributeDict({k: v for k, v in super().hparams_initial.items() if k not in told_by_the_model})
 
     @abstractmethod
     def build_dataset(self, split: Split) -> SegmentationDataset:
@@ -125,9 +163,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
         }
 
     def dataset(self, split: Split) -> SegmentationDataset:
-        """Return a split, opened once."""
+        """Return a split, opened once; from the cache if there is one."""
         if split not in self._datasets:
-            self._datasets[split] = self.build_dataset(split)
+            dataset = self.build_dataset(split)
+            self._datasets[split] = dataset if self.cache is None else TiledDataset(dataset, self.cache)
         return self._datasets[split]
 
     def setup(self, stage: str) -> None:
@@ -161,6 +200,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
                 f"The training split has {len(dataset)} pictures, fewer than one batch of {self.batch_size}. "
                 f"Set --data.batch_size {len(dataset)} or less."
             )
+        if isinstance(dataset, TiledDataset):
+            rank_zero_info(dataset.summary())
         rank, world_size = self._rank()
         epoch = self.trainer.current_epoch if self.trainer else 0
         loader = ResumableLoader(
@@ -169,6 +210,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             batches_trained=self._batches_trained,
             batch_size=self.batch_size,
             drop_last=True,
+            collate_fn=collate_crops,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=leave_signals_to_the_main_process,
@@ -259,12 +301,3 @@ def leave_signals_to_the_main_process(worker: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_PATIENCE))
-
-
-def collate_pictures(samples: list[Sample]) -> Batch:
-    """Keep evaluation pictures apart, since they keep their own sizes."""
-    return {
-        "image": [sample["image"] for sample in samples],
-        "mask": [sample["mask"] for sample in samples],
-        "sample_id": [sample["sample_id"] for sample in samples],
-    }

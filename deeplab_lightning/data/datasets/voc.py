@@ -86,7 +86,7 @@ class PascalVOC(SegmentationDataset):
         sbd = Path(sbd_root).expanduser() if sbd_root is not None and split.endswith("_aug") else None
         self._ids = _ids_with_sbd(root, split, sbd) if sbd else _listed_ids(root, split)
         if split in ("train", "train_aug"):
-            _check_no_leak(self._ids, _listed_ids(root, "val"), split)
+            _check_no_leak(self._ids, _listed_ids(root, "val"), split, root)
 
         self._images = locate([f"JPEGImages/{name}" for name in self._ids], root, what, remedy)
         self._masks: list[Path] = []
@@ -130,8 +130,8 @@ def _check_layout(root: Path) -> None:
     if not (root / "JPEGImages").is_dir() or not (root / "ImageSets" / "Segmentation").is_dir():
         raise DataError(
             f"PASCAL VOC was not found: {found_instead(root, 'ImageSets/Segmentation')} Expected JPEGImages/, "
-            f"SegmentationClass/ and ImageSets/Segmentation/. Get the data from {VOC_SOURCE}, and set data.root to the "
-            f"folder that holds JPEGImages/ (VOCdevkit/VOC2012)."
+            f"SegmentationClass/ and ImageSets/Segmentation/. Set data.root to the folder that holds JPEGImages/ "
+            f"(VOCdevkit/VOC2012), or get the data: --data.download true, or by hand from {VOC_SOURCE}."
         )
 
 
@@ -152,7 +152,10 @@ def _listed_ids(root: Path, split: Split) -> list[str]:
     for words in read_list(list_file, "ID or picture mask"):
         stems = {PurePosixPath(word).stem for word in words}
         if len(stems) > 1:
-            raise DataError(f"{list_file} pairs a picture with the mask of another: {' '.join(words)!r}.")
+            raise DataError(
+                f"{list_file} pairs a picture with the mask of another: {' '.join(words)!r}. "
+                f"Expected the same name twice."
+            )
         ids += stems
     if not ids:
         raise DataError(f"{list_file} is empty. Unpack {VOC_SOURCE} again.")
@@ -174,14 +177,14 @@ def _ids_with_sbd(root: Path, split: Split, sbd: Path) -> list[str]:
     return sorted(train_aug if split == "train_aug" else train_aug | val)
 
 
-def _check_no_leak(ids: list[str], val: list[str], split: Split) -> None:
+def _check_no_leak(ids: list[str], val: list[str], split: Split, root: Path) -> None:
     """Refuse a training list that shares pictures with VOC val."""
     leaked = sorted(set(ids) & set(val))
     if leaked:
         raise DataError(
             f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} pictures are in VOC val too: {first_few(leaked)}. Scores "
-            f"on val would be worth nothing. Take them out of the list of {split}, or, to train for the test server, "
-            f"use split trainval or trainval_aug."
+            f"on val would be worth nothing. Take them out of the list of {split} in {root / 'ImageSets'}, or, for the "
+            f"test server, use split trainval or trainval_aug."
         )
 
 

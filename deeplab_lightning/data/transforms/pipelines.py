@@ -1,29 +1,68 @@
-"""Augmentation pipelines, on albumentations (its MIT line, 2.0.x): the only module that imports it."""
+"""What happens to a training picture, from a few options of the command line: the recipe, on albumentations 2.0 (MIT).
+
+    window   scale, rotation, crop, mirror      geometry.py, of the stored picture
+    colours  one matrix                         colour.py, of the part of the crop that shows the picture
+    border   mean pixel, void
+    then     elastic, blur, anything by name    albumentations, of the crop
+
+The order differs from the usual one (colours, scale, pad, crop) in nothing but rounding, and makes no pixel that the
+crop throws away. All draws come from one generator, seeded for each picture.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import albumentations as A
 import cv2
 import numpy as np
 
-from ...errors import ConfigError
+from ...errors import ConfigError, did_you_mean
+from .colour import ColourMatrix
+from .geometry import RandomWindow, Stored, check_probabilities
+
+Further = Sequence[Mapping[str, Mapping[str, Any] | None]]
+"""Transforms of albumentations by name, each with its arguments: `[{GaussNoise: {p: 0.3}}]`."""
+
+JITTER_PROBABILITY = 0.8
+ELASTIC_STRENGTH, ELASTIC_SMOOTHNESS = 120.0, 10.0
+"""Displacements of about 3 pixels (standard deviation), smooth over 10; wider ones take a tenth of a second."""
+
+_DONE_ELSEWHERE = {
+    "Normalize": "Normalising happens on the device, by --data.mean and --data.std",
+    "ToTensorV2": "Pictures become tensors in the loader",
+    "ToTensor3D": "Pictures become tensors in the loader",
+    "ToFloat": "Pictures become floating point on the device",
+}
 
 
-class ScaleCropFlip:
-    """Training augmentation of the DeepLab papers: random scale, padding, random crop, mirror.
+class TrainingTransform:
+    """Training augmentation of the DeepLab papers: random scale, padding, random crop, mirror; and what may be added.
 
-    Departure: the papers have no colour jitter; it is off at 0.
+    Departure: the papers have no colour jitter, rotation, rare-class crops, blur or elastic deformation; all are off
+    unless asked for.
 
     Args:
         crop_size: Side of the square window; `output_stride * k + 1` suits DeepLab.
         scale_range: Smallest and largest factor; uniform between.
         flip: Probability of mirroring left and right.
         colour_jitter: Largest relative change of brightness, contrast and saturation.
-        pad_value: Colour beyond the picture, 0..255 per channel (the mean pixel).
+        pad_value: Colour beyond the picture, in stored values, one for each channel (the mean pixel).
         ignore_index: Label beyond the picture.
         scale_step: Draw one of smallest, smallest + step, ..., largest instead, as the released code does (0.25).
+        rotation: Largest turn either way, in degrees.
+        hue_jitter: Largest turn of the colours, as a share of the circle (0..0.5).
+        rare_class_crops: Probability of a crop that shows a rare class, see `RandomWindow`.
+        blur: Probability of a Gaussian blur.
+        elastic: Probability of an elastic deformation.
+        transforms: Further transforms of albumentations by name, applied to the crop in this order. Those that fill
+            (`fill`, `fill_mask`) do so with the mean pixel and void unless told otherwise.
+
+    Raises:
+        ConfigError: A value is out of range, colours of anything but three channels are to be jittered, or there is no
+            such transform or argument.
     """
 
     def __init__(
@@ -35,59 +74,129 @@ class ScaleCropFlip:
         pad_value: Sequence[float],
         ignore_index: int,
         scale_step: float | None = None,
+        rotation: float = 0.0,
+        hue_jitter: float = 0.0,
+        rare_class_crops: float = 0.0,
+        blur: float = 0.0,
+        elastic: float = 0.0,
+        transforms: Further | None = None,
     ) -> None:
-        smallest, largest = scale_range
-        if scale_step is None:
-            scale = _scale(smallest, largest)
-        else:
-            scale = A.OneOf([_scale(factor, factor) for factor in scale_choices(scale_range, scale_step)], p=1.0)
-        pad = A.PadIfNeeded(
-            crop_size,
-            crop_size,
-            position="top_left",
-            border_mode=cv2.BORDER_CONSTANT,
-            fill=tuple(pad_value),
-            fill_mask=ignore_index,
+        check_probabilities(rare_class_crops=rare_class_crops, blur=blur, elastic=elastic)
+        self.pad_value, self.ignore_index = list(pad_value), ignore_index
+        self.window = RandomWindow(
+            crop_size, scale_range, scale_step, rotation, flip, rare_class_crops, self.pad_value, ignore_index
         )
-        jitter = A.ColorJitter(colour_jitter, colour_jitter, colour_jitter, hue=0.0, p=0.8)
-        self.compose = A.Compose(
-            [
-                *([jitter] if colour_jitter > 0 else []),  # before padding, which stays the mean colour
-                *([scale] if smallest < largest or smallest != 1 else []),
-                pad,
-                A.RandomCrop(crop_size, crop_size),
-                A.HorizontalFlip(p=flip),
-            ]
-        )
+        self.colours: ColourMatrix | None = None
+        if colour_jitter != 0 or hue_jitter != 0:
+            if len(self.pad_value) != 3:
+                raise ConfigError(
+                    f"Colour jitter is for RGB pictures; these have {len(self.pad_value)} channel(s), as the length of "
+                    f"mean says. Set colour_jitter and hue_jitter to 0."
+                )
+            self.colours = ColourMatrix(colour_jitter, colour_jitter, colour_jitter, hue_jitter, p=JITTER_PROBABILITY)
+        further: list[A.BasicTransform] = []
+        self._further_lines: list[str] = []
+        if elastic > 0:
+            self._further_lines.append(f"deform with probability {elastic:g}")
+            further.append(
+                A.ElasticTransform(
+                    ELASTIC_STRENGTH,
+                    ELASTIC_SMOOTHNESS,
+                    mask_interpolation=cv2.INTER_NEAREST,
+                    fill=tuple(self.pad_value),
+                    fill_mask=ignore_index,
+                    p=elastic,
+                )
+            )
+        if blur > 0:
+            self._further_lines.append(f"blur with probability {blur:g}")
+            further.append(A.GaussianBlur(p=blur))
+        for name, arguments in [pair for item in transforms or [] for pair in item.items()]:
+            self._further_lines.append(f"{name} {dict(arguments) if arguments else ''}".rstrip())
+            further.append(self._by_name(name, dict(arguments or {})))
+        self.further = A.Compose(further) if further else None
 
-    def __call__(self, image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return an augmented `(crop_size, crop_size, C)` image with its mask; the same for the same seed."""
-        self.compose.set_random_seed(seed)
-        result = self.compose(image=image, mask=mask)
+    def __call__(self, image: Stored, mask: Stored, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Augment a picture; the same for the same seed.
+
+        Args:
+            image: `(H, W, C)` uint8 or float32, or what reads parts of it.
+            mask: `(H, W)` uint8 train ids, likewise.
+            seed: 0 or more.
+
+        Returns:
+            The crop `(crop_size, crop_size, C)` of the image's dtype and its mask `(crop_size, crop_size)` uint8, both
+            contiguous.
+
+        Raises:
+            ConfigError: One of `transforms` changed the size or the dtype.
+        """
+        generator = np.random.default_rng(seed)
+        window = self.window.draw(image.shape, mask if self.window.rare_classes else None, generator)
+        part = window.cut(image)
+        if self.colours is not None and generator.random() < self.colours.p:
+            part = self.colours.apply(part, self.colours.draw(generator))
+        crop, crop_mask = window.frame(part, self.pad_value), window.cut_mask(mask, self.ignore_index)
+        if self.further is None:
+            return crop, crop_mask
+        self.further.set_random_seed(seed)
+        result = self.further(image=crop, mask=crop_mask)
+        for before, after in ((crop, result["image"]), (crop_mask, result["mask"])):
+            if before.shape != after.shape or before.dtype != after.dtype:
+                raise ConfigError(
+                    f"--data.transforms made {after.dtype} of shape {after.shape} out of {before.dtype} of shape "
+                    f"{before.shape}: they must leave size and kind of the crop alone. Set the size by "
+                    f"--data.crop_size."
+                )
         return result["image"], result["mask"]
 
+    def __str__(self) -> str:
+        """The pipeline, a step a line."""
+        window = self.window
+        smallest, largest = window.scale_range
+        steps = f" in steps of {window.scale_step:g}" if window.scale_step else ""
+        lines = ["scale 1" if smallest == largest == 1 else f"scale {smallest:g} to {largest:g}{steps}"]
+        lines += [f"rotate up to {window.rotation:g} degrees"] * (window.rotation > 0)
+        rare = f", with probability {window.rare_classes:g} one that shows a rare class" * (window.rare_classes > 0)
+        lines.append(f"crop {window.size}x{window.size}{rare}")
+        lines += [f"mirror with probability {window.flip:g}"] * (window.flip > 0)
+        if self.colours is not None:
+            hue = f", hue +-{self.colours.hue:g}" * (self.colours.hue > 0)
+            lines.append(
+                f"brightness, contrast, saturation +-{self.colours.brightness:g}{hue} with probability "
+                f"{self.colours.p:g}"
+            )
+        lines.append(f"border {[round(value, 1) for value in self.pad_value]}, label {self.ignore_index}")
+        return "\n".join(lines + self._further_lines)
 
-def scale_choices(scale_range: tuple[float, float], scale_step: float) -> list[float]:
-    """Return the factors from the smallest to the largest of `scale_range` in steps.
-
-    Raises:
-        ConfigError: The steps do not lead from the one to the other.
-    """
-    smallest, largest = scale_range
-    steps = (largest - smallest) / scale_step if scale_step > 0 else -1.0
-    if steps < 0 or abs(steps - round(steps)) > 1e-6:
-        raise ConfigError(
-            f"scale_step {scale_step:g} does not lead from {smallest:g} to {largest:g}, the ends of scale_range. "
-            f"0.25 leads from 0.5 to 2; leave it out to draw any factor between."
-        )
-    return [smallest + index * scale_step for index in range(round(steps) + 1)]
-
-
-def _scale(smallest: float, largest: float) -> A.RandomScale:
-    """Scale by a factor between the two: the picture bilinearly, the mask by nearest neighbour."""
-    return A.RandomScale(
-        scale_limit=(smallest - 1, largest - 1),
-        interpolation=cv2.INTER_LINEAR,
-        mask_interpolation=cv2.INTER_NEAREST,
-        p=1.0,
-    )
+    def _by_name(self, name: str, arguments: dict[str, Any]) -> A.BasicTransform:
+        """Make a transform of albumentations; it would only warn of a wrong argument, and drop it."""
+        if name in _DONE_ELSEWHERE:
+            raise ConfigError(f"--data.transforms: {_DONE_ELSEWHERE[name]}: leave {name} out.")
+        found = getattr(A, name, None)
+        if not (inspect.isclass(found) and issubclass(found, A.BasicTransform)):
+            names = [
+                key for key, value in vars(A).items() if inspect.isclass(value) and issubclass(value, A.BasicTransform)
+            ]
+            raise ConfigError(
+                f"--data.transforms: albumentations has no transform {name!r}.{did_you_mean(name, names)}"
+            )
+        defaults = {
+            key: parameter.default
+            for key, parameter in inspect.signature(found.__init__).parameters.items()
+            if key not in ("self", "args", "kwargs")
+        }
+        for key in arguments:
+            if key not in defaults:
+                raise ConfigError(
+                    f"--data.transforms: {name} has no argument {key!r}.{did_you_mean(key, defaults)} It has "
+                    f"{', '.join(defaults)}."
+                )
+        if defaults.get("fill_mask") is not None:  # where None, what is filled keeps its label
+            arguments = {"fill": tuple(self.pad_value), "fill_mask": self.ignore_index} | arguments
+        try:
+            return found(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+            )
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"--data.transforms: {name} cannot be made with {arguments}: {error}") from error

@@ -1,0 +1,62 @@
+"""What annotation files of all kinds share: JSON that may be damaged, and pictures of another size than it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON file that holds one object.
+
+    Args:
+        path: Text in UTF-8.
+        remedy: What to do about a file that cannot be used.
+
+    Raises:
+        DataError: The file is missing, unreadable, empty, no JSON, or holds something else than an object.
+    """
+    try:
+        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8 ({error.reason} at byte {error.start}). {remedy}") from error
+    except json.JSONDecodeError as error:
+        what = "is empty" if not error.doc.strip() else f"is damaged at line {error.lineno}: {error.msg}"
+        raise DataError(f"{path} {what}. {remedy}") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is nested too deeply for an annotation. {remedy}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds a JSON {type(found).__name__}, expected an object with fields. {remedy}")
+    return found
+
+
+def check_declared_size(
+    image: np.ndarray, height: object, width: object, picture: str | Path, annotation: str | Path
+) -> None:
+    """Refuse a picture of another size than its annotation was drawn on: every point would be off.
+
+    Args:
+        image: `(H, W, 3)`.
+        height: Of the picture, as the annotation says; None where it does not.
+        width: Likewise.
+        picture: Where `image` comes from, for the message.
+        annotation: Where the size comes from, for the message.
+
+    Raises:
+        DataError: The sizes differ.
+    """
+    found = image.shape[:2]
+    if (height is None and width is None) or found == (height, width):
+        return
+    turned = " One is turned: look at the picture's EXIF orientation." if found == (width, height) else ""
+    raise DataError(
+        f"{picture} is {found[1]}x{found[0]}, but {annotation} was drawn on a picture of {width}x{height} (width x "
+        f"height).{turned} Put back the picture that was annotated, or annotate this one."
+    )

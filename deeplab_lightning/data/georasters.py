@@ -1,0 +1,107 @@
+"""Rasters read by GDAL (package rasterio, extra `geo`): TIFF of many channels, and windows of very big pictures."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import ConfigError, DataError
+from ..extras import need
+
+
+class Window(NamedTuple):
+    """A part of a raster, in pixels from its upper left corner."""
+
+    row: int
+    column: int
+    height: int
+    width: int
+
+
+def windows_of(path: str | Path, window_size: int) -> list[Window]:
+    """Divide a raster into windows that cover each pixel once, row by row. Only the file's header is read.
+
+    They are as equal as can be, so that none is a narrow strip: 1000 pixels with windows of at most 512 are two of 500.
+
+    Args:
+        path: A file that GDAL knows.
+        window_size: Largest side of a window, in pixels.
+
+    Raises:
+        ConfigError: `window_size` is not above 0, or rasterio is missing.
+        DataError: The file cannot be opened.
+    """
+    if window_size < 1:
+        raise ConfigError(f"data.window_size is {window_size}; expected the largest side of a window in pixels.")
+    with _opened(path) as raster:
+        height, width = raster.shape
+    return [
+        Window(top, left, bottom - top, right - left)
+        for top, bottom in _pieces(height, window_size)
+        for left, right in _pieces(width, window_size)
+    ]
+
+
+def read_raster(path: str | Path, window: Window | None = None) -> np.ndarray:
+    """Read a raster, or a window of it without the rest of the file.
+
+    Args:
+        path: A file that GDAL knows.
+        window: Which part; all of it if not given.
+
+    Returns:
+        `(H, W, C)` in the type that the file stores, bands in its order; of a palette the indices.
+
+    Raises:
+        ConfigError: rasterio is missing.
+        DataError: The file cannot be read.
+    """
+    with _opened(path) as raster:
+        part = None
+        if window is not None:
+            part = ((window.row, window.row + window.height), (window.column, window.column + window.width))
+        return np.ascontiguousarray(raster.read(window=part).transpose(1, 2, 0))
+
+
+def check_same_grid(path: str | Path, other: str | Path) -> None:
+    """Refuse two rasters of different size or, where both say where on Earth they lie, of different places.
+
+    Raises:
+        DataError: Says in what they differ.
+    """
+    with _opened(path) as one, _opened(other) as two:
+        if one.shape != two.shape:
+            raise DataError(
+                f"A mask must have the size of its picture: {path} is {one.width}x{one.height}, {other} is "
+                f"{two.width}x{two.height} (width x height). Cut or resample them to one grid."
+            )
+        placed = not (one.transform.is_identity or two.transform.is_identity)
+        if placed and not one.transform.almost_equals(two.transform, precision=1e-6 * abs(one.transform.a)):
+            raise DataError(
+                f"{path} and {other} lie in different places: their pixels' transforms are {tuple(one.transform)[:6]} "
+                f"and {tuple(two.transform)[:6]}. Resample the mask to the picture's grid."
+            )
+
+
+def _pieces(length: int, largest: int) -> list[tuple[int, int]]:
+    count = -(-length // largest)
+    return [(length * index // count, length * (index + 1) // count) for index in range(count)]
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
+    rasterio = need("rasterio", "geo", f"Reading {path}, a raster of many channels or in windows,")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+            raster = rasterio.open(path)
+        with raster:
+            yield raster
+    except rasterio.errors.RasterioError as error:
+        words = error.__cause__ or error
+        raise DataError(f"Cannot read {path}: {words}. Copy it again, or take it out of the data.") from error

@@ -1,0 +1,228 @@
+"""Pictures of any kind, by what the data's description says of them: N channels, 8 or 16 bits, floating point.
+
+The kinds are those of `pictures`, NumPy arrays (`.npy`), NIfTI slices, DICOM files and windows of big rasters. A file
+may hold several pictures: a `Source` says which.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import DataError
+from .finding import nearest_sibling
+from .georasters import Window, read_raster, windows_of
+from .pictures import read_image, read_mask_as_stored, read_stored
+from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
+
+_SLICE = re.compile(r"(.*\.nii(?:\.gz)?)#(\d+)", re.IGNORECASE)
+_ARRAY_SUFFIXES = (".npy",)
+_TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+class Source(NamedTuple):
+    """Where a picture comes from.
+
+    Attributes:
+        path: The file.
+        part: Which of its slices or windows; all of it if None.
+    """
+
+    path: Path
+    part: int | Window | None = None
+
+    @property
+    def mark(self) -> str:
+        """What tells this part from others of its file, to end a name with: `#017`, `#512_0`, or nothing."""
+        if self.part is None:
+            return ""
+        if isinstance(self.part, Window):
+            return f"#{self.part.row}_{self.part.column}"
+        return f"#{self.part:03}"
+
+    def __str__(self) -> str:
+        return f"{self.path}{self.mark}"
+
+
+def source(reference: str | Path) -> Source:
+    """Read a reference to a picture: a path, or `volume.nii.gz#17` for slice 17."""
+    slice_of = _SLICE.fullmatch(str(reference))
+    return Source(Path(slice_of[1]), int(slice_of[2])) if slice_of else Source(Path(reference))
+
+
+def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
+    """List the pictures that a file holds: the slices of a volume, the windows of a TIFF, or the one picture.
+
+    Args:
+        path: The file; only its header is read.
+        window_size: Divide TIFF into windows of at most this many pixels a side.
+
+    Raises:
+        DataError: The file cannot be opened.
+    """
+    if has_ending(path, NIFTI_SUFFIXES):
+        return [Source(path, index) for index in range(slice_count(path))]
+    if window_size is not None and has_ending(path, _TIFF_SUFFIXES):
+        return [Source(path, window) for window in windows_of(path, window_size)]
+    return [Source(path)]
+
+
+def read_picture(reference: Source | str | Path, channels: int, pixel_range: float) -> np.ndarray:
+    """Read a picture as a model of so many channels and this pixel range takes it in.
+
+    Three channels of 0..255 are RGB: such pictures are read by `read_image`, which makes RGB of grey, transparent and
+    16-bit ones. All others keep their stored values.
+
+    Args:
+        reference: File, slice (`volume.nii.gz#17`) or `Source`.
+        channels: How many are expected.
+        pixel_range: The stored value that means 1.0.
+
+    Returns:
+        `(H, W, channels)`: uint8 if that is stored, float32 otherwise.
+
+    Raises:
+        ConfigError: A package for this kind of file is missing.
+        DataError: The file cannot be read, or its picture is of another kind (`as_declared`).
+    """
+    chosen = reference if isinstance(reference, Source) else source(reference)
+    if channels == 3 and pixel_range == 255 and chosen.part is None and not has_ending(chosen.path, _STORED_SUFFIXES):
+        try:
+            return read_image(chosen.path)
+        except DataError:
+            if not has_ending(chosen.path, _TIFF_SUFFIXES):
+                raise
+        stored = read_stored(chosen.path)  # of other channels, or floating point
+        if stored.dtype == np.uint16:
+            stored = ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    else:
+        stored = read_any(chosen)
+    return as_declared(stored, channels, pixel_range, str(chosen))
+
+
+def as_declared(stored: np.ndarray, channels: int, pixel_range: float, where: str) -> np.ndarray:
+    """Return stored pixels as a network is fed with them, if they are of the kind that is declared.
+
+    Args:
+        stored: `(H, W, C)` in any real type.
+        channels: How many are expected.
+        pixel_range: The stored value that means 1.0.
+        where: Where they come from, for messages.
+
+    Returns:
+        `(H, W, channels)`: uint8 if they are uint8, float32 otherwise.
+
+    Raises:
+        DataError: There are other channels, values of a plainly different range, or values that are no numbers.
+    """
+    if stored.shape[2] != channels:
+        raise DataError(_other_channels(stored, channels, where))
+    if not stored.size:
+        raise DataError(f"{where} is empty: its shape is {stored.shape}.")
+    smallest, largest = float(stored.min()), float(stored.max())
+    if not math.isfinite(smallest + largest):
+        unknown = np.count_nonzero(~np.isfinite(stored))
+        raise DataError(
+            f"{where} holds {unknown} values that are no numbers (NaN or infinite); training would come to nothing. "
+            f"Fill them, with the mean for one, and set their mask to ignore_index."
+        )
+    meant = _meant_range(stored.dtype, smallest, largest, pixel_range)
+    if meant is not None:
+        raise DataError(
+            f"{where} holds {stored.dtype} values from {smallest:g} to {largest:g}, but pixel_range is "
+            f"{pixel_range:g}, as the data's settings say, or the checkpoint's. For pictures like this, set "
+            f"pixel_range: {meant}, and mean and std in units of it."
+        )
+    return stored if stored.dtype == np.uint8 else stored.astype(np.float32)
+
+
+def read_any(chosen: Source) -> np.ndarray:
+    """Read `(H, W, C)` values in the type that the file stores, whatever its kind."""
+    path, part = chosen
+    if has_ending(path, _ARRAY_SUFFIXES):
+        return _read_array(path)
+    if has_ending(path, DICOM_SUFFIXES):
+        return read_dicom(path)
+    if has_ending(path, NIFTI_SUFFIXES):
+        if not isinstance(part, int):
+            count = slice_count(path)
+            raise DataError(f"{path} is a volume of {count} slices: choose one, as in {path}#{count // 2}.")
+        return read_slice(path, part)
+    return read_raster(path, part) if isinstance(part, Window) else read_stored(path)
+
+
+def read_labels(chosen: Source) -> np.ndarray:
+    """Read a mask of any kind: `(H, W)` integers, or `(H, W, 3)` uint8 where it is a picture in colours.
+
+    Raises:
+        DataError: The file cannot be read, or holds several channels or fractions.
+    """
+    if chosen.part is None and not has_ending(chosen.path, _STORED_SUFFIXES):
+        return read_mask_as_stored(chosen.path)
+    stored = read_any(chosen)
+    if stored.shape[2] == 3 and stored.dtype == np.uint8:
+        return stored
+    if stored.shape[2] != 1:
+        raise DataError(f"Mask {chosen} has {stored.shape[2]} channels, expected one class id per pixel.")
+    values = stored[..., 0]
+    if values.dtype.kind == "f":
+        whole = values.astype(np.int64)
+        if (whole != values).any():
+            raise DataError(
+                f"Mask {chosen} holds fractions such as {values[whole != values][0]:g}, expected class ids."
+            )
+        return whole
+    return values
+
+
+def has_ending(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Tell whether a file's name ends in one of these, `.nii.gz` among them, in capitals or not."""
+    return path.name.lower().endswith(suffixes)
+
+
+_STORED_SUFFIXES = (*_ARRAY_SUFFIXES, *NIFTI_SUFFIXES, *DICOM_SUFFIXES)
+
+
+def _other_channels(stored: np.ndarray, channels: int, where: str) -> str:
+    found = stored.shape[2]
+    if channels in stored.shape[:2] and found > 16:
+        remedy = "Its channels seem to come first: save it as (height, width, channels)."
+    else:
+        numbers = ", ".join(["..."] * min(found, 3)) + (", ..." if found > 3 else "")
+        remedy = f"To train on all, set mean: [{numbers}] and std: [{numbers}], {found} numbers each."
+    return f"{where} has {_channels(found)}, but mean and std declare {_channels(channels)}. {remedy}"
+
+
+def _meant_range(dtype: np.dtype, smallest: float, largest: float, pixel_range: float) -> str | None:
+    """Return the pixel range that such values most likely have, where the declared one cannot be meant."""
+    if dtype == np.uint8:
+        return "255" if pixel_range != 255 else None
+    if dtype.kind == "f":
+        return "1" if smallest >= 0 and 0 < largest <= 1 and pixel_range >= 255 else None
+    if pixel_range == 255 and largest > 255:
+        return "4095 (12 bits) or 65535 (16 bits)" if largest <= 4095 else "65535"
+    return None
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'s' * (count != 1)}"
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.{nearest_sibling(path)}") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"Cannot read {path}: {error} Save it again with numpy.save, as plain numbers.") from error
+    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
+        raise DataError(
+            f"{path} holds {array.dtype} of shape {array.shape}, expected numbers of shape (height, width) or "
+            f"(height, width, channels)."
+        )
+    array = array.astype(np.uint8) if array.dtype == bool else array
+    return array[..., None] if array.ndim == 2 else array

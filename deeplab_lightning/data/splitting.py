@@ -1,0 +1,202 @@
+"""Which pictures of a user's own folder are for training and which for scoring: by lists, by folders, or by a fraction.
+
+Names are those of pictures below some folder, with slashes and without endings: `pic1`, `train/pic1`, `day 2/pic1`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from ..errors import ConfigError, DataError, did_you_mean
+from .checks import check_unique
+from .finding import IMAGE_SUFFIXES, first_few
+
+SPLITS = ("train", "val", "test")
+
+
+def split_names(
+    root: Path, names: Sequence[str], val_fraction: float = 0.2, test_fraction: float = 0.0, seed: int = 0
+) -> dict[str, list[str]]:
+    """Divide pictures by what the user has laid down, or by chance where he has laid down nothing.
+
+    1. Lists `train.txt` and `val.txt` (and `test.txt`, if there is one) in `root`: what none of them names is left out.
+    2. Otherwise folders `train/` and `val/` (and `test/`), if all names begin with one of them.
+    3. Otherwise `fraction_split`.
+
+    Args:
+        root: Where the lists are looked for.
+        names: All pictures, as in the module's first lines; each once.
+        val_fraction: Share of pictures for validation, 0..1, where neither lists nor folders decide.
+        test_fraction: Share of pictures for the test, likewise.
+        seed: Of chance.
+
+    Returns:
+        Split -> its names, `train` and `val` always, `test` only if there is one.
+
+    Raises:
+        ConfigError: The fractions cannot be used.
+        DataError: There are lists or folders, but not for both `train` and `val`, a list cannot be used (see
+            `listed_split`), a name is in two splits, some names lie outside the folders, or there are too few of them.
+    """
+    lists = {split: path for split in SPLITS if (path := root / f"{split}.txt").is_file()}
+    if lists:
+        _check_both(lists, f"{root} holds", ".txt")
+        splits = {split: listed_split(path, names) for split, path in lists.items()}
+        _check_disjoint(splits, root)
+        return splits
+    by_folder: dict[str, list[str]] = {}
+    for name in names:
+        by_folder.setdefault(name.partition("/")[0] if "/" in name else "", []).append(name)
+    found = [split for split in SPLITS if split in by_folder]
+    if found:
+        _check_both(found, f"Pictures of {root} lie in", "/")
+        outside = [name for folder, inside in by_folder.items() if folder not in SPLITS for name in inside]
+        if outside:
+            raise DataError(
+                f"{len(outside)} of {len(names)} pictures of {root} lie in none of its folders {'/, '.join(found)}/: "
+                f"{first_few(outside)}. Move them into one of these, or write lists train.txt and val.txt."
+            )
+        return {split: by_folder[split] for split in found}
+    fractions = {"val": val_fraction} | ({"test": test_fraction} if test_fraction else {})
+    return fraction_split(names, fractions, seed)
+
+
+def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: int = 0) -> dict[str, list[str]]:
+    """Divide names by chance, so that few move to another split when names are added or taken away.
+
+    Names are put into the order of a hash of seed and name; each split takes its share from the front of what is left.
+    The same names and seed give the same splits on every machine, whatever the order of `names`.
+
+    Args:
+        names: Each once.
+        fractions: Split -> share of all names, 0 < share < 1; rounded, but one name at least. `train` gets the rest.
+        seed: Another one gives other splits.
+
+    Returns:
+        Split -> its names, sorted; `train` comes first.
+
+    Raises:
+        ConfigError: A share is not between 0 and 1, or they leave nothing for training.
+        DataError: There are fewer names than splits.
+    """
+    if any(not 0 < share < 1 for share in fractions.values()) or sum(fractions.values()) >= 1:
+        given = ", ".join(f"{split}_fraction {share:g}" for split, share in fractions.items())
+        raise ConfigError(f"{given}: set each between 0 and 1, so that together they leave something for train.")
+    counts = {split: max(1, round(share * len(names))) for split, share in fractions.items()}
+    if sum(counts.values()) >= len(names):
+        raise DataError(
+            f"{len(names)} annotated pictures cannot be divided into train, {', '.join(fractions)}: each needs one at "
+            f"least. Annotate more of them."
+        )
+    left = sorted(names, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
+    splits: dict[str, list[str]] = {"train": []}
+    for split, count in counts.items():
+        splits[split], left = sorted(left[:count]), left[count:]
+    splits["train"] = sorted(left)
+    return splits
+
+
+def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
+    """Read which of `names` a list holds, one a line, with or without ending and folders.
+
+    `images/pic1.jpg`, `pic1.jpg` and `pic1` all name `pic1`; `pic1` and `day2/pic1.jpg` also name `day2/pic1`, as long
+    as only one name ends so. Spaces belong to names, backslashes are read as slashes, empty lines are left out.
+
+    Args:
+        list_file: Text in UTF-8.
+        names: All pictures.
+
+    Returns:
+        The names, in the order of the list.
+
+    Raises:
+        DataError: The list cannot be read, is empty, or has a line that fits no name, several names, or the name of
+            another line.
+    """
+    try:
+        lines = [line.strip() for line in list_file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read the list {list_file}: {error}. Save it as text in UTF-8.") from error
+    if not lines:
+        raise DataError(f"{list_file} is empty. Write one picture a line, or remove the file.")
+    by_last: dict[str, list[str]] = {}
+    for name in names:
+        by_last.setdefault(name.rpartition("/")[2], []).append(name)
+
+    chosen, unknown = [], []
+    for line in lines:
+        matches = _matches(line, by_last)
+        if len(matches) > 1:
+            raise DataError(
+                f"{list_file}: {line!r} may be {first_few(matches)}. Write the folder too, as in {matches[0]!r}."
+            )
+        chosen += matches
+        unknown += [] if matches else [line]
+    if unknown:
+        near = did_you_mean(_without_ending(unknown[0]), names)
+        raise DataError(
+            f"{list_file}: {len(unknown)} of {len(lines)} lines name no annotated picture: {first_few(unknown)}.{near} "
+            f"Take them out of the list, or add the files."
+        )
+    check_unique(chosen, f"List {list_file.stem}", list_file)
+    return chosen
+
+
+def _matches(line: str, by_last: Mapping[str, list[str]]) -> list[str]:
+    """Return the names that a line fits: the one that it spells out, else those of which one ends in the other."""
+    written = line.replace("\\", "/")
+    spellings = {str(PurePosixPath(written)), _without_ending(written)}  # names may have dots of their own
+    candidates = [name for spelling in spellings for name in by_last.get(spelling.rpartition("/")[2], [])]
+    exact = [name for name in candidates if name in spellings]
+    return exact or sorted({name for name in candidates if any(_one_ends_in_other(name, one) for one in spellings)})
+
+
+def _without_ending(line: str) -> str:
+    path = PurePosixPath(line.replace("\\", "/"))
+    return str(path.with_suffix("") if path.suffix.lower() in (*IMAGE_SUFFIXES, ".json") else path)
+
+
+def _one_ends_in_other(name: str, spelling: str) -> bool:
+    parts, others = name.split("/"), spelling.strip("/").split("/")
+    shared = min(len(parts), len(others))
+    return parts[-shared:] == others[-shared:]
+
+
+def _check_both(found: Iterable[str], what: str, mark: str) -> None:
+    """Refuse some splits that are laid down without both `train` and `val`."""
+    missing = " and ".join(f"{split}{mark}" for split in ("train", "val") if split not in found)
+    if missing:
+        present = " and ".join(f"{split}{mark}" for split in found)
+        raise DataError(
+            f"{what} {present} but not {missing}: train and val are both needed. Add {missing}, or take away {present} "
+            f"and let chance divide the pictures."
+        )
+
+
+def _check_disjoint(splits: Mapping[str, list[str]], root: Path) -> None:
+    """Refuse lists that share pictures."""
+    order = list(splits)
+    for position, one in enumerate(order):
+        for other in order[position + 1 :]:
+            shared = sorted(set(splits[one]) & set(splits[other]))
+            if shared:
+                raise DataError(
+                    f"{len(shared)} pictures are in both {one}.txt and {other}.txt of {root}: {first_few(shared)}. "
+                    f"Scores of pictures that were trained on are worth nothing: take them out of one list."
+                )
+
+
+def names_of(splits: Mapping[str, list[str]], split: str) -> list[str]:
+    """Return the names of a split.
+
+    Raises:
+        ConfigError: There is no such split; only `test` may be missing.
+    """
+    if split not in splits:
+        raise ConfigError(
+            f"There is no {split} split. Set --data.{split}_fraction 0.1, or write a list {split}.txt beside train.txt "
+            f"and val.txt, or score val with `validate`."
+        )
+    return splits[split]

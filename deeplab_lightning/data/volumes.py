@@ -1,0 +1,110 @@
+"""Medical pictures: slices of NIfTI volumes and DICOM files (packages nibabel and pydicom, extra `medical`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..extras import need
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+DICOM_SUFFIXES = (".dcm",)
+
+_FETCH_AGAIN = "Copy it again, or take it out of the data."
+
+
+def slice_count(path: str | Path) -> int:
+    """Return how many axial slices a NIfTI volume has. Only its header is read.
+
+    Raises:
+        ConfigError: nibabel is missing.
+        DataError: The file cannot be opened, or is no volume.
+    """
+    volume, axes = _open_nifti(path)
+    return int(volume.shape[axes[2][0]])
+
+
+def read_slice(path: str | Path, index: int) -> np.ndarray:
+    """Read an axial slice of a NIfTI volume, from the feet upwards.
+
+    Slices come out the same however the file orders its axes: rows run from the front of the body to the back, columns
+    from its left to its right, so picture and mask fit together as long as both headers are right. Of an unpacked
+    `.nii` only the slice is read; of `.nii.gz` all that stands before it is unpacked.
+
+    Args:
+        path: `.nii` or `.nii.gz` of 3 dimensions, or of 4, of which the last are channels.
+        index: From 0.
+
+    Returns:
+        `(H, W, C)` in the volume's own units: floating point where the header scales the numbers.
+
+    Raises:
+        ConfigError: nibabel is missing.
+        DataError: There is no such slice, or the file cannot be read.
+    """
+    volume, axes = _open_nifti(path)
+    (right, right_sign), (front, front_sign), (up, up_sign) = axes
+    count = volume.shape[up]
+    if not 0 <= index < count:
+        raise DataError(f"{path} has {count} slices, 0 to {count - 1}; there is no slice {index}.")
+    where: list[Any] = [slice(None)] * len(volume.shape)
+    where[up] = index if up_sign > 0 else count - 1 - index
+    try:
+        pixels = np.asarray(volume.dataobj[tuple(where)])
+    except Exception as error:  # of a damaged file nibabel and zlib raise half a dozen kinds
+        raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
+    if right < front:
+        pixels = pixels.swapaxes(0, 1)
+    pixels = pixels[:: -1 if front_sign > 0 else 1, :: 1 if right_sign > 0 else -1]
+    return np.ascontiguousarray(pixels[..., None] if pixels.ndim == 2 else pixels)
+
+
+def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:
+    """Open a volume; also return, for right, front and up, the axis that runs that way (1) or against it (-1)."""
+    nibabel = need("nibabel", "medical", f"Reading {path}")
+    try:
+        volume = nibabel.load(path)
+    except Exception as error:
+        raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
+    if len(volume.shape) not in (3, 4):
+        raise DataError(f"{path} has shape {volume.shape}, expected a volume of 3 dimensions, or 4 with channels last.")
+    ways = nibabel.io_orientation(volume.affine)[:3]
+    if np.isnan(ways).any():
+        raise DataError(f"{path} does not say how its axes lie in the body: its affine is {volume.affine.tolist()}.")
+    by_way = {int(way): (axis, int(sign)) for axis, (way, sign) in enumerate(ways)}
+    return volume, [by_way[way] for way in range(3)]
+
+
+def read_dicom(path: str | Path) -> np.ndarray:
+    """Read a DICOM picture in the units of its rescale slope and intercept, for CT Hounsfield units.
+
+    No window is applied: that is what `mean` and `std` are for.
+
+    Args:
+        path: A file with one frame.
+
+    Returns:
+        `(H, W, C)`: stored numbers, float64 where slope and intercept change them.
+
+    Raises:
+        ConfigError: pydicom is missing, or its plug-in for this compression.
+        DataError: The file cannot be read, or has several frames.
+    """
+    pydicom = need("pydicom", "medical", f"Reading {path}")
+    try:
+        dataset = pydicom.dcmread(path)
+        frames = int(dataset.get("NumberOfFrames", 1) or 1)
+        pixels = dataset.pixel_array
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist.") from error
+    except Exception as error:  # of a damaged file pydicom raises a dozen kinds
+        raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
+    if frames > 1:
+        raise DataError(f"{path} has {frames} frames, expected one. Save each as a file of its own, or as NIfTI.")
+    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
+    if (slope, intercept) != (1.0, 0.0):
+        pixels = pixels * slope + intercept
+    return pixels[..., None] if pixels.ndim == 2 else pixels

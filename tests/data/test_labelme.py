@@ -1,0 +1,351 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.data.datamodules import LabelMeDataModule
+from deeplab_lightning.data.datasets.labelme import LabelMe, draw_shape, find_annotations
+from deeplab_lightning.data.datasets.voc import PascalVOC
+from deeplab_lightning.data.pictures import read_image
+from deeplab_lightning.errors import ConfigError, DataError
+from deeplab_lightning.labels import VOC
+from deeplab_lightning.labels.own import own_labels
+
+from ..conftest import REPOSITORY, SMALL, V3PLUS
+from ..fakes.labelme import NAMES, encoded_png, shape, write_annotation, write_labelme
+
+CLASSES = ["background", "person", "bottle"]
+
+
+def drawn(kind: str, points: list[list[float]], width: int = 12, height: int = 8, **fields: Any) -> np.ndarray:
+    """Draw one shape with the value 1."""
+    mask = Image.new("L", (width, height))
+    draw_shape(mask, shape("person", points, kind, **fields), 1, "a.json, shape 1")
+    return np.array(mask)
+
+
+def block(left: int, top: int, right: int, bottom: int, width: int = 12, height: int = 8) -> np.ndarray:
+    """Ones from pixel (left, top) to (right, bottom), both included."""
+    mask = np.zeros((height, width), np.uint8)
+    mask[top : bottom + 1, left : right + 1] = 1
+    return mask
+
+
+def from_text(*rows: str) -> np.ndarray:
+    return np.array([[character == "#" for character in row] for row in rows], np.uint8)
+
+
+# ------------------------------------------------------------------------------------------------- one shape at a time
+
+
+def test_polygons_include_their_outline() -> None:
+    corners = [[1.9, 1.2], [5.7, 1.2], [5.7, 4.9], [1.9, 4.9]]  # fractions are cut off
+    np.testing.assert_array_equal(drawn("polygon", corners), block(1, 1, 5, 4))
+    expected = from_text(
+        "............",
+        "..#.........",
+        "..##........",
+        "..###.......",
+        "..####......",
+        "..#####.....",
+        "............",
+        "............",
+    )
+    np.testing.assert_array_equal(drawn("polygon", [[2, 1], [6, 5], [2, 5]]), expected)
+
+
+def test_polygons_that_are_not_convex() -> None:
+    expected = block(1, 1, 9, 6) - block(4, 1, 6, 3)  # a U
+    outline = [[1, 1], [3, 1], [3, 4], [7, 4], [7, 1], [9, 1], [9, 6], [1, 6]]
+    np.testing.assert_array_equal(drawn("polygon", outline), expected)
+
+
+def test_files_of_old_versions_hold_polygons_only() -> None:
+    for kind in (None, ""):
+        np.testing.assert_array_equal(drawn(kind, [[1, 1], [5, 1], [5, 4], [1, 4]]), block(1, 1, 5, 4))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("points", [[[2, 1], [7, 5]], [[7, 5], [2, 1]], [[7.9, 1.3], [2.2, 5.5]]])
+def test_rectangles_from_any_two_corners(points: list[list[float]]) -> None:
+    np.testing.assert_array_equal(drawn("rectangle", points), block(2, 1, 7, 5))
+
+
+def test_circles_from_centre_and_rim() -> None:
+    expected = from_text(
+        "...........",
+        "....###....",
+        "...#####...",
+        "..#######..",
+        "..#######..",
+        "..#######..",
+        "...#####...",
+        "....###....",
+        "...........",
+    )
+    for rim in ([8, 4], [5, 1], [2, 4]):
+        np.testing.assert_array_equal(drawn("circle", [[5, 4], rim], 11, 9), expected)
+    slanted = drawn("circle", [[20, 20], [26, 28]], 41, 41)  # radius 10
+    assert slanted[20, 10:31].all()
+    assert slanted[:10].sum() == slanted[31:].sum() == 0
+    assert slanted.sum() == pytest.approx(np.pi * 10.5**2, rel=0.02)
+
+
+def test_lines_are_ten_pixels_wide() -> None:
+    flat = drawn("line", [[5, 10], [20, 10]], 30, 20)
+    assert (flat.sum(axis=0)[5:21] == 10).all()
+    assert flat[:, :5].sum() == flat[:, 21:].sum() == 0
+    strip = drawn("linestrip", [[5, 10], [20, 10], [20, 30]], 40, 40)
+    np.testing.assert_array_equal(strip[:15, :15], np.pad(flat, ((0, 20), (0, 10)))[:15, :15])
+    assert (strip.sum(axis=1)[18:30] == 10).all()
+
+
+def test_points_are_discs_of_radius_five() -> None:
+    disc = drawn("point", [[10, 8]], 20, 20)
+    assert (disc.sum(axis=0)[10], disc.sum(axis=1)[8]) == (11, 11)
+    assert disc.sum() == pytest.approx(np.pi * 5.5**2, rel=0.05)
+
+
+def test_masks_are_pasted_into_their_box() -> None:
+    stencil = from_text("#.#", ".#.")
+    expected = np.zeros((8, 12), np.uint8)
+    expected[2:4, 4:7] = stencil
+    for pixels in (stencil > 0, stencil, stencil * 255):
+        result = drawn("mask", [[4, 2], [6, 3]], mask=encoded_png(pixels))
+        np.testing.assert_array_equal(result, expected)
+    over_the_border = drawn("mask", [[10, 7], [12, 8]], mask=encoded_png(stencil))
+    assert over_the_border.sum() == 1
+    assert over_the_border[7, 10] == 1
+
+
+def test_what_lies_outside_is_cut_off() -> None:
+    np.testing.assert_array_equal(drawn("rectangle", [[-5, 4], [3, 50]]), block(0, 4, 3, 7))
+    np.testing.assert_array_equal(drawn("polygon", [[-9, -9], [90, -9], [90, 90], [-9, 90]]), block(0, 0, 11, 7))
+    assert drawn("circle", [[500, 500], [510, 500]]).sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "message"),
+    [
+        ("polygon", [[1, 1], [2, 2]], "is a polygon of 2 points, expected 3 or more"),
+        ("polygon", [], "is a polygon of 0 points, expected 3 or more"),
+        ("rectangle", [[1, 1]], "is a rectangle of 1 points, expected 2"),
+        ("circle", [[1, 1], [2, 2], [3, 3]], "is a circle of 3 points, expected 2"),
+        ("point", [[1, 1], [2, 2]], "is a point of 2 points, expected 1"),
+        ("polygn", [[1, 1]], r"is of kind 'polygn'; known are polygon, .*Did you mean 'polygon'\?"),
+        ("polygon", [[1, 1], [2, 2], [3]], r"its points are no list of \[x, y\]"),
+        ("polygon", None, r"its points are no list of \[x, y\]"),
+        ("line", [[1, 1], [float("nan"), 2]], r"its point \[nan, 2\] lies nowhere near"),
+        ("line", [[1, 1], [2, float("nan")]], r"its point \[2, nan\] lies nowhere near"),
+        ("line", [[1, 1], [2, -1e9]], r"its point \[2, -1e\+09\] lies nowhere near"),
+        ("mask", [[1, 1], [2, 2]], "its mask is no PNG in base64"),
+    ],
+)
+def test_shapes_that_cannot_be_drawn(kind: str, points: Any, message: str) -> None:
+    with pytest.raises(DataError, match=f"^a.json, shape 1.*{message}"):
+        drawn(kind, points, mask="not base64")
+
+
+def test_masks_of_another_size_than_their_box() -> None:
+    with pytest.raises(DataError, match="its mask is 3x2, but its points span 3x3"):
+        drawn("mask", [[4, 2], [6, 4]], mask=encoded_png(from_text("#.#", ".#.")))
+
+
+# -------------------------------------------------------------------------------------------------------- whole files
+
+
+def opened(root: Path, **options: Any) -> LabelMe:
+    return LabelMe(root, find_annotations(root), own_labels(CLASSES), **options)
+
+
+def test_pictures_and_masks(tmp_path: Path) -> None:
+    dataset = opened(write_labelme(tmp_path))
+    assert [dataset.sample_id(index) for index in range(len(dataset))] == sorted(NAMES)
+    for index, name in enumerate(sorted(NAMES)):
+        image, mask = dataset.load(index)
+        assert image.shape == (40, 50, 3)
+        assert image.dtype == mask.dtype == np.uint8
+        assert set(np.unique(mask)) == ({0} if name == "f" else {0, 1, 2, 255})
+        assert mask[30, 40] == (0 if name == "f" else 255)
+
+
+def test_later_shapes_lie_over_earlier_ones(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    below, above = shape("person", [[2, 2], [30, 30]], "rectangle"), shape("bottle", [[9, 9], [40, 20]], "rectangle")
+    write_annotation(tmp_path / "a.json", [below, above])
+    mask = opened(tmp_path).load(0)[1]
+    assert (mask == 2).sum() == 32 * 12
+    assert (mask == 1).sum() == 29 * 29 - 22 * 12
+    write_annotation(tmp_path / "a.json", [above, below])
+    assert (opened(tmp_path).load(0)[1] == 1).sum() == 29 * 29
+
+
+def test_background_and_ignored_labels(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    everywhere, hole = [[0.0, 0.0], [49.0, 39.0]], [[5.0, 5.0], [9.0, 9.0]]
+    shapes = [shape("person", everywhere, "rectangle"), shape("_background_", hole, "rectangle")]
+    write_annotation(tmp_path / "a.json", shapes)
+    mask = opened(tmp_path).load(0)[1]
+    assert (mask == 0).sum() == 25
+    write_annotation(tmp_path / "a.json", [shapes[0], shape("blurred", hole, "rectangle")])
+    assert (opened(tmp_path, ignored_labels=("blurred",)).load(0)[1] == 255).sum() == 25
+    with pytest.raises(DataError, match=r"a.json, shape 2 has the label 'blurred', which was not declared\. Add it to"):
+        opened(tmp_path).load(0)
+    with pytest.raises(ConfigError, match=r"person: a class in data.class_names and ignored by data.ignored_labels"):
+        opened(tmp_path, ignored_labels=("person",))
+
+
+def test_where_pictures_are_found(tmp_path: Path) -> None:
+    dataset = opened(write_labelme(tmp_path))
+    index = {name: number for number, name in enumerate(sorted(NAMES))}
+    assert dataset.files(index["a"]) == (tmp_path / "a.jpg", tmp_path / "a.json")
+    assert dataset.files(index["b"]) == (tmp_path / "b.json",)
+    assert dataset.files(index["c"]) == (tmp_path / "c.jpg", tmp_path / "c.json")  # imagePath leads nowhere
+    assert dataset.files(index["day 2/d"])[0] == tmp_path / "day 2" / "d.jpg"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "a.jpg").rename(tmp_path / "elsewhere" / "x.JPG")
+    write_annotation(tmp_path / "a.json", [], imagePath="elsewhere\\x.JPG")
+    assert dataset.files(index["a"])[0] == tmp_path / "elsewhere" / "x.JPG"
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    write_annotation(tmp_path / "b.json", [], imageData=encoded_png(image))
+    np.testing.assert_array_equal(dataset.load(index["b"])[0], image)
+    Image.new("RGB", (50, 40)).save(tmp_path / "b.PNG")  # a file goes before what the JSON holds
+    assert dataset.load(index["b"])[0].max() == 0
+
+
+def test_a_turned_picture_is_read_upright_as_labelme_shows_it(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 50)).save(tmp_path / "a.jpg", exif=exif)
+    write_annotation(tmp_path / "a.json", [])
+    assert opened(tmp_path).load(0)[1].shape == (40, 50)
+    write_annotation(tmp_path / "a.json", [], width=40, height=50)
+    with pytest.raises(DataError, match=r"a.jpg is 50x40, but .*a.json was drawn .* 40x50 .*One is turned"):
+        opened(tmp_path).load(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ('{"shapes": [', "is damaged at line 1: Expecting value"),
+        ("[]", "holds a JSON list, expected an object"),
+        ('{"images": [], "annotations": []}', "is no LabelMe annotation: it holds images, annotations, but no list"),
+        ('{"shapes": [3], "imagePath": "a.jpg"}', "shape 1: expected an object with label and points"),
+        ('{"shapes": [{"points": []}]}', "has the label None, which was not declared"),
+        ('{"shapes": [{"label": ["x"], "points": []}]}', r"has the label \['x'\], which was not declared"),
+    ],
+)
+def test_damaged_annotations(tmp_path: Path, text: str, message: str) -> None:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=f"a.json.*{message}"):
+        opened(tmp_path).load(0)
+
+
+def test_annotations_in_other_encodings(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    text = '{"shapes": [{"label": "Straße", "points": [[0, 0], [3, 3]], "shape_type": "rectangle"}]}'
+    (tmp_path / "a.json").write_text(text, encoding="utf-8-sig")
+    dataset = LabelMe(tmp_path, ["a"], own_labels(["background", "Straße"]))
+    assert dataset.load(0)[1].sum() == 16
+    (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(DataError, match=r"a.json is not text in UTF-8 .* at byte 27"):
+        dataset.load(0)
+
+
+def test_a_picture_that_is_missing_or_another(tmp_path: Path) -> None:
+    write_labelme(tmp_path)
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(DataError, match=r"a.json has no picture: neither 'a.jpg' .*nor a with any ending .* lies in"):
+        opened(tmp_path).load(0)
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a.png is 60x40, but .*a.json was drawn on a picture of 50x40"):
+        opened(tmp_path).load(0)
+    write_annotation(tmp_path / "b.json", [], imageData="?")
+    with pytest.raises(DataError, match=r"b.json: the picture inside it \(imageData\) is damaged"):
+        opened(tmp_path).load(1)
+    write_annotation(tmp_path / "b.json", [], imageData="YWJj")
+    with pytest.raises(DataError, match=r"b.json is not a picture"):
+        opened(tmp_path).load(1)
+
+
+def test_folders_without_annotations(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    (tmp_path / ".cache").mkdir()
+    (tmp_path / ".cache" / "a.json").touch()
+    with pytest.raises(DataError, match=r"No LabelMe annotations were found: .*holds .*a.jpg\. Expected NAME.json"):
+        find_annotations(tmp_path)
+    with pytest.raises(DataError, match=r"does not exist"):
+        find_annotations(tmp_path / "nowhere")
+
+
+# ----------------------------------------------------------------------------------------------------- the datamodule
+
+
+def module(root: Path, **options: Any) -> LabelMeDataModule:
+    settings = {"class_names": CLASSES, "batch_size": 2, "crop_size": 33, "num_workers": 0, **options}
+    return LabelMeDataModule(str(root), **settings)
+
+
+def test_labels_are_the_users_own(tmp_path: Path) -> None:
+    description = LabelMeDataModule.describe(root="nowhere", class_names=CLASSES, mean=[0.5] * 3, std=[0.2] * 3)
+    assert description["class_names"] == CLASSES
+    assert description["palette"] == [list(colour) for colour in VOC.palette[:3]]
+    assert description["ignore_index"] == 255
+    assert module(tmp_path).labels.class_names == tuple(CLASSES)
+    for names in ([], ["person"], [f"class {number}" for number in range(256)]):
+        with pytest.raises(ConfigError, match=f"class_names holds {len(names)} names, expected 2 to 255: first"):
+            LabelMeDataModule.describe(class_names=names)
+    with pytest.raises(ConfigError, match="Class names repeat"):
+        module(tmp_path, class_names=["background", "person", "person"])
+
+
+def test_splits(tmp_path: Path) -> None:
+    data = module(write_labelme(tmp_path), val_fraction=0.34)
+    train, val = data.dataset("train"), data.dataset("val")
+    assert (len(train), len(val)) == (4, 2)
+    ids = {view.sample_id(index) for view in (train, val) for index in range(len(view))}
+    assert ids == set(NAMES)
+    with pytest.raises(ConfigError, match=r"There is no test split\. Set --data.test_fraction 0.1, or"):
+        data.dataset("test")
+    assert len(module(tmp_path, test_fraction=0.2).dataset("test")) == 1
+    (tmp_path / "train.txt").write_text("a.jpg\nday 2/e\nf\n")
+    (tmp_path / "val.txt").write_text("d.jpg\n")
+    data = module(tmp_path)
+    assert [data.dataset("val").sample_id(0), len(data.dataset("train"))] == ["day 2/d", 3]
+    batch = next(iter(data.train_dataloader()))
+    assert batch["image"].shape == (2, 3, 33, 33)
+
+
+def test_it_trains_from_the_command_line(tmp_path: Path) -> None:
+    root = write_labelme(tmp_path / "data")
+    overlay = str(REPOSITORY / "configs" / "data" / "labelme.yaml")
+    options = ["--data.root", str(root), "--run.folder", str(tmp_path / "runs"), "--data.eval_batch_size", "2"]
+    options += ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1"]
+    assert main(["fit", "-c", str(V3PLUS), "-c", overlay, *SMALL, *options]) == 0
+    with np.load(tmp_path / "runs" / "v3plus" / "version_0" / "per_picture.npz") as scores:
+        assert len(scores["sample_ids"]) == 1
+
+
+# ------------------------------------------------------------------------------------------------- two real pictures
+
+
+def test_real_annotations_give_the_voc_masks() -> None:
+    """To the last pixel: VOC's masks of these two were drawn from these polygons."""
+    shared = os.environ.get("DEEPLAB_SHARED_DATA")
+    if not shared or not Path(shared, "labelme").is_dir():
+        pytest.skip("set DEEPLAB_SHARED_DATA to the folder that holds labelme/ and VOCdevkit/")
+    names = [{"pottedplant": "potted plant", "tvmonitor": "tv/monitor"}.get(name, name) for name in VOC.class_names]
+    dataset = LabelMe(Path(shared, "labelme"), ["2011_000003", "2011_000025"], own_labels(names))
+    masks = PascalVOC(Path(shared, "VOCdevkit", "VOC2012"), "val")
+    for index in range(2):
+        image, mask = dataset.load(index)
+        truth = masks.load(index)[1]
+        assert (mask != truth).sum() == 0
+        np.testing.assert_array_equal(image, read_image(dataset.files(index)[0]))
