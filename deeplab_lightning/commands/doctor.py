@@ -1,0 +1,241 @@
+"""`doctor`: look at a data set before it costs hours, and say what mends it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DataError
+from .inspect import split_arguments
+
+if TYPE_CHECKING:
+    from ..doctor.cost import Cost
+    from ..doctor.examination import Examination
+    from ..doctor.layouts import Proposal
+
+RUNS = Path("runs/doctor")
+DEFAULT_MODEL = ("--model", "DeepLabV3PlusTask", "--model.backbone", "mobilenetv2_100")
+"""What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is 1 if something is wrong with the data."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_lightning doctor",
+        description="Look at a data set before it costs hours: missing, unreadable and strange files, sizes, labels, "
+        "duplicates, leaks between splits, classes; and what would suit it: crop, batch (measured), class weights, "
+        "workers. The exit code is 1 if there are errors.",
+        usage="%(prog)s FOLDER|-c FILE.yaml [--data.option value ...] [options]",
+        epilog="FOLDER may have any known layout: VOC2012, Cityscapes, CamVid, ADE20K, images/ and masks/, LabelMe, "
+        "COCO. -c FILE.yaml, --model.option and --data.option are those of fit.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of a data set; its layout is found out")
+    parser.add_argument("--write", type=Path, metavar="FILE.yaml", help="write a configuration that reads FOLDER")
+    parser.add_argument("--overwrite", action="store_true", help="even if FILE.yaml exists")
+    parser.add_argument("--out", type=Path, help="for report.json and sheet.png (runs/doctor/NAME)")
+    parser.add_argument("--limit", type=int, metavar="N", help="look at N pictures of each split (all)")
+    parser.add_argument("--no_trial", action="store_true", help="leave out the trial steps and the loader's speed")
+    parser.add_argument("--strict", action="store_true", help="the exit code is 1 for warnings too")
+    own, configuration = split_arguments(arguments)
+    options = parser.parse_args(own)
+    if options.folder is None and not configuration:
+        raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
+    if options.limit is not None and options.limit < 1:
+        raise ConfigError(f"--limit is {options.limit}; expected 1 or more.")
+    if options.write is not None:
+        _check_writable(options.write, options.folder, options.overwrite)
+    return doctor(
+        options.folder,
+        configuration,
+        options.out,
+        options.write,
+        options.limit,
+        trial=not options.no_trial,
+        strict=options.strict,
+    )
+
+
+def doctor(
+    folder: Path | None,
+    configuration: Sequence[str] = (),
+    out: Path | None = None,
+    write: Path | None = None,
+    limit: int | None = None,
+    trial: bool = True,
+    strict: bool = False,
+) -> int:
+    """Examine a data set; print what was found, and leave `report.json` and `sheet.png`.
+
+    Args:
+        folder: Whose layout is to be recognised; the configuration alone says what to read if None.
+        configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
+        out: Folder for the files.
+        write: File for the configuration that reads `folder`.
+        limit: Pictures of each split to look at; all if None.
+        trial: Make training steps and draw batches, to measure memory and speed.
+        strict: Count warnings as errors.
+
+    Returns:
+        0, or 1 if something is wrong.
+    """
+    from ..doctor.examination import by_split, class_table, examine
+    from ..doctor.findings import as_plain, as_text, counted, exit_code, of_severity
+    from ..doctor.sheet import write_sheet
+
+    out = out or RUNS / _name(folder, configuration)
+    arguments = list(configuration)
+    proposal = None
+    if folder is not None:
+        proposal = _propose(folder, out, write)
+        chosen = [] if any(word.partition("=")[0] in ("-c", "--config", "--model") for word in arguments) else [
+            *DEFAULT_MODEL
+        ]  # fmt: skip
+        arguments = [*chosen, *_data_last(arguments, out / "data.yaml")]
+    data = _configured_data()(arguments, on_paper=True)
+    where = data.options.get("root", "drawn on the fly")
+    print(
+        f"{type(data.datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True
+    )
+    done = examine(data.datamodule, data.description, data.options, limit)
+    cost, rate = (_try(data, done, arguments)) if trial else (None, None)
+    code = exit_code([*done.findings, *done.advice], strict)
+
+    print(f"looked at {by_split(done.looks)} pictures\n")
+    print(as_text(done.findings) or "nothing is wrong")
+    if done.advice:
+        print(f"\nwhat is true of the data, and would suit it\n{as_text(done.advice)}")
+    report = {
+        "data": {"class": type(data.datamodule).__name__, **_plain(data.options)},
+        "pictures": {split: len(looks) for split, looks in done.looks.items()},
+        "findings": as_plain(done.findings),
+        "advice": as_plain(done.advice),
+        "classes": class_table(done),
+        "pictures_per_second": rate,
+        "trial": None if cost is None else vars(cost) | {"largest_batch": cost.largest_batch()},
+        "exit_code": code,
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        if any(done.loadable(split) for split in done.looks):
+            title = f"{_name(folder, configuration)}: {by_split(done.looks)} pictures"
+            write_sheet(done, title, out / "sheet.png", data.description["pixel_range"])
+    except OSError as error:
+        raise DataError(f"Cannot write to {out}: {error.strerror}. Choose another folder with --out.") from error
+    everything = [*done.findings, *done.advice]
+    counts = [counted(len(of_severity(everything, severity)), severity) for severity in ("error", "warning", "note")]
+    print(f"\n{', '.join(counts)}: {out}/report.json, {out}/sheet.png")
+    if write is not None:
+        print(f"configuration: {write}\n  python -m deeplab_lightning fit -c configs/v3plus.yaml -c {write}")
+    return code
+
+
+def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """Make the configured task, without pretrained weights, and the Trainer options that decide what a step costs."""
+    from .configured import ConfiguredModel
+
+    class Untrained(ConfiguredModel):
+        def instantiate_classes(self) -> None:
+            options = self.config[self.command].model.init_args
+            for name, plain in (("pretrained", False), ("weights", None)):
+                if name in options:
+                    options[name] = plain
+            super().instantiate_classes()
+
+    made = Untrained(list(arguments), on_paper=False)
+    trainer = made.config[made.command].trainer
+    decisive = ("accelerator", "precision", "gradient_clip_val", "gradient_clip_algorithm")
+    return made.model, {name: trainer[name] for name in decisive}
+
+
+def _configured_data() -> Any:
+    """Return the class that parses as `fit` does, and then opens the data alone."""
+    from ..cli import _resolve
+    from .configured import ConfiguredModel
+
+    class ConfiguredData(ConfiguredModel):
+        """Has `datamodule`, its `options`, and the `description` that the model gets of it."""
+
+        def instantiate_classes(self) -> None:
+            config = self.config[self.command]
+            self.options: dict[str, Any] = config.data.init_args.as_dict()
+            self.description = config.model.init_args.description
+            self.datamodule = _resolve("data", config.data.class_path)(**self.options)
+
+    return ConfiguredData
+
+
+def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost | None, float | None]:
+    """Make the trial steps and draw from the loader; add what they say to the advice."""
+    from ..doctor.cost import batch
+    from ..doctor.findings import finding
+    from ..doctor.throughput import pictures_per_second, speed
+    from ..doctor.trial import TrialError, measure
+
+    cost = rate = None
+    crop_size, batch_size, workers = (data.options[name] for name in ("crop_size", "batch_size", "num_workers"))
+    print(f"trial: training steps of 1 and 2 pictures at crop {crop_size} ...", flush=True)
+    try:
+        cost = measure(partial(build_for_trial, list(arguments)), crop_size)
+        pictures = len(done.datasets["train"]) if "train" in done.datasets else batch_size
+        done.advice += batch(cost, batch_size, pictures)
+    except TrialError as error:
+        what = f"The training step of 2 pictures at crop {crop_size} failed: {error}."
+        done.advice.append(finding("warning", "trial", what, "mend what it says; or leave it out with --no_trial"))
+    if done.loadable("train") and len(done.datasets["train"]) >= batch_size:
+        rate = pictures_per_second(data.datamodule)
+        done.advice += speed(rate, cost, workers)
+    return cost, rate
+
+
+def _propose(folder: Path, out: Path, write: Path | None) -> Proposal:
+    """Recognise a folder's layout, and write the configuration that reads it."""
+    from ..doctor.layouts import propose
+
+    proposal = propose(folder)
+    text = proposal.as_yaml(
+        f"Written by `doctor {folder}`: layout {proposal.layout}. On top of a model's configuration:"
+    )
+    for path in [out / "data.yaml", *([write] if write else [])]:
+        command = f"#   python -m deeplab_lightning fit -c configs/v3plus.yaml -c {path}\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            first, rest = text.split("\n", 1)
+            path.write_text(f"{first}\n{command}{rest}", encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"Cannot write {path}: {error.strerror}. Choose another place.") from error
+    return proposal
+
+
+def _data_last(arguments: Sequence[str], data: Path) -> list[str]:
+    """Add the data's configuration behind the user's: fit takes files in their order, and options after them."""
+    return [*arguments, "-c", str(data)]
+
+
+def _check_writable(write: Path, folder: Path | None, overwrite: bool) -> None:
+    if folder is None:
+        raise ConfigError("--write is for a folder whose layout is found out: doctor FOLDER --write my_data.yaml")
+    if write.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"The configuration is YAML: name it {write.with_suffix('.yaml')} instead of {write}.")
+    if write.exists() and not overwrite:
+        raise ConfigError(f"{write} exists. Name another file, or add --overwrite.")
+
+
+def _name(folder: Path | None, configuration: Sequence[str]) -> str:
+    """Name the report after the folder, or after the last configuration file."""
+    from ..arguments import config_files
+
+    if folder is not None:
+        return folder.resolve().name or "data"
+    files = config_files(configuration)
+    return files[-1].stem if files else "data"
+
+
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as JSON can hold them."""
+    return json.loads(json.dumps(options, default=str))

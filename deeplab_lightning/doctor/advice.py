@@ -1,0 +1,131 @@
+"""What would suit the data: normalisation, crop, class weights; and where train and val are not alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..data.finding import first_few
+from ..labels import LabelSet
+from .crop import SMALLEST_CROP, fitting_crop
+from .findings import Finding, Severity, finding
+from .pictures import Look, channel_statistics, class_counts
+
+RARE_SHARE = 0.005
+"""Of the labelled pixels; fewer make a class rare."""
+RARE_PICTURES = 5
+IMBALANCE = 20.0
+"""How much more frequent the most frequent class is than the rarest before weights are worth a try."""
+SHIFT = 0.05
+"""Difference of brightness between train and val, of the pixel range, that is worth a word."""
+
+
+def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -> list[Finding]:
+    """Compare the pictures' sizes with the training window."""
+    found = Counter(look.size for look in looks if look.error is None)
+    listed = [f"{width}x{height} ({count})" for (height, width), count in found.most_common()]
+    longest = max(max(size) for size in found)
+    shorter = np.array([min(size) for size in found.elements()])
+    suggested = fitting_crop(shorter)
+    seen = [min(1, crop_size / height) * min(1, crop_size / width) for height, width in found.elements()]
+    what = (
+        f"Train pictures (width x height): {first_few(listed)}. A crop of {crop_size} shows {np.mean(seen):.0%} of "
+        f"one at scale 1; the largest 16k+1 that fits into the shorter side of half of them is {suggested}."
+    )
+    remedy = "keep it" if suggested == crop_size else f"data: {{init_args: {{crop_size: {suggested}}}}}"
+    notes = [finding("note", "crop", what, remedy)]
+    if crop_size - 16 > longest * max(scale_range):
+        what = (
+            f"A crop of {crop_size} is larger than every picture at every scale (the longest side is {longest}, times "
+            f"{max(scale_range):g}): {1 - _covered(shorter, longest, crop_size, max(scale_range)):.0%} of it or more "
+            f"is padding."
+        )
+        notes.append(finding("warning", "crop_too_large", what, f"data: {{init_args: {{crop_size: {suggested}}}}}"))
+    if crop_size % 16 != 1:
+        what = f"A crop of {crop_size} is not 16k+1, with which the corners of maps and picture would meet."
+        remedy = f"data: {{init_args: {{crop_size: {max(SMALLEST_CROP, (crop_size - 1) // 16 * 16 + 1)}}}}}"
+        notes.append(finding("note", "crop_uneven", what, remedy))
+    return notes
+
+
+def _covered(shorter: np.ndarray, longest: int, crop_size: int, scale: float) -> float:
+    return float(min(1, longest * scale / crop_size) * min(1, shorter.max() * scale / crop_size))
+
+
+def normalisation(
+    looks: Sequence[Look], mean: Sequence[float], std: Sequence[float], pixel_range: float
+) -> list[Finding]:
+    """Compare the pictures' mean and standard deviation with those that the network subtracts and divides by.
+
+    Args:
+        looks: Of the training split.
+        mean: Per channel, in units of `pixel_range`.
+        std: Likewise.
+        pixel_range: The stored value that means 1.
+    """
+    own_mean, own_std = channel_statistics(looks, pixel_range)
+    if len(own_mean) != len(mean):
+        what = f"Pictures have {len(own_mean)} channels, mean and std are given for {len(mean)}."
+        return [finding("error", "channels", what, _as_yaml(own_mean, own_std))]
+    # Of pictures normalised by the declared numbers: 0 and 1 would be perfect.
+    rest, spread = (own_mean - mean) / np.asarray(std), own_std / np.asarray(std)
+    far = bool(np.abs(rest).max() > 1 or spread.max() > 2 or spread.min() < 0.5)
+    severity: Severity = "warning" if far else "note"
+    what = (
+        f"Train pictures have mean {_numbers(own_mean)} and std {_numbers(own_std)}; configured are {_numbers(mean)} "
+        f"and {_numbers(std)}, which leaves a mean of {_numbers(rest)} and a std of {_numbers(spread)}."
+    )
+    if not far:
+        return [finding(severity, "normalisation", what, "near enough: keep it, above all with pretrained weights")]
+    return [finding(severity, "normalisation", what, _as_yaml(own_mean, own_std) + " (when training from scratch)")]
+
+
+def shift(splits: Mapping[str, Sequence[Look]], pixel_range: float) -> list[Finding]:
+    """Say so where val is much brighter or darker than train."""
+    if not all(any(look.error is None for look in splits.get(split, ())) for split in ("train", "val")):
+        return []
+    train, val = (channel_statistics(splits[split], pixel_range)[0].mean() for split in ("train", "val"))
+    if abs(train - val) < SHIFT:
+        return []
+    what = f"Val is {'darker' if val < train else 'brighter'} than train: mean {val:.3f} against {train:.3f}."
+    return [finding("note", "shift", what, "data: {init_args: {colour_jitter: 0.5}}")]
+
+
+def balance(looks: Sequence[Look], labels: LabelSet) -> list[Finding]:
+    """Name rare classes, and suggest class weights where some are far more frequent than others."""
+    pixels, pictures = class_counts(looks, labels.num_classes)
+    occurs = pixels > 0
+    if not occurs.any():
+        return []
+    share = pixels / pixels.sum()
+    notes = []
+    few = min(RARE_PICTURES, sum(look.error is None for look in looks) // 2)
+    rare = [
+        f"{name} ({share[index]:.2%} in {pictures[index]} pictures)"
+        for index, name in enumerate(labels.class_names)
+        if occurs[index] and (share[index] < RARE_SHARE or pictures[index] < few)
+    ]
+    if rare:
+        what = f"Rare in train: {first_few(rare, 6)}."
+        notes.append(finding("note", "rare_class", what, "more pictures of them help most; class weights a little"))
+    most, least = int(share.argmax()), int(np.where(occurs, share, 2).argmin())
+    ratio = share[most] / share[least]
+    if ratio > IMBALANCE:
+        names = labels.class_names
+        what = (
+            f"{names[most]} has {ratio:.0f} times as many train pixels as {names[least]} ({share[most]:.1%}, "
+            f"{share[least]:.2%})."
+        )
+        remedy = "--model.class_weights median_frequency (compare with and without)"
+        notes.append(finding("note", "imbalance", what, remedy))
+    return notes
+
+
+def _numbers(values: Sequence[float] | np.ndarray) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)
+
+
+def _as_yaml(mean: np.ndarray, std: np.ndarray) -> str:
+    return f"data: {{init_args: {{mean: [{_numbers(mean)}], std: [{_numbers(std)}]}}}}"

@@ -1,0 +1,73 @@
+"""Pictures that are there twice: within a split, with other masks, and in two splits (a leak). By content, not name."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from .findings import Finding, finding
+from .pictures import Look
+
+
+def repeated(split: str, looks: Sequence[Look]) -> list[Finding]:
+    """Return the pictures that a split holds more than once: with one mask, or, which cannot be right, with several."""
+    same, other = [], []
+    for group in _by_picture(looks).values():
+        names = " = ".join(look.sample_id for look in group)
+        if len({look.mask_hash for look in group}) > 1:
+            other.append(names)
+        elif len(group) > 1:
+            same.append(names)
+    found = []
+    if same:
+        found.append(
+            finding(
+                "warning",
+                "duplicate",
+                f"Pictures of {split} that are there under several names, with equal masks: {len(same)}.",
+                f"keep one of each in the list of {split}: the others count it double",
+                same,
+            )
+        )
+    if other:
+        found.append(
+            finding(
+                "error",
+                "contradiction",
+                f"Pictures of {split} that are there more than once, with masks that differ: {len(other)}.",
+                f"look which mask is right, and take the other out of the list of {split}",
+                other,
+            )
+        )
+    return found
+
+
+def leaks(splits: Mapping[str, Sequence[Look]]) -> list[Finding]:
+    """Return the pictures that two splits share, an error for each two splits."""
+    found = []
+    names = list(splits)
+    groups = {split: _by_picture(looks) for split, looks in splits.items()}
+    for position, one in enumerate(names):
+        for other in names[position + 1 :]:
+            shared = [key for key in groups[other] if key in groups[one]]
+            if shared:
+                pairs = [f"{groups[one][key][0].sample_id} = {groups[other][key][0].sample_id}" for key in shared]
+                found.append(
+                    finding(
+                        "error",
+                        "leak",
+                        f"{len(shared)} of {len(groups[other])} {other} pictures are {one} pictures too: their scores "
+                        f"tell nothing of other pictures.",
+                        f"take them out of the list of {one} (or of {other})",
+                        pairs,
+                    )
+                )
+    return found
+
+
+def _by_picture(looks: Sequence[Look]) -> dict[bytes, list[Look]]:
+    groups: dict[bytes, list[Look]] = defaultdict(list)
+    for look in looks:
+        if look.error is None:
+            groups[look.image_hash].append(look)
+    return groups

@@ -1,0 +1,126 @@
+"""One pass over a split: every picture and mask is read once, and what later checks need of it is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from ..data.datasets.base import SegmentationDataset
+from ..errors import DataError
+
+SECONDS_BETWEEN_LINES = 15
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one picture and its mask are.
+
+    Attributes:
+        index: In the split.
+        sample_id: Its name.
+        error: Why it cannot be loaded; all below is empty then.
+        size: `(height, width)` in pixels.
+        image_hash: Of the decoded pixels and their shape: equal for equal pictures, whatever their files are called.
+        mask_hash: Likewise.
+        counts: `(256,)` int64, pixels of each value in the mask.
+        channel_sums: `(C,)` float64, sum of the stored values of each channel.
+        channel_squares: `(C,)` float64, sum of their squares.
+    """
+
+    index: int
+    sample_id: str
+    error: DataError | None = None
+    size: tuple[int, int] = (0, 0)
+    image_hash: bytes = b""
+    mask_hash: bytes = b""
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(256, np.int64))
+    channel_sums: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    channel_squares: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+
+def look_at_split(dataset: SegmentationDataset, split: str, limit: int | None, workers: int) -> list[Look]:
+    """Look at the pictures of a split, several at a time, with a progress bar.
+
+    Args:
+        dataset: The split.
+        split: Its name, for the bar.
+        limit: Look at so many, spread evenly over the split; at all if None.
+        workers: Threads (decoding does not hold Python's lock).
+    """
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    indices: list[int] = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
+    pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        looks = pool.map(lambda index: look_at(dataset, index), indices)
+        return list(tqdm(looks, desc=f"looking at {split}", unit="picture", total=len(indices), mininterval=pause))
+
+
+def look_at(dataset: SegmentationDataset, index: int) -> Look:
+    """Read one picture; what cannot be read becomes part of the result."""
+    sample_id = dataset.sample_id(index)
+    try:
+        image, mask = dataset.load(index)
+    except DataError as error:
+        return Look(index, sample_id, error)
+    sums, squares = _channel_sums(image)
+    return Look(
+        index,
+        sample_id,
+        None,
+        (mask.shape[0], mask.shape[1]),
+        _hash(image),
+        _hash(mask),
+        np.bincount(mask.ravel(), minlength=256),
+        sums,
+        squares,
+    )
+
+
+def files_of(dataset: SegmentationDataset, index: int) -> tuple[Path, ...]:
+    """Return the files of a picture; none where that cannot be told (a damaged annotation)."""
+    try:
+        return dataset.files(index)
+    except DataError:
+        return ()
+
+
+def class_counts(looks: Sequence[Look], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels of each class and the number of pictures it occurs in, both `(num_classes,)` int64."""
+    pixels, pictures = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+    for look in looks:
+        pixels += look.counts[:num_classes]
+        pictures += look.counts[:num_classes] > 0
+    return pixels, pictures
+
+
+def channel_statistics(looks: Sequence[Look], pixel_range: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel over all pixels, in units of `pixel_range`, both `(C,)`."""
+    readable = [look for look in looks if look.error is None]
+    pixels = sum(look.size[0] * look.size[1] for look in readable)
+    mean = np.sum([look.channel_sums for look in readable], axis=0) / pixels
+    variance = np.sum([look.channel_squares for look in readable], axis=0) / pixels - mean**2
+    return mean / pixel_range, np.sqrt(np.maximum(variance, 0)) / pixel_range
+
+
+def _channel_sums(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sums of an `(H, W, C)` image's values and of their squares, `(C,)` float64 each."""
+    if image.dtype != np.uint8:
+        pixels = image.reshape(-1, image.shape[-1]).astype(np.float64)
+        return pixels.sum(axis=0), (pixels**2).sum(axis=0)
+    # Of 256 values each, a histogram is enough; sums over it are exact.
+    values = np.arange(256.0)
+    histograms = [np.bincount(image[..., channel].ravel(), minlength=256) for channel in range(image.shape[-1])]
+    return np.array([h @ values for h in histograms]), np.array([h @ values**2 for h in histograms])
+
+
+def _hash(pixels: np.ndarray) -> bytes:
+    digest = hashlib.blake2b(f"{pixels.dtype}{pixels.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.digest()

@@ -1,0 +1,146 @@
+"""The overview sheet: pictures of each split beside their masks, and how often each class occurs.
+
+matplotlib is imported on use and without pyplot, as in `reporting/plots.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.datasets.base import SegmentationDataset
+from ..labels import LabelSet
+from ..reporting.panels import PanelPicture, fit
+from .pictures import Look, class_counts
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from .examination import Examination
+
+PAIRS = 6
+"""Pictures on the sheet, with their masks."""
+PAIRS_IN_A_ROW = 3
+CANDIDATES = 12
+"""Pictures of a split that are chosen from."""
+MOST_BARS = 40
+"""Classes that get bars; of more, the most frequent."""
+INK, GREY, HOLLOW = "#1f2937", "#6b7280", "#e5e7eb"
+
+
+def write_sheet(done: Examination, title: str, png: Path | IO[bytes], pixel_range: float = 255.0) -> None:
+    """Draw the overview of a data set.
+
+    Args:
+        done: What was seen of it; at least one picture can be loaded.
+        title: Of the sheet.
+        png: The picture to write.
+        pixel_range: The stored value that means 1.
+    """
+    from matplotlib.figure import Figure
+
+    chosen = choose(done)
+    rows = -(-len(chosen) // PAIRS_IN_A_ROW)
+    classes = _most_frequent(done)
+    bars = 0.55 + 0.19 * len(classes)  # inches
+    figure = Figure(figsize=(13, 0.5 + 1.9 * rows + bars), layout="constrained")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.9 * rows, bars])
+    pictures, table = parts
+    grid = pictures.subplots(rows, 2 * PAIRS_IN_A_ROW, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for place, (split, dataset, look) in enumerate(chosen):
+        image, mask = dataset.load(look.index)
+        shown = fit(PanelPicture(look.sample_id, as_rgb(image, pixel_range), mask, mask))
+        grid[2 * place].imshow(shown.image)
+        grid[2 * place].set_title(_short(f"{split}: {look.sample_id}"), loc="left", fontsize=7, color=GREY)
+        grid[2 * place + 1].imshow(done.labels.colour_table()[shown.truth])
+    shares, of_pictures = table.subplots(1, 2, sharey=True)
+    _draw_bars(shares, of_pictures, done, classes)
+    figure.savefig(png, format="png", dpi=85)
+
+
+def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
+    """Choose pictures, split by split in turn, each showing as many classes as possible that none before it shows."""
+    left = {split: _spread([look for look in looks if look.error is None]) for split, looks in done.looks.items()}
+    shown: set[int] = set()
+    chosen: list[tuple[str, SegmentationDataset, Look]] = []
+    while len(chosen) < PAIRS and any(left.values()):
+        for split in [split for split, looks in left.items() if looks]:
+            best = max(
+                left[split], key=lambda look: (len(_ids(look, done.labels) - shown), len(_ids(look, done.labels)))
+            )
+            left[split].remove(best)
+            shown |= _ids(best, done.labels)
+            chosen.append((split, done.datasets[split], best))
+    return chosen[:PAIRS]
+
+
+def _spread(looks: Sequence[Look]) -> list[Look]:
+    """Return the first of each of a few equal parts, so that no two frames of a film stand side by side."""
+    step = max(1, len(looks) // CANDIDATES)
+    return list(looks[::step])
+
+
+def as_rgb(image: np.ndarray, pixel_range: float) -> np.ndarray:
+    """Return `(H, W, 3)` uint8 of an image of any number of channels: the first three, or the first one as grey."""
+    if image.dtype != np.uint8:
+        image = (image.astype(np.float64) * (255 / pixel_range)).clip(0, 255).round().astype(np.uint8)
+    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+
+
+def _ids(look: Look, labels: LabelSet) -> set[int]:
+    return set(np.flatnonzero(look.counts[: labels.num_classes]).tolist())
+
+
+def _most_frequent(done: Examination) -> list[int]:
+    """Return the ids of the classes that get bars, in their order."""
+    pixels = sum(class_counts(looks, done.labels.num_classes)[0] for looks in done.looks.values())
+    return sorted(np.argsort(-np.asarray(pixels), kind="stable")[:MOST_BARS].tolist())
+
+
+def _draw_bars(shares: Axes, pictures: Axes, done: Examination, classes: Sequence[int]) -> None:
+    """Draw each class's share of the labelled pixels, and of the pictures: train solid, val hollow."""
+    places = np.arange(len(classes))
+    colours = [tuple(value / 255 for value in done.labels.palette[index]) for index in classes]
+    splits = [split for split in ("train", "val") if any(look.error is None for look in done.looks.get(split, ()))]
+    height = 0.8 / max(1, len(splits))
+    for number, split in enumerate(splits):
+        looks = done.looks[split]
+        pixels, of_pictures = class_counts(looks, done.labels.num_classes)
+        columns = (
+            (shares, 100 * pixels[classes] / max(1, pixels.sum())),
+            (pictures, 100 * of_pictures[classes] / max(1, sum(look.error is None for look in looks))),
+        )
+        for axes, percent in columns:
+            solid = split == "train"
+            axes.barh(
+                places + (number - (len(splits) - 1) / 2) * height,
+                percent,
+                0.9 * height,
+                color=colours if solid else "none",
+                edgecolor=GREY,
+                linewidth=0.6,
+                label=split,
+            )
+            for place, value in zip(places.tolist(), percent.tolist(), strict=True):
+                if solid:
+                    axes.text(value, place - height / 2 if len(splits) > 1 else place, f" {value:.1f}", va="center",
+                              fontsize=6.5, color=INK)  # fmt: skip
+    shares.set_yticks(places, [done.labels.class_names[index] for index in classes], fontsize=8)
+    shares.invert_yaxis()
+    titles = ("% of the labelled pixels", "% of the pictures that show it")
+    for axes, what in zip((shares, pictures), titles, strict=True):
+        axes.set_title(f"{what} (solid: train, hollow: val)", loc="left", fontsize=9, color=INK)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8, length=0)
+        axes.grid(axis="x", color=HOLLOW, linewidth=0.8)
+        axes.set_axisbelow(True)
+
+
+def _short(text: str, length: int = 34) -> str:
+    return text if len(text) <= length else f"...{text[3 - length :]}"

@@ -1,0 +1,190 @@
+"""What a training step costs: a few real ones, in a process of their own, with their memory and time measured.
+
+The process trains with Lightning's own Trainer, so precision, clipping and the device are those of the run; only the
+pictures are noise. It makes two steps with one picture and two with two: the first of each makes buffers and plans.
+Memory is the process's peak during the last step of each size: resident memory on a CPU, what CUDA reserves on a GPU.
+Two points give what is fixed (weights, gradients, buffers, libraries) and what each picture adds.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..errors import DeepLabError
+from .cost import Cost, Step, cost_of
+
+SIZES = (1, 1, 2, 2)
+"""Batches of the trial."""
+
+Build = Callable[[], tuple[Any, dict[str, Any]]]
+"""Makes the task and says the Trainer's options; must be picklable."""
+
+
+class TrialError(Exception):
+    """The trial step did not come to an end; the message says why."""
+
+
+def measure(build: Build, crop_size: int, seed: int = 0) -> Cost:
+    """Make the trial steps in a fresh process.
+
+    Args:
+        build: See `Build`. Called in that process.
+        crop_size: Side of the pictures, in pixels.
+        seed: Of their noise.
+
+    Raises:
+        TrialError: The steps failed, or the system ended the process (out of memory).
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_trial, args=(build, crop_size, seed, theirs))
+    process.start()
+    theirs.close()
+    try:
+        answer = ours.recv()
+    except EOFError:
+        answer = None
+    finally:
+        ours.close()
+    process.join()
+    if answer is None:
+        raise TrialError(f"the process ended with code {process.exitcode}: not enough memory for a batch of 2?")
+    if isinstance(answer, str):
+        raise TrialError(answer)
+    device, available, steps = answer
+    return cost_of(device, available, steps)
+
+
+def _trial(build: Build, crop_size: int, seed: int, answer: Connection) -> None:
+    """Run in the child: answers `(device, available bytes, steps)`, or why there are none."""
+    warnings.simplefilter("ignore")
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        answer.send(_run_steps(build, crop_size, seed))
+    except DeepLabError as error:
+        answer.send(str(error))
+    except Exception as error:
+        answer.send(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None, list[Step]]:
+    task, options = build()  # before the imports: what it refuses is said at once
+
+    import torch
+    from lightning.pytorch import Callback, LightningModule, Trainer
+
+    class Watch(Callback):
+        steps: list[Step]
+        device = "cpu"
+        available: int | None = None
+
+        def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.steps, self.device = [], pl_module.device.type
+            self.available = _available(self.device)
+
+        def on_train_batch_start(self, *_: Any) -> None:
+            _forget_peak(self.device)
+            self.started = time.perf_counter()
+
+        def on_train_batch_end(
+            self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            peak = _peak(self.device)  # waits for a GPU
+            self.steps.append(Step(len(batch["image"]), peak, time.perf_counter() - self.started))
+
+    def batches() -> Iterator[dict[str, Any]]:
+        generator = torch.Generator().manual_seed(seed)
+        for size in SIZES:
+            channels = task.description["channels"]
+            shape = (size, crop_size, crop_size)
+            yield {
+                "image": torch.randint(0, 256, (size, channels, crop_size, crop_size), generator=generator).byte(),
+                "mask": torch.randint(0, task.num_classes, shape, generator=generator).byte(),
+                "sample_id": [str(number) for number in range(size)],
+            }
+
+    class Batches(torch.utils.data.IterableDataset[dict[str, Any]]):
+        def __iter__(self) -> Iterator[dict[str, Any]]:
+            return batches()
+
+    watch = Watch()
+    trainer = Trainer(
+        **options,
+        max_steps=len(SIZES),
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        limit_val_batches=0,
+        devices=1,
+        callbacks=[watch],
+    )
+    # Class weights by a rule are counted in the data; their values cost nothing here.
+    if isinstance(task.hparams.get("class_weights"), str):
+        task.hparams["class_weights"] = None
+    trainer.fit(task, torch.utils.data.DataLoader(Batches(), batch_size=None))
+    return watch.device, watch.available, watch.steps
+
+
+def _forget_peak(device: str) -> None:
+    """Let the peak begin anew, where the system can."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    else:
+        with suppress(OSError):  # without it the peaks of growing batches still grow
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: the resident peak becomes the resident size
+
+
+def _peak(device: str) -> int:
+    """Return the most bytes in use since `_forget_peak`."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+        return int(torch.cuda.max_memory_reserved())
+    try:
+        # Not getrusage, which on Linux counts what the parent had in use before this program began.
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _available(device: str) -> int | None:
+    """Return the bytes that this process can still get, with those it has."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    return min(free, _left_in_container()) + _peak(device)
+
+
+def _left_in_container() -> int:
+    """Return the bytes left under a container's limit; very many without one."""
+    folder = Path("/sys/fs/cgroup")
+    try:
+        limit = int((folder / "memory.max").read_text())
+        return limit - int((folder / "memory.current").read_text())
+    except (OSError, ValueError):  # no such files, or "max"
+        return sys.maxsize

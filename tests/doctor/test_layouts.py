@@ -1,0 +1,135 @@
+"""Which layout a folder has, and that the configuration written for it reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from deeplab_lightning.data import datamodules
+from deeplab_lightning.data.datamodules import SegmentationDataModule
+from deeplab_lightning.doctor.crop import fitting_crop
+from deeplab_lightning.doctor.layouts import propose
+from deeplab_lightning.doctor.masks import look_at_masks
+from deeplab_lightning.errors import ConfigError
+
+from ..fakes.ade20k import write_ade20k
+from ..fakes.camvid import write_camvid
+from ..fakes.camvid32 import write_camvid32
+from ..fakes.cityscapes import write_cityscapes
+from ..fakes.coco import write_coco
+from ..fakes.folder import write_folder
+from ..fakes.labelme import write_labelme
+from ..fakes.voc import write_voc
+
+
+def read_back(folder: Path) -> SegmentationDataModule:
+    """Build the datamodule of the written configuration."""
+    data = yaml.safe_load(propose(folder).as_yaml("title"))["data"]
+    return getattr(datamodules, data["class_path"])(**data["init_args"], num_workers=0)
+
+
+@pytest.mark.parametrize(
+    ("write", "name"),
+    [
+        (write_voc, "VOCDataModule"),
+        (write_cityscapes, "CityscapesDataModule"),
+        (write_camvid, "CamVidDataModule"),
+        (write_camvid32, "CamVid32DataModule"),
+        (write_ade20k, "ADE20KDataModule"),
+        (write_labelme, "LabelMeDataModule"),
+        (write_coco, "COCODataModule"),
+        (write_folder, "FolderDataModule"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_layouts_are_recognised_and_read(tmp_path: Path, write: Callable[[Path], Path], name: str) -> None:
+    root = write(tmp_path / "outer" / "data")
+    for place in (root, root.parent):  # a folder above will do
+        found = propose(place)
+        assert found.class_path == name
+        assert Path(found.init_args["root"]) == (place if name == "LabelMeDataModule" else root).resolve()
+    datamodule = read_back(root)
+    for split in ("train", "val"):
+        image, mask = datamodule.dataset(split).load(0)  # type: ignore[arg-type]
+        assert image.shape[:2] == mask.shape
+
+
+def test_voc_with_its_augmentation(tmp_path: Path) -> None:
+    assert propose(write_voc(tmp_path / "a", aug=True)).init_args["train_split"] == "train_aug"
+    plain = propose(write_voc(tmp_path / "b", aug=False))
+    assert plain.init_args["train_split"] == "train"
+    assert "train_split: train  # there is no list for train_aug" in plain.as_yaml("title")
+
+
+@pytest.mark.parametrize(("images", "masks"), [("Imgs", "Labels"), ("JPEGImages", "annotations")])
+def test_folders_may_have_other_names(tmp_path: Path, images: str, masks: str) -> None:
+    arguments = propose(write_folder(tmp_path, images=images, masks=masks, mask_suffix="_seg")).init_args
+    assert (arguments["images"], arguments["masks"], arguments["mask_suffix"]) == (images, masks, "_seg")
+    assert len(read_back(tmp_path).dataset("train")) == 5
+
+
+def test_splits_may_be_the_outer_folders(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_folder(tmp_path / split)
+    assert len(read_back(tmp_path).dataset("train")) == len(read_back(tmp_path).dataset("val")) == 6
+
+
+def test_class_names_come_from_a_file_if_there_are_enough(tmp_path: Path) -> None:
+    write_folder(tmp_path, classes=3)
+    assert propose(tmp_path).init_args["class_names"] == ["class_0", "class_1", "class_2"]
+    assert "# name them" in propose(tmp_path).as_yaml("title")
+    (tmp_path / "classes.txt").write_text("ground\nwater\n")
+    assert any("names 2 classes (ground, water), but its masks hold 3" in line for line in propose(tmp_path).remarks)
+    (tmp_path / "classes.txt").write_text("ground\nwater\nroof\nroad\n")
+    assert propose(tmp_path).init_args["class_names"] == ["ground", "water", "roof", "road"]
+
+
+def test_black_and_white_masks_get_a_map(tmp_path: Path) -> None:
+    write_folder(tmp_path, mask_of=lambda mask: mask * np.uint8(255))
+    assert propose(tmp_path).init_args["label_map"] == {0: 0, 255: 1}
+    dataset = read_back(tmp_path).dataset("train")
+    assert set(np.unique(dataset.load(0)[1]).tolist()) == {0, 1}
+
+
+def test_colour_masks_get_a_palette(tmp_path: Path) -> None:
+    colours = np.array([(0, 0, 0), (200, 10, 10), (224, 224, 192)], np.uint8)
+    write_folder(tmp_path, classes=3, mask_of=lambda mask: colours[mask])
+    arguments = propose(tmp_path).init_args
+    assert arguments["palette"] == [[0, 0, 0], [200, 10, 10]]
+    assert arguments["void_colour"] == [224, 224, 192]
+    assert arguments["class_names"] == ["class_0", "class_1"]
+    assert set(np.unique(read_back(tmp_path).dataset("train").load(0)[1]).tolist()) == {0, 1, 255}
+
+
+def test_pictures_with_five_channels_get_their_mean(tmp_path: Path) -> None:
+    five = lambda image: np.repeat(image[..., :1], 5, axis=2).astype(np.uint16) * 16  # noqa: E731
+    write_folder(tmp_path, suffix=".npy", image_of=five)
+    arguments = propose(tmp_path).init_args
+    assert len(arguments["mean"]) == len(arguments["std"]) == 5
+    assert arguments["pixel_range"] == 4095
+    assert read_back(tmp_path).dataset("train").load(0)[0].shape[-1] == 5
+
+
+def test_void_is_no_class(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(path)
+    found = look_at_masks([path])
+    assert (found.largest, found.black_and_white, found.colours) == (1, False, [])
+
+
+@pytest.mark.parametrize(("sides", "crop"), [([360], 353), ([129], 129), ([128], 113), ([20], 33), ([2000], 769)])
+def test_crops_are_16k_and_1(sides: list[int], crop: int) -> None:
+    assert fitting_crop(sides) == crop
+
+
+def test_an_unknown_layout_says_what_is_known(tmp_path: Path) -> None:
+    (tmp_path / "stuff").mkdir()
+    with pytest.raises(ConfigError, match=r"holds stuff/\..*Known are: VOC2012"):
+        propose(tmp_path)
+    with pytest.raises(ConfigError, match="does not exist"):
+        propose(tmp_path / "nowhere")
