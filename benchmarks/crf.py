@@ -1,0 +1,166 @@
+"""The dense CRF: error against brute force, and time, beside pydensecrf where it can be imported.
+
+    python benchmarks/crf.py [--crop 120 160] [--classes 21] [--data FOLDER]
+
+Errors are those of the marginals after 10 iterations on a crop at full resolution, small enough for brute force in
+float64: their mean absolute difference, and the share of pixels whose most likely class differs. Times are of whole
+pictures, in seconds of the wall clock and (in brackets) of all cores together, the best of three, the lattice's making
+included. Pictures are those of VOC in DEEPLAB_SHARED_DATA or --data, else a drawn scene; the
+probabilities are made of their masks: shrunk by 8, blurred, with noise, enlarged, as of a network with output stride 8.
+
+pydensecrf (`pip install pydensecrf2`) computes the same normalised kernels, with two differences: its Gaussian kernel
+goes through a lattice, too, where ours is exact; and its lattice is blurred in one order of the axes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.pictures import read_image
+from deeplab_lightning.inference.crf import PAPERS, CRFOptions, DenseCRF
+from deeplab_lightning.inference.crf.lattice import LatticeKernel
+from deeplab_lightning.layers import resize
+
+Marginals = Callable[[Tensor, Tensor, CRFOptions], Tensor]
+
+
+def pictures(folder: str | None) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return names, images and masks."""
+    voc = Path(folder or "") / "VOCdevkit" / "VOC2012"
+    if folder is None or not voc.is_dir():
+        return [("drawn scene", *DrawnScenes("val", 1, 375, 500).load(0))]
+    from PIL import Image
+
+    found = []
+    for path in sorted((voc / "JPEGImages").glob("*.jpg")):
+        mask = np.array(Image.open(voc / "SegmentationClass" / f"{path.stem}.png"))
+        found.append((path.stem, read_image(path), np.where(mask == 255, 0, mask)))
+    return found
+
+
+def coarse_probs(mask: np.ndarray, classes: int) -> Tensor:
+    """Return probabilities `(1, classes, H, W)` such as a network with output stride 8 makes."""
+    truth = F.one_hot(torch.from_numpy(mask).long(), classes).permute(2, 0, 1)[None].float()
+    size = tuple(-(-side // 8) for side in mask.shape)
+    shrunk = F.avg_pool2d(F.adaptive_avg_pool2d(truth, size), 3, 1, 1, count_include_pad=False)
+    noise = torch.randn(shrunk.shape, generator=torch.Generator().manual_seed(0))
+    return resize(8 * shrunk + noise, (mask.shape[0], mask.shape[1]), align_corners=False).softmax(1)
+
+
+def ours(compiled: bool, threads: int) -> Marginals:
+    """Return our CRF in one of its forms."""
+
+    def run(probs: Tensor, image: Tensor, options: CRFOptions) -> Tensor:
+        torch.set_num_threads(threads)
+        return _Form(options, compiled)(probs, image)
+
+    return run
+
+
+class _Form(DenseCRF):
+    """The CRF with the lattice's form chosen."""
+
+    def __init__(self, options: CRFOptions, compiled: bool) -> None:
+        super().__init__(options)
+        self.compiled = compiled
+
+    def _bilateral(self, features: Tensor) -> LatticeKernel:
+        return LatticeKernel(features, self.options.normalise, self.compiled)
+
+
+def pydensecrf(probs: Tensor, image: Tensor, options: CRFOptions) -> Tensor:
+    """Return the package's marginals."""
+    from pydensecrf import densecrf
+
+    _, classes, height, width = probs.shape
+    crf = densecrf.DenseCRF2D(width, height, classes)
+    crf.setUnaryEnergy(np.ascontiguousarray(-probs[0].clamp(min=1e-8).log().flatten(1).numpy()))
+    crf.addPairwiseGaussian(sxy=options.sigma_gamma, compat=options.w2)
+    pixels = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
+    crf.addPairwiseBilateral(sxy=options.sigma_alpha, srgb=options.sigma_beta, rgbim=pixels, compat=options.w1)
+    return torch.from_numpy(np.array(crf.inference(options.iterations))).view(1, classes, height, width)
+
+
+def forms() -> dict[str, Marginals]:
+    """Return what can be run here."""
+    cores = os.cpu_count() or 1
+    found = {"torch, 1 thread": ours(False, 1)}
+    if importlib.util.find_spec("numba"):
+        found |= {"numba, 1 thread": ours(True, 1), f"numba, {cores} threads": ours(True, cores)}
+    else:
+        print("numba is not installed: its form is left out")
+    if importlib.util.find_spec("pydensecrf"):
+        found["pydensecrf"] = pydensecrf
+    else:
+        print("pydensecrf is not installed: left out")
+    return found
+
+
+def seconds(work: Callable[[], object], repeats: int = 3) -> tuple[float, float]:
+    """Return the least wall-clock and processor time of some runs after the first."""
+    work()
+    wall, processor = [], []
+    for _ in range(repeats):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        work()
+        wall.append(time.perf_counter() - start)
+        processor.append(time.process_time() - start_cpu)
+    return min(wall), min(processor)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--crop", type=int, nargs=2, default=(96, 128), metavar=("H", "W"), help="for brute force")
+    parser.add_argument("--classes", type=int, default=21)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--data", default=os.environ.get("DEEPLAB_SHARED_DATA"))
+    options = parser.parse_args()
+    available = forms()
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
+
+    print(f"\n{'error against brute force':<44}{'mean |dQ|':>11}{'argmax differs':>16}{'CRF changes':>13}")
+    for name, image, mask in pictures(options.data):
+        height, width = options.crop
+        top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+        window = (slice(top, top + height), slice(left, left + width))
+        pixels = torch.from_numpy(image[window].transpose(2, 0, 1).copy())[None]
+        probs = coarse_probs(mask[window], options.classes)
+        for paper in ("v1", "v2_resnet101"):
+            exact = DenseCRF(PAPERS[paper], "exact")(probs, pixels)
+            changes = (exact.argmax(1) != probs.argmax(1)).float().mean()
+            for form, run in available.items():
+                if "threads" in form:
+                    continue
+                marginals = run(probs, pixels, PAPERS[paper])
+                differs = (marginals.argmax(1) != exact.argmax(1)).float().mean()
+                label = f"{name} {height}x{width} {paper}, {form}"
+                error = (marginals - exact).abs().mean()
+                print(f"{label:<44}{error:>11.2e}{differs:>16.3%}{changes:>13.2%}", flush=True)
+
+    print(f"\n{'time of 10 iterations':<44}{'s':>8}{'(all cores)':>13}")
+    for name, image, mask in pictures(options.data)[:1]:
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
+        probs = coarse_probs(mask, options.classes)
+        for paper in ("v1", "v2_resnet101"):
+            for form, run in available.items():
+                wall, processor = seconds(partial(run, probs, pixels, PAPERS[paper]), options.repeats)
+                label = f"{name} {image.shape[0]}x{image.shape[1]}x{options.classes} {paper}, {form}"
+                print(f"{label:<44}{wall:>8.2f}{processor:>13.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
