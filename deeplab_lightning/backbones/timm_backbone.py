@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import timm
@@ -16,6 +17,7 @@ from .atrous import atrous_support
 from .resnet_variants import FirstUnit, ResNetVariant, StridePlace, apply_variant, fitting_multi_grid
 from .taps import Walk, resnet_stages, resnet_tensorflow, tensorflow_tap
 from .unrounded_mobilenet import NAME, unrounded_mobilenet
+from .weight_files import load_features
 
 LowLevelTap = Literal["stage", "tensorflow"]
 
@@ -54,7 +56,8 @@ class TimmBackbone(nn.Module):
         name: timm's name, such as `resnet101`, `xception65` or `mobilenetv2_100`; or `mobilenetv2_050_unrounded`, with
             the widths of TensorFlow's depth multiplier (any hundredths).
         output_stride: Ratio of the input's side to the deepest map's.
-        pretrained: Start from timm's ImageNet weights (fetched from the network the first time).
+        pretrained: Start from ImageNet weights: timm's (True; fetched from the network the first time), or those in a
+            file of timm or torchvision.
         in_channels: Channels of the input.
         multi_grid: Factors of the unit rates in a ResNet's last stage; None for none.
         default_multi_grid: What the generation uses where `multi_grid` is None, on ResNets whose last stage has as many
@@ -81,7 +84,7 @@ class TimmBackbone(nn.Module):
         self,
         name: str,
         output_stride: OutputStride,
-        pretrained: bool = False,
+        pretrained: bool | str | Path = False,
         in_channels: int = 3,
         *,
         multi_grid: tuple[int, ...] | None = None,
@@ -107,7 +110,10 @@ class TimmBackbone(nn.Module):
             )
         # Only the maps from stride 4 on are taken, so that the first ones need not be kept.
         indices = tuple(range(reductions.index(LOW_LEVEL_REDUCTION), len(reductions)))
-        self.features = _create(name, output_stride, in_channels, out_indices=indices, pretrained=pretrained, **stem)
+        fetch = pretrained is True
+        self.features = _create(name, output_stride, in_channels, out_indices=indices, pretrained=fetch, **stem)
+        if not isinstance(pretrained, bool):
+            load_features(self.features, Path(pretrained), name)
         self.stage_channels: list[int] = self.features.feature_info.channels()
         self.stage_reductions: list[int] = self.features.feature_info.reduction()
         if output_stride != 32:
@@ -222,7 +228,8 @@ def _create(
         raise ConfigError(
             f"The ImageNet weights of {name!r} could not be loaded ({_first_line(error)}). They are fetched from the "
             f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
-            f"(~/.cache/huggingface) from a machine that has them, or train from scratch with --model.pretrained false."
+            f"(~/.cache/huggingface) from a machine that has them, or name a file (--model.pretrained FILE), or train "
+            f"from scratch with --model.pretrained false."
         ) from error
     except (AssertionError, TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise _no_output_stride(name, output_stride, error) from error

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import timm
 import torch
-from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layers import NormOptions
+from .weight_files import read_state_dict
 
 VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 13 convolutions, by stage; a max pool follows each stage."""
@@ -113,7 +113,7 @@ def imagenet_vgg16(pretrained: bool | str | Path) -> VGG16Weights | None:
     if pretrained is False:
         return None
     if pretrained is not True:
-        return vgg16_from_state_dict(_read_state_dict(Path(pretrained)), str(pretrained))
+        return vgg16_from_state_dict(read_state_dict(Path(pretrained)), str(pretrained))
     try:
         network = timm.create_model("vgg16", pretrained=True)
     except (OSError, RuntimeError) as error:
@@ -216,25 +216,6 @@ def _pair(state: Mapping[str, Tensor], key: str, shape: tuple[int, ...], source:
     if weight.flatten(1).shape != (shape[0], torch.Size(shape[1:]).numel()):
         raise ConfigError(f"{source}: {key}.weight has shape {tuple(weight.shape)}, where VGG16 has {shape}.")
     return weight.reshape(shape), bias
-
-
-def _read_state_dict(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise ConfigError(
-            f"No file {str(path)!r} of trained weights (--model.pretrained): give true, false, or a file that exists."
-        )
-    try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds on a file that is not theirs
-        raise ConfigError(
-            f"The weights in {str(path)!r} could not be read ({_first_line(error)}): a .pth, .pt or .safetensors file "
-            f"with a state dict is expected."
-        ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ConfigError(
-            f"{str(path)!r} does not hold a state dict (names -> tensors): save model.state_dict() alone."
-        )
-    return state
 
 
 def _first_line(error: Exception) -> str:

@@ -14,6 +14,8 @@ from ..errors import CheckpointError, did_you_mean
 
 FROM_DATA = ("num_classes", "ignore_index", "class_names", "description")
 """Hyper-parameters that follow from the data, not from a configuration."""
+PIXELS = ("mean", "std", "pixel_range")
+"""What of a data description says how a picture's pixels reach the network."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -35,9 +37,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"Checkpoints of deeplab_lightning hold plain values only."
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
+        others = [str(entry) for entry in sorted(path.parent.glob("*.ckpt")) if entry != path]
         raise CheckpointError(
             f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}). If its writing or copying was cut "
-            f"short, use another one of the same run."
+            f"short, use another one of the same run{': ' if others else ''}{', '.join(others)}."
         ) from error
     if not isinstance(checkpoint, dict) or "deeplab_lightning" not in checkpoint:
         found = ", ".join(list(map(str, checkpoint))[:5]) if isinstance(checkpoint, dict) else type(checkpoint).__name__
@@ -55,6 +58,8 @@ def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """
     config: dict[str, Any] = {"model": {"class_path": checkpoint["deeplab_lightning"]["task"]}}
     model = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+    if "initial_weights" in model:  # what `weights` was called before there was an import
+        model["weights"] = model.pop("initial_weights")
     config["model"]["init_args"] = {key: value for key, value in model.items() if key not in FROM_DATA}
     if "pretrained" in model:
         config["model"]["init_args"]["pretrained"] = False
@@ -68,7 +73,7 @@ def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_fits(model: nn.Module, class_names: list[str], checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse a checkpoint whose classes or weights are not those of `model`.
+    """Refuse a checkpoint whose classes, pixels or weights are not those of `model`.
 
     Args:
         model: The task as configured.
@@ -79,13 +84,52 @@ def check_fits(model: nn.Module, class_names: list[str], checkpoint: Mapping[str
     Raises:
         CheckpointError: What differs, and what to do.
     """
-    description = checkpoint["hyper_parameters"].get("description") or {}
+    description = trained_for(checkpoint)
     names = description.get("class_names")
     if names is not None and list(names) != list(class_names):
         raise CheckpointError(
             f"{path} was trained for {len(names)} classes ({_some(names)}), but the data has {len(class_names)} "
             f"({_some(class_names)}). Choose the data it was trained on (leave out -c and --data), or train anew."
         )
+    check_pixels(getattr(model, "description", description), checkpoint, path)
+    check_weights(model, checkpoint, path)
+
+
+def trained_for(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the description of the data that a checkpoint was trained on; empty where there was none."""
+    return checkpoint["hyper_parameters"].get("description") or {}
+
+
+def check_pixels(description: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse data whose pixels reach the network on another scale than in training: no score would show why.
+
+    Raises:
+        CheckpointError: Both scales, and the options that make them one.
+    """
+    theirs = trained_for(checkpoint)
+    if not theirs or all(theirs[key] == description[key] for key in PIXELS):
+        return
+    said = "; ".join(
+        f"{key} {theirs[key]}, not {description[key]}" for key in PIXELS if theirs[key] != description[key]
+    )
+    raise CheckpointError(
+        f"{path} was trained on pixels of another scale: {said}. Set --data.mean '{list(theirs['mean'])}' --data.std "
+        f"'{list(theirs['std'])}'"
+        + (
+            ""
+            if theirs["pixel_range"] == description["pixel_range"]
+            else f" and a pixel range of {theirs['pixel_range']}"
+        )
+        + "."
+    )
+
+
+def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse a checkpoint of another network.
+
+    Raises:
+        CheckpointError: What differs.
+    """
     ours, theirs = model.state_dict(), checkpoint["state_dict"]
     wrong = [
         *(f"{key} is missing" for key in ours if key not in theirs),

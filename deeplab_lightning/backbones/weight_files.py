@@ -1,0 +1,88 @@
+"""Trained backbones from a local file, of timm or torchvision."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+
+BEHIND_THE_FEATURES = re.compile(r"(fc|head|classifier|conv_head|bn2|norm_head)\..*|features\.18\..*")
+"""What an ImageNet network has besides the maps that are used: its classifier, and MobileNet's last convolution."""
+
+COUNTER = "num_batches_tracked"
+
+
+def read_state_dict(path: Path) -> Mapping[str, Tensor]:
+    """Read the state dict in a `.pth`, `.pt` or `.safetensors` file; nothing in it is executed.
+
+    Raises:
+        ConfigError: There is no such file, or no state dict in it.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"No file {str(path)!r} of trained weights (--model.pretrained): give true, false, or a file that exists."
+        )
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds on a file that is not theirs
+        first_line = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(
+            f"The weights in {str(path)!r} could not be read ({first_line}): a .pth, .pt or .safetensors file with a "
+            f"state dict is expected."
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ConfigError(
+            f"{str(path)!r} does not hold a state dict (names -> tensors): save model.state_dict() alone."
+        )
+    return state
+
+
+def load_features(features: nn.Module, path: Path, name: str) -> None:
+    """Load the trained weights of timm's network `name`, as timm or torchvision name them.
+
+    ResNets have the same names in both, and in timm's feature extractors. torchvision's MobileNetV2 has its layers in
+    timm's order. Pictures with other than 3 channels get what timm gives them.
+
+    Args:
+        features: timm's feature extractor.
+        path: The file.
+        name: For messages.
+
+    Raises:
+        ConfigError: The file cannot be read, or holds another network.
+    """
+    state = {key: value for key, value in read_state_dict(path).items() if not key.endswith(COUNTER)}
+    ours = {key: value for key, value in features.state_dict().items() if not key.endswith(COUNTER)}
+    trunk = {key: value for key, value in state.items() if not BEHIND_THE_FEATURES.fullmatch(key)}
+    if "features.0.0.weight" in trunk and name.startswith("mobilenetv2_") and len(trunk) == len(ours):
+        found = dict(zip(ours, trunk.values(), strict=True))
+    else:  # timm's lists of stages lose the dot in front of their numbers
+        found = {
+            key if key in ours else re.sub(r"^(\w+)\.(\d+)\.", r"\1_\2.", key): value for key, value in trunk.items()
+        }
+    first = next(key for key, value in ours.items() if value.dim() == 4)
+    channels = ours[first].shape[1]
+    if first in found and found[first].dim() == 4 and found[first].shape[1] == 3 != channels:
+        found[first] = adapt_input_conv(channels, found[first].clone())
+    wrong = [
+        *(f"{key} is missing" for key in ours if key not in found),
+        *(f"{key} is not expected" for key in found if key not in ours),
+        *(
+            f"{key} is {tuple(found[key].shape)}, expected {tuple(value.shape)}"
+            for key, value in ours.items()
+            if key in found and found[key].shape != value.shape
+        ),
+    ]
+    if wrong:
+        raise ConfigError(
+            f"{str(path)!r} is no {name}: {len(wrong)} of its weights do not fit ({'; '.join(wrong[:3])}). Give a file "
+            f"of timm's or torchvision's {name.split('.')[0]}, or --model.pretrained true or false."
+        )
+    features.load_state_dict(found, strict=False)

@@ -1,0 +1,41 @@
+"""One module for each program whose networks can be taken over: how to recognise them, and what their names become."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from ...errors import CheckpointError, did_you_mean
+from ..reading import ForeignFile
+from . import caffe, detectron2, jfzhang95, mmsegmentation, smp, tensorflow, torchvision, vainf
+from .translation import Imported, Report, place, some
+
+__all__ = ["IMPORTERS", "Imported", "Report", "place", "recognise"]
+
+IMPORTERS: dict[str, ModuleType] = {
+    module.NAME: module
+    for module in (torchvision, smp, vainf, jfzhang95, detectron2, caffe, tensorflow, mmsegmentation)
+}
+
+
+def recognise(file: ForeignFile, format: str | None = None) -> Imported:
+    """Find out which program's network a file holds.
+
+    Args:
+        file: As read.
+        format: The program, if the user says so; all are asked otherwise.
+
+    Raises:
+        CheckpointError: None knows it, or the one that does cannot take it over.
+    """
+    if format is not None and format not in IMPORTERS:
+        raise CheckpointError(f"No format {format!r}.{did_you_mean(format, IMPORTERS)} Known: {', '.join(IMPORTERS)}.")
+    for name, importer in IMPORTERS.items():
+        if format in (None, name):
+            imported: Imported | None = importer.recognise(file)
+            if imported is not None:
+                return imported
+    names = list(file.tensors)
+    raise CheckpointError(
+        f"{file.path} holds {len(names)} tensors ({some(names, 4)}), which is no network that "
+        f"{'any known program' if format is None else format} writes. Known: {', '.join(IMPORTERS)}."
+    )

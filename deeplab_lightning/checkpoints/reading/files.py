@@ -1,0 +1,55 @@
+"""Finding out what a file is, by what stands in it, and reading it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import CheckpointError, did_you_mean
+from .caffe import read_caffe
+from .foreign import ForeignFile, explained
+from .pytorch import read_pytorch, read_safetensors
+from .tensorflow import checkpoint_prefix, read_checkpoint_files, read_frozen_graph
+from .tflite import IDENTIFIER, read_tflite
+
+KNOWN = (
+    "PyTorch (.pth, .pt, .pkl), .safetensors, .tflite, .caffemodel, TensorFlow checkpoints (.index) and graphs (.pb)"
+)
+
+
+def read_foreign(path: str | Path, trust: bool = False) -> ForeignFile:
+    """Read the weights of another program's file.
+
+    Args:
+        path: The file; of a TensorFlow checkpoint any of its files, or what they begin with.
+        trust: Run what a pickle asks for, where it holds more than weights.
+
+    Raises:
+        CheckpointError: It is missing, of an unknown kind, or broken.
+    """
+    path = Path(path)
+    prefix = checkpoint_prefix(path)
+    if prefix is not None:
+        with explained(prefix, "a TensorFlow checkpoint"):
+            return read_checkpoint_files(prefix)
+    if not path.is_file():
+        siblings = [str(entry) for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise CheckpointError(f"There is no file {path}.{did_you_mean(str(path), siblings)}")
+    with path.open("rb") as file:
+        start = file.read(8)
+    suffix = path.suffix.lower()
+    if start[4:8] == IDENTIFIER:
+        with explained(path, "a TFLite file"):
+            return read_tflite(path)
+    if suffix == ".safetensors":
+        with explained(path, "a safetensors file"):
+            return read_safetensors(path)
+    if suffix == ".caffemodel":
+        with explained(path, "a Caffe model"):
+            return read_caffe(path)
+    if suffix == ".pb":
+        with explained(path, "a frozen graph"):
+            return read_frozen_graph(path)
+    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        with explained(path, "a PyTorch file"):
+            return read_pytorch(path, trust)
+    raise CheckpointError(f"{path} begins with {start!r}, as no file of a known kind does. Known: {KNOWN}.")

@@ -1,0 +1,51 @@
+"""Starting from trained weights: all of them, or all but the classifiers, where the classes are others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..types import DataDescription
+from .loading import check_pixels, check_weights, trained_for
+
+CLASSIFIERS = ("classifier", "aux_head", "score_pool4", "score_pool3")
+"""Parts of our networks that end in one channel for each class."""
+
+
+def transfer(task: nn.Module, description: DataDescription, checkpoint: Mapping[str, Any], path: str) -> list[str]:
+    """Load the weights of a checkpoint into a network that is the same, perhaps for other classes.
+
+    Where the class names are not the checkpoint's, the layers that tell classes apart keep the values they start from.
+
+    Args:
+        task: Whose network is its attribute `model`.
+        description: Its data.
+        checkpoint: As read.
+        path: Where from, for messages.
+
+    Returns:
+        The names of the layers that start anew, within the network; none if the classes are the same.
+
+    Raises:
+        CheckpointError: The network is another one, or was trained on pixels of another scale.
+    """
+    check_pixels(description, checkpoint, path)
+    ours, weights = task.state_dict(), dict(checkpoint["state_dict"])
+    classifiers = [key for key, value in ours.items() if _tells_apart(key, value, len(description["class_names"]))]
+    theirs = trained_for(checkpoint).get("class_names")
+    unfit = any(key in weights and weights[key].shape != ours[key].shape for key in classifiers)
+    new = classifiers if unfit or (theirs is not None and list(theirs) != description["class_names"]) else []
+    weights |= {key: ours[key] for key in new}
+    check_weights(task, {**checkpoint, "state_dict": weights}, path)
+    task.load_state_dict(weights)
+    return sorted({_within_network(key).rpartition(".")[0] for key in new})
+
+
+def _tells_apart(key: str, weight: Tensor, num_classes: int) -> bool:
+    return _within_network(key).split(".")[0] in CLASSIFIERS and weight.dim() > 0 and weight.shape[0] == num_classes
+
+
+def _within_network(key: str) -> str:
+    return key.removeprefix("model.")

@@ -1,0 +1,121 @@
+"""Google's trained DeepLab v3, imported, against the interpreter it was made for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.labels import VOC
+from deeplab_lightning.metrics.scores import scores_from_confusion
+
+from .helpers import imported_task, shared, take_over
+
+SIDE = 257
+
+
+def google() -> Path:
+    return shared("weights/deeplabv3_257_mv_gpu.tflite")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    copy = tmp_path_factory.mktemp("tflite") / "google.tflite"
+    copy.write_bytes(google().read_bytes())
+    return take_over(copy)
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Any:
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    found = litert.Interpreter(str(google()))
+    found.allocate_tensors()
+    return found
+
+
+def interpreted(interpreter: Any, picture: np.ndarray) -> np.ndarray:
+    """Return the interpreter's logits `(21, 257, 257)` of an RGB picture."""
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None].astype(np.float32) / 127.5 - 1)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0].transpose(2, 0, 1)
+
+
+def resized(path: Path) -> np.ndarray:
+    return np.array(Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def pictures() -> list[Path]:
+    voc = sorted((shared("VOCdevkit") / "VOC2012" / "JPEGImages").glob("*.jpg"))
+    return voc + sorted((shared("CamVid") / "val").glob("*.jpg"))[::25]
+
+
+def test_logits_equal_the_interpreters(model: Any, interpreter: Any) -> None:
+    agreeing, compared = 0, 0
+    for path in pictures():
+        picture = resized(path)
+        expected = interpreted(interpreter, picture)
+        with torch.inference_mode():
+            found = model.task.model(model.task.normalise(torch.from_numpy(picture.transpose(2, 0, 1))[None]))[
+                0
+            ].numpy()
+        assert np.abs(found - expected).max() < 1e-3
+        agreeing += int((model.predict(picture).mask == expected.argmax(0)).sum())
+        compared += SIDE**2
+    assert compared >= 5 * SIDE**2
+    assert agreeing / compared >= 0.999
+
+
+def test_both_have_the_same_miou(model: Any, interpreter: Any) -> None:
+    folder = shared("VOCdevkit") / "VOC2012"
+    ours, theirs = np.zeros((21, 21), np.int64), np.zeros((21, 21), np.int64)
+    for path in sorted((folder / "SegmentationClass").glob("*.png")):
+        truth = np.array(Image.open(path).resize((SIDE, SIDE), Image.Resampling.NEAREST)).astype(int)
+        picture, known = resized(folder / "JPEGImages" / f"{path.stem}.jpg"), truth < 255
+        for matrix, found in (
+            (ours, model.predict(picture).mask),
+            (theirs, interpreted(interpreter, picture).argmax(0)),
+        ):
+            matrix += np.bincount(truth[known] * 21 + found[known], minlength=441).reshape(21, 21)
+    scores = [scores_from_confusion(matrix, VOC.class_names).mIoU for matrix in (ours, theirs)]
+    print(f"mIoU on the labelled pictures: ours {scores[0]:.4f}, the interpreter's {scores[1]:.4f}")
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    assert scores[0] > 0.4
+
+
+def test_it_says_what_it_took_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "google.tflite"
+    copy.write_bytes(google().read_bytes())
+    task = imported_task(copy)
+    printed = capsys.readouterr().out
+    assert "DeepLab v3 on mobilenetv2_050_unrounded, 21 classes, as tflite writes it" in printed
+    assert "used: 110 of the file's weights" in printed
+    assert "output stride 8, first units lag" in printed
+    assert "image pooling moved from the first to the last place" in printed
+    assert task.hparams["freeze_batch_norm"]
+    assert task.description["mean"] == [0.5, 0.5, 0.5]
+
+
+def test_a_file_cut_short_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Wherever it ends, and whatever its offsets then point at."""
+    content = google().read_bytes()
+    for length in (9, 40, 5_000, len(content) // 2, len(content) - 5_000):
+        (tmp_path / "cut.tflite").write_bytes(content[:length])
+        assert main(["import", str(tmp_path / "cut.tflite"), "-o", str(tmp_path / "x.ckpt")]) == 2
+        assert "looks like a TFLite file, but cannot be read" in capsys.readouterr().err
+
+
+def test_flipped_bytes_never_crash(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A message, or weights that happen to be others: no other exception, and no flood of memory."""
+    content, generator = google().read_bytes(), np.random.default_rng(0)
+    tail = len(content) - 60_000  # names, shapes and offsets lie at the end
+    for _ in range(20):
+        broken = bytearray(content)
+        for place in generator.integers(tail, len(content), 30):
+            broken[place] = int(generator.integers(256))
+        (tmp_path / "flipped.tflite").write_bytes(broken)
+        assert main(["import", str(tmp_path / "flipped.tflite"), "--dry_run"]) in (0, 1, 2)

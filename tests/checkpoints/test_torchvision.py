@@ -1,0 +1,54 @@
+"""Weights of torchvision's own networks compute here what they compute there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.labels import VOC
+
+from .helpers import check_logits, imported_task, random_weights, save, take_over
+
+
+def network(name: str, **options: Any) -> Any:
+    segmentation = pytest.importorskip("torchvision.models.segmentation")
+    return random_weights(lambda: getattr(segmentation, name)(weights=None, weights_backbone=None, **options))
+
+
+@pytest.mark.parametrize("depth", [50, pytest.param(101, marks=pytest.mark.slow)])
+def test_resnet(depth: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = network(f"deeplabv3_resnet{depth}", aux_loss=True, num_classes=21)
+    model = take_over(save(theirs.state_dict(), tmp_path))
+    image = torch.randn(1, 3, 97, 81)
+    check_logits(model.task.model, theirs, image)
+    with torch.no_grad():
+        expected = theirs(image)["aux"]
+        aux_logits = model.task.model.logits_with_auxiliary(image)[1]
+        assert torch.allclose(aux_logits, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
+    assert model.labels.class_names == VOC.class_names
+    assert model.protocol.startswith("os8")
+    printed = capsys.readouterr().out
+    assert f"deeplabv3_resnet{depth}, 21 classes, as torchvision writes it" in printed
+    assert "first unit (lag)" in printed
+    assert "predict PICTURE --ckpt_path" in printed
+
+
+def test_mobilenet_and_other_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Batch norms with an eps of 0.001 become ours of 0.00001."""
+    theirs = network("deeplabv3_mobilenet_v3_large", aux_loss=True, num_classes=4)
+    (tmp_path / "names.txt").write_text("sky\nroad\n\ncar\nperson\n")
+    task = imported_task(save(theirs.state_dict(), tmp_path), "--classes", str(tmp_path / "names.txt"))
+    check_logits(task.model, theirs, torch.randn(1, 3, 97, 81))
+    assert task.description["class_names"] == ["sky", "road", "car", "person"]
+    assert "an auxiliary head on another map" in capsys.readouterr().out
+
+
+def test_its_fcn_is_named_and_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(network("fcn_resnet50", aux_loss=False, num_classes=5).state_dict(), tmp_path)
+    assert main(["import", str(path), "-o", str(tmp_path / "ours.ckpt")]) == 2
+    assert "torchvision's FCN on a ResNet" in capsys.readouterr().err
+    assert not (tmp_path / "ours.ckpt").exists()
