@@ -18,6 +18,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins import CheckpointIO, LayerSync
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .arguments import check_options, config_files, in_one_line, in_parsing_order, option_value, without_option
@@ -26,9 +27,12 @@ from .callbacks import (
     EvaluationFiles,
     LastCheckpoint,
     MetricsCsv,
+    Preview,
     Progress,
     RunFiles,
+    SafeCheckpoints,
     Speed,
+    SyncBatchNorm,
     TrainingStopped,
 )
 from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
@@ -41,6 +45,11 @@ DEFAULT_DATA = "DrawnScenesDataModule"
 RUNS = "runs"
 CHECKPOINT_WORDS = ("last", "best")
 _SPLITS = {"validate": "val", "test": "test"}
+NOT_DETERMINISTIC = """\
+Deterministic: the same machine, software and number of processes give the same numbers. PyTorch documents no
+deterministic form of three operations used here: cross-entropy of maps on GPUs (NLLLoss), the gradient of pyramid
+pooling on GPUs (AdaptiveAvgPool2d, --model.context psp), and SegNet's unpooling (MaxUnpool2d).
+`--trainer.deterministic true` stops there; `warn` goes on and says so."""
 RUN_FOLDER_VARIABLE = "DEEPLAB_LIGHTNING_RUN_FOLDER"
 """Tells the processes that Lightning starts for further GPUs which folder the first one made."""
 
@@ -65,7 +74,9 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     try:
         DeepLabCLI(command, list(arguments))
     except TrainingStopped as stop:
-        print(f"deeplab_lightning {command}: {stop}")
+        if not _is_first_process():
+            return 0  # the first one speaks for all; another's failure would make Lightning kill it
+        print(f"deeplab_lightning {command}: {stop}", flush=True)
         return stop.exit_code
     return 0
 
@@ -207,12 +218,14 @@ class DeepLabCLI(LightningCLI):
         for logger in loggers:
             _place_logger(logger, self.run)
         callbacks = _as_list(config.get("callbacks"), Callback)
-        self._print_overview()
+        if _is_first_process():
+            self._print_overview()
         return super().instantiate_trainer(
             **kwargs,
             default_root_dir=str(self.run.path),
             logger=[*loggers, MetricsCsv(self.run)],
             callbacks=[*callbacks, *self._callbacks(config)],
+            plugins=_plugins(config),
         )
 
     def _print_overview(self) -> None:
@@ -222,6 +235,8 @@ class DeepLabCLI(LightningCLI):
         sizes = ", ".join(f"{len(self.datamodule.dataset(split))} {split}" for split in splits)
         print(f"{type(model.model).__name__}: {parameters:,} parameters, {model.predictor().protocol}")
         print(f"{type(self.datamodule).__name__}: {sizes} pictures, {model.num_classes} classes", flush=True)
+        if self._get(self.config_init, "trainer").get("deterministic"):
+            print(NOT_DETERMINISTIC, flush=True)
 
     def _callbacks(self, trainer_config: Namespace) -> list[Callback]:
         callbacks: list[Callback] = [
@@ -229,7 +244,7 @@ class DeepLabCLI(LightningCLI):
             RunFiles(self.run, self.config_text, self._get(self.config, "seed_everything"), self.command == "fit"),
         ]
         if self.command == "fit":
-            callbacks += [Divergence(), Speed(self.run)]
+            callbacks += [Preview(self.run), Divergence(), Speed(self.run)]
         if trainer_config.get("enable_progress_bar") is not False:
             callbacks.append(Progress())
         if self.command == "fit" and trainer_config.get("enable_checkpointing") is not False:
@@ -242,7 +257,7 @@ class DeepLabCLI(LightningCLI):
                 auto_insert_metric_name=False,
                 enable_version_counter=False,
             )
-            callbacks += [best, LastCheckpoint(self.run.last_checkpoint)]
+            callbacks += [best, LastCheckpoint(self.run)]
         return callbacks
 
     def _run_folder(self) -> RunFolder:
@@ -352,6 +367,17 @@ def _as_list(value: Any, kind: type) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
+def _plugins(trainer_config: Namespace) -> list[Any]:
+    """Return the user's plugins of the trainer, and ours where he has none of that kind."""
+    given = trainer_config.get("plugins") or []
+    plugins = list(given) if isinstance(given, list | tuple) else [given]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        plugins.append(SafeCheckpoints())
+    if trainer_config.get("sync_batchnorm") and not any(isinstance(plugin, LayerSync) for plugin in plugins):
+        plugins.append(SyncBatchNorm())
+    return plugins
+
+
 def _place_logger(logger: Logger, run: RunFolder) -> None:
     """Let a logger that was not told where to write do so in the run folder."""
     if isinstance(logger, WandbLogger):
@@ -383,6 +409,7 @@ def _quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*callbacks used to create the checkpoint need to be provided.*",  # evaluation needs none of fit's
         ".*smaller than the logging interval.*",
+        ".*sync_dist=True.*",  # all processes log the same scores, of all pictures
         ".*treespec.*deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=message)

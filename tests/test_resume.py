@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from deeplab_lightning.callbacks import SafeCheckpoints, last_checkpoint
 from deeplab_lightning.tasks import SegmentationTask
 
 from .conftest import SMALL, SMALL_SCENES, V3PLUS, Fit
@@ -172,6 +174,153 @@ def test_a_second_run_gets_its_own_folder(fit: Fit, tmp_path: Path) -> None:
     runs = tmp_path / "runs" / "v3plus"
     assert (runs / "version_1" / "config.yaml").is_file()
     assert (runs / "latest").resolve().name == "version_1"
+
+
+# --- killed, not stopped --------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, random, signal, sys
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.tasks import SegmentationTask
+place, step, drawn = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+original = SegmentationTask.training_step
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+def training_step(self, batch, batch_idx):
+    with open(drawn, "a") as file:
+        print(self.trainer.fit_loop.epoch_loop.total_batch_idx, *batch["sample_id"], file=file)
+    if place == "step" and self.global_step == step:
+        kill()
+    return original(self, batch, batch_idx)
+SegmentationTask.training_step = training_step
+if place == "validation":
+    started = SegmentationTask.on_validation_epoch_end
+    def on_validation_epoch_end(self):
+        started(self)
+        if self.global_step >= step:
+            kill()
+    SegmentationTask.on_validation_epoch_end = on_validation_epoch_end
+if place == "writing":  # half a file is on the disk when the power fails
+    import torch
+    save = torch.save
+    def torn(checkpoint, file):
+        if checkpoint["global_step"] >= step and "last" in file.name:
+            file.write(b"half"); file.flush(); kill()
+        save(checkpoint, file)
+    torch.save = torn
+sys.exit(main(sys.argv[4:]))
+"""
+"""Run the program in a process that kills itself in the middle of something."""
+
+EVERYTHING = [
+    *("--trainer.max_steps", "10", "--trainer.val_check_interval", "5", "--trainer.log_every_n_steps", "1"),
+    *("--trainer.accumulate_grad_batches", "2", "--model.ema_decay", "0.8", "--data.num_workers", "2"),
+]
+"""With accumulation, a validation amid accumulated batches, an average, workers; 6 batches are an epoch."""
+
+
+def train_in_a_process(runs: Path, name: str, place: str, step: int, *options: str) -> int:
+    words = [
+        "fit",
+        "-c",
+        str(V3PLUS),
+        *SMALL,
+        *SMALL_SCENES,
+        *EVERYTHING,
+        "--run.folder",
+        str(runs),
+        "--run.name",
+        name,
+    ]
+    program = [sys.executable, "-c", KILLED, place, str(step), str(runs / f"{name}.txt"), *words, *options]
+    return subprocess.run(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=300).returncode
+
+
+def assert_same_end(runs: Path, whole: str, parts: str) -> None:
+    """Weights, averages, momentum, log, scores, and for every batch the pictures that were in it."""
+    folders = [runs / name / "version_0" for name in (whole, parts)]
+    expected, actual = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in folders)
+    for key in ("state_dict", "current_model_state"):
+        assert all(torch.equal(actual[key][name], value) for name, value in expected[key].items())
+    states = [checkpoint["optimizer_states"][0]["state"] for checkpoint in (expected, actual)]
+    assert all(
+        torch.equal(states[1][key]["momentum_buffer"], value["momentum_buffer"]) for key, value in states[0].items()
+    )
+    for name in ("metrics.csv", "per_class.csv"):
+        assert (folders[1] / name).read_text() == (folders[0] / name).read_text()
+    batches = [sorted({*(runs / f"{name}.txt").read_text().splitlines()}) for name in (whole, parts)]
+    assert batches[0] == batches[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs with `whole`, which nobody disturbed."""
+    runs = tmp_path_factory.mktemp("killed")
+    assert train_in_a_process(runs, "whole", "nowhere", 0) == 0
+    return runs
+
+
+@pytest.mark.parametrize(("place", "step"), [("step", 7), ("validation", 5), ("writing", 5)])
+def test_a_killed_run_goes_on_to_the_identical_end(whole: Path, place: str, step: int) -> None:
+    assert train_in_a_process(whole, place, place, step) == -signal.SIGKILL
+    folder = whole / place / "version_0" / "checkpoints"
+    assert 0 < torch.load(folder / "last.ckpt", weights_only=True)["global_step"] <= step
+    assert train_in_a_process(whole, place, "nowhere", 0, "--ckpt_path", "last") == 0
+    assert_same_end(whole, "whole", place)
+
+
+@pytest.mark.slow
+def test_twenty_random_kills(whole: Path) -> None:
+    random.seed(0)
+    for attempt in range(20):
+        name, place = f"soak-{attempt}", random.choice(["step", "validation", "writing"])
+        step = random.randint(3, 10 if place != "step" else 9)
+        assert train_in_a_process(whole, name, place, step) == -signal.SIGKILL, name
+        assert train_in_a_process(whole, name, "nowhere", 0, "--ckpt_path", "last") == 0, name
+        assert_same_end(whole, "whole", name)
+
+
+def test_a_stop_waits_for_the_step_to_be_whole(fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--trainer.accumulate_grad_batches", "3", "--trainer.val_check_interval", "7"]
+    with monkeypatch.context() as patch:
+        send_at_step(patch, 1, signal.SIGTERM)  # in the first of three batches
+        assert fit(*options) == 143
+    last = torch.load(tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 2
+    assert last["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["processed"] == 6
+
+
+def test_long_stretches_without_a_validation_are_saved(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    save = SafeCheckpoints.save_checkpoint
+
+    def save_checkpoint(self: SafeCheckpoints, checkpoint: dict[str, Any], path: Path, *args: Any) -> None:
+        saved.append(checkpoint["global_step"])
+        save(self, checkpoint, path, *args)
+
+    monkeypatch.setattr(SafeCheckpoints, "save_checkpoint", save_checkpoint)
+    monkeypatch.setattr(last_checkpoint, "SAVE_EVERY_SECONDS", 0)
+    monkeypatch.setattr(SafeCheckpoints, "remove_checkpoint", lambda *_: None)
+    assert fit("--trainer.limit_val_batches", "0") == 0
+    assert saved == [1, 2, 3, 4]
+    folder = tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints"
+    steps = [torch.load(folder / f"{name}.ckpt", weights_only=True)["global_step"] for name in ("previous", "last")]
+    assert steps == [3, 4]
+
+
+def test_a_damaged_last_checkpoint_names_the_others(
+    fit: Fit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit() == 0
+    folder = tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints"
+    (folder / "last.ckpt").write_bytes((folder / "last.ckpt").read_bytes()[:1000])
+    assert fit("--ckpt_path", "last") == 2
+    message = capsys.readouterr().err
+    assert f"use another one of the same run: {folder / 'best.ckpt'}, {folder / 'previous.ckpt'}." in message
+    assert fit("--ckpt_path", str(folder / "previous.ckpt")) == 0
+    assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
 
 
 def test_pictures_are_the_same_for_every_number_of_workers() -> None:

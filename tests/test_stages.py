@@ -112,7 +112,7 @@ def test_the_command_stopped_in_the_middle_goes_on(two_stages: list[str], tmp_pa
     ("options", "message"),
     [
         (["--ckpt_path", "last"], "goes on by itself"),
-        (["--model.initial_weights=x.ckpt"], "starts from the one before"),
+        (["--model.weights=x.ckpt"], "starts from the one before"),
         (["--run.name", "x"], "--name"),
     ],
 )

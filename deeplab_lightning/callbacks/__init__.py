@@ -4,6 +4,7 @@ from .divergence import Divergence, DivergenceError
 from .evaluation_files import EvaluationFiles
 from .last_checkpoint import LastCheckpoint, TrainingStopped
 from .metrics_csv import MetricsCsv
+from .preview import Preview
 from .progress import Progress
 from .run_files import RunFiles
 from .safe_checkpoints import SafeCheckpoints
@@ -16,6 +17,7 @@ __all__ = [
     "EvaluationFiles",
     "LastCheckpoint",
     "MetricsCsv",
+    "Preview",
     "Progress",
     "RunFiles",
     "SafeCheckpoints",

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("stages needs the stages' configurations first: stages first.yaml second.yaml --data.root X")
     for option, why in (
         ("--ckpt_path", "a stage that was stopped goes on by itself"),
-        ("--model.initial_weights", "every stage starts from the one before; put the first one's into its file"),
+        ("--model.weights", "every stage starts from the one before; put the first one's into its file"),
         ("--run.name", "use --name"),
         ("--run.folder", "use --folder"),
     ):
@@ -81,7 +81,7 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
         name = f"{number}_{Path(config).stem}"
         words = ["fit", "-c", config, *options, "--run.folder", str(folder), "--run.name", name]
         if number > 1:
-            words += ["--model.initial_weights", str(RunFolder(Path(finished[-1])).best_checkpoint)]
+            words += ["--model.weights", str(RunFolder(Path(finished[-1])).best_checkpoint)]
         stopped_at = _last_checkpoint(folder / name)
         if stopped_at is not None:
             words += ["--ckpt_path", str(stopped_at)]

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..layers.resize import resize_rows
-
-BAND_ELEMENTS = 1 << 20
-"""Full-resolution logits made at a time (4 MB of float32): they stay in the cache while they are looked at."""
+from ..layers.resize import BAND_ELEMENTS, BandedResize
+from ..metrics.segmentation import most_likely
 
 
 class Predictor:
@@ -54,11 +52,9 @@ class Predictor:
         height, width = image.shape[-2:]
         padded = self._pad(self.normalise(image))
         coarse = self.network(padded).float()
-        rows_per_band = max(1, BAND_ELEMENTS // (coarse.shape[0] * coarse.shape[1] * padded.shape[-1]))
-        for start in range(0, height, rows_per_band):
-            rows = slice(start, min(start + rows_per_band, height))
-            size = (padded.shape[-2], padded.shape[-1])
-            yield rows, resize_rows(coarse, size, rows, self.align_corners)[..., :width]
+        resizing = BandedResize(coarse, (padded.shape[-2], padded.shape[-1]), self.align_corners)
+        for rows in resizing.bands(coarse.shape[0] * coarse.shape[1], height, BAND_ELEMENTS):
+            yield rows, resizing.band(coarse, rows)[..., :width]
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
@@ -79,11 +75,3 @@ class Predictor:
         height, width = image.shape[-2:]
         bottom, right = -(height - 1) % self.output_stride, -(width - 1) % self.output_stride
         return F.pad(image, (0, right, 0, bottom))
-
-
-def most_likely(logits: Tensor) -> Tensor:
-    """Return the class with the largest logit, `(B, C, H, W) -> (B, H, W)` uint8.
-
-    `max(1).indices` gives the same map as `argmax(1)` many times faster on a CPU.
-    """
-    return logits.max(1).indices.to(torch.uint8)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, conv2d
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .conv import ConvNormAct, NormOptions, conv3x3
 from .resize import resize
@@ -36,17 +37,38 @@ class ImagePooling(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
+        height, width = features.shape[-2:]
+        return resize(self.cells(features), (height, width), self.align_corners)
+
+    def cells(self, features: Tensor) -> Tensor:
+        """Return the branch before it is resized to the map: `(B, C_in, h, w) -> (B, C_out, bins, bins)`."""
         cells = features.mean(dim=(2, 3), keepdim=True) if self.bins == 1 else adaptive_avg_pool2d(features, self.bins)
         pooled = self.conv(cells)
-        if self.norm.training and pooled.shape[0] == 1 and self.bins == 1:
+        if isinstance(self.norm, _BatchNorm) and self.norm.training and pooled.shape[0] == 1 and self.bins == 1:
             norm = self.norm
             pooled = nn.functional.batch_norm(
                 pooled, norm.running_mean, norm.running_var, norm.weight, norm.bias, training=False, eps=norm.eps
             )
         else:
             pooled = self.norm(pooled)
-        height, width = features.shape[-2:]
-        return resize(pooled.relu(), (height, width), self.align_corners)
+        return pooled.relu()
+
+
+class ConvOfParts(nn.Conv2d):
+    """A 1x1 convolution of the concatenation of several maps, which is never made: each goes through its own columns.
+
+    The sum of the parts' convolutions is that of the whole. It saves writing the concatenation and reading it again,
+    forwards and backwards, and a part that is one value per channel stays `(B, C, 1, 1)`: a bias for each picture.
+    `forward` alone differs from `Conv2d`'s: names and shapes of the weights are the same.
+    """
+
+    def forward(self, parts: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+        """`(B, C_1, h, w), (B, C_2, h or 1, w or 1), ... -> (B, C_out, h, w)`; the first part has the whole size."""
+        kernels = self.weight.split([part.shape[1] for part in parts], dim=1)
+        total, *others = (conv2d(part, kernel) for part, kernel in zip(parts, kernels, strict=True))
+        for other in others:
+            total += other
+        return total
 
 
 class ASPPSum(nn.Module):
@@ -90,7 +112,8 @@ class ASPPConcat(nn.Module):
                      └─ image pooling ─────┘
     ```
 
-    The order of the branches is torchvision's; TensorFlow's checkpoints have image pooling first.
+    The order of the branches is torchvision's; TensorFlow's checkpoints have image pooling first. The concatenation is
+    not carried out (see `ConvOfParts`); image pooling need not be brought back to the map's size for it.
 
     Args:
         in_channels: Channels of the deepest feature map.
@@ -132,11 +155,20 @@ class ASPPConcat(nn.Module):
             branches.append(ImagePooling(in_channels, out_channels, norm=norm, align_corners=align_corners))
         self.branches = nn.ModuleList(branches)
         width = out_channels if summed else len(branches) * out_channels
-        self.project = ConvNormAct(width, out_channels, norm=norm)
+        self.project = (
+            ConvNormAct(width, out_channels, norm=norm)
+            if summed
+            else nn.Sequential(
+                ConvOfParts(width, out_channels, 1, bias=False), norm.build(out_channels), nn.ReLU(inplace=True)
+            )
+        )
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
-        parts = [branch(features) for branch in self.branches]
-        merged = torch.stack(parts).sum(0) if self.summed else torch.cat(parts, dim=1)
-        return self.dropout(self.project(merged))
+        if self.summed:
+            return self.dropout(self.project(torch.stack([branch(features) for branch in self.branches]).sum(0)))
+        parts = [
+            branch.cells(features) if isinstance(branch, ImagePooling) else branch(features) for branch in self.branches
+        ]
+        return self.dropout(self.project(parts))

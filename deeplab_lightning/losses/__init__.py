@@ -2,10 +2,17 @@
 
 from .boundary import boundary_cross_entropy
 from .combined import LOSSES, CombinedLoss, LossOptions
-from .cross_entropy import cross_entropy, cross_entropy_sum, hard_pixel_cross_entropy, ohem_cross_entropy
+from .cross_entropy import (
+    cross_entropy,
+    cross_entropy_of_pictures,
+    cross_entropy_sum,
+    hard_pixel_cross_entropy,
+    ohem_cross_entropy,
+)
 from .focal import focal
 from .lovasz import lovasz_softmax
 from .overlap import dice, tversky
+from .upsampled import upsampled_cross_entropy
 
 __all__ = [
     "LOSSES",
@@ -13,6 +20,7 @@ __all__ = [
     "LossOptions",
     "boundary_cross_entropy",
     "cross_entropy",
+    "cross_entropy_of_pictures",
     "cross_entropy_sum",
     "dice",
     "focal",
@@ -20,4 +28,5 @@ __all__ = [
     "lovasz_softmax",
     "ohem_cross_entropy",
     "tversky",
+    "upsampled_cross_entropy",
 ]

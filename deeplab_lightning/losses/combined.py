@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, did_you_mean
+from ..layers import resize
 from .boundary import boundary_cross_entropy
 from .cross_entropy import cross_entropy, hard_pixel_cross_entropy, hard_pixel_share, ohem_cross_entropy
 from .focal import focal
 from .lovasz import lovasz_softmax
 from .overlap import dice, tversky
+from .upsampled import upsampled_cross_entropy
 
 LOSSES = ("cross_entropy", "hard_pixels", "ohem", "focal", "dice", "tversky", "lovasz", "boundary")
 
@@ -77,6 +79,36 @@ class CombinedLoss:
         """
         functions = self._functions(class_weights, step)
         parts = [weight * functions[name](logits, mask, self.ignore_index) for name, weight in self.terms.items()]
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+    def of_coarse(
+        self, coarse: Tensor, mask: Tensor, align_corners: bool, class_weights: Tensor | None = None, step: int = 0
+    ) -> Tensor:
+        """Return the loss of `coarse` logits `(B, C, h, w)` resized to the mask's size: the same up to rounding.
+
+        Full-resolution logits are only made for losses that need them: cross-entropy does without.
+
+        Args:
+            coarse: `(B, C, h, w)` floating point.
+            mask: `(B, H, W)` integer train ids.
+            align_corners: Convention of the resize.
+            class_weights: As in a call.
+            step: As in a call.
+        """
+        functions = self._functions(class_weights, step)
+        functions["cross_entropy"] = partial(
+            upsampled_cross_entropy,
+            align_corners=align_corners,
+            class_weights=class_weights,
+            label_smoothing=self.options.label_smoothing,
+        )
+        height, width = mask.shape[-2:]
+        needs_all = any(name != "cross_entropy" for name in self.terms)
+        logits = resize(coarse, (height, width), align_corners) if needs_all else coarse
+        parts = [
+            weight * functions[name](coarse if name == "cross_entropy" else logits, mask, self.ignore_index)
+            for name, weight in self.terms.items()
+        ]
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def _functions(self, class_weights: Tensor | None, step: int) -> dict[str, Callable[[Tensor, Tensor, int], Tensor]]:

@@ -46,7 +46,7 @@ class DeepLabV2(nn.Module):
         num_classes: Classes to tell apart, background included.
         backbone: `vgg16`, or timm's name of a network (the paper: `resnet101`).
         output_stride: Input side over deepest feature side: 8 in the paper, and the only one of VGG16.
-        pretrained: Start the backbone from ImageNet weights: timm's (True), or, for VGG16, those in a file.
+        pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file.
         in_channels: Channels of the picture.
         atrous_rates: One branch each, at output stride 8; they are scaled with the output stride.
         scales: Of the picture, fused by the maximum; (1.0,) leaves multi-scale inputs out. They cost memory: the paper
@@ -91,11 +91,6 @@ class DeepLabV2(nn.Module):
             channels = self.backbone.high_level_channels
             self.classifier = nn.ModuleList(nn.Conv2d(channels, num_classes, 1) for _ in rates)
         else:
-            if not isinstance(pretrained, bool):
-                raise ConfigError(
-                    f"pretrained is the file {str(pretrained)!r}, but files are read for the backbone 'vgg16' only: "
-                    f"true fetches the ImageNet weights of {backbone!r}, false trains from scratch."
-                )
             self.backbone = TimmBackbone(
                 backbone, output_stride, pretrained, in_channels, stride_place=stride_place, ceil_mode=ceil_mode
             )

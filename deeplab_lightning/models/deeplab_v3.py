@@ -21,6 +21,7 @@ torchvision's network, with `dropout=0.5`, `multi_grid=()` and output stride 8.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -43,7 +44,7 @@ class DeepLabV3(nn.Module):
         num_classes: Classes to tell apart, background included.
         backbone: timm's name of the network (the paper: `resnet50`, `resnet101`).
         output_stride: Input side over deepest feature side. The same weights run at 32, 16 and 8.
-        pretrained: Start the backbone from timm's ImageNet weights.
+        pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file.
         in_channels: Channels of the picture.
         multi_grid: Unit rates of a ResNet's last stage; None for the paper's (1, 2, 4) where it fits.
         first_unit: See `backbones/resnet_variants.py`.
@@ -69,7 +70,7 @@ class DeepLabV3(nn.Module):
         num_classes: int,
         backbone: str = "resnet101",
         output_stride: OutputStride = 16,
-        pretrained: bool = False,
+        pretrained: bool | str | Path = False,
         in_channels: int = 3,
         *,
         multi_grid: tuple[int, ...] | None = None,
@@ -156,8 +157,8 @@ class DeepLabV3Cascade(nn.Module):
         num_classes: Classes to tell apart, background included.
         backbone: A ResNet of bottlenecks (the paper: `resnet50`, `resnet101`).
         output_stride: Input side over deepest feature side. The same weights run at 32, 16 and 8.
-        pretrained: Start the backbone from timm's ImageNet weights. The copies start from scratch (as in the paper, as
-            far as it says).
+        pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file. The copies start from
+            scratch (as in the paper, as far as it says).
         in_channels: Channels of the picture.
         last_block: 4 for none, up to 7.
         multi_grid: Unit rates of block4 and of its copies (the best of the paper: (1, 2, 1)).
@@ -172,7 +173,7 @@ class DeepLabV3Cascade(nn.Module):
         num_classes: int,
         backbone: str = "resnet101",
         output_stride: OutputStride = 16,
-        pretrained: bool = False,
+        pretrained: bool | str | Path = False,
         in_channels: int = 3,
         *,
         last_block: int = 7,

@@ -22,6 +22,8 @@ ASPP rates of 12, 24, 36 at output stride 16, and dropout 0.5.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
 from ..backbones import TimmBackbone
@@ -43,7 +45,7 @@ class DeepLabV3Plus(nn.Module):
         num_classes: Classes to tell apart, background included.
         backbone: timm's name of the network (the paper: `resnet101`, `xception65`).
         output_stride: Input side over deepest feature side. The same weights run at 32, 16 and 8.
-        pretrained: Start the backbone from timm's ImageNet weights.
+        pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file.
         in_channels: Channels of the picture.
         multi_grid: Unit rates of a ResNet's last stage; None for the paper's (1, 2, 4) where it fits.
         first_unit: See `backbones/resnet_variants.py`.
@@ -76,7 +78,7 @@ class DeepLabV3Plus(nn.Module):
         num_classes: int,
         backbone: str = "resnet101",
         output_stride: OutputStride = 16,
-        pretrained: bool = False,
+        pretrained: bool | str | Path = False,
         in_channels: int = 3,
         *,
         multi_grid: tuple[int, ...] | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,7 @@ def parameter_groups(
     weight_decay: float,
     head_lr_multiplier: float = 1.0,
     bias_lr_multiplier: float = 1.0,
+    new_layers: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Sort the trainable parameters of `model` into groups for an optimiser.
 
@@ -27,6 +29,8 @@ def parameter_groups(
         weight_decay: L2 factor in PyTorch's convention (gradient += weight_decay * weight).
         head_lr_multiplier: 1 in v3 and v3+; v1 and v2 use 10.
         bias_lr_multiplier: 1 in v3 and v3+; v1 and v2 use 2.
+        new_layers: Names of the layers that start anew where all others were trained for the same task: then these
+            alone are the head, and the backbone is everything else.
 
     Returns:
         Non-empty groups, each with `name`, `params`, `lr` and `weight_decay`. Every trainable parameter is in exactly
@@ -35,7 +39,8 @@ def parameter_groups(
     groups: dict[tuple[str, str], list[nn.Parameter]] = {}
     seen: set[int] = set()
     for module_name, module in model.named_modules():
-        part = "backbone" if module_name.split(".")[0] == "backbone" else "head"
+        is_trained = module_name not in new_layers if new_layers else module_name.split(".")[0] == "backbone"
+        part = "backbone" if is_trained else "head"
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or id(parameter) in seen:
                 continue

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
@@ -13,22 +12,27 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from .. import __version__
-from ..checkpoints.loading import check_fits, read_checkpoint
+from ..checkpoints.loading import read_checkpoint
+from ..checkpoints.transfer import transfer
 from ..errors import ConfigError
 from ..inference.predictor import Predictor, most_likely
 from ..layers import Normalise
-from ..losses import CombinedLoss, LossOptions, cross_entropy_sum
+from ..layers.norms import pause_statistics
+from ..losses import CombinedLoss, LossOptions, cross_entropy_of_pictures
 from ..losses.class_weights import ClassCounts, WeightRule, class_weights
 from ..metrics.segmentation import SegmentationEvaluation
 from ..optim import FactorLR, cosine_factor, parameter_groups, poly_factor, step_factor
+from ..optim.averaging import WeightAverage
 from ..types import Batch, DataDescription
 from .description import describe_by_hand
+from .norm_policy import Norm, apply_norm, expect_frozen_norms, freeze, warn_if_few
+from .processes import share_buffers
+from .speed import compile_in_place, use_gradient_checkpointing
 
 Stage = Literal["val", "test"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -56,9 +60,13 @@ class SegmentationTask(LightningModule, ABC):
         step_every: Optimiser steps between two falls of the step schedule.
         step_gamma: What each of them multiplies the learning rate by.
         warmup_steps: Optimiser steps over which the learning rate first rises.
+        norm: batch, or group in place of all batch norms, the backbone's too (for small batches, from scratch).
         freeze_batch_norm: Train with the batch norms' stored statistics, and leave their scale and shift alone (v2; the
             second stage of v3).
-        initial_weights: A checkpoint of the same network whose weights a new run starts from (the second stage of v3).
+        weights: A checkpoint of the same network whose weights a new run starts from: the second stage of v3, or one
+            from `import`. For other classes the classifiers start anew, and `head_lr_multiplier` is for them alone.
+        ema_decay: Validate and keep an exponential average of the weights, such as 0.999, beside the trained ones.
+        swa_start: Likewise the equal average, from this share of the run on, such as 0.75.
         losses: What training makes small: names (cross_entropy, hard_pixels, ohem, focal, dice, tversky, lovasz,
             boundary) and their weights; cross_entropy if not given, as in the papers.
         class_weights: Of the cross-entropy: one for each class, or a rule (median_frequency, effective_number, enet) by
@@ -72,6 +80,8 @@ class SegmentationTask(LightningModule, ABC):
         tversky_beta: Weight of missed pixels in tversky; those too much have the rest to 1.
         boundary_width: Pixels on both sides of a border that boundary looks at.
         channels_last: Keep the network's weights and maps in channels-last order: the same numbers, usually faster.
+        compile: Compile the training step's network (torch.compile): a slow first step, then faster ones.
+        gradient_checkpointing: Compute the backbone's inner maps twice instead of keeping them: slower, less memory.
     """
 
     model: nn.Module
@@ -93,8 +103,11 @@ class SegmentationTask(LightningModule, ABC):
         step_every: int = 2000,
         step_gamma: float = 0.1,
         warmup_steps: int = 0,
+        norm: Norm = "batch",
         freeze_batch_norm: bool = False,
-        initial_weights: str | None = None,
+        weights: str | None = None,
+        ema_decay: float | None = None,
+        swa_start: float | None = None,
         losses: dict[str, float] | None = None,
         class_weights: list[float] | WeightRule | None = None,
         label_smoothing: float = 0.0,
@@ -106,6 +119,8 @@ class SegmentationTask(LightningModule, ABC):
         tversky_beta: float = 0.7,
         boundary_width: int = 3,
         channels_last: bool = True,
+        compile: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -115,9 +130,9 @@ class SegmentationTask(LightningModule, ABC):
         self.ignore_index = self.description["ignore_index"]
         self.normalise = Normalise(self.description["mean"], self.description["std"], self.description["pixel_range"])
         self.model = self.build_model()
-        if freeze_batch_norm:
-            for norm in self._batch_norms():
-                norm.eval().requires_grad_(False)
+        apply_norm(self.model, norm, freeze_batch_norm, bool(self.hparams.get("pretrained")))
+        if gradient_checkpointing:
+            use_gradient_checkpointing(self.model, str(self.hparams.get("backbone")))
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
@@ -139,6 +154,7 @@ class SegmentationTask(LightningModule, ABC):
         if isinstance(class_weights, list):
             self._class_weights = self._checked_weights(class_weights)
         self._optimizer_options: list[dict[str, Any]] = []
+        self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
 
     def _check_against_description(
         self, num_classes: int | None, ignore_index: int | None, class_names: list[str] | None
@@ -171,27 +187,31 @@ class SegmentationTask(LightningModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Before a new run: take over the weights that it starts from."""
-        if self.hparams["freeze_batch_norm"]:  # Lightning warns of modules in evaluation; these are meant to be
-            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
-        path = self.hparams["initial_weights"]
+        if self.hparams["freeze_batch_norm"]:
+            expect_frozen_norms()
+        path = self.hparams["weights"]
         if stage == "fit" and path is not None and self.trainer.ckpt_path is None:
-            checkpoint = read_checkpoint(path)
-            check_fits(self, self.description["class_names"], checkpoint, path)
-            self.load_state_dict(checkpoint["state_dict"])
+            self._new_layers = transfer(self, self.description, read_checkpoint(path), path)
+            if self._new_layers:
+                rank_zero_info(f"{path} knows other classes; layers that start anew: {', '.join(self._new_layers)}.")
 
     def train(self, mode: bool = True) -> SegmentationTask:
         """Switch between training and evaluation; frozen batch norms stay in evaluation."""
         super().train(mode)
         if self.hparams["freeze_batch_norm"]:
-            for norm in self._batch_norms():
-                norm.eval()
+            freeze(self.model)
         return self
 
-    def _batch_norms(self) -> list[nn.Module]:
-        return [module for module in self.model.modules() if isinstance(module, _BatchNorm)]
+    def configure_callbacks(self) -> list[Callback]:
+        """Average the weights, if asked for."""
+        decay, start = self.hparams["ema_decay"], self.hparams["swa_start"]
+        averages = self.trainer.state.fn == "fit" and (decay is not None or start is not None)
+        return [WeightAverage(decay, start)] if averages else []
 
     def on_fit_start(self) -> None:
-        """Find the class weights, where they follow from the training masks by a rule."""
+        """Compile; find the class weights, where they follow from the training masks by a rule."""
+        if self.hparams["compile"]:
+            compile_in_place(self.model)
         rule = self.hparams["class_weights"]
         if not isinstance(rule, str):
             return
@@ -218,11 +238,18 @@ class SegmentationTask(LightningModule, ABC):
 
     def criterion(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Return the (sum of) losses of `logits` `(B, C, H, W)` against `mask` `(B, H, W)`."""
-        weights = None if self._class_weights is None else self._class_weights.to(logits.device)
-        return self._combined(logits, mask, weights, self.global_step)
+        return self._combined(logits, mask, self._weights_on(logits.device), self.global_step)
+
+    def _weights_on(self, device: torch.device) -> Tensor | None:
+        if self._class_weights is not None:
+            self._class_weights = self._class_weights.to(device)
+        return self._class_weights
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """The loss at full resolution: logits are brought to the label's size, never the label to the logits'.
+
+        The cross-entropy does that band by band (`losses/upsampled.py`), so that full-resolution logits are not made
+        unless another loss needs them.
 
         A network with an auxiliary head adds that head's, times `aux_loss_weight`.
 
@@ -232,7 +259,9 @@ class SegmentationTask(LightningModule, ABC):
         """
         model: Any = self.model
         if getattr(model, "aux_head", None) is None:
-            return self.criterion(model(image), mask)
+            coarse = model.coarse_logits(image)
+            weights = self._weights_on(coarse.device)
+            return self._combined.of_coarse(coarse, mask, model.align_corners, weights, self.global_step)
         logits, aux_logits = model.logits_with_auxiliary(image)
         return self.criterion(logits, mask) + self.hparams["aux_loss_weight"] * self.criterion(aux_logits, mask)
 
@@ -265,8 +294,19 @@ class SegmentationTask(LightningModule, ABC):
         """Evaluate a batch of test pictures; returns their class maps as `pred`."""
         return {"pred": self._evaluate(batch)}
 
+    def on_before_backward(self, loss: Tensor) -> None:
+        """Layers that gradient checkpointing runs again must not count the batch again."""
+        if self.hparams["gradient_checkpointing"]:
+            self._resume_statistics = pause_statistics(self.model)
+
+    def on_after_backward(self) -> None:
+        """Count batches again."""
+        if self.hparams["gradient_checkpointing"]:
+            self._resume_statistics()
+
     def on_validation_epoch_start(self) -> None:
-        """Start counting."""
+        """Start counting, with the same network in all processes."""
+        share_buffers(self)
         self.evaluation.reset()
 
     def on_test_epoch_start(self) -> None:
@@ -285,7 +325,12 @@ class SegmentationTask(LightningModule, ABC):
         """The optimiser, and the schedule stepped at every optimiser step."""
         hparams: Any = self.hparams
         groups = parameter_groups(
-            self.model, hparams.lr, hparams.weight_decay, hparams.head_lr_multiplier, hparams.bias_lr_multiplier
+            self.model,
+            hparams.lr,
+            hparams.weight_decay,
+            hparams.head_lr_multiplier,
+            hparams.bias_lr_multiplier,
+            self._new_layers,
         )
         optimizer: torch.optim.Optimizer
         if hparams.optimizer == "adamw":
@@ -324,6 +369,7 @@ class SegmentationTask(LightningModule, ABC):
         schedule = self.lr_schedulers()
         if isinstance(schedule, FactorLR):
             schedule.apply()
+        warn_if_few(self.model, self.trainer)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout a pure function of (seed, batch, process): a resumed run draws what it would have drawn."""
@@ -333,7 +379,15 @@ class SegmentationTask(LightningModule, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write down which task this is, so that the checkpoint can be rebuilt on its own."""
-        checkpoint["deeplab_lightning"] = {"task": type(self).__name__, "version": __version__}
+        checkpoint["deeplab_lightning"] = {
+            "task": type(self).__name__,
+            "version": __version__,
+            "new_layers": self._new_layers,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Learn which layers were new when the run began: the optimiser's groups depend on it."""
+        self._new_layers = checkpoint.get("deeplab_lightning", {}).get("new_layers", [])
 
     def _evaluate(self, batch: Batch) -> list[Tensor]:
         """Predict pictures at their own sizes, equal ones together, and count them."""
@@ -348,15 +402,12 @@ class SegmentationTask(LightningModule, ABC):
                 last += 1
             image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
             pred = torch.empty_like(mask, dtype=torch.uint8)
-            loss_sums = [0.0] * len(image)
+            loss_sums: list[Tensor] = []
             for rows, logits in predictor.bands(image):
                 pred[:, rows] = most_likely(logits)
-                for index in range(len(image)):
-                    picture = slice(index, index + 1)
-                    total, _ = cross_entropy_sum(logits[picture], mask[picture, rows], self.ignore_index)
-                    loss_sums[index] += float(total)
+                loss_sums.append(cross_entropy_of_pictures(logits, mask[:, rows], self.ignore_index))
             preds.extend(pred)
-            losses.extend(loss_sums)
+            losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())  # the only wait for the device
         for pred, mask, sample_id, loss in zip(preds, masks, batch["sample_id"], losses, strict=True):
             self.evaluation.update(pred, mask, sample_id, loss)
         return preds

@@ -22,7 +22,7 @@ class DeepLabV2Task(SegmentationTask):
     Args:
         backbone: vgg16, or the name of a timm network that honours output strides (the paper: resnet101).
         output_stride: Input side over deepest feature side; 8 in the paper.
-        pretrained: Start from ImageNet weights: true for timm's; for vgg16 also a file of timm or torchvision.
+        pretrained: Start from ImageNet weights: true for timm's, or a file of timm or torchvision.
         atrous_rates: ASPP's at output stride 8: 6, 12, 18, 24 (ASPP-L), 2, 4, 8, 12 (ASPP-S), or 12 alone (LargeFOV).
         scales: Of the picture, fused by the maximum; 1.0 alone leaves multi-scale inputs out.
         dropout: After fc6 and after fc7 (vgg16 only).

@@ -17,7 +17,7 @@ class DeepLabV3Task(SegmentationTask):
     Args:
         backbone: Name of a timm network that honours output strides (the paper: resnet50, resnet101).
         output_stride: Input side over deepest feature side; a checkpoint runs at any of them.
-        pretrained: Start the backbone from timm's ImageNet weights, fetched from the network the first time.
+        pretrained: Start from ImageNet weights: true for timm's, which are fetched, or a file of timm or torchvision.
         multi_grid: Unit rates of a ResNet's last stage; null for the paper's (1, 2, 4) where it fits.
         first_unit: Rate of the first unit of a ResNet stage that lost its stride: the previous stage's, or its own.
         stride_place: Which convolution carries the stride of a ResNet stage; TensorFlow's is in the stage before.
@@ -42,7 +42,7 @@ class DeepLabV3Task(SegmentationTask):
         self,
         backbone: str = "resnet101",
         output_stride: OutputStride = 16,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         multi_grid: tuple[int, ...] | None = None,
         first_unit: FirstUnit = "lag",
         stride_place: StridePlace = "conv2",
@@ -75,7 +75,7 @@ class DeepLabV3CascadeTask(SegmentationTask):
     Args:
         backbone: Name of a timm network that honours output strides (the paper: resnet50, resnet101).
         output_stride: Input side over deepest feature side; a checkpoint runs at any of them.
-        pretrained: Start the backbone from timm's ImageNet weights, fetched from the network the first time.
+        pretrained: Start from ImageNet weights: true for timm's, which are fetched, or a file of timm or torchvision.
         last_block: 4 for no copies, up to 7.
         multi_grid: Unit rates of the last block and of its copies.
         first_unit: Rate of the first unit of a ResNet stage that lost its stride: the previous stage's, or its own.
@@ -89,7 +89,7 @@ class DeepLabV3CascadeTask(SegmentationTask):
         self,
         backbone: str = "resnet101",
         output_stride: OutputStride = 16,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         last_block: int = 7,
         multi_grid: tuple[int, ...] = (1, 2, 1),
         first_unit: FirstUnit = "lag",

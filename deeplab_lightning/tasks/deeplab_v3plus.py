@@ -18,7 +18,7 @@ class DeepLabV3PlusTask(SegmentationTask):
     Args:
         backbone: Name of a timm network that honours output strides (the paper: resnet101, xception65).
         output_stride: Input side over deepest feature side; a checkpoint runs at any of them.
-        pretrained: Start the backbone from timm's ImageNet weights, fetched from the network the first time.
+        pretrained: Start from ImageNet weights: true for timm's, which are fetched, or a file of timm or torchvision.
         multi_grid: Unit rates of a ResNet's last stage; null for the paper's (1, 2, 4) where it fits.
         first_unit: Rate of the first unit of a ResNet stage that lost its stride: the previous stage's, or its own.
         stride_place: Which convolution carries the stride of a ResNet stage; TensorFlow's is in the stage before.
@@ -51,7 +51,7 @@ class DeepLabV3PlusTask(SegmentationTask):
         self,
         backbone: str = "resnet101",
         output_stride: OutputStride = 16,
-        pretrained: bool = False,
+        pretrained: bool | str = False,
         multi_grid: tuple[int, ...] | None = None,
         first_unit: FirstUnit = "lag",
         stride_place: StridePlace = "conv2",

@@ -14,7 +14,7 @@ class FCNTask(SegmentationTask):
 
     Departures from the paper's training: it adds the loss of all pixels of one picture up, with a momentum of 0.99 and
     fixed learning rates of 1e-10 (32s), 1e-12 (16s) and 1e-14 (8s), for 100,000 steps each, every network starting from
-    the coarser one (`initial_weights` wants the same network: load the coarser weights by hand); at once, 1e-10 for
+    the coarser one (`weights` wants the same network: load the coarser weights by hand); at once, 1e-10 for
     300,000 steps. Here the loss is the mean over the labelled pixels, with the momentum and the schedule of this
     framework: a learning rate keeps its meaning when the crop, the batch or the share of void changes.
 

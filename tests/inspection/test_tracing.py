@@ -406,7 +406,8 @@ def test_deeplab_v3plus_at_513() -> None:
     network = on_paper(DeepLabV3Plus, 21, backbone="resnet50", separable=False)
     executed = trace(network, (513, 513))
     assert executed.parameters == 40_352_181
-    assert executed.multiply_adds / 1e9 == pytest.approx(72.19, abs=0.005)
+    # 72.19 with the pooled map enlarged before the projection; here its share is computed on one position.
+    assert executed.multiply_adds / 1e9 == pytest.approx(72.19 - 256 * 256 * (33 * 33 - 1) / 1e9, abs=0.005)
     assert sum(part.parameters for part in executed.parts) == executed.parameters
     assert executed.parts[0].parameters == 23_508_032
     assert executed.parts[0].multiply_adds / 1e9 == pytest.approx(34.09, abs=0.005)

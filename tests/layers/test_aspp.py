@@ -94,7 +94,7 @@ def test_dropout_stands_behind_the_projection_and_rests_in_evaluation() -> None:
     features = torch.randn(2, 4, 9, 9)
     torch.manual_seed(1)
     dropped = module.train()(features)
-    positive = module.project(torch.cat([branch(features) for branch in module.branches], 1)) > 0
+    positive = module.project([branch(features) for branch in module.branches]) > 0
     assert 0.4 < (dropped[positive] == 0).float().mean() < 0.6
     module.eval()
     assert torch.equal(module(features), module(features))
@@ -109,3 +109,30 @@ def test_without_pooling_a_far_pixel_changes_nothing() -> None:
         changed = features.clone()
         changed[..., 8, 8] += 100
         assert torch.equal(module(features)[..., 0, 0], module(changed)[..., 0, 0]) != image_pooling
+
+
+def test_the_projection_is_that_of_the_concatenation() -> None:
+    """Values and every gradient; the pooled branch is a bias for each picture."""
+    torch.manual_seed(0)
+    module = ASPPConcat(
+        6, 4, atrous_rates=(2, 3), separable=True, dropout=0.0, norm=NORM, align_corners=True
+    ).double().train()  # fmt: skip
+    features = torch.randn(3, 6, 9, 7, dtype=torch.float64, requires_grad=True)
+    conv, norm, act = module.project
+    weights = [features, *module.parameters()]
+    merged = torch.cat([branch(features) for branch in module.branches], 1)
+    expected = act(norm(nn.functional.conv2d(merged, conv.weight)))
+    upstream = torch.randn_like(expected)
+    expected_gradients = torch.autograd.grad(expected, weights, upstream)
+    found = module(features)
+    assert torch.allclose(found, expected, atol=1e-12)
+    for gradient, wanted in zip(torch.autograd.grad(found, weights, upstream), expected_gradients, strict=True):
+        assert torch.allclose(gradient, wanted, atol=1e-10)
+
+
+def test_the_concatenation_is_not_made() -> None:
+    module, seen = ASPPConcat(6, 4, atrous_rates=(2,), separable=False, norm=NORM, align_corners=True), []
+    module.project[0].register_forward_hook(lambda _, args, __: seen.extend(part.shape for part in args[0]))
+    module(torch.randn(2, 6, 9, 7))
+    assert seen == [(2, 4, 9, 7), (2, 4, 9, 7), (2, 4, 1, 1)]
+    assert {key: tuple(value.shape) for key, value in module.project.state_dict().items()}["0.weight"] == (4, 12, 1, 1)

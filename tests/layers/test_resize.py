@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
-from deeplab_lightning.layers.resize import resize, resize_rows
+from deeplab_lightning.layers.resize import BandedResize, resize
 
 SIZES = [
     ((5, 7), (17, 25)),  # k * scale + 1: the grids meet
@@ -19,6 +20,10 @@ SIZES = [
     ((6, 5), (1, 1)),
     ((23, 30), (360, 480)),
 ]
+
+
+def resize_rows(features: Tensor, size: tuple[int, int], rows: slice, align_corners: bool) -> Tensor:
+    return BandedResize(features, size, align_corners).band(features, rows)
 
 
 @pytest.mark.parametrize(
@@ -59,3 +64,38 @@ def test_rows_of_a_large_picture() -> None:
 def test_the_right_size_costs_nothing() -> None:
     features = torch.randn(1, 2, 4, 5)
     assert resize(features, (4, 5), True) is features
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(("source", "size"), SIZES)
+def test_gradients_are_those_of_interpolate(
+    source: tuple[int, int], size: tuple[int, int], align_corners: bool, memory_format: torch.memory_format
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 3, *source, generator=generator, dtype=torch.float64).to(memory_format=memory_format)
+    upstream = torch.randn(2, 3, *size, generator=generator, dtype=torch.float64).to(memory_format=memory_format)
+    features.requires_grad_()
+    plain = torch.nn.functional.interpolate(features, size, mode="bilinear", align_corners=align_corners)
+    (expected,) = torch.autograd.grad(plain, features, upstream)
+    resized = resize(features, size, align_corners)
+    assert torch.equal(resized, plain)
+    (gradient,) = torch.autograd.grad(resized, features, upstream)
+    assert torch.allclose(gradient, expected, atol=1e-10)
+    bands, total = BandedResize(features, size, align_corners), torch.zeros_like(features)
+    for rows in bands.bands(6, size[0], 6 * size[1] * 2):
+        bands.add_transposed(upstream[:, :, rows].contiguous(), rows, total)
+    assert torch.allclose(total, expected, atol=1e-10)
+
+
+def test_gradients_in_half_precision_and_twice() -> None:
+    features = torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda x: resize(x, (7, 9), True) ** 2, features)
+    for autocast in (False, True):
+        half = features.detach().bfloat16().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            resize(half, (7, 9), True).sum().backward()
+        assert half.grad is not None
+        assert half.grad.dtype == torch.bfloat16
+        (expected,) = torch.autograd.grad(resize(features, (7, 9), True).sum(), features)
+        assert torch.allclose(half.grad.double(), expected, rtol=1e-2)

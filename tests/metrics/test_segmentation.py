@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from deeplab_lightning.metrics.segmentation import SegmentationEvaluation
+from deeplab_lightning.errors import DataError
+from deeplab_lightning.metrics.segmentation import SegmentationEvaluation, confusion_matrix
+from deeplab_lightning.metrics.torchmetrics_metrics import ConfusionMatrix, JaccardIndex
 
 NAMES = ["a", "b", "c", "d"]
 VOID = 255
@@ -110,3 +114,42 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     for rank in range(2):
         assert np.array_equal(np.load(tmp_path / f"{rank}.npy"), expected)
         assert np.load(tmp_path / f"{rank}_loss.npy") == pytest.approx(evaluate(range(5)).loss(), rel=1e-12)
+
+
+# --- counting -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64])
+@pytest.mark.parametrize("ignore_index", [VOID, 3, 0, -100])
+def test_counts_are_those_of_torchmetrics(dtype: torch.dtype, ignore_index: int) -> None:
+    if dtype == torch.uint8 and ignore_index < 0:
+        pytest.skip("no such label")
+    pred = torch.randint(0, 4, (2, 9, 7)).to(dtype)
+    mask = torch.randint(0, 4, (2, 9, 7)).to(dtype)
+    mask[:, :2] = ignore_index
+    counts = confusion_matrix(pred, mask, 4, ignore_index)
+    expected = multiclass_confusion_matrix(pred.long(), mask.long(), 4, ignore_index=ignore_index)
+    assert counts.dtype == torch.int64
+    assert torch.equal(counts, expected)
+
+
+def test_a_label_that_is_no_class_is_an_error() -> None:
+    mask = torch.tensor([[0, 200]], dtype=torch.uint8)
+    with pytest.raises(DataError, match=r"labels are 0 to 200 .* 4 classes and ignore_index 255"):
+        confusion_matrix(torch.zeros_like(mask), mask, 4, VOID)
+
+
+@pytest.mark.parametrize("ignore_index", [VOID, 1, None])
+def test_torchmetrics_with_our_update(ignore_index: int | None) -> None:
+    pairs = [(ConfusionMatrix, MulticlassConfusionMatrix), (JaccardIndex, MulticlassJaccardIndex)]
+    for ours_class, theirs_class in pairs:
+        ours, theirs = (kind(num_classes=5, ignore_index=ignore_index) for kind in (ours_class, theirs_class))
+        for _ in range(2):
+            logits, mask = torch.randn(2, 5, 6, 7), torch.randint(0, 5, (2, 6, 7))
+            if ignore_index is not None:
+                mask[0, 0] = ignore_index
+            ours.update(logits, mask.to(torch.uint8))
+            theirs.update(logits, mask)
+        assert torch.equal(ours.compute(), theirs.compute())
+        ours.reset()
+        assert ours.confmat.sum() == 0

@@ -187,7 +187,7 @@ def test_start_values(backbone: str) -> None:
         ({"backbone": "vgg16", "stride_place": "conv1"}, r"belong to ResNets, .*'vgg16'"),
         (
             {"backbone": "resnet18", "pretrained": "x.pth"},
-            r"'x\.pth', but files are read for the backbone 'vgg16' only",
+            r"No file 'x\.pth' of trained weights",
         ),
         ({"backbone": "vgg19"}, r"'vgg19' does not honour output stride 8"),
         ({"scales": (0.5, 0.75)}, r"\(0\.5, 0\.75\) cannot be used"),

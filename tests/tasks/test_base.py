@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from deeplab_lightning.errors import CheckpointError, ConfigError
 from deeplab_lightning.labels import voc_palette
 from deeplab_lightning.layers import resize
+from deeplab_lightning.layers.resize import BandedResize
 from deeplab_lightning.tasks import DeepLabV3PlusTask, SegmentationTask
 from deeplab_lightning.tasks.description import describe_by_hand
 from deeplab_lightning.types import Batch, DataDescription
@@ -145,13 +146,18 @@ def test_scores_and_loss_equal_a_direct_computation(stage: str, prefix: str) -> 
 
 def test_labels_are_never_resized(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every labelled pixel counts once, predictions have the labels' sizes, and only logits are interpolated."""
-    interpolate, seen = F.interpolate, []
+    interpolate, banded, seen = F.interpolate, BandedResize.band, []
 
     def watched(values: Tensor, *arguments: Any, **options: Any) -> Tensor:
         seen.append((values.shape[1], values.dtype))
         return interpolate(values, *arguments, **options)
 
+    def watched_band(self: BandedResize, values: Tensor, rows: slice) -> Tensor:
+        seen.append((values.shape[1], values.dtype))
+        return banded(self, values, rows)
+
     monkeypatch.setattr(F, "interpolate", watched)
+    monkeypatch.setattr(BandedResize, "band", watched_band)
     task = SmallTask(description=DESCRIPTION).eval()
     with torch.no_grad():
         preds = task.validation_step(batches(7)[0], 0)["pred"]
@@ -292,13 +298,13 @@ def test_a_second_stage_starts_from_the_weights_of_the_first(tmp_path: Path) -> 
     run.save_checkpoint(tmp_path / "first.ckpt")
     options: dict[str, Any] = {"output_stride": 8, "freeze_batch_norm": True, **SMALL}
     second = DeepLabV3PlusTask(
-        num_classes=NUM_CLASSES, lr=0.0, weight_decay=0.0, initial_weights=str(tmp_path / "first.ckpt"), **options
+        num_classes=NUM_CLASSES, lr=0.0, weight_decay=0.0, weights=str(tmp_path / "first.ckpt"), **options
     )
     fit(second, 1)
     for key, value in first.state_dict().items():
         assert torch.equal(second.state_dict()[key], value), key
     with pytest.raises(CheckpointError, match=r"second\.ckpt"):
-        fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, initial_weights=str(tmp_path / "second.ckpt"), **SMALL), 1)
+        fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, weights=str(tmp_path / "second.ckpt"), **SMALL), 1)
 
 
 def test_it_learns_a_batch_by_heart() -> None:
@@ -352,7 +358,7 @@ def test_checkpoints_say_which_task_they_are_of() -> None:
     checkpoint: dict[str, Any] = {}
     SmallTask(description=DESCRIPTION).on_save_checkpoint(checkpoint)
     assert checkpoint["deeplab_lightning"]["task"] == "SmallTask"
-    assert set(checkpoint["deeplab_lightning"]) == {"task", "version"}
+    assert set(checkpoint["deeplab_lightning"]) == {"task", "version", "new_layers"}
 
 
 def test_channels_last_is_an_option() -> None:

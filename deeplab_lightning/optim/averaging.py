@@ -1,0 +1,111 @@
+"""Averages of the weights over the run: exponential (EMA) and equal over its last part (SWA)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import update_bn
+
+from ..errors import ConfigError
+from ..layers.norms import batch_norms
+
+REFRESH_BATCHES = 100
+"""Training batches from which the batch norms of an equal average get their statistics."""
+
+
+class WeightAverage(WeightAveraging):
+    """Keeps an average of weights and buffers beside those that are trained.
+
+    After optimiser step `n` (from 1) the average moves by a share of the way to the current weights. That share is a
+    function of the step alone, so that a resumed run averages like an uninterrupted one:
+
+    - exponential: `1 - min(decay, (1 + n) / (10 + n))`. The second term keeps a short run from remembering its first,
+      random weights; TensorFlow's `ExponentialMovingAverage` has it, too.
+    - equal: 1 before the averaging starts, then 1/1, 1/2, 1/3, ... (Izmailov et al., "Averaging Weights Leads to Wider
+      Optima", UAI 2018). The learning rate stays that of the schedule (the paper: constant or cyclical). At the end of
+      the run the batch norms get the statistics that training batches have under the averaged weights; until then
+      theirs are averaged as well.
+
+    Validation, and everything that later reads a checkpoint's `state_dict`, uses the average. The checkpoint keeps the
+    trained weights as `current_model_state`, from which a run goes on.
+
+    Args:
+        ema_decay: Of the exponential average, below 1.
+        swa_start: Share of the run behind which the equal average starts.
+
+    Raises:
+        ConfigError: Not exactly one of them is given, or it is not in 0..1.
+    """
+
+    def __init__(self, ema_decay: float | None = None, swa_start: float | None = None) -> None:
+        given = {"ema_decay": ema_decay, "swa_start": swa_start}
+        if (ema_decay is None) == (swa_start is None):
+            raise ConfigError(f"Weights are averaged in one way: set ema_decay or swa_start, not both (found {given}).")
+        for name, value in given.items():
+            if value is not None and not 0 <= value < 1:
+                raise ConfigError(f"{name} is {value}; expected 0 or more, and less than 1, such as "
+                                  f"{'0.999' if name == 'ema_decay' else '0.75'}.")  # fmt: skip
+        super().__init__(multi_avg_fn=self._move)
+        self.ema_decay = ema_decay
+        self.swa_start = swa_start
+        self._first_step = 0
+        self._share = 1.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find the step at which an equal average starts."""
+        if self.swa_start is None:
+            return
+        steps = trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise ConfigError("swa_start is a share of the run, which has no end: set --trainer.max_steps.")
+        self._first_step = math.floor(self.swa_start * steps) + 1
+
+    def share(self, step: int) -> float:
+        """Return how far the average moves to the current weights after optimiser step `step` (from 1)."""
+        if self.ema_decay is not None:
+            return 1 - min(self.ema_decay, (1 + step) / (10 + step))
+        return 1 / max(1, step - self._first_step + 1)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the average after every optimiser step; behind the last one, mind the batch norms."""
+        is_new = trainer.global_step > self._latest_update_step
+        self._share = self.share(trainer.global_step)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        is_last = is_new and trainer.global_step >= trainer.estimated_stepping_batches
+        if is_last and self.swa_start is not None and any(norm.training for norm in batch_norms(pl_module)):
+            self._refresh_statistics(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the averaged weights in the module."""
+        if self._average_model is not None:
+            super().on_train_end(trainer, pl_module)
+
+    def _move(self, averages: list[Tensor], currents: list[Tensor], num_averaged: Any) -> None:
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, currents, self._share)
+        else:  # counters
+            torch._foreach_copy_(averages, currents)
+
+    def _refresh_statistics(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        task: Any = pl_module
+        self._swap_models(pl_module)
+        update_bn(_images(trainer, task), task.model)
+        self._swap_models(pl_module)
+
+
+def _images(trainer: Trainer, task: Any) -> Iterator[Tensor]:
+    """Yield normalised training batches, from a loader of their own: the one in use keeps its place."""
+    datamodule: Any = getattr(trainer, "datamodule", None)
+    loader: Any = trainer.train_dataloader if datamodule is None else datamodule.train_dataloader()
+    for count, batch in enumerate(loader):
+        if count == REFRESH_BATCHES:
+            return
+        yield task.normalise(trainer.strategy.batch_to_device(batch)["image"])
