@@ -102,7 +102,7 @@ def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -
         (["--model", "DeepLabV3PluTask"], "Unknown model class 'DeepLabV3PluTask'. Did you mean 'DeepLabV3PlusTask'?"),
         (["--data", "CamVid"], "Unknown data class 'CamVid'. Did you mean 'CamVidDataModule'?"),
         (["--model.output_stride", "7"], "--model.output_stride is 7; expected one of 8, 16, 32."),
-        (["--model.pretrained", "None"], "(write null for no value); expected true or false."),
+        (["--model.freeze_batch_norm", "None"], "(write null for no value); expected true or false."),
         (["--model.lr", "fast"], "--model.lr is fast; expected a number."),
         (["--model.separable"], "--model.separable needs a value, such as --model.separable true."),
         (["-c", "configs/v3plsu.yaml"], "configs/v3plsu.yaml does not exist. Did you mean"),

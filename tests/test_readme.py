@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,14 @@ COMMAND_LINES = [
     if line.startswith("python -m deeplab_lightning")
 ]
 
+WRITTEN = {
+    Path(name).with_suffix(".yaml").name
+    for words in COMMAND_LINES
+    for name in (option_value(words, "--write"), option_value(words, "-o"))
+    if name
+}
+"""Configurations that commands of the README write."""
+
 
 def test_it_opens_with_the_two_commands() -> None:
     lines = BLOCKS[0].splitlines()
@@ -34,7 +43,7 @@ def test_it_opens_with_the_two_commands() -> None:
 def test_commands_files_and_options_exist(words: list[str]) -> None:
     command, *arguments = words
     assert command in COMMANDS
-    assert all((REPOSITORY / path).is_file() for path in config_files(arguments))
+    assert all((REPOSITORY / path).is_file() or path.name in WRITTEN for path in config_files(arguments))
     for option in (word for word in arguments if word.startswith(("--model.", "--data."))):
         key, name = option.removeprefix("--").split(".", 1)
         assert name in _class_options()[key]

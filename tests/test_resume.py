@@ -296,9 +296,9 @@ def test_long_stretches_without_a_validation_are_saved(
     saved: list[int] = []
     save = SafeCheckpoints.save_checkpoint
 
-    def save_checkpoint(self: SafeCheckpoints, checkpoint: dict[str, Any], path: Path, *args: Any) -> None:
+    def save_checkpoint(self: SafeCheckpoints, checkpoint: dict[str, Any], path: Path, **options: Any) -> None:
         saved.append(checkpoint["global_step"])
-        save(self, checkpoint, path, *args)
+        save(self, checkpoint, path, **options)
 
     monkeypatch.setattr(SafeCheckpoints, "save_checkpoint", save_checkpoint)
     monkeypatch.setattr(last_checkpoint, "SAVE_EVERY_SECONDS", 0)

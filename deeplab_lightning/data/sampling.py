@@ -33,8 +33,11 @@ class EpochSampler(Sampler[Draw]):
         self.start = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of `epoch`; nothing changes if that is the current one (which may have been resumed)."""
-        if epoch != self.epoch:
+        """Go to the beginning of `epoch`, unless it has begun (and was resumed) or is over.
+
+        Of a run saved behind the last batch of an epoch, Lightning still calls that epoch the current one.
+        """
+        if epoch > self.epoch:
             self.epoch, self.start = epoch, 0
 
     def __len__(self) -> int:

@@ -69,7 +69,9 @@ def test_ranks_share_one_order_and_get_equally_many(size: int, world_size: int) 
 @pytest.mark.parametrize(("size", "world_size"), [(12, 1), (11, 3), (5, 2), (2, 4), (0, 2)])
 def test_shards_cover_exactly(size: int, world_size: int) -> None:
     shards = [list(ShardSampler(size, rank, world_size)) for rank in range(world_size)]
-    idle = max(0, world_size - size)  # processes without a picture see the first one, which counts once by its id
+    idle = (
+        max(0, world_size - size) if size else 0
+    )  # processes without a picture see the first one, which counts once by its id
     assert Counter(index for shard in shards for index in shard) == Counter(range(size)) + Counter({0: idle})
     assert all(shard == sorted(shard) for shard in shards)
     assert [len(ShardSampler(size, rank, world_size)) for rank in range(world_size)] == list(map(len, shards))

@@ -290,7 +290,10 @@ class ResumableLoader(DataLoader[Sample]):
         """Begin the current epoch behind the draws that were trained; at its end, begin the next one."""
         assert isinstance(self.sampler, EpochSampler)
         whole_epoch = len(self) * (self.batch_size or 1)
-        self.sampler.start = state["draws"] if state["draws"] < whole_epoch else 0
+        if state["draws"] < whole_epoch:
+            self.sampler.start = state["draws"]
+        else:
+            self.sampler.set_epoch(self.sampler.epoch + 1)
 
 
 def leave_signals_to_the_main_process(worker: int) -> None:
