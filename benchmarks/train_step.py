@@ -20,7 +20,6 @@ import argparse
 import json
 import platform
 import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from torch.nn import functional as F
 
 from deeplab_lightning.inference import Predictor
 from deeplab_lightning.losses import upsampled_cross_entropy
+from deeplab_lightning.memory import peak_memory
 from deeplab_lightning.models import DeepLabV3, DeepLabV3Plus
 
 NUM_CLASSES, VOID = 21, 255
@@ -169,7 +169,7 @@ def train_step(row: str, options: argparse.Namespace, device: torch.device) -> C
 def milliseconds(step: Callable[[], Tensor]) -> float:
     """Return how long one step takes, and refuse a loss that is not finite."""
     started = time.perf_counter()
-    loss = float(step())  # waits for the device
+    loss = float(step().detach())  # waits for the device
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     elapsed = 1000 * (time.perf_counter() - started)
@@ -192,8 +192,7 @@ def memory_of(run: Callable[[], Any], device: torch.device) -> tuple[float, floa
 
 def resident() -> float:
     """Return the most GiB that this process has had in memory so far."""
-    unit = 2**30 if sys.platform == "darwin" else 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return (peak_memory() or 0) / 2**30
 
 
 def in_a_process(*arguments: str) -> Any:

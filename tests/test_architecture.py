@@ -47,7 +47,7 @@ LEVELS = {
         "data.georasters",
         "data.volumes",
     ],
-    0: ["errors", "types", "files", "extras"],
+    0: ["errors", "types", "extras", "files", "memory"],
 }
 """A module imports from lower levels, and from its own folder at its own level or below."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..files import atomic_open
+from ..memory import peak_memory
 from ..reporting.runs import RunFolder
 from .metrics_csv import MetricsCsv
 
@@ -108,9 +108,5 @@ def _peak_memory(trainer: Trainer) -> float:
     device = trainer.strategy.root_device
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
-    try:
-        import resource
-    except ImportError:  # Windows
-        return float("nan")
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+    peak = peak_memory()
+    return float("nan") if peak is None else peak / 2**30

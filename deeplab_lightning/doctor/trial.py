@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeepLabError
+from ..memory import peak_memory
 from .cost import Cost, Step, cost_of
 
 SIZES = (1, 1, 2, 2)
@@ -155,15 +156,7 @@ def _peak(device: str) -> int:
 
         torch.cuda.synchronize()
         return int(torch.cuda.max_memory_reserved())
-    try:
-        # Not getrusage, which on Linux counts what the parent had in use before this program began.
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except OSError:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory() or 0
 
 
 def _available(device: str) -> int | None:
