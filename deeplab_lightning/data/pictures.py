@@ -20,6 +20,7 @@ from ..files import atomic_open
 from .checks import check_labels, check_pair
 from .finding import IMAGE_SUFFIXES, find_images, nearest_sibling
 from .georasters import read_raster
+from .palette_png import unfiltered_indices
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -74,7 +75,7 @@ def decode_image(data: bytes, path: str | Path) -> np.ndarray:
         DataError: The data is truncated, damaged, no picture, or has 32-bit values.
     """
     if _is_plain_jpeg(data) or _is_plain_png(data):
-        return cv2.cvtColor(_decode_plain(data, cv2.IMREAD_COLOR, path), cv2.COLOR_BGR2RGB)
+        return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
     return _to_rgb(*_decode(data, path), path)
 
 
@@ -128,7 +129,10 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     if _is_plain_png(data):
         if data[_PNG_KIND] == _PNG_GREY:
             return _decode_plain(data, cv2.IMREAD_GRAYSCALE, path)
-        return cv2.cvtColor(_decode_plain(data, cv2.IMREAD_COLOR, path), cv2.COLOR_BGR2RGB)
+        return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
+    indices = unfiltered_indices(data)
+    if indices is not None:
+        return indices
     picture, raw_mode = _decode(data, path)
     if picture.format in _LOSSY_FORMATS or picture.info.get("compression") == "jpeg":
         raise DataError(

@@ -129,6 +129,23 @@ def test_turning_equals_albumentations(angle: float) -> None:
     assert np.all(got[got_mask == VOID] == FILL)
 
 
+@pytest.mark.parametrize("scaled", [40, 60, 110])
+def test_recolouring_and_the_mirror_work_where_pixels_are_fewest(scaled: int) -> None:
+    image, seen = natural(60, 60)[0], []
+
+    def darker(pixels: np.ndarray) -> np.ndarray:
+        seen.append(pixels.shape[0] * pixels.shape[1])
+        return pixels // 2
+
+    for flip in (False, True):
+        window = Window(Span(60, scaled, 0, 45), Span(60, scaled, max(scaled - 45, 0), 45), flip)
+        got = window.cut(image, darker).astype(int)
+        plain = Window(window.rows, window.columns).cut(image).astype(int) // 2
+        assert np.abs(got - (plain[:, ::-1] if flip else plain)).max() <= 1
+        fewest = min(45, scaled) ** 2
+        assert seen.pop() <= (fewest if scaled <= 60 else 0.5 * fewest)
+
+
 def test_turned_windows_show_picture_and_mask_alike() -> None:
     mask = np.kron(np.random.default_rng(0).integers(0, 21, (4, 5)), np.ones((30, 30))).astype(np.uint8)
     image = np.repeat(10 * mask[..., None], 3, axis=2)

@@ -120,23 +120,36 @@ class Window:
             height, width = self.rows.size, self.columns.size
         return slice(0, height), slice(self.columns.size - width, None) if self.flip else slice(0, width)
 
-    def cut(self, image: Stored) -> np.ndarray:
+    def cut(self, image: Stored, recolour: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
         """Return the part of the crop in which the picture lies, `(h, w, C)` of the picture's dtype.
 
         If turned, it is the whole crop, with the picture's edge repeated beyond the picture.
+
+        Args:
+            image: `(H, W, C)`, or what reads parts of it.
+            recolour: Changes each pixel by itself. It and the mirror work where pixels are fewest: before the picture
+                is enlarged, or after it shrinks.
         """
+        recolour = recolour or _unchanged
         if self.angle:
-            return self._turned(image, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+            return recolour(self._turned(image, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE))
+
+        def finish(pixels: np.ndarray) -> np.ndarray:
+            pixels = recolour(pixels)
+            return _by_channels(lambda some: cv2.flip(some, 1), pixels) if self.flip else pixels
+
         rows, columns = self.rows, self.columns
         (top, bottom), (left, right) = rows.enclosing, columns.enclosing
         source, size = image[rows.read, columns.read], (right - left, bottom - top)
+        y, x = rows.start - top, columns.start - left
+        enlarges = size[0] * size[1] > source.shape[0] * source.shape[1]
+        if enlarges:
+            source = finish(source)
+            x = size[0] - x - columns.length if self.flip else x
         if source.shape[1::-1] != size:
             source = _by_channels(lambda some: cv2.resize(some, size, interpolation=cv2.INTER_LINEAR), source)
-        part = source[
-            rows.start - top : rows.start - top + rows.length,
-            columns.start - left : columns.start - left + columns.length,
-        ]
-        return _by_channels(lambda some: cv2.flip(some, 1), part) if self.flip else part
+        part = source[y : y + rows.length, x : x + columns.length]
+        return part if enlarges else finish(part)
 
     def cut_mask(self, mask: Stored, fill: int) -> np.ndarray:
         """Return the mask of the crop, `(size, size)`, with `fill` beyond the picture."""
@@ -344,6 +357,10 @@ def check_probabilities(**given: float) -> None:
     for name, value in given.items():
         if not 0 <= value <= 1:
             raise ConfigError(f"{name} is {value:g}; it is a probability: expected a number from 0 to 1.")
+
+
+def _unchanged(pixels: np.ndarray) -> np.ndarray:
+    return pixels
 
 
 def _by_channels(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What happens to a training picture, from a few options of the command line: the recipe, on albumentations 2.0 (MIT).
 
     window   scale, rotation, crop, mirror      geometry.py, of the stored picture
-    colours  one matrix                         colour.py, of the part of the crop that shows the picture
+    colours  one matrix                         colour.py, of what the crop shows, before it is enlarged
     border   mean pixel, void
     then     elastic, blur, anything by name    albumentations, of the crop
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import albumentations as A
@@ -133,9 +134,10 @@ class TrainingTransform:
         """
         generator = np.random.default_rng(seed)
         window = self.window.draw(image.shape, mask if self.window.rare_classes else None, generator)
-        part = window.cut(image)
+        recolour = None
         if self.colours is not None and generator.random() < self.colours.p:
-            part = self.colours.apply(part, self.colours.draw(generator))
+            recolour = partial(self.colours.apply, matrix=self.colours.draw(generator))
+        part = window.cut(image, recolour)
         crop, crop_mask = window.frame(part, self.pad_value), window.cut_mask(mask, self.ignore_index)
         if self.further is None:
             return crop, crop_mask
