@@ -55,17 +55,21 @@ class ImagePooling(nn.Module):
 
 
 class ConvOfParts(nn.Conv2d):
-    """A 1x1 convolution of the concatenation of several maps, which is never made: each goes through its own columns.
+    """A convolution of the concatenation of several maps, which is never made: each goes through its own columns.
 
     The sum of the parts' convolutions is that of the whole. It saves writing the concatenation and reading it again,
-    forwards and backwards, and a part that is one value per channel stays `(B, C, 1, 1)`: a bias for each picture.
-    `forward` alone differs from `Conv2d`'s: names and shapes of the weights are the same.
+    forwards and backwards. To a 1x1, a part that is one value per channel stays `(B, C, 1, 1)`: a bias for each
+    picture. `forward` alone differs from `Conv2d`'s: names and shapes of the weights are the same.
     """
 
     def forward(self, parts: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
         """`(B, C_1, h, w), (B, C_2, h or 1, w or 1), ... -> (B, C_out, h, w)`; the first part has the whole size."""
         kernels = self.weight.split([part.shape[1] for part in parts], dim=1)
-        total, *others = (conv2d(part, kernel) for part, kernel in zip(parts, kernels, strict=True))
+        size = parts[0].shape[-2:]
+        wanted = parts if self.kernel_size == (1, 1) else [part.expand(*part.shape[:2], *size) for part in parts]
+        total, *others = (
+            conv2d(part, kernel, padding=self.padding) for part, kernel in zip(wanted, kernels, strict=True)
+        )
         for other in others:
             total += other
         return total
@@ -123,6 +127,7 @@ class ASPPConcat(nn.Module):
         norm_between: See `AtrousSeparableConv`.
         image_pooling: Build the image-level branch. The best Cityscapes model of the v3+ paper does without.
         dropout: Probability of dropping a projected activation (0.1 in the papers).
+        project_kernel_size: Of the projection: 1, or 3 as in mmsegmentation.
         summed: Add the branches up instead, as articles about DeepLab show; no paper of the family does.
         norm: Constants of the batch norms.
         align_corners: Handed to the resize of the pooled map.
@@ -138,6 +143,7 @@ class ASPPConcat(nn.Module):
         norm_between: bool = True,
         image_pooling: bool = True,
         dropout: float = 0.1,
+        project_kernel_size: int = 1,
         summed: bool = False,
         norm: NormOptions,
         align_corners: bool,
@@ -156,10 +162,14 @@ class ASPPConcat(nn.Module):
         self.branches = nn.ModuleList(branches)
         width = out_channels if summed else len(branches) * out_channels
         self.project = (
-            ConvNormAct(width, out_channels, norm=norm)
+            ConvNormAct(width, out_channels, project_kernel_size, norm=norm)
             if summed
             else nn.Sequential(
-                ConvOfParts(width, out_channels, 1, bias=False), norm.build(out_channels), nn.ReLU(inplace=True)
+                ConvOfParts(
+                    width, out_channels, project_kernel_size, padding=(project_kernel_size - 1) // 2, bias=False
+                ),
+                norm.build(out_channels),
+                nn.ReLU(inplace=True),
             )
         )
         self.dropout = nn.Dropout(dropout)

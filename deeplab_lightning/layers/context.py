@@ -10,10 +10,10 @@ from torch import nn
 
 from .aspp import ASPPConcat
 from .attention import SqueezeExcite
-from .conv import NormOptions, conv3x3, initialise
+from .conv import ConvNormAct, NormOptions, conv3x3, initialise
 from .pyramid_pooling import PyramidPooling
 
-Context = Literal["aspp", "aspp_sum", "psp"]
+Context = Literal["aspp", "aspp_sum", "psp", "conv"]
 
 
 def context_module(
@@ -25,6 +25,7 @@ def context_module(
     separable: bool,
     norm_between: bool = True,
     image_pooling: bool = True,
+    project_kernel_size: int = 1,
     attention: bool = False,
     head_conv: bool = False,
     dropout: float = 0.1,
@@ -35,13 +36,15 @@ def context_module(
 
     Args:
         kind: `aspp` (v3, v3+); `aspp_sum`, its branches added up instead of concatenated (articles show it, no paper
-            does); or `psp`: PSPNet's pyramid pooling, which has neither rates nor separable convolutions.
+            does); `psp`: PSPNet's pyramid pooling, which has neither rates nor separable convolutions; or `conv`: one
+            dense 3x3, which makes v3 what torchvision calls FCN.
         in_channels: Channels of the deepest feature map.
         out_channels: Channels of the result.
         atrous_rates: Of ASPP, at the map's output stride.
         separable: Atrous separable convolutions in ASPP.
         norm_between: See `AtrousSeparableConv`.
         image_pooling: ASPP's image-level branch.
+        project_kernel_size: Of ASPP's projection: 1, or 3 as in mmsegmentation.
         attention: Weigh the result's channels (squeeze-and-excite). No paper of the family has it.
         head_conv: One more 3x3 behind it, as torchvision and segmentation_models_pytorch have and the papers do not.
         dropout: Behind the projection.
@@ -53,6 +56,8 @@ def context_module(
         parts["psp"] = PyramidPooling(
             in_channels, out_channels, dropout=dropout, norm=norm, align_corners=align_corners
         )
+    elif kind == "conv":
+        parts["conv"] = nn.Sequential(*ConvNormAct(in_channels, out_channels, 3, norm=norm), nn.Dropout(dropout))
     else:
         parts["aspp"] = ASPPConcat(
             in_channels,
@@ -62,6 +67,7 @@ def context_module(
             norm_between=norm_between,
             image_pooling=image_pooling,
             dropout=dropout,
+            project_kernel_size=project_kernel_size,
             summed=kind == "aspp_sum",
             norm=norm,
             align_corners=align_corners,

@@ -16,7 +16,9 @@ Departures from the paper, and why:
 - Image pooling takes the mean of the whole map; the released code's window is as large as the training crop.
 
 What other code bases do and the paper does not: `head_conv`, `aux_head` and `align_corners=False` together are
-torchvision's network, with `dropout=0.5`, `multi_grid=()` and output stride 8.
+torchvision's network, with `dropout=0.5`, `multi_grid=()` and output stride 8; with `context="conv"` it is what
+torchvision calls FCN. mmsegmentation has `project_kernel_size=3`, 512 channels and timm's `resnet50c`, at output
+stride 8 too.
 """
 
 from __future__ import annotations
@@ -50,13 +52,15 @@ class DeepLabV3(nn.Module):
         first_unit: See `backbones/resnet_variants.py`.
         stride_place: Likewise.
         beta_stem: Likewise.
-        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling).
+        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling),
+            conv (one 3x3).
         atrous_rates: ASPP rates at output stride 16; they are scaled with the output stride. Empty, with image pooling:
             the lite form that TensorFlow's MobileNetV2 models have.
         separable: Atrous separable convolutions in ASPP.
         norm_between: See `AtrousSeparableConv`.
         image_pooling: Build ASPP's image-level branch.
         aspp_channels: Width of ASPP.
+        project_kernel_size: Of ASPP's projection: 1, or 3 as in mmsegmentation.
         attention: Weigh ASPP's channels by squeeze-and-excite.
         head_conv: One more 3x3 behind ASPP.
         dropout: Probability of dropping an activation after ASPP's projection.
@@ -83,6 +87,7 @@ class DeepLabV3(nn.Module):
         norm_between: bool = True,
         image_pooling: bool = True,
         aspp_channels: int = 256,
+        project_kernel_size: int = 1,
         attention: bool = False,
         head_conv: bool = False,
         dropout: float = 0.1,
@@ -113,6 +118,7 @@ class DeepLabV3(nn.Module):
             separable=separable,
             norm_between=norm_between,
             image_pooling=image_pooling,
+            project_kernel_size=project_kernel_size,
             attention=attention,
             head_conv=head_conv,
             dropout=dropout,

@@ -51,12 +51,14 @@ class DeepLabV3Plus(nn.Module):
         first_unit: See `backbones/resnet_variants.py`.
         stride_place: Likewise.
         beta_stem: Likewise.
-        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling).
+        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling),
+            conv (one 3x3).
         atrous_rates: ASPP rates at output stride 16; they are scaled with the output stride.
         separable: Atrous separable convolutions in ASPP and decoder (the paper's best); False for dense ones.
         norm_between: See `AtrousSeparableConv`.
         image_pooling: Build ASPP's image-level branch.
         aspp_channels: Width of ASPP.
+        project_kernel_size: Of ASPP's projection: 1, or 3 as in mmsegmentation.
         attention: Weigh ASPP's channels by squeeze-and-excite.
         head_conv: One more 3x3 behind ASPP.
         decoder: False leaves the decoder out, as in the paper's ablation: logits straight from ASPP.
@@ -91,6 +93,7 @@ class DeepLabV3Plus(nn.Module):
         norm_between: bool = True,
         image_pooling: bool = True,
         aspp_channels: int = 256,
+        project_kernel_size: int = 1,
         attention: bool = False,
         head_conv: bool = False,
         decoder: bool = True,
@@ -130,6 +133,7 @@ class DeepLabV3Plus(nn.Module):
             separable=separable,
             norm_between=norm_between,
             image_pooling=image_pooling,
+            project_kernel_size=project_kernel_size,
             attention=attention,
             head_conv=head_conv,
             dropout=dropout,

@@ -22,12 +22,14 @@ class DeepLabV3Task(SegmentationTask):
         first_unit: Rate of the first unit of a ResNet stage that lost its stride: the previous stage's, or its own.
         stride_place: Which convolution carries the stride of a ResNet stage; TensorFlow's is in the stage before.
         beta_stem: Three 3x3 convolutions instead of a ResNet's 7x7, as in the paper.
-        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling).
+        context: aspp, or something to compare it with: aspp_sum (branches added up), psp (PSPNet's pyramid pooling),
+            conv (one 3x3).
         atrous_rates: ASPP rates at output stride 16; scaled for the others.
         separable: Atrous separable convolutions in ASPP, or dense ones.
         norm_between: Batch norm and ReLU between the two parts of a separable convolution (some ports: neither).
         image_pooling: Build ASPP's image-level branch.
         aspp_channels: Width of ASPP.
+        project_kernel_size: Of ASPP's projection (mmsegmentation: 3; not in the paper).
         attention: Weigh ASPP's channels by squeeze-and-excite (not in the paper).
         head_conv: One more 3x3 behind ASPP (torchvision; not in the paper).
         dropout: After ASPP's projection.
@@ -53,6 +55,7 @@ class DeepLabV3Task(SegmentationTask):
         norm_between: bool = True,
         image_pooling: bool = True,
         aspp_channels: int = 256,
+        project_kernel_size: int = 1,
         attention: bool = False,
         head_conv: bool = False,
         dropout: float = 0.1,

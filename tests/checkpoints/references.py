@@ -180,6 +180,103 @@ class JFZhang95(nn.Module):
         return upsample(self.decoder(self.aspp(high), low), image, True)
 
 
+# --- mmsegmentation -------------------------------------------------------------------------------------------------
+
+
+class MMConv(nn.Module):
+    def __init__(self, channels: int, out: int, kernel: int = 1, rate: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(
+            channels, out, kernel, padding=rate * (kernel // 2), dilation=rate, groups=groups, bias=False
+        )
+        self.bn = nn.BatchNorm2d(out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x)).relu()
+
+
+class MMSeparable(nn.Module):
+    def __init__(self, channels: int, out: int, rate: int = 1) -> None:
+        super().__init__()
+        self.depthwise_conv = MMConv(channels, channels, 3, rate, groups=channels)
+        self.pointwise_conv = MMConv(channels, out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise_conv(self.depthwise_conv(x))
+
+
+class MMTrunk(nn.Module):
+    """ResNet-50 at output stride 8, first units at the previous rate, from one 7x7 or (V1c) three 3x3."""
+
+    def __init__(self, deep: bool) -> None:
+        super().__init__()
+        from torchvision.models import resnet50
+
+        net = resnet50(weights=None, replace_stride_with_dilation=[False, True, True])
+        if deep:
+            layers: list[nn.Module] = []
+            for channels, out, stride in ((3, 32, 2), (32, 32, 1), (32, 64, 1)):
+                layers += [nn.Conv2d(channels, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+            self.stem = nn.Sequential(*layers)
+        else:
+            self.conv1, self.bn1 = net.conv1, net.bn1
+        for name in ("layer1", "layer2", "layer3", "layer4"):
+            self.add_module(name, getattr(net, name))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x) if hasattr(self, "stem") else self.bn1(self.conv1(x)).relu()
+        maps = [F.max_pool2d(x, 3, 2, 1)]
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            maps.append(stage(maps[-1]))
+        return maps[1:]
+
+
+class MMHead(nn.Module):
+    def __init__(self, classes: int, width: int, plus: bool) -> None:
+        super().__init__()
+        self.image_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), MMConv(2048, width))
+        self.aspp_modules = nn.ModuleList(
+            [MMConv(2048, width)]
+            + [MMSeparable(2048, width, rate) if plus else MMConv(2048, width, 3, rate) for rate in (12, 24, 36)]
+        )
+        self.bottleneck = MMConv(5 * width, width, 3)
+        if plus:
+            self.c1_bottleneck = MMConv(256, 48)
+            self.sep_bottleneck = nn.Sequential(MMSeparable(width + 48, width), MMSeparable(width, width))
+        self.dropout = nn.Dropout2d(0.1)
+        self.conv_seg = nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        high = maps[3]
+        parts = [upsample(self.image_pool(high), high, False), *(module(high) for module in self.aspp_modules)]
+        x = self.bottleneck(torch.cat(parts, 1))
+        if hasattr(self, "c1_bottleneck"):
+            low = self.c1_bottleneck(maps[0])
+            x = self.sep_bottleneck(torch.cat([upsample(x, low, False), low], 1))
+        return self.conv_seg(self.dropout(x))
+
+
+class MMAuxiliary(nn.Module):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(MMConv(1024, 256, 3))
+        self.dropout = nn.Dropout2d(0.1)
+        self.conv_seg = nn.Conv2d(256, classes, 1)
+
+    def forward(self, maps: list[Tensor]) -> Tensor:
+        return self.conv_seg(self.dropout(self.convs(maps[2])))
+
+
+class MMSegmentation(nn.Module):
+    def __init__(self, classes: int, plus: bool, deep: bool, width: int = 24) -> None:
+        super().__init__()
+        self.backbone = MMTrunk(deep)
+        self.decode_head, self.auxiliary_head = MMHead(classes, width, plus), MMAuxiliary(classes)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return upsample(self.decode_head(self.backbone(image)), image, False)
+
+
 # --- detectron2 -----------------------------------------------------------------------------------------------------
 
 

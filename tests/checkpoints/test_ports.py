@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deeplab_lightning.__main__ import main
 
 from .helpers import check_logits, imported_task, random_weights, save
-from .references import CaffeVGG, Detectron2, JFZhang95, Kazuto, MultiScale, VainF
+from .references import CaffeVGG, Detectron2, JFZhang95, Kazuto, MMSegmentation, MultiScale, VainF
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,20 @@ def test_jfzhang95(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = {"epoch": 1, "state_dict": theirs.state_dict(), "best_pred": 0.5}
     check_logits(imported_task(save(state, tmp_path)).model, theirs, torch.randn(1, 3, 65, 49))
     assert "multi-grid 1, 2, 4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("plus", "deep"), [(True, True), pytest.param(False, False, marks=pytest.mark.slow)])
+def test_mmsegmentation(plus: bool, deep: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = random_weights(lambda: MMSegmentation(5, plus, deep))
+    task = imported_task(save({"meta": {"epoch": 1}, "state_dict": theirs.state_dict()}, tmp_path))
+    image = torch.randn(1, 3, 65, 49)
+    check_logits(task.model, theirs, image)
+    with torch.no_grad():
+        maps = theirs.backbone(image)
+        expected = nn.functional.interpolate(theirs.auxiliary_head(maps), image.shape[-2:], mode="bilinear")
+        found = task.model.logits_with_auxiliary(image)[1]
+    assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
+    assert "image pooling moved from the first to the last place" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from deeplab_lightning.__main__ import main
 from deeplab_lightning.labels import VOC
 
 from .helpers import check_logits, imported_task, random_weights, save, take_over
@@ -47,8 +46,8 @@ def test_mobilenet_and_other_classes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "an auxiliary head on another map" in capsys.readouterr().out
 
 
-def test_its_fcn_is_named_and_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = save(network("fcn_resnet50", aux_loss=False, num_classes=5).state_dict(), tmp_path)
-    assert main(["import", str(path), "-o", str(tmp_path / "ours.ckpt")]) == 2
-    assert "torchvision's FCN on a ResNet" in capsys.readouterr().err
-    assert not (tmp_path / "ours.ckpt").exists()
+def test_fcn_is_a_v3_with_one_convolution_for_aspp(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = network("fcn_resnet50", aux_loss=True, num_classes=5)
+    task = imported_task(save(theirs.state_dict(), tmp_path))
+    check_logits(task.model, theirs, torch.randn(1, 3, 65, 81))
+    assert "fcn_resnet50, 5 classes, as torchvision writes it" in capsys.readouterr().out

@@ -1,8 +1,9 @@
-"""torchvision's DeepLab v3: `deeplabv3_resnet50`, `deeplabv3_resnet101` and `deeplabv3_mobilenet_v3_large`.
+"""torchvision: `deeplabv3_resnet50`, `_resnet101` and `_mobilenet_v3_large`; `fcn_resnet50` and `_resnet101`.
 
 Its ASPP has rates of 12, 24, 36 at output stride 8 (and at 16 on MobileNetV3), a 3x3 convolution follows, corners are
 not aligned. A stage that lost its stride keeps the previous rate in its first unit (ResNet), or has its own in all
-(MobileNetV3, whose batch norms add 0.001).
+(MobileNetV3, whose batch norms add 0.001). What it calls FCN has one 3x3 of 512 channels in place of ASPP: our v3 with
+`context: conv`, not the FCN of the paper.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ ASPP: Renames = [
     (r"classifier\.2\.(.+)", r"context.head_conv.1.\1"),
     (r"classifier\.4\.(.+)", r"classifier.\1"),
 ]
+FCN: Renames = [
+    (r"classifier\.0\.(.+)", r"context.conv.0.\1"),
+    (r"classifier\.1\.(.+)", r"context.conv.1.\1"),
+    (r"classifier\.4\.(.+)", r"classifier.\1"),
+]
 AUXILIARY: Renames = [
     (r"aux_classifier\.([01])\.(.+)", r"aux_head.0.\1.\2"),
     (r"aux_classifier\.4\.(.+)", r"aux_head.2.\1"),
@@ -41,30 +47,24 @@ def recognise(file: ForeignFile) -> Imported | None:
     tensors = file.tensors
     if "classifier.4.weight" not in tensors or not any(name.startswith("backbone.") for name in tensors):
         return None
-    if "classifier.0.convs.0.0.weight" not in tensors:
-        if "classifier.0.weight" not in tensors:
-            return None
-        raise CheckpointError(
-            f"{file.path} is torchvision's FCN on a ResNet; the FCN of this framework stands on VGG16, as published. "
-            f"Take torchvision's deeplabv3_resnet50 or deeplabv3_resnet101."
-        )
-    options: dict[str, Any] = {
-        "head_conv": True,
-        "aux_head": "aux_classifier.0.weight" in tensors,
-        "align_corners": False,
-        "dropout": 0.5,
-        "aspp_channels": tensors["classifier.1.weight"].shape[0],
-    }
+    fcn = "classifier.0.convs.0.0.weight" not in tensors
+    if fcn and ("classifier.0.weight" not in tensors or not is_resnet(tensors, "backbone.")):
+        return None
+    options: dict[str, Any] = {"aux_head": "aux_classifier.0.weight" in tensors, "align_corners": False}
+    if fcn:
+        options |= {"context": "conv", "dropout": 0.1, "aspp_channels": tensors["classifier.0.weight"].shape[0]}
+    else:
+        options |= {"head_conv": True, "dropout": 0.5, "aspp_channels": tensors["classifier.1.weight"].shape[0]}
     num_classes = tensors["classifier.4.weight"].shape[0]
     if is_resnet(tensors, "backbone."):
         name = resnet_name(tensors, r"backbone\.")
         return Imported(
             NAME,
-            f"deeplabv3_{name}",
+            f"{'fcn' if fcn else 'deeplabv3'}_{name}",
             "DeepLabV3Task",
             {"backbone": name, "output_stride": 8, "multi_grid": [], **options},
             num_classes,
-            **translate(tensors, [*resnet_renames(r"backbone\."), *ASPP, *AUXILIARY], COUNTERS),
+            **translate(tensors, [*resnet_renames(r"backbone\."), *(FCN if fcn else ASPP), *AUXILIARY], COUNTERS),
             notes=["dilation: a stage that lost its stride keeps the previous rate in its first unit (lag)"],
         )
     renames = _mobilenet_v3_large(tensors)
