@@ -189,9 +189,10 @@ def test_torchvisions_logits(depth: int) -> None:
     image = torch.randn(1, 3, 97, 81)
     expected = theirs(image)
     logits, aux_logits = ours.logits_with_auxiliary(image)
-    assert expected["out"].std() > 0.01
-    assert torch.allclose(logits, expected["out"], atol=1e-4, rtol=1e-4)
-    assert torch.allclose(aux_logits, expected["aux"], atol=1e-4, rtol=1e-4)
+    for found, wanted in ((logits, expected["out"]), (aux_logits, expected["aux"])):
+        assert wanted.std() > 0.01
+        # Random weights of a hundred layers give logits of any size, up to 50,000.
+        assert torch.allclose(found, wanted, atol=1e-4 * float(wanted.std()), rtol=1e-4)
 
 
 @torch.no_grad()
