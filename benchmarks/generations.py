@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from deeplab_lightning.__main__ import main as command_line
-from deeplab_lightning.commands.configured import ConfiguredModel
+from deeplab_lightning.configured import ConfiguredModel
 from deeplab_lightning.inspection import trace
 from deeplab_lightning.reporting.runs import find_run, read_metrics
 

@@ -17,7 +17,9 @@ import pytest
 PACKAGE = "deeplab_lightning"
 
 LEVELS = {
-    8: ["commands", "__main__"],
+    10: ["commands", "__main__"],
+    9: ["benchmarking"],
+    8: ["configured"],
     7: ["cli", "arguments"],
     6: ["api"],
     5: ["tasks", "callbacks", "doctor"],
@@ -46,6 +48,7 @@ LEVELS = {
         "data.download",
         "data.georasters",
         "data.volumes",
+        "data.palette_png",
     ],
     0: ["errors", "types", "extras", "files", "memory"],
 }

@@ -79,8 +79,8 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, pictu
     import torch
 
     from ..cli import _resolve
+    from ..configured import ConfiguredModel
     from ..inference.crf import CRFOptions
-    from .configured import ConfiguredModel
 
     base = CRFOptions(**fixed)
     configured = ConfiguredModel(list(configuration), ckpt_path, on_paper=False)

@@ -137,7 +137,7 @@ def doctor(
 
 def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """Make the configured task, without pretrained weights, and the Trainer options that decide what a step costs."""
-    from .configured import ConfiguredModel
+    from ..configured import ConfiguredModel
 
     class Untrained(ConfiguredModel):
         def instantiate_classes(self) -> None:
@@ -156,7 +156,7 @@ def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
 def _configured_data() -> Any:
     """Return the class that parses as `fit` does, and then opens the data alone."""
     from ..cli import _resolve
-    from .configured import ConfiguredModel
+    from ..configured import ConfiguredModel
 
     class ConfiguredData(ConfiguredModel):
         """Has `datamodule`, its `options`, and the `description` that the model gets of it."""

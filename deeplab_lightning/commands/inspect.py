@@ -95,8 +95,8 @@ def describe(
     """
     import warnings
 
+    from ..configured import ConfiguredModel
     from ..inspection import report, trace, warnings_of, write_layers_csv
-    from .configured import ConfiguredModel
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"The drawing is a PNG: name it {plot.with_suffix('.png')} instead of {plot}.")
@@ -142,10 +142,10 @@ def draw_activations(
     """
     import torch
 
+    from ..configured import ConfiguredModel
     from ..data.pictures import read_image
     from ..inspection import capture, find_parts
     from ..reporting.activations import plot_activations
-    from .configured import ConfiguredModel
 
     picture = read_image(image)
     task = ConfiguredModel(list(configuration), checkpoint, on_paper=False).model.eval()

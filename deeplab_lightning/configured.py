@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from ..checkpoints.loading import check_fits
-from ..cli import DeepLabCLI, _quieten, _resolve
-from ..tasks import SegmentationTask
+from .checkpoints.loading import check_fits
+from .cli import DeepLabCLI, _quieten, _resolve
+from .tasks import SegmentationTask
 
 
 class ConfiguredModel(DeepLabCLI):

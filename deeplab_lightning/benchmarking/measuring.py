@@ -1,0 +1,113 @@
+"""Measuring one cell, in a process that does nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..memory import peak_memory
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..tasks import SegmentationTask
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Runtime = Literal["eager", "contiguous", "compile"]
+"""PyTorch in channels-last order, as predict has it; in contiguous order; compiled."""
+
+WARM_UP = 3
+
+
+def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
+    """Build the network of a cell and time it from stored pictures to class maps.
+
+    Args:
+        cell: `plan.Cell.as_dict()`.
+        rounds: Timed ones, after three to warm up.
+        device: Such as cpu or cuda.
+
+    Returns:
+        `milliseconds` (one for each round, waited for), `peak_gib` and `idle_gib` (of the process on a CPU, allocated
+        on a GPU; idle is before the first picture), `parameters`, `multiply_adds` of one picture, and `mIoU` if the
+        cell has a checkpoint and data.
+    """
+    import torch
+
+    from ..configured import ConfiguredModel
+    from ..inspection import trace
+
+    quiet = ["--model.pretrained", "false"] if cell["checkpoint"] is None else []
+    with contextlib.redirect_stdout(io.StringIO()):
+        on_paper = ConfiguredModel([*cell["arguments"]], cell["checkpoint"], on_paper=True).model
+        task = ConfiguredModel([*cell["arguments"], *quiet], cell["checkpoint"], on_paper=False).model
+    executed = trace(on_paper.model.eval(), tuple(cell["size"]), on_paper.description["channels"])
+    result: dict[str, Any] = {
+        "parameters": sum(parameter.numel() for parameter in on_paper.model.parameters()),
+        "multiply_adds": executed.multiply_adds,
+    }
+    segment = _segmenter(task.to(device).eval(), cell["runtime"], cell["precision"])
+    channels = task.description["channels"]
+    picture = torch.randint(0, 256, (cell["batch"], channels, *cell["size"]), dtype=torch.uint8, device=device)
+    result["idle_gib"] = _memory(device)
+    times = [_milliseconds(segment, picture) for _ in range(WARM_UP + rounds)][WARM_UP:]
+    result |= {"milliseconds": times, "peak_gib": _memory(device)}
+    if cell["checkpoint"] is not None and cell["data"] is not None:
+        result["mIoU"] = _score(cell, device)
+    return result
+
+
+def _segmenter(task: SegmentationTask, runtime: Runtime, precision: Precision) -> Callable[[torch.Tensor], Any]:
+    import torch
+
+    from ..tasks.speed import compile_in_place
+
+    if runtime == "contiguous":
+        task.model.to(memory_format=torch.contiguous_format)
+    if runtime == "compile":
+        compile_in_place(task.model)
+    predictor = task.predictor()
+    dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+    @torch.inference_mode()
+    def segment(picture: torch.Tensor) -> Any:
+        with torch.autocast(picture.device.type, dtype=dtype, enabled=dtype is not None):
+            return predictor.predict(picture)
+
+    return segment
+
+
+def _milliseconds(segment: Callable[[torch.Tensor], Any], picture: torch.Tensor) -> float:
+    import torch
+
+    started = time.perf_counter()
+    segment(picture)
+    if picture.device.type == "cuda":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - started)
+
+
+def _memory(device: str) -> float | None:
+    import torch
+
+    used = torch.cuda.max_memory_allocated() if device.startswith("cuda") else peak_memory()
+    return None if used is None else used / 2**30
+
+
+def _score(cell: dict[str, Any], device: str) -> float:
+    """Return what `validate` says of the checkpoint, with the cell's network and precision: its mIoU."""
+    from ..cli import DeepLabCLI
+
+    precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[cell["precision"]]
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        command = DeepLabCLI(
+            "validate",
+            [*cell["arguments"], *cell["data"], "--ckpt_path", cell["checkpoint"], "--run.folder", folder,
+             "--run.name", "benchmark", "--trainer.precision", precision, "--trainer.enable_progress_bar", "false",
+             "--trainer.accelerator", "gpu" if device.startswith("cuda") else "cpu"],
+        )  # fmt: skip
+    return float(command.model.evaluation.scores().mIoU)

@@ -1,0 +1,110 @@
+"""What to measure: a file of variants, times sizes, precisions and runtimes."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+
+from ..errors import ConfigError, did_you_mean
+from .measuring import Precision, Runtime
+
+KEYS = ("variants", "sizes", "precisions", "runtimes", "batch", "data")
+VARIANT_KEYS = ("config", "checkpoint", "options", "published")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One line of the table.
+
+    Attributes:
+        variant: Its name.
+        arguments: `-c`, `--model.x` of the network, as for `fit`.
+        checkpoint: A checkpoint or a run, whose weights are taken; random ones otherwise.
+        size: `(H, W)` of the pictures.
+        batch: Pictures at a time.
+        precision: fp32, or autocast to bf16 or fp16.
+        runtime: What executes it.
+        data: `-c` of the data on which a checkpoint is scored; None: it is not; none: the data it was trained on.
+        published: What the paper says, in words.
+    """
+
+    variant: str
+    arguments: tuple[str, ...]
+    checkpoint: str | None
+    size: tuple[int, int]
+    batch: int
+    precision: Precision
+    runtime: Runtime
+    data: tuple[str, ...] | None
+    published: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return asdict(self)
+
+
+def read_plan(path: Path) -> list[Cell]:
+    """Read the file of a benchmark.
+
+    Args:
+        path: YAML: `variants`, each with `config` (files) or `checkpoint`, and `options`, `published` if wanted;
+            `sizes`, `precisions`, `runtimes` (lists), `batch`, and `data`: configuration files of the data on which
+            checkpoints are scored; an empty list is the data that each was trained on.
+
+    Raises:
+        ConfigError: The file is missing, or says something that is not known.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror}. configs/benchmarks/ has examples.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is no YAML: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("variants"), dict) or not content["variants"]:
+        raise ConfigError(f"{path} names no variants: expected `variants:` with a name and a config for each.")
+    _check_keys(path, content, KEYS)
+    precisions = _listed(path, content, "precisions", ["fp32"], get_args(Precision))
+    runtimes = _listed(path, content, "runtimes", ["eager"], get_args(Runtime))
+    sizes = [_size(path, size) for size in content.get("sizes", [[513, 513]])]
+    data = tuple(word for file in content["data"] for word in ("-c", str(file))) if "data" in content else None
+    cells = []
+    for name, variant in content["variants"].items():
+        _check_keys(path, variant, VARIANT_KEYS)
+        if not variant.get("config") and not variant.get("checkpoint"):
+            raise ConfigError(f"{path}: variant {name!r} has neither config nor checkpoint.")
+        configs = variant.get("config") or []
+        arguments = [word for file in ([configs] if isinstance(configs, str) else configs) for word in ("-c", file)]
+        for key, value in (variant.get("options") or {}).items():
+            arguments += [f"--{key}", str(value).lower() if isinstance(value, bool) else str(value)]
+        cells += [
+            Cell(str(name), tuple(arguments), variant.get("checkpoint"), size, int(content.get("batch", 1)), precision,
+                 runtime, data, str(variant.get("published", "")))
+            for size, precision, runtime in itertools.product(sizes, precisions, runtimes)
+        ]  # fmt: skip
+    return cells
+
+
+def _check_keys(path: Path, found: dict[str, Any], known: tuple[str, ...]) -> None:
+    for key in found:
+        if key not in known:
+            raise ConfigError(f"{path}: unknown key {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}.")
+
+
+def _listed(path: Path, content: dict[str, Any], key: str, default: list[str], known: tuple[str, ...]) -> list[Any]:
+    values = content.get(key, default)
+    for value in values:
+        if value not in known:
+            raise ConfigError(
+                f"{path}: {key} has {value!r}.{did_you_mean(str(value), known)} Known: {', '.join(known)}."
+            )
+    return list(values)
+
+
+def _size(path: Path, size: Any) -> tuple[int, int]:
+    if not (isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side >= 33 for side in size)):
+        raise ConfigError(f"{path}: a size is [height, width] of 33 pixels or more, not {size!r}.")
+    return size[0], size[1]

@@ -1,0 +1,86 @@
+"""What was measured, as a table and a picture."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .plan import Cell
+
+HEADINGS = (
+    "variant", "size", "precision", "runtime", "median ms", "p95 ms", "pictures/s", "peak GiB", "parameters",
+    "multiply-adds", "mIoU", "published",
+)  # fmt: skip
+Measured = Sequence[tuple[Cell, dict[str, Any]]]
+
+
+def summary(cell: Cell, result: dict[str, Any]) -> dict[str, Any]:
+    """Return the numbers of a line: median and 95th percentile of the rounds, in milliseconds for a whole batch."""
+    median = statistics.median(result["milliseconds"])
+    return {
+        "variant": cell.variant,
+        "size": "x".join(map(str, cell.size)) + (f", batch {cell.batch}" if cell.batch > 1 else ""),
+        "precision": cell.precision,
+        "runtime": cell.runtime,
+        "median ms": median,
+        "p95 ms": float(np.percentile(result["milliseconds"], 95)),
+        "pictures/s": 1000 * cell.batch / median,
+        "peak GiB": result["peak_gib"],
+        "parameters": result["parameters"],
+        "multiply-adds": result["multiply_adds"],
+        "mIoU": result.get("mIoU"),
+        "published": cell.published,
+    }
+
+
+def markdown(measured: Measured, machine: str) -> str:
+    """Return the table, below a line that says where it was measured."""
+    lines = [machine, "", f"| {' | '.join(HEADINGS)} |", f"|---|---|---|---|{'---:|' * 7}---|"]
+    for cell, result in measured:
+        row = summary(cell, result)
+        cells = [
+            row["variant"], row["size"], row["precision"], row["runtime"], f"{row['median ms']:.1f}",
+            f"{row['p95 ms']:.1f}", f"{row['pictures/s']:.2f}",
+            "" if row["peak GiB"] is None else f"{row['peak GiB']:.2f}", f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['multiply-adds'] / 1e9:.2f} B", "" if row["mIoU"] is None else f"{row['mIoU']:.4f}",
+            row["published"],
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_csv(path: Path, measured: Measured) -> None:
+    """Write the lines with all digits."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, HEADINGS)
+        writer.writeheader()
+        writer.writerows(summary(cell, result) for cell, result in measured)
+
+
+def plot(path: Path, measured: Measured, machine: str) -> None:
+    """Draw the time of each line as a bar, with a mark at the 95th percentile; mIoU, where known, beside it."""
+    from matplotlib.figure import Figure
+
+    rows = [summary(cell, result) for cell, result in measured][::-1]
+    varying = [key for key in ("size", "precision", "runtime") if len({row[key] for row in rows}) > 1]
+    figure = Figure(figsize=(8, 1.2 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(rows))
+    medians = [row["median ms"] for row in rows]
+    axes.barh(places, medians, color="#2a6fbb", height=0.62)
+    axes.plot([row["p95 ms"] for row in rows], places, "|", color="#e07b39", markersize=13, markeredgewidth=2)
+    axes.set_yticks(places, [", ".join([row["variant"], *(row[key] for key in varying)]) for row in rows])
+    for place, row in zip(places, rows, strict=True):
+        score = "" if row["mIoU"] is None else f", mIoU {row['mIoU']:.3f}"
+        axes.annotate(f" {row['median ms']:.0f} ms{score}", (max(row["median ms"], row["p95 ms"]), place),
+                      xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)  # fmt: skip
+    axes.set_xlim(0, 1.3 * max(row["p95 ms"] for row in rows))
+    axes.set_xlabel("ms from picture to class map (bar: median, mark: 95th percentile)")
+    axes.set_title(machine, fontsize=8, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
