@@ -119,6 +119,7 @@ def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples
     """
     from ..studies import locks
     from ..studies.cells import run_cell
+    from ..studies.programs import tail
 
     folder.write_options(more)
     recipes = check_recipes(study, folder)
@@ -141,7 +142,7 @@ def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples
             return ended.code if ended.code > 0 else 128 - ended.code
         if ended is not None:
             failed.append(cell)
-            print(f"{title} failed with exit code {ended.code}:\n{_tail(folder.log(cell))}", file=sys.stderr)
+            print(f"{title} failed with exit code {ended.code}:\n{tail(folder.log(cell))}", file=sys.stderr)
             print(_command(cell), file=sys.stderr)
         else:
             record = folder.record(cell)
@@ -291,15 +292,6 @@ def _trial(study: Study, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         work = recipes[cell.recipe]["multiply_adds"] / recipes[baseline.recipe]["multiply_adds"]
         guess[cell.recipe] = cost.seconds_per_picture * batch * work * (steps or float("nan"))
     return guess
-
-
-def _tail(log: Path, lines: int = 5) -> str:
-    """Return the last lines of a log, each shortened."""
-    try:
-        text = log.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(f"  {line[:300]}" for line in text.strip().splitlines()[-lines:])
 
 
 def _command(cell: Cell) -> str:

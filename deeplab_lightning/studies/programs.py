@@ -105,6 +105,15 @@ def last_checkpoint(run_folder: Path) -> Path | None:
     return None
 
 
+def tail(log: Path, lines: int = 5) -> str:
+    """Return the last lines of a log, each shortened; empty where there is none."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(f"  {line[:300]}" for line in text.strip().splitlines()[-lines:])
+
+
 def in_words(seconds: float) -> str:
     """Return `1:02:03`, or `?` for NaN."""
     if seconds != seconds:

@@ -197,14 +197,14 @@ def _check_pairs(baseline: Sequence[Tallies], variant: Sequence[Tallies]) -> Non
         if run.sample_ids != first.sample_ids:
             other = sorted(set(run.sample_ids) ^ set(first.sample_ids))
             raise DataError(
-                f"The runs were evaluated on different pictures ({len(other)} of them, such as {', '.join(other[:3])}): "
-                "a paired comparison needs the same ones."
+                f"The runs were evaluated on different pictures: {len(other)} are not in both, such as "
+                f"{', '.join(other[:3])}. A paired comparison needs the same ones."
             )
         if not np.array_equal(run.truth, first.truth):
             row = int(np.flatnonzero((run.truth != first.truth).any(axis=1))[0])
             raise DataError(
-                f"The runs were scored against different masks, first at {first.sample_ids[row]}: evaluate both with the "
-                "same data."
+                f"The runs were scored against different masks, first at {first.sample_ids[row]}: evaluate both with "
+                "the same data."
             )
 
 

@@ -15,7 +15,7 @@ evaluations:                           # optional: the same weights scored in se
   at os 8: {model.output_stride: 8}
 seeds: [0, 1, 2]
 baseline: {decoder: with}              # what rows are compared with; first levels where not given
-source: v3+ paper, table 3             # of the published figures
+source: DeepLab v3+ (2018)             # of the published figures
 published:                             # in percent; each must fit one row
   - {decoder: without, trained at: os 16, evaluation: at os 16, mIoU: 77.21}
 also_published:                        # rows that are printed beside, but cannot be run from here

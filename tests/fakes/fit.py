@@ -77,11 +77,13 @@ def main(words: list[str]) -> int:
     rows: list[tuple[int, float]] = []
     if (given := option_value(arguments, "--ckpt_path")) is not None:
         rows = [tuple(row) for row in json.loads(Path(given).read_text())]
-    elif run.path.exists():
+    elif run.last_checkpoint.exists():
         raise SystemExit("begun anew although there is a run")
 
+    stopped: list[int] = []
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        stopped.append(number)
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -89,6 +91,8 @@ def main(words: list[str]) -> int:
         time.sleep(float(os.environ.get("FAKE_FIT_SECONDS", "0")))
         rows.append((step, score(lr, decoder, seed, (step + 1) / steps)))
         write(run, rows, seed)
+        if stopped:
+            return 128 + stopped[0]
     return 0
 
 
