@@ -118,7 +118,9 @@ def _boundary_scores(run: RunFolder) -> dict[str, float]:
             return {
                 name: float(values[best])
                 for name, values in columns.items()
-                if any(word in name for word in BOUNDARY_WORDS) and np.isfinite(values[best])
+                if any(word in name for word in BOUNDARY_WORDS)
+                and not name.startswith("val/IoU/")  # a class may be called so
+                and np.isfinite(values[best])
             }
     return {}
 

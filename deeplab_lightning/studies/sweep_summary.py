@@ -216,6 +216,8 @@ def _plot_history(local: LocalSweep, trials: Sequence[FrozenTrial], png: Path) -
     best_so_far.step(numbers, reached, where="post", color=GREY, linewidth=1.5, label="best finished so far")
     _style(best_so_far, "trial", local.sweep.metric)
     best_so_far.legend(frameon=False, fontsize=9)
+    for axes in (courses, best_so_far):
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.savefig(png, format="png", dpi=130)
 
 

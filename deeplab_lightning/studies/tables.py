@@ -80,7 +80,7 @@ def latex(study: Study, results: Sequence[RowResult]) -> str:
     for index, row in enumerate(rows):
         cells = [_escape(cell) if "$" not in cell else cell for cell in row]
         if index == best:
-            cells[score] = cells[score].replace("$", "$\\mathbf{", 1).replace("\\pm", "}\\pm", 1)
+            cells[score] = cells[score].replace("$", "$\\mathbf{", 1).replace(" \\pm", "}\\pm", 1)
             if "\\pm" not in cells[score]:
                 cells[score] = cells[score][:-1] + "}$"
         lines.append(" & ".join(cells) + r" \\")
