@@ -101,6 +101,9 @@ def test_a_known_difference_is_found_where_unpaired_spread_would_hide_it() -> No
     # The pictures' difficulty alone moves each score by far more than pairing leaves of it.
     alone = [miou(Tallies(base.sample_ids[:1], CLASSES, *(x[i : i + 1] for x in base[2:]))) for i in range(60)]
     assert np.std(alone) / math.sqrt(60) > 3 * (found.high - found.low) / (2 * 1.96)
+    assert found.class_difference == pytest.approx(class_iou(better) - class_iou(base))
+    assert (found.class_low < found.class_difference).all()
+    assert (found.class_difference < found.class_high).all()
     turned = compare([better], [base], resamples=1000)
     assert turned.difference == pytest.approx(-found.difference)
     assert turned.high < 0
