@@ -18,7 +18,7 @@ PACKAGE = "deeplab_lightning"
 
 LEVELS = {
     8: ["commands", "__main__"],
-    7: ["cli", "arguments"],
+    7: ["cli"],
     6: ["api", "studies"],
     5: ["tasks", "callbacks", "doctor"],
     4: ["data.datamodules", "checkpoints", "inference"],
@@ -36,6 +36,7 @@ LEVELS = {
         "data.masks",
     ],
     1: [
+        "arguments",
         "layers",
         "labels",
         "metrics",
