@@ -20,6 +20,8 @@ COMMANDS = {
     "doctor": ("deeplab_lightning.commands.doctor:main", "look at a data set before training: doctor FOLDER"),
     "inspect": ("deeplab_lightning.commands.inspect:main", "say what a network really computes, layer by layer"),
     "benchmark": ("deeplab_lightning.commands.benchmark:main", "time networks from picture to class map, as a table"),
+    "ablate": ("deeplab_lightning.commands.ablate:main", "train a study's combinations, and print a paper's table"),
+    "sweep": ("deeplab_lightning.commands.sweep:main", "search hyper-parameters by a sweep file, without a server"),
     "crf-search": ("deeplab_lightning.commands.crf_search:main", "find the dense CRF's parameters, coarse to fine"),
 }
 """Name -> (where the function is, what it does). The function gets the remaining arguments and returns an exit code."""

@@ -20,8 +20,8 @@ LEVELS = {
     10: ["commands", "__main__"],
     9: ["benchmarking"],
     8: ["configured"],
-    7: ["cli", "arguments"],
-    6: ["api"],
+    7: ["cli"],
+    6: ["api", "studies"],
     5: ["tasks", "callbacks", "doctor"],
     4: ["data.datamodules", "checkpoints", "inference"],
     3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
@@ -38,6 +38,7 @@ LEVELS = {
         "data.masks",
     ],
     1: [
+        "arguments",
         "layers",
         "labels",
         "metrics",
@@ -64,6 +65,7 @@ NEVER = {
     "inference": [".tasks"],
     "callbacks": [".tasks"],
     "reporting": ["lightning", "torch", "torchmetrics", "timm"],
+    "studies": ["lightning", "torch", "torchmetrics", "timm"],
 }
 """Folder -> what none of its modules may import, anywhere; with a dot, a folder of ours."""
 
@@ -76,11 +78,12 @@ ONLY_IN = {
 """The one place that may import a package."""
 
 NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge_litert", "tflite_runtime", "av",
-                     "rasterio", "nibabel", "pydicom"]  # fmt: skip
+                     "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",
-         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots"]  # fmt: skip
+         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "studies.tables", "studies.cells",
+         "studies.statistics"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 
 

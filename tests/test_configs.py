@@ -1,4 +1,4 @@
-"""Every file under configs/ and sweeps/ works: it parses, builds, and names options that exist."""
+"""Every file under configs/ works: it parses, builds, and names options that exist."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import yaml
 from lightning.pytorch import Trainer
 
 import deeplab_lightning
-from deeplab_lightning import cli
 from deeplab_lightning.__main__ import main
 
 from .conftest import REPOSITORY, V3PLUS
@@ -29,7 +28,6 @@ from .fakes.voc import write_voc
 MODELS = sorted([*(REPOSITORY / "configs").glob("*.yaml"), *(REPOSITORY / "configs" / "articles").glob("*.yaml")])
 PAPER = sorted((REPOSITORY / "configs" / "paper").glob("*.yaml"))
 OVERLAYS = sorted((REPOSITORY / "configs" / "data").glob("*.yaml"))
-SWEEPS = sorted((REPOSITORY / "sweeps").glob("*.yaml"))
 
 FAKES = {
     "ade20k": write_ade20k,
@@ -48,7 +46,6 @@ def test_there_is_something_to_test() -> None:
     assert MODELS
     assert OVERLAYS
     assert PAPER
-    assert SWEEPS
     assert {path.stem for path in OVERLAYS} == set(FAKES)
 
 
@@ -110,30 +107,6 @@ def test_a_recipe_of_a_paper_is_whole(path: Path, tmp_path: Path, monkeypatch: p
     assert seen["data"].batch_size == recipe["data"]["init_args"]["batch_size"]
 
 
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_a_sweep_names_options_that_exist(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run the sweep's own command with a value of each parameter put where the agent would put it."""
-    sweep = yaml.safe_load(path.read_text())
-    arguments = [f"--{name}={_some_value(choice)}" for name, choice in sweep["parameters"].items()]
-    command = sweep["command"]
-    assert command[-1] == "${args}"
-    assert command[:4] == ["${env}", "${interpreter}", "-m", "${program}"]
-    assert sweep["program"] == "deeplab_lightning"
-    words = [*command[4:-1], *arguments, "--trainer.logger=null", "--run.folder", str(tmp_path)]
-
-    seen: dict[str, Any] = {}
-    monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(cli.DeepLabCLI, "_run_subcommand", lambda self, name: seen.update(config=self.config[name]))
-    assert main(words) == 0
-    for name, choice in sweep["parameters"].items():
-        section, option = name.split(".", 1)
-        assert seen["config"][section]["init_args"][option] == _some_value(choice)
-
-
 def test_a_sweep_with_a_wrong_name_would_be_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "-c", str(V3PLUS), "--model.learning_rate=0.1"]) == 2
     assert "Unknown option --model.learning_rate" in capsys.readouterr().err
-
-
-def _some_value(choice: dict[str, Any]) -> Any:
-    return choice["values"][-1] if "values" in choice else choice.get("value", choice.get("max"))

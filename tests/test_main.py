@@ -16,7 +16,7 @@ def run_python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["ablate", "--help"], ["sweep", "--help"]])
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom deeplab_lightning.__main__ import main\n"

@@ -1,0 +1,157 @@
+"""`sweep`: search hyper-parameters by a sweep file, without a server."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from ..studies.local_sweep import Claim, LocalSweep
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is 1 if no trial works."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_lightning sweep",
+        usage="%(prog)s SWEEP.yaml --local [--folder FOLDER] [--seed N] [--option value ...]",
+        description="Search hyper-parameters by a sweep file of Weights & Biases, without their server: Optuna chooses "
+        "values, each trial is a fit of its own, and bad ones are given up early (early_terminate). Stopped at any "
+        "point, the same command goes on there; started several times, the processes share the trials.",
+        epilog="With the server: wandb sweep SWEEP.yaml. All other options are handed to `fit` in every trial, such as "
+        "--data.root. Needs the extra: pip install 'deeplab-lightning[sweep]'.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("sweep", type=Path, metavar="SWEEP.yaml")
+    parser.add_argument("--local", action="store_true", help="run here")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    parser.add_argument("--seed", type=int, default=0, help="of the choices (%(default)s)")
+    options, handed_on = parser.parse_known_args(arguments)
+    if not options.local:
+        raise ConfigError(
+            f"sweep runs without a server, with --local. With Weights & Biases: wandb sweep {options.sweep}, then "
+            f"wandb agent and the name that it prints."
+        )
+    from ..studies.options import parse_words
+    from ..studies.sweep_file import load_sweep
+
+    for name in parse_words(handed_on):
+        if name in ("run.name", "run.folder", "ckpt_path"):
+            raise ConfigError(f"sweep takes no --{name}: it names the trials' runs itself; use --folder.")
+    sweep = load_sweep(options.sweep)
+
+    from ..studies.local_sweep import LocalSweep
+
+    return run(LocalSweep(sweep, options.folder / sweep.name, handed_on, options.seed))
+
+
+def run(local: LocalSweep) -> int:
+    """Make trials until there is none left that another worker does not have; then sum up.
+
+    Returns:
+        0, 1 if the last trials all failed, or the exit code of a stop by the user.
+    """
+    with _Display(local) as display:
+        while (claim := local.claim()) is not None:
+            display.begin(claim)
+            ended = local.run(claim, display)
+            if ended.stopped_by_user:
+                display.end("Stopped; the same command goes on here.")
+                return ended.code if ended.code > 0 else 128 - ended.code
+            display.ended(claim.trial.number)
+            if local.nothing_works():
+                from ..studies.programs import tail
+
+                log = local.log(claim.trial.number)
+                display.end("")
+                print(f"The last trials all failed; {log} ends with:\n{tail(log)}", file=sys.stderr)
+                return 1
+    from ..studies.sweep_summary import write_summary
+
+    at_work = [t.number for t in local.study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
+    if at_work:
+        print(f"Trials {', '.join(map(str, at_work))} are at work in other processes.")
+    try:
+        text, files = write_summary(local)
+    except DataError as error:
+        print(error)
+        return 0 if at_work else 1
+    print(text)
+    print(f"Files: {', '.join(str(path) for path in files)}")
+    return 0
+
+
+class _Display:
+    """A table that is kept up to date on a terminal; elsewhere a line for what happens."""
+
+    def __init__(self, local: LocalSweep) -> None:
+        from ..studies.programs import EveryNow
+
+        self.local = local
+        self.live: Any = None
+        self.due = EveryNow(2.0 if sys.stdout.isatty() else SECONDS_BETWEEN_LINES)
+        self.number = 0
+
+    def __enter__(self) -> _Display:
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            # Without a thread of its own: this process starts others.
+            self.live = Live(auto_refresh=False, vertical_overflow="visible")
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self._refresh()
+            self.live.stop()
+            self.live = None
+
+    def begin(self, claim: Claim) -> None:
+        self.number = claim.trial.number
+        if self.live is None:
+            values = ", ".join(f"{name} {value}" for name, value in claim.values.items())
+            print(f"trial {self.number} of {self.local.sweep.run_cap}: {values}", flush=True)
+        else:
+            self._refresh()
+
+    def __call__(self) -> None:
+        if not self.due():
+            return
+        if self.live is not None:
+            self._refresh()
+            return
+        scores = self.local.scores(self.number)
+        latest = f"{scores[-1]:.4f}" if scores else "no validation yet"
+        print(f"  trial {self.number}: {self.local.sweep.metric} {latest}; {self._left()}", flush=True)
+
+    def ended(self, number: int) -> None:
+        if self.live is not None:
+            self._refresh()
+            return
+        from ..studies.sweep_summary import score_of, state_of
+
+        frozen = self.local.study.get_trials(deepcopy=False)[number]
+        score = score_of(frozen, self.local.sweep.maximise)
+        print(f"trial {number} {state_of(frozen)}: {self.local.sweep.metric} {score:.4f}; {self._left()}", flush=True)
+
+    def end(self, message: str) -> None:
+        self.__exit__()
+        if message:
+            print(message)
+
+    def _left(self) -> str:
+        from ..studies.programs import in_words
+
+        return f"{in_words(self.local.seconds_left())} left"
+
+    def _refresh(self) -> None:
+        from ..studies.sweep_summary import live_table
+
+        self.live.update(live_table(self.local, self._left()), refresh=True)
