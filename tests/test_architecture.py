@@ -77,7 +77,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",
-         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots"]  # fmt: skip
+         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots",
+         "reporting.boundaries", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 
 
