@@ -97,6 +97,17 @@ class Segmenter:
             mask = self._predictor.predict(batch)[0].cpu().numpy()
         return Segmentation(picture, mask, self.labels)
 
+    def probs(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
+        """Return the class probabilities of one picture, `(C, H, W)` float32, at its own size.
+
+        Args:
+            image: As for `predict`.
+        """
+        picture = self._as_stored(image)
+        batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
+        with torch.inference_mode():
+            return self._predictor.probs(batch)[0].cpu().numpy()
+
     def _as_stored(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return `(H, W, C)` uint8 or float32, as the data module of this model's training would."""
         if isinstance(image, str | Path | Source):

@@ -21,7 +21,7 @@ LEVELS = {
     7: ["cli", "arguments"],
     6: ["api"],
     5: ["tasks", "callbacks", "doctor"],
-    4: ["data.datamodules", "checkpoints", "inference"],
+    4: ["data.datamodules", "checkpoints", "inference", "video"],
     3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
     2: [
         "backbones",
@@ -59,6 +59,7 @@ NEVER = {
     "tasks": [".data"],
     "data": [".tasks", ".models"],
     "inference": [".tasks"],
+    "video": [".tasks", "torch"],
     "callbacks": [".tasks"],
     "reporting": ["lightning", "torch", "torchmetrics", "timm"],
 }
