@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from .tidying import Tidying
 from .videos import FilmSettings
 
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         help="masks of Cityscapes' label ids instead of train ids, as its server wants them",
     )
     parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
+    Tidying.add_options(parser)
     videos = parser.add_argument_group(
         "videos", "files by their ending; a job that was killed goes on when started again"
     )
@@ -59,6 +61,7 @@ def main(arguments: Sequence[str]) -> int:
         FilmSettings(
             options.video, options.fps, options.view, options.smoothing, tuple(options.objects), options.object_area
         ),
+        Tidying.of(options),
     )
 
 
@@ -71,6 +74,7 @@ def predict(
     device: str | None = None,
     label_ids: bool = False,
     films: FilmSettings | None = None,
+    tidying: Tidying | None = None,
 ) -> int:
     """Segment every picture and video that `inputs` stands for; unreadable ones are reported at the end.
 
@@ -83,6 +87,7 @@ def predict(
         device: Where to run.
         label_ids: Write Cityscapes' label ids in place of train ids.
         films: What to make of videos; the defaults if None.
+        tidying: How masks are tidied up; not if None.
 
     Returns:
         0, or 1 if some picture could not be segmented.
@@ -102,7 +107,7 @@ def predict(
     from ..video.reading import find_videos
     from .videos import segment_videos
 
-    films = films or FilmSettings()
+    films, tidying = films or FilmSettings(), tidying or Tidying()
     movies, others = find_videos(inputs, films.folders)
     pictures = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     model_options = {} if output_stride is None else {"output_stride": output_stride}
@@ -112,6 +117,8 @@ def predict(
             f"--label_ids is for the 19 classes of Cityscapes; {ckpt_path} has {model.labels.num_classes} classes "
             f"({', '.join(model.labels.class_names[:3])}, ...). Leave it out."
         )
+    morphology = tidying.morphology(model.labels)
+    protocol = ", ".join(filter(None, (model.protocol, str(morphology))))
     ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
     table = label_id_colours() if label_ids else model.labels.colour_table()
     rows = [
@@ -124,7 +131,7 @@ def predict(
     except OSError as error:
         raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
 
-    of_videos = segment_videos(movies, model, output, films, opacity, label_ids, table) if movies else []
+    of_videos = segment_videos(movies, model, morphology, output, films, opacity, label_ids, table) if movies else []
     if movies and not pictures:
         return report_failures(of_videos)
 
@@ -133,7 +140,7 @@ def predict(
     named = list(zip(pictures, output_names(pictures), strict=True))
     for picture, name in tqdm(named, unit="picture", mininterval=seconds_between_lines):
         try:
-            results = [(part.mark, model.predict(part)) for part in sources_in(picture)]
+            results = [(part.mark, model.predict(part, morphology)) for part in sources_in(picture)]
         except DataError as error:
             failures.append(str(error))
             continue
@@ -143,7 +150,7 @@ def predict(
             write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
         done += len(results)
     total = done + len(failures)
-    print(f"{done} of {total} pictures segmented ({model.protocol}): {output}/masks, {output}/overlays")
+    print(f"{done} of {total} pictures segmented ({protocol}): {output}/masks, {output}/overlays")
     return report_failures([*of_videos, *failures])
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..api import Segmenter
+    from ..inference.morphology import Morphology
     from ..video.segmenting import EachFrame
 
 
@@ -38,6 +39,7 @@ class FilmSettings(NamedTuple):
 def segment_videos(
     videos: Sequence[Path],
     model: Segmenter,
+    morphology: Morphology,
     output: Path,
     films: FilmSettings,
     opacity: float,
@@ -49,6 +51,7 @@ def segment_videos(
     Args:
         videos: Files, and folders of frames.
         model: The model.
+        morphology: Tidies up the masks.
         output: Gets `masks/NAME.mkv`, `overlays/NAME.mp4`, `objects/NAME.csv` and `reports/NAME.json`.
         films: What is made.
         opacity: Of the classes in overlays.
@@ -80,27 +83,28 @@ def segment_videos(
         raise ConfigError(f"--fps is a number above 0, such as 25 or 30000/1001; got {films.fps!r}.") from error
     options = VideoOptions(films.view, opacity, films.smoothing, films.objects, films.object_area)
     written_ids = to_label_ids(np.arange(256, dtype=np.uint8)) if label_ids else None
-    identity = f"{weights_hash(model)}; {model.protocol}; {options}" + ("; label ids" if label_ids else "")
+    protocol = ", ".join(filter(None, (model.protocol, str(options), str(morphology))))
+    identity = f"{weights_hash(model)}; {protocol}" + ("; label ids" if label_ids else "")
     failures = []
     for video, name in zip(videos, output_names(videos), strict=True):
         try:
             source = FrameFolder(video, rate) if video.is_dir() else VideoFile(video)
+            segment = segmenter_of(model, films.smoothing, morphology)  # anew: it remembers frames
             with tqdm(
                 total=source.expected, unit="frame", desc=name.name, mininterval=0.1 if sys.stderr.isatty() else 15
             ) as bar:
                 job = VideoJob(
-                    source, name, segmenter_of(model, films.smoothing), model.labels, output, options, identity,
-                    written_ids, table, bar.update,
-                )  # fmt: skip
+                    source, name, segment, model.labels, output, options, identity, written_ids, table, bar.update
+                )
                 report = job.run()
         except DataError as error:
             failures.append(str(error))
             continue
-        print(f"{name}: {report} ({model.protocol}, {options}): {job.masks}, {job.view}", flush=True)
+        print(f"{name}: {report} ({protocol}): {job.masks}, {job.view}", flush=True)
     return failures
 
 
-def segmenter_of(model: Segmenter, smoothing: float) -> EachFrame:
+def segmenter_of(model: Segmenter, smoothing: float, morphology: Morphology) -> EachFrame:
     """Return what makes masks of a video's frames."""
     import torch
 
@@ -108,8 +112,12 @@ def segmenter_of(model: Segmenter, smoothing: float) -> EachFrame:
     from ..video.segmenting import EachFrame, Smoothed
 
     if not smoothing:
-        return EachFrame(lambda image: model.predict(image).mask)
-    return Smoothed(model.probs, lambda probs: most_likely(torch.from_numpy(probs)[None])[0].numpy(), smoothing)
+        return EachFrame(lambda image: model.predict(image, morphology).mask)
+
+    def decide(probs: np.ndarray) -> np.ndarray:
+        return morphology.apply(most_likely(torch.from_numpy(probs)[None])[0].numpy(), probs)
+
+    return Smoothed(model.probs, decide, smoothing)
 
 
 def weights_hash(model: Segmenter) -> str:
