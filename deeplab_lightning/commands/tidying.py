@@ -62,16 +62,16 @@ class Tidying(NamedTuple):
         Raises:
             ConfigError: A class does not exist, or a number is out of range.
         """
-        from ..inference.morphology import Morphology, class_ids
+        from ..inference.morphology import Morphology
 
         ignored = labels.ignore_index if 0 <= labels.ignore_index < 256 else 255
         return Morphology(
             threshold=self.threshold,
-            unsure=ignored if self.unsure is None else class_ids([self.unsure], labels.class_names)[0],
+            unsure=ignored if self.unsure is None else labels.ids_of([self.unsure])[0],
             opening=self.opening,
             closing=self.closing,
-            largest=class_ids(self.largest, labels.class_names),
+            largest=labels.ids_of(self.largest),
             min_area=self.min_area,
             fill_holes=self.fill_holes,
-            classes=class_ids(self.classes, labels.class_names) or None,
+            classes=labels.ids_of(self.classes) or None,
         )

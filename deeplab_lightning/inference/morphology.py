@@ -21,13 +21,12 @@ closing and filling of other classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -126,18 +125,6 @@ class Morphology:
             for index in by_size
             if (self.classes is None or index in self.classes) and not (self.threshold and index == self.unsure)
         ]
-
-
-def class_ids(names: Sequence[str], class_names: Sequence[str]) -> tuple[int, ...]:
-    """Return the ids of classes that a user names.
-
-    Raises:
-        ConfigError: There is no such class.
-    """
-    for name in names:
-        if name not in class_names:
-            raise ConfigError(f"There is no class {name!r}.{did_you_mean(name, class_names)}")
-    return tuple(list(class_names).index(name) for name in names)
 
 
 def _disc(radius: int) -> np.ndarray:

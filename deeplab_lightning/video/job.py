@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, did_you_mean
+from ..errors import ConfigError, DataError
 from ..files import atomic_open
 from ..labels import LabelSet
 from ..reporting.panels import GAP, PAPER, overlay
@@ -144,11 +144,7 @@ class VideoJob:
         self.written_ids = np.arange(256, dtype=np.uint8) if written_ids is None else written_ids
         self.table = labels.colour_table() if table is None else table
         self.progress = progress
-        for wanted in options.objects:
-            if wanted not in labels.class_names:
-                raise ConfigError(f"There is no class {wanted!r} to follow.{did_you_mean(wanted, labels.class_names)}")
-        followed = [labels.class_names.index(wanted) for wanted in options.objects]
-        self.tracker = ObjectTracker(followed, options.min_area)
+        self.tracker = ObjectTracker(labels.ids_of(options.objects), options.min_area)
         self.identity = {
             "source": f"{source.path.resolve()} {source.fingerprint()}",
             "model": model,

@@ -8,7 +8,7 @@ import pytest
 from scipy import ndimage
 
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.inference.morphology import Morphology, class_ids
+from deeplab_lightning.inference.morphology import Morphology
 
 SQUARE, CROSS = np.ones((3, 3)), ndimage.generate_binary_structure(2, 1)
 
@@ -171,6 +171,3 @@ def test_settings_that_make_no_sense() -> None:
     for wrong in ({"threshold": 1.5}, {"unsure": 256}, {"opening": -1}, {"min_area": -1}):
         with pytest.raises(ConfigError):
             Morphology(**wrong)  # type: ignore[arg-type]
-    assert class_ids(["tree", "sky"], ("sky", "house", "tree")) == (2, 0)
-    with pytest.raises(ConfigError, match="Did you mean 'house'"):
-        class_ids(["hause"], ("sky", "house", "tree"))

@@ -16,7 +16,7 @@ import torch
 
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.metrics.bf_score import BFScore
-from deeplab_lightning.metrics.boundary import distance_to
+from deeplab_lightning.metrics.boundary import distance_to, nearer_than
 from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
 from deeplab_lightning.metrics.by_picture import ByPicture
 from deeplab_lightning.metrics.segmentation import confusion_matrix
@@ -138,6 +138,12 @@ def test_distances_are_exact() -> None:
     expected = [[nearest(place, pixels(points)) for place in itertools.product([row], range(47))] for row in range(31)]
     assert np.allclose(distance_to(points), expected, rtol=1e-6, atol=0)
     assert np.isinf(distance_to(np.zeros((3, 4), dtype=bool))).all()
+
+
+@pytest.mark.parametrize("limit", [0.3, 1, 1.42, 5, 6.8])
+def test_nearer_than_is_what_the_distance_says(limit: float) -> None:
+    points = np.random.default_rng(1).random((31, 47)) < 0.01
+    assert np.array_equal(nearer_than(limit, points), distance_to(points) < limit)
 
 
 @pytest.mark.parametrize("around", ["void", "boundaries"])

@@ -185,7 +185,7 @@ def test_what_is_done_is_not_done_again_and_changes_are_noticed(
 
 def test_what_cannot_be_done(tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", 5)
-    with pytest.raises(ConfigError, match=r"no class 'cars' to follow\. Did you mean 'car'"):
+    with pytest.raises(ConfigError, match=r"no class 'cars'\. Did you mean 'car'"):
         run(video, tmp_path / "out", VideoOptions(objects=("cars",)))
     with pytest.raises(ConfigError, match="from 0 to below 1; got 1"):
         Smoothed(red_probs, decide, 1.0)
