@@ -51,6 +51,8 @@ def test_opening(seed: int, radius: int) -> None:
         expected = np.where((pred == index) & ~kept, second_best(probs), pred)
         assert (expected != pred).any()
         assert np.array_equal(Morphology(opening=radius, classes=(index,)).apply(pred, probs), expected)
+        without_probs = Morphology(opening=radius, classes=(index,)).apply(pred)
+        assert np.array_equal(without_probs == index, (pred == index) & kept)  # none goes back to the class it left
 
 
 @SEEDS
