@@ -24,6 +24,8 @@ from . import tasks
 from .checkpoints.loading import checkpoint_config, read_checkpoint
 from .data.rasters import Source, as_declared, read_picture
 from .errors import CheckpointError, ConfigError, DataError, did_you_mean
+from .inference import most_likely
+from .inference.morphology import Morphology
 from .labels import LabelSet
 from .reporting.panels import overlay
 from .reporting.runs import find_run
@@ -80,13 +82,16 @@ class Segmenter:
         self._predictor = task.predictor()
         self.protocol = self._predictor.protocol
 
-    def predict(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> Segmentation:
+    def predict(
+        self, image: str | Path | Source | np.ndarray | Tensor | Image.Image, morphology: Morphology | None = None
+    ) -> Segmentation:
         """Segment one picture.
 
         Args:
             image: A file, or a slice of a volume such as `scan.nii.gz#17`; uint8 array `(H, W, 3)` RGB or `(H, W)`
                 grey; uint8 tensor `(3, H, W)`; or a Pillow picture. For a model of other data, arrays `(H, W, C)` and
                 tensors `(C, H, W)` with its channels and stored values.
+            morphology: Tidies up the mask; it needs memory for all classes' probabilities.
 
         Raises:
             DataError: The file cannot be read, or the picture is of another kind than the model's data.
@@ -94,8 +99,23 @@ class Segmenter:
         picture = self._as_stored(image)
         batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
         with torch.inference_mode():
-            mask = self._predictor.predict(batch)[0].cpu().numpy()
+            if morphology:
+                probs = self._predictor.probs(batch)
+                mask = morphology.apply(most_likely(probs)[0].cpu().numpy(), probs[0].cpu().numpy())
+            else:
+                mask = self._predictor.predict(batch)[0].cpu().numpy()
         return Segmentation(picture, mask, self.labels)
+
+    def probs(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
+        """Return the class probabilities of one picture, `(C, H, W)` float32, at its own size.
+
+        Args:
+            image: As for `predict`.
+        """
+        picture = self._as_stored(image)
+        batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
+        with torch.inference_mode():
+            return self._predictor.probs(batch)[0].cpu().numpy()
 
     def _as_stored(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return `(H, W, C)` uint8 or float32, as the data module of this model's training would."""

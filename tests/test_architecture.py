@@ -23,7 +23,7 @@ LEVELS = {
     7: ["cli"],
     6: ["api", "studies"],
     5: ["tasks", "callbacks", "doctor"],
-    4: ["data.datamodules", "checkpoints", "inference"],
+    4: ["data.datamodules", "checkpoints", "inference", "video"],
     3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
     2: [
         "backbones",
@@ -63,6 +63,7 @@ NEVER = {
     "tasks": [".data"],
     "data": [".tasks", ".models"],
     "inference": [".tasks"],
+    "video": [".tasks", "torch"],
     "callbacks": [".tasks"],
     "reporting": ["lightning", "torch", "torchmetrics", "timm"],
     "studies": ["lightning", "torch", "torchmetrics", "timm"],
@@ -82,7 +83,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",
-         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "studies.tables", "studies.cells",
+         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
+         "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables", "studies.cells",
          "studies.statistics"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 

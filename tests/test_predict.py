@@ -167,3 +167,25 @@ def test_options_of_the_model_can_be_changed_or_are_refused(checkpoint: Path) ->
 def test_loading_what_is_not_there_names_what_is(trained_run: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         deeplab_lightning.load(trained_run / "checkpoints" / "nothing.ckpt")
+
+
+def test_masks_are_tidied_up(
+    checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    model = deeplab_lightning.load(checkpoint, "cpu")
+    probs, plain = model.probs(scene), model.predict(scene).mask
+    assert np.allclose(probs.sum(0), 1, atol=1e-5)
+    assert np.array_equal(probs.argmax(0), plain)
+    threshold = float(np.median(probs.max(0)))
+    names = model.labels.class_names
+    words = ("--threshold", str(threshold), "--unsure", names[3], "--min_area", "30", "--tidy_classes", names[0])
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", *words) == 0
+    assert ", min area 30 of classes 0): " in capsys.readouterr().out
+    from deeplab_lightning.inference.morphology import Morphology
+
+    expected = Morphology(threshold=threshold, unsure=3, min_area=30, classes=(0,)).apply(plain, probs)
+    assert np.array_equal(np.array(Image.open(tmp_path / "out/masks/a.png")), expected)
+    assert not np.array_equal(expected, plain)
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", "--largest", "hous") == 2
+    assert "Did you mean 'house'" in capsys.readouterr().err

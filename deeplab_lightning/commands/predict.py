@@ -9,6 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from .tidying import Tidying
+from .videos import FilmSettings
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 1 if a picture could not be read."""
@@ -31,6 +34,21 @@ def main(arguments: Sequence[str]) -> int:
         help="masks of Cityscapes' label ids instead of train ids, as its server wants them",
     )
     parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
+    Tidying.add_options(parser)
+    videos = parser.add_argument_group(
+        "videos", "files by their ending; a job that was killed goes on when started again"
+    )
+    videos.add_argument("--video", action="store_true", help="take folders of pictures for the frames of videos")
+    videos.add_argument("--fps", default="25", help="frames per second of such folders (%(default)s)")
+    videos.add_argument("--view", choices=("overlay", "side_by_side"), default="overlay", help="(%(default)s)")
+    videos.add_argument(
+        "--smoothing",
+        type=float,
+        default=0.0,
+        help="weight of the past in the mean of probabilities, 0..1 (%(default)s)",
+    )
+    videos.add_argument("--objects", nargs="+", default=[], metavar="CLASS", help="follow their objects, and list them")
+    videos.add_argument("--object_area", type=int, default=100, help="pixels below which none counts (%(default)s)")
     options = parser.parse_args(arguments)
     return predict(
         options.inputs,
@@ -40,6 +58,10 @@ def main(arguments: Sequence[str]) -> int:
         options.opacity,
         options.device,
         options.label_ids,
+        FilmSettings(
+            options.video, options.fps, options.view, options.smoothing, tuple(options.objects), options.object_area
+        ),
+        Tidying.of(options),
     )
 
 
@@ -51,8 +73,10 @@ def predict(
     opacity: float = 0.5,
     device: str | None = None,
     label_ids: bool = False,
+    films: FilmSettings | None = None,
+    tidying: Tidying | None = None,
 ) -> int:
-    """Segment every picture that `inputs` stands for; unreadable ones are reported at the end.
+    """Segment every picture and video that `inputs` stands for; unreadable ones are reported at the end.
 
     Args:
         inputs: Files, folders or globs.
@@ -62,6 +86,8 @@ def predict(
         opacity: Of the classes in overlays.
         device: Where to run.
         label_ids: Write Cityscapes' label ids in place of train ids.
+        films: What to make of videos; the defaults if None.
+        tidying: How masks are tidied up; not if None.
 
     Returns:
         0, or 1 if some picture could not be segmented.
@@ -78,8 +104,12 @@ def predict(
     from ..errors import ConfigError, DataError
     from ..labels import CITYSCAPES
     from ..labels.cityscapes import LABEL_IDS, label_id_colours, to_label_ids
+    from ..video.reading import find_videos
+    from .videos import segment_videos
 
-    pictures = find_images(inputs, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
+    films, tidying = films or FilmSettings(), tidying or Tidying()
+    movies, others = find_videos(inputs, films.folders)
+    pictures = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     model = load(ckpt_path, device, **model_options)
     if label_ids and model.labels.class_names != CITYSCAPES.class_names:
@@ -87,6 +117,8 @@ def predict(
             f"--label_ids is for the 19 classes of Cityscapes; {ckpt_path} has {model.labels.num_classes} classes "
             f"({', '.join(model.labels.class_names[:3])}, ...). Leave it out."
         )
+    morphology = tidying.morphology(model.labels)
+    protocol = ", ".join(filter(None, (model.protocol, str(morphology))))
     ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
     table = label_id_colours() if label_ids else model.labels.colour_table()
     rows = [
@@ -99,12 +131,16 @@ def predict(
     except OSError as error:
         raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
 
+    of_videos = segment_videos(movies, model, morphology, output, films, opacity, label_ids, table) if movies else []
+    if movies and not pictures:
+        return report_failures(of_videos)
+
     done, failures = 0, []
     seconds_between_lines = 0.1 if sys.stderr.isatty() else 15
     named = list(zip(pictures, output_names(pictures), strict=True))
     for picture, name in tqdm(named, unit="picture", mininterval=seconds_between_lines):
         try:
-            results = [(part.mark, model.predict(part)) for part in sources_in(picture)]
+            results = [(part.mark, model.predict(part, morphology)) for part in sources_in(picture)]
         except DataError as error:
             failures.append(str(error))
             continue
@@ -114,7 +150,12 @@ def predict(
             write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
         done += len(results)
     total = done + len(failures)
-    print(f"{done} of {total} pictures segmented ({model.protocol}): {output}/masks, {output}/overlays")
+    print(f"{done} of {total} pictures segmented ({protocol}): {output}/masks, {output}/overlays")
+    return report_failures([*of_videos, *failures])
+
+
+def report_failures(failures: Sequence[str]) -> int:
+    """Print what could not be segmented; return the exit code."""
     for failure in failures:
         print(f"not segmented: {failure}")
     return 1 if failures else 0

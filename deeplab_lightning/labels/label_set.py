@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError
+from ..errors import ConfigError, did_you_mean
 
 RGB = tuple[int, int, int]
 
@@ -48,6 +49,18 @@ class LabelSet:
     def num_classes(self) -> int:
         """Number of classes, background included, ignore excluded."""
         return len(self.class_names)
+
+    def ids_of(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Return the train ids of classes that a user names.
+
+        Raises:
+            ConfigError: There is no such class.
+        """
+        for name in names:
+            if name not in self.class_names:
+                advice = did_you_mean(name, self.class_names) or f" The classes: {', '.join(self.class_names)}."
+                raise ConfigError(f"There is no class {name!r}.{advice}")
+        return tuple(self.class_names.index(name) for name in names)
 
     def colour_table(self) -> np.ndarray:
         """Return the `(256, 3)` uint8 table that paints a uint8 mask: `table[mask]`."""

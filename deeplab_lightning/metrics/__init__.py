@@ -1,1 +1,1 @@
-"""From confusion counts to scores. `scores` and `per_picture` need no torch."""
+"""From confusion counts to scores, and measures of boundaries. Only the modules that count in torch load torch."""

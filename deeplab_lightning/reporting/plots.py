@@ -53,7 +53,7 @@ def plot_curves(metrics_csv: Path, png: Path | IO[bytes]) -> None:
     figure = Figure(figsize=(8, 0.6 + 1.15 * sum(heights)), layout="constrained")
     all_axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, (label, names) in zip(all_axes, groups.items(), strict=True):
-        _style(axes, label)
+        style(axes, label)
         for name in names:
             if name in series:
                 _DRAW[name](axes, *series[name])
@@ -125,7 +125,8 @@ _DRAW = {
 }
 
 
-def _style(axes: Axes, label: str) -> None:
+def style(axes: Axes, label: str) -> None:
+    """Give axes the house's look: a label at the left, a light grid, no frame above and at the right."""
     axes.set_ylabel(label)
     axes.grid(color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)

@@ -1,0 +1,71 @@
+"""Trimap curves as a picture and as a file.
+
+matplotlib is imported on use and without pyplot, as in `plots`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from ..errors import DataError
+from ..files import atomic_open
+from ..metrics.trimap import TrimapCurve
+from .plots import BLUE, GREEN, GREY, ORANGE, style
+
+COLOURS = (BLUE, ORANGE, GREEN, GREY, "#7c4dbd", "#c2416b")
+MARKERS = "osD^vP"
+
+
+def plot_trimaps(curves: Mapping[str, TrimapCurve], png: Path | IO[bytes]) -> None:
+    """Draw mIoU within the band against its width, one line per run, as the papers' figures show it.
+
+    Args:
+        curves: What each is called in the legend -> the curve. All of one protocol.
+        png: The picture to write.
+
+    Raises:
+        DataError: There is no curve, or they lie around different things.
+    """
+    from matplotlib.figure import Figure
+
+    protocols = sorted({curve.protocol for curve in curves.values()})
+    if len(protocols) != 1:
+        raise DataError(
+            f"Trimap curves of one protocol can be drawn together; got {' and '.join(protocols) or 'none'}."
+        )
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    axes = figure.subplots()
+    style(axes, "mIoU within the band")
+    for number, (name, curve) in enumerate(curves.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
+        narrowest = int(np.isfinite(curve.mIoU).argmax())  # where strips of void are broad, narrow bands are empty
+        label = f"{name} ({curve.mIoU[narrowest]:.3f} at {curve.widths[narrowest]} px)"
+        axes.plot(curve.widths, curve.mIoU, color=colour, marker=marker, markersize=4.5, linewidth=1.8, label=label)
+    axes.set_xlim(left=0)
+    axes.set_xlabel(f"width of the band {protocols[0]}, pixels")
+    axes.legend(frameon=False, fontsize=9, loc="best")
+    figure.savefig(png, format="png", dpi=130)
+
+
+def write_trimap_csv(path: Path, curve: TrimapCurve) -> None:
+    """Write a curve in full precision, a row per width; cells of classes that do not occur in the band are empty.
+
+    Args:
+        path: The file.
+        curve: What to write.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["width", "mIoU", "pixel_acc", "pixels", *(f"IoU/{name}" for name in curve.class_names)])
+    for row, width in enumerate(curve.widths):
+        scores = [curve.mIoU[row], curve.pixel_acc[row], *curve.iou[row]]
+        cells = ["" if np.isnan(score) else repr(float(score)) for score in scores]
+        writer.writerow([width, *cells[:2], curve.pixels[row], *cells[2:]])
+    with atomic_open(path) as file:
+        file.write(text.getvalue().encode())

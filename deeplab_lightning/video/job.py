@@ -1,0 +1,320 @@
+"""One video through the network: in segments, so that a job that was killed goes on where it was.
+
+Every `SEGMENT_FRAMES` frames the work so far is put away in `parts/NAME/`: the segment's masks and view, its times and
+objects, and what the next frame depends on. A job that is started again with the same video, model and options takes
+over what is there and decodes the frames before it without running the network. What comes out is the same to the last
+bit as without the interruption. At the end the segments are joined, and `parts/NAME/` is removed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import ConfigError, DataError
+from ..files import atomic_open
+from ..labels import LabelSet
+from ..reporting.panels import GAP, PAPER, overlay
+from .objects import ObjectTracker
+from .reading import Frame, FrameSource, VideoFile
+from .segmenting import EachFrame
+from .writing import MASK_CODEC, SegmentWriter, Times, has_audio, join, view_codec
+
+SEGMENT_FRAMES = 100
+"""Frames between two points from which a killed job goes on."""
+
+View = Literal["overlay", "side_by_side"]
+OBJECT_COLUMNS = ("frame", "seconds", "id", "class", "left", "top", "width", "height", "area")
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What is made of a video.
+
+    Attributes:
+        view: The classes' colours over the frame, or the frame beside it.
+        opacity: Of the colours, 0..1.
+        smoothing: Weight of the past in the running mean of probabilities, from 0 (none) to below 1.
+        objects: Classes whose connected objects are followed and listed; none by default.
+        min_area: Objects below this many pixels are left out.
+    """
+
+    view: View = "overlay"
+    opacity: float = 0.5
+    smoothing: float = 0.0
+    objects: tuple[str, ...] = ()
+    min_area: int = 100
+
+    def __str__(self) -> str:
+        """Return what of it changes masks, for the protocol."""
+        return f"smoothing {self.smoothing:g}" if self.smoothing else "each frame alone"
+
+
+@dataclass(frozen=True)
+class VideoReport:
+    """What became of a video.
+
+    Attributes:
+        frames: How many were written.
+        seconds: How long they last.
+        repeated: Could not be decoded; the frame before stands in their place.
+        damaged: Were mended by the decoder, and segmented so.
+        lost: Could not be decoded and had no good frame before them: left out.
+        audio: "copied", "none", or "dropped", which is when the container cannot hold it.
+        continued_at: The frame at which the job went on after having been stopped; 0 if it was not, None if nothing
+            was left to do.
+    """
+
+    frames: int
+    seconds: float
+    repeated: int
+    damaged: int
+    lost: int
+    audio: str
+    continued_at: int | None = 0
+
+    def __str__(self) -> str:
+        """Return all of it in a line."""
+        words = [f"{self.frames} frames, {self.seconds:.2f} s"]
+        if self.continued_at is None:
+            words = [f"was done before: {words[0]}"]
+        elif self.continued_at:
+            words.append(f"continued at frame {self.continued_at}")
+        if self.repeated:
+            words.append(f"{self.repeated} could not be decoded: the frame before stands in their place")
+        if self.damaged:
+            words.append(f"{self.damaged} were damaged, and segmented as the decoder mended them")
+        if self.lost:
+            words.append(f"{self.lost} before the first good frame were left out")
+        words.append({"none": "no audio"}.get(self.audio, f"audio {self.audio}"))
+        return "; ".join(words)
+
+
+class VideoJob:
+    """Segments one video into files below a folder.
+
+    `masks/NAME.mkv` holds class ids as grey values, without loss; `overlays/NAME.mp4` is the view to look at, with the
+    input's audio; `objects/NAME.csv` lists objects; `reports/NAME.json` says what was done.
+
+    Args:
+        source: The frames.
+        name: Of the outputs, without ending; it may have folders in it.
+        segment: Makes masks of the frames.
+        labels: What the ids mean.
+        output: The folder.
+        options: What is made.
+        model: What tells the model and all that changes its masks from others: a job only goes on with the same.
+        written_ids: Table `(256,)` uint8 that maps masks before they are written; None: they stay as they are.
+        table: Colours of the ids written, `(256, 3)` uint8; None: the labels' own.
+        progress: Called with the number of frames done before, and after each further one with 1.
+
+    Raises:
+        ConfigError: A class to follow does not exist.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        name: str | Path,
+        segment: EachFrame,
+        labels: LabelSet,
+        output: Path,
+        options: VideoOptions,
+        model: str,
+        written_ids: np.ndarray | None = None,
+        table: np.ndarray | None = None,
+        progress: Callable[[int], Any] = lambda frames: None,
+    ) -> None:
+        self.source, self.segment, self.labels, self.options = source, segment, labels, options
+        self.output, self.parts = output, output / "parts" / Path(name).as_posix().replace("/", "__")
+        self.masks = output / "masks" / f"{name}.mkv"
+        self.view = output / "overlays" / f"{name}.mp4"
+        self.objects = output / "objects" / f"{name}.csv"
+        self.report = output / "reports" / f"{name}.json"
+        self.written_ids = np.arange(256, dtype=np.uint8) if written_ids is None else written_ids
+        self.table = labels.colour_table() if table is None else table
+        self.progress = progress
+        self.tracker = ObjectTracker(labels.ids_of(options.objects), options.min_area)
+        self.identity = {
+            "source": f"{source.path.resolve()} {source.fingerprint()}",
+            "model": model,
+            "segment_frames": SEGMENT_FRAMES,
+            **{key: list(value) if isinstance(value, tuple) else value for key, value in asdict(options).items()},
+        }
+
+    def run(self) -> VideoReport:
+        """Do what is left of the job.
+
+        Raises:
+            ConfigError: In the folder there is the beginning of another job of this name.
+            DataError: There is no frame, or a file cannot be written.
+        """
+        done = _read_json(self.report)
+        outputs = [self.masks, self.view, *([self.objects] if self.options.objects else [])]
+        if done and done["job"] == self.identity and all(path.is_file() for path in outputs):
+            return VideoReport(**{**done["report"], "continued_at": None})
+        try:
+            for path in (*outputs, self.report):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._claim()
+            segments = self._segments()
+            start = sum(len(segment["pts"]) for segment in segments)
+            if not segments or not segments[-1]["is_last"]:
+                self._go_on(segments, start)
+            report = self._finish(start)
+        except OSError as error:
+            raise DataError(
+                f"Cannot write to {self.output}: {error.strerror or error}. Started again, the job goes on from there."
+            ) from error
+        shutil.rmtree(self.parts)
+        with suppress(OSError):  # parts of other videos may be there
+            self.parts.parent.rmdir()
+        return report
+
+    def _claim(self) -> None:
+        """Make the folder for the parts this job's, or see that it is."""
+        found = _read_json(self.parts / "job.json")
+        if found is None:
+            shutil.rmtree(self.parts, ignore_errors=True)
+            self.parts.mkdir(parents=True)
+            _write_json(self.parts / "job.json", self.identity)
+        elif found != self.identity:
+            other = [f"{key} ({found.get(key)})" for key in self.identity if found.get(key) != self.identity[key]]
+            raise ConfigError(
+                f"{self.parts} holds the beginning of another job, with other {', '.join(other)[:300]}. Start that one "
+                "again to finish it, choose another folder with --output, or delete this one."
+            )
+
+    def _segments(self) -> list[dict[str, Any]]:
+        """Return what the finished segments say of themselves, in order."""
+        segments: list[dict[str, Any]] = []
+        while found := _read_json(self._part(len(segments), "json")):
+            segments.append(found)
+        return segments
+
+    def _part(self, number: int, ending: str) -> Path:
+        return self.parts / f"{number:06d}.{ending}"
+
+    def _go_on(self, segments: Sequence[dict[str, Any]], start: int) -> None:
+        """Make the segments that are missing."""
+        mask: np.ndarray | None = None
+        if segments:
+            with np.load(self._part(len(segments) - 1, "state.npz")) as state:
+                mask = state["mask"]
+                self.segment.restore(dict(state))
+                self.tracker.restore(dict(state))
+        self.progress(start)
+        frames = self.source.frames(start)
+        upcoming = next(frames, None)
+        if upcoming is None and not segments:
+            raise DataError(f"{self.source.path} has no frame that can be decoded.")
+        number, first = len(segments), start
+        while upcoming is not None:
+            chunk = islice(chain([upcoming], frames), SEGMENT_FRAMES)
+            facts, mask = self._make(number, first, chunk, mask)
+            upcoming = next(frames, None)
+            facts.update(is_last=upcoming is None, lost=self.source.lost)
+            state = {"mask": mask, **self.segment.state(), **self.tracker.state()}
+            with atomic_open(self._part(number, "state.npz")) as file:
+                np.savez(file, **state)
+            _write_json(self._part(number, "json"), facts)  # from here on the segment counts as done
+            self._part(number - 1, "state.npz").unlink(missing_ok=True)
+            first += len(facts["pts"])
+            number += 1
+
+    def _make(
+        self, number: int, first: int, frames: Iterator[Frame], mask: np.ndarray | None
+    ) -> tuple[dict[str, Any], np.ndarray]:
+        """Write one segment's masks and view; return its facts and its last mask."""
+        facts: dict[str, Any] = {"pts": [], "repeated": 0, "damaged": 0, "objects": [], "last_duration": 1}
+        writers: list[SegmentWriter] = []
+        try:
+            for frame in frames:
+                if mask is None or not frame.repeated:
+                    mask = self.segment(frame.image)
+                written = self.written_ids[mask]
+                view = self._view(frame.image, written)
+                if not writers:
+                    rate = self.source.rate
+                    writers = [
+                        SegmentWriter(self._part(number, "masks.mkv"), MASK_CODEC, mask.shape[:2], rate),
+                        SegmentWriter(self._part(number, "view.mkv"), view_codec(), view.shape[:2], rate),
+                    ]
+                for writer, pixels in zip(writers, (written, view), strict=True):
+                    writer.add(pixels)
+                seconds = float(frame.pts * self.source.time_base)
+                for found in self.tracker.update(mask) if self.options.objects else ():
+                    name = self.labels.class_names[found.class_id]
+                    facts["objects"].append([first + len(facts["pts"]), seconds, found.id, name, *found[2:]])
+                facts["pts"].append(frame.pts)
+                facts["last_duration"] = frame.duration
+                facts["repeated"] += frame.repeated
+                facts["damaged"] += frame.damaged
+                self.progress(1)
+        except BaseException:
+            for writer in writers:
+                writer.abandon()
+            raise
+        for writer in writers:
+            writer.close()
+        assert mask is not None
+        return facts, mask
+
+    def _view(self, image: np.ndarray, written: np.ndarray) -> np.ndarray:
+        coloured = overlay(image, written, self.table, self.options.opacity)
+        if self.options.view == "overlay":
+            return coloured
+        between = np.full((image.shape[0], GAP, 3), PAPER, np.uint8)
+        return np.concatenate([image, between, coloured], axis=1)
+
+    def _finish(self, start: int) -> VideoReport:
+        """Join the segments and write the list of objects and the report."""
+        segments = self._segments()
+        numbers = range(len(segments))
+        pts = [time for segment in segments for time in segment["pts"]]
+        times = Times(pts, segments[-1]["last_duration"], self.source.time_base)
+        join([self._part(number, "masks.mkv") for number in numbers], self.masks, times)
+        sound = self.source.path if isinstance(self.source, VideoFile) and has_audio(self.source.path) else None
+        dropped = join([self._part(number, "view.mkv") for number in numbers], self.view, times, sound)
+        if self.options.objects:
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(OBJECT_COLUMNS)
+            for segment in segments:
+                writer.writerows(segment["objects"])
+            with atomic_open(self.objects) as file:
+                file.write(text.getvalue().encode())
+        report = VideoReport(
+            frames=len(pts),
+            seconds=float((pts[-1] - pts[0] + times.last_duration) * times.time_base),
+            repeated=sum(segment["repeated"] for segment in segments),
+            damaged=sum(segment["damaged"] for segment in segments),
+            lost=segments[-1]["lost"],
+            audio="none" if sound is None else "dropped" if dropped else "copied",
+            continued_at=start,
+        )
+        _write_json(self.report, {"job": self.identity, "report": asdict(report)})
+        return report
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Return what a file holds, None if it is missing or no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_open(path) as file:
+        file.write(json.dumps(content).encode())
