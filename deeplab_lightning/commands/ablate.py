@@ -259,9 +259,9 @@ def _cost_of_network(cell: Cell, evaluation: Evaluation | None) -> dict[str, Any
     import io
     import warnings
 
+    from ..configured import ConfiguredModel
     from ..inspection import trace
     from ..studies.options import as_words
-    from ..configured import ConfiguredModel
 
     words = [*cell.words, *(as_words(evaluation.options) if evaluation else [])]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
