@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..models import FCN
 from ..types import OutputStride
@@ -29,6 +29,8 @@ class FCNTask(SegmentationTask):
         bias_lr_multiplier: How much faster biases learn.
         kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
     """
+
+    features_fit_the_picture: ClassVar[bool] = False  # the picture is padded by 100 pixels, and fc7 reads far beyond it
 
     def __init__(
         self,
