@@ -6,7 +6,7 @@ import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ class SegmentationTask(LightningModule, ABC):
     """
 
     model: nn.Module
-    features_fit_the_picture: ClassVar[bool] = True
+    features_fit_the_picture: bool = True
     """Whether what the classifier reads, resized, lies on the picture: a depth head needs that."""
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ class DeepLabV2Task(SegmentationTask):
         kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
     """
 
-    features_fit_the_picture: ClassVar[bool] = False  # several scales, and scores read at once by several branches
+    features_fit_the_picture = False  # several scales, and scores read at once by several branches
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ..models import FCN
 from ..types import OutputStride
@@ -30,7 +30,7 @@ class FCNTask(SegmentationTask):
         kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
     """
 
-    features_fit_the_picture: ClassVar[bool] = False  # the picture is padded by 100 pixels, and fc7 reads far beyond it
+    features_fit_the_picture = False  # the picture is padded by 100 pixels, and fc7 reads far beyond it
 
     def __init__(
         self,
