@@ -20,16 +20,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from . import tasks
-from .checkpoints.loading import checkpoint_config, read_checkpoint
+from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, read_picture
-from .errors import CheckpointError, ConfigError, DataError, did_you_mean
-from .inference import most_likely
+from .errors import DataError
 from .inference.morphology import Morphology
 from .labels import LabelSet
 from .reporting.panels import overlay
 from .reporting.runs import find_run
 from .tasks import SegmentationTask
+from .tasks.rebuild import load_task
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Segmenter:
         with torch.inference_mode():
             if morphology:
                 probs = self._predictor.probs(batch)
-                mask = morphology.apply(most_likely(probs)[0].cpu().numpy(), probs[0].cpu().numpy())
+                mask = morphology.apply(self._predictor.decide(probs.log())[0].cpu().numpy(), probs[0].cpu().numpy())
             else:
                 mask = self._predictor.predict(batch)[0].cpu().numpy()
         return Segmentation(picture, mask, self.labels)
@@ -159,38 +158,3 @@ def load(path: str | Path, device: str | None = None, **model_options: Any) -> S
     task = load_task(checkpoint, path, **model_options)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Segmenter(task.to(chosen).eval())
-
-
-def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any) -> SegmentationTask:
-    """Rebuild the task of a checkpoint with its weights.
-
-    Args:
-        checkpoint: As read by `read_checkpoint`.
-        path: Where from, for messages.
-        model_options: Override the checkpoint's hyper-parameters.
-    """
-    model = checkpoint_config(checkpoint)["model"]
-    name = model["class_path"]
-    task_class = getattr(tasks, name, None)
-    if task_class is None:
-        raise CheckpointError(
-            f"{path} holds a {name}, which this version does not have.{did_you_mean(name, tasks.__all__)}"
-        )
-    for option in model_options:
-        if option not in model["init_args"]:
-            raise ConfigError(f"{name} has no option {option!r}.{did_you_mean(option, model['init_args'])}")
-    description = checkpoint["hyper_parameters"]["description"] or None
-    from_data = (
-        {}
-        if description
-        else {key: checkpoint["hyper_parameters"][key] for key in ("num_classes", "ignore_index", "class_names")}
-    )
-    task = task_class(**{**model["init_args"], **model_options}, description=description, **from_data)
-    try:
-        task.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(
-            f"The weights in {path} do not fit the model with these options ({', '.join(model_options) or 'none'}): "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from error
-    return task

@@ -183,6 +183,12 @@ class DeepLabCLI(LightningCLI):
                 f"ckpt_path {config.ckpt_path} stands in a configuration file. A checkpoint is chosen on the command "
                 f"line, so that no file makes a new run go on from an old one: --ckpt_path {config.ckpt_path}"
             )
+        if config.trainer.overfit_batches:
+            raise ConfigError(
+                "--trainer.overfit_batches changes the order of pictures behind this framework's back. To see whether "
+                "a network learns a few pictures by heart, add -c configs/debug/overfit.yaml (--data.train_limit 8 "
+                "--data.val_on_train true)."
+            )
         self._print_kept_settings(config)
         datamodule = _resolve("data", config.data.class_path)
         description = datamodule.describe(**config.data.init_args)

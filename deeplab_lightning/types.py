@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from typing_extensions import NotRequired
 
 OutputStride = Literal[8, 16, 32]
 
@@ -14,12 +15,14 @@ class Sample(TypedDict):
     """One picture with its labels, as a data set returns it.
 
     `image` is `(C, H, W)`, uint8 where the source is uint8; `mask` is `(H, W)` uint8 train ids; `sample_id` is unique
-    within its split and stays the same from run to run.
+    within its split and stays the same from run to run. `depth`, where it was asked for, is `(H, W)` float32, 0 where
+    it is unknown.
     """
 
     image: Tensor
     mask: Tensor
     sample_id: str
+    depth: NotRequired[Tensor]
 
 
 class Batch(TypedDict):
@@ -32,6 +35,7 @@ class Batch(TypedDict):
     image: Tensor | list[Tensor]
     mask: Tensor | list[Tensor]
     sample_id: list[str]
+    depth: NotRequired[Tensor | list[Tensor]]
 
 
 class DataDescription(TypedDict):

@@ -43,6 +43,7 @@ LEVELS = {
         "labels",
         "metrics",
         "data.checks",
+        "data.depth_maps",
         "data.finding",
         "data.splitting",
         "data.annotations",

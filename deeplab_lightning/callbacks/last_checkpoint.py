@@ -20,6 +20,10 @@ SAVE_EVERY_SECONDS = 600
 """Longest stretch of training, besides a validation, that a power failure can cost."""
 
 
+AGREE_EVERY_STEPS = 10
+"""Steps after which several processes on GPUs ask one another for signals: the answer waits for the device."""
+
+
 class TrainingStopped(DeepLabError):  # noqa: N818 - no error: the user asked for it
     """Training was stopped by a signal, after saving.
 
@@ -63,7 +67,7 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save behind the last step, if it is time, or if told to stop; then stop."""
         is_time = time.monotonic() - self._saved_at > SAVE_EVERY_SECONDS
-        stop, save = _largest(trainer, self._received, is_time)
+        stop, save = _largest(trainer, self._received, is_time) if _is_agreeing(trainer) else (0, 0)
         # Not later than behind the last step: Lightning then takes the epoch for finished, and a longer run could not
         # go on within it.
         is_last = trainer.global_step >= trainer.estimated_stepping_batches
@@ -135,6 +139,13 @@ def _largest(trainer: Trainer, *values: float) -> list[int]:
     numbers = torch.tensor([int(value) for value in values], device=trainer.strategy.root_device)
     torch.distributed.all_reduce(numbers, torch.distributed.ReduceOp.MAX)
     return [int(number) for number in numbers]
+
+
+def _is_agreeing(trainer: Trainer) -> bool:
+    """Whether all processes ask one another behind this step: at every one where that stops no device."""
+    if trainer.world_size == 1 or trainer.strategy.root_device.type == "cpu":
+        return True
+    return trainer.global_step % AGREE_EVERY_STEPS == 0
 
 
 def _is_accumulating(trainer: Trainer) -> bool:

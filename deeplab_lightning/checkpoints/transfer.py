@@ -12,6 +12,8 @@ from .loading import check_pixels, check_weights, trained_for
 
 CLASSIFIERS = ("classifier", "aux_head", "score_pool4", "score_pool3")
 """Parts of our networks that end in one channel for each class."""
+DEPTH_HEAD = "depth."
+"""Beginning of the names of a depth head's weights."""
 
 
 def transfer(task: nn.Module, description: DataDescription, checkpoint: Mapping[str, Any], path: str) -> list[str]:
@@ -38,13 +40,17 @@ def transfer(task: nn.Module, description: DataDescription, checkpoint: Mapping[
     unfit = any(key in weights and weights[key].shape != ours[key].shape for key in classifiers)
     new = classifiers if unfit or (theirs is not None and list(theirs) != description["class_names"]) else []
     weights |= {key: ours[key] for key in new}
+    # A depth head starts anew, or is left behind, where only one of the two networks has one.
+    weights = {key: value for key, value in weights.items() if key in ours or not key.startswith(DEPTH_HEAD)}
+    weights |= {key: value for key, value in ours.items() if key.startswith(DEPTH_HEAD) and key not in weights}
     check_weights(task, {**checkpoint, "state_dict": weights}, path)
     task.load_state_dict(weights)
     return sorted({_within_network(key).rpartition(".")[0] for key in new})
 
 
 def _tells_apart(key: str, weight: Tensor, num_classes: int) -> bool:
-    return _within_network(key).split(".")[0] in CLASSIFIERS and weight.dim() > 0 and weight.shape[0] == num_classes
+    channels = (1, 2) if num_classes == 2 else (num_classes,)  # two classes may share one logit
+    return _within_network(key).split(".")[0] in CLASSIFIERS and weight.dim() > 0 and weight.shape[0] in channels
 
 
 def _within_network(key: str) -> str:

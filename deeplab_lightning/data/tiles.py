@@ -85,6 +85,15 @@ class TiledDataset(SegmentationDataset):
         tiles = self._tiles(index) or self.build(index)
         return TiledArray(self, index, 0, tiles), TiledArray(self, index, 1, tiles)
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether the source has depth maps."""
+        return self.source.has_depth
+
+    def depth(self, index: int) -> np.ndarray:
+        """Return the picture's depth, from its own file: it is not cached."""
+        return self.source.depth(index)
+
     def summary(self) -> str:
         """Say in a line how much is stored, and where."""
         sizes = [path.stat().st_size for index in range(len(self)) if (path := self._path(index)).is_file()]

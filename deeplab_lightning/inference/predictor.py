@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -24,6 +25,8 @@ class Predictor:
         align_corners: Convention in which the network's logits are to be resized. With True, pictures are first padded
             with the mean pixel at the bottom and right to sides of the form `output_stride * k + 1`, as the papers do:
             only there do the corners of logits and picture meet.
+        threshold: Of two classes, the probability above which a pixel is of the second one; the more likely one if
+            None.
 
     Attributes:
         protocol: How pictures are evaluated, in words, to stand beside every score.
@@ -36,12 +39,16 @@ class Predictor:
         *,
         output_stride: int,
         align_corners: bool,
+        threshold: float | None = None,
     ) -> None:
         self.network = network
         self.normalise = normalise
         self.output_stride = output_stride
         self.align_corners = align_corners
+        self.threshold = threshold
         self.protocol = f"os{output_stride}, scale 1, whole picture"
+        if threshold is not None:
+            self.protocol += f", threshold {threshold:.3g}"
 
     def bands(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield `(rows, logits)` from top to bottom, logits `(B, num_classes, rows, W)` float32 at full resolution.
@@ -61,8 +68,18 @@ class Predictor:
         """Return the class map `(B, H, W)` uint8 (at most 256 classes) of `image` `(B, C, H, W)`."""
         pred = image.new_empty((image.shape[0], *image.shape[-2:]), dtype=torch.uint8)
         for rows, logits in self.bands(image):
-            pred[:, rows] = most_likely(logits)
+            pred[:, rows] = self.decide(logits)
         return pred
+
+    def decide(self, logits: Tensor) -> Tensor:
+        """Return the class of each pixel, `(B, C, H, W) -> (B, H, W)` uint8: the most likely, or by the threshold.
+
+        Args:
+            logits: Or logarithms of probabilities.
+        """
+        if self.threshold is None:
+            return most_likely(logits)
+        return (logits[:, 1] - logits[:, 0] > math.log(self.threshold / (1 - self.threshold))).to(torch.uint8)
 
     @torch.no_grad()
     def probs(self, image: Tensor) -> Tensor:

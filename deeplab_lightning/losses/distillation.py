@@ -1,4 +1,4 @@
-"""What a student learns from teachers: their softened scores, and where in the picture they look."""
+"""What a student learns from teachers: their softened scores, their features, and where in the picture they look."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ def distillation(student: Tensor, teachers: Sequence[Tensor], temperature: float
     wanted = torch.stack(softened).mean(0)
     divergence = (torch.xlogy(wanted, wanted) - wanted * own).sum(1)
     return divergence.mean() * temperature**2
+
+
+def hint(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared distance of two feature maps, FitNets' hint (Romero et al., 2015, equation 3, up to a factor).
+
+    Args:
+        student: `(B, C, h, w)` features, brought to the teacher's channels where they had others.
+        teacher: Of the same shape; no gradient flows into them.
+
+    Returns:
+        Scalar, 0 or more.
+    """
+    return (in_full_precision(student) - in_full_precision(teacher.detach())).square().mean()
 
 
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:

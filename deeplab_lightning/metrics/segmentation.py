@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .per_picture import PictureCounts
+from .processes import from_all_processes
 from .scores import Scores, scores_from_confusion
 
 
@@ -87,15 +88,12 @@ class SegmentationEvaluation:
 
     def gather(self) -> None:
         """Bring the pictures of all processes together, in each of them."""
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        everyone = from_all_processes((self.pictures, self._losses))
+        if len(everyone) == 1:
             return
-        everyone: list[tuple[PictureCounts, dict[str, float]] | None] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyone, (self.pictures, self._losses))
         # In the order of the ranks: where two processes saw a picture differently, all keep the same one's counts.
         self.reset()
-        for other in everyone:
-            assert other is not None
-            pictures, losses = other
+        for pictures, losses in everyone:
             self.pictures.merge(pictures)
             self._losses = losses | self._losses
 

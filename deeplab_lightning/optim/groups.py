@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
@@ -15,6 +15,7 @@ def parameter_groups(
     head_lr_multiplier: float = 1.0,
     bias_lr_multiplier: float = 1.0,
     new_layers: Collection[str] = (),
+    beside: Sequence[nn.Module] = (),
 ) -> list[dict[str, Any]]:
     """Sort the trainable parameters of `model` into groups for an optimiser.
 
@@ -31,6 +32,7 @@ def parameter_groups(
         bias_lr_multiplier: 1 in v3 and v3+; v1 and v2 use 2.
         new_layers: Names of the layers that start anew where all others were trained for the same task: then these
             alone are the head, and the backbone is everything else.
+        beside: What is trained besides the network (a second head): part of the head, too.
 
     Returns:
         Non-empty groups, each with `name`, `params`, `lr` and `weight_decay`. Every trainable parameter is in exactly
@@ -38,9 +40,12 @@ def parameter_groups(
     """
     groups: dict[tuple[str, str], list[nn.Parameter]] = {}
     seen: set[int] = set()
+    parts: list[tuple[str, nn.Module]] = []
     for module_name, module in model.named_modules():
         is_trained = module_name not in new_layers if new_layers else module_name.split(".")[0] == "backbone"
-        part = "backbone" if is_trained else "head"
+        parts.append(("backbone" if is_trained else "head", module))
+    parts += [("head", module) for addition in beside for module in addition.modules()]
+    for part, module in parts:
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad or id(parameter) in seen:
                 continue

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -18,19 +16,26 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..checkpoints.loading import read_checkpoint
-from ..checkpoints.transfer import transfer
+from ..checkpoints.transfer import CLASSIFIERS, transfer
 from ..errors import ConfigError
-from ..inference.predictor import Predictor, most_likely
+from ..inference.predictor import Predictor
 from ..layers import Normalise
+from ..layers.heads import use_one_logit
 from ..layers.norms import pause_statistics
 from ..losses import CombinedLoss, LossOptions, cross_entropy_of_pictures
-from ..losses.class_weights import ClassCounts, WeightRule, class_weights
+from ..losses.class_weights import WeightRule
+from ..losses.depth import DepthLoss
 from ..metrics.segmentation import SegmentationEvaluation
-from ..optim import FactorLR, cosine_factor, parameter_groups, poly_factor, step_factor
+from ..optim import FactorLR, parameter_groups
 from ..optim.averaging import WeightAverage
 from ..types import Batch, DataDescription
-from .description import describe_by_hand
+from .class_weighting import checked_weights, weights_by_rule
+from .depth import DepthHead, depth_of
+from .description import check_against, check_two_classes, describe_by_hand
+from .distillation import Distillation, DistillationOptions, FeatureLoss, put_aside, put_back
+from .further_scores import FurtherScores
 from .norm_policy import Norm, apply_norm, expect_frozen_norms, freeze, warn_if_few
+from .optimisation import make_optimizer, make_schedule, options_of_groups
 from .processes import share_buffers
 from .speed import compile_in_place, use_gradient_checkpointing
 
@@ -38,11 +43,20 @@ Stage = Literal["val", "test"]
 Network = TypeVar("Network", bound=nn.Module)
 
 
+class TrainedMaps(NamedTuple):
+    """The logits that a training step compares with the labels."""
+
+    main: Tensor
+    """`(B, C, h, w)`: what the network says, at its own resolution or the picture's."""
+    further: tuple[Tensor, ...] = ()
+    """Those of an auxiliary head, or of single scales."""
+
+
 class SegmentationTask(LightningModule, ABC):
     """Trains and evaluates a segmentation network. Not used itself: each generation is a thin subclass.
 
-    A subclass overrides `build_model`, and `loss` or `configure_optimizers` only where its paper differs; never the
-    steps, so that an ablation compares networks and not training loops.
+    A subclass overrides `build_model`, and `trained_maps` with `loss_of` only where its paper differs; never the steps,
+    so that an ablation compares networks and not training loops.
 
     Args:
         num_classes: Taken from the data; only needed where there is no data description.
@@ -79,12 +93,27 @@ class SegmentationTask(LightningModule, ABC):
         focal_gamma: How much less easy pixels count in focal.
         tversky_beta: Weight of missed pixels in tversky; those too much have the rest to 1.
         boundary_width: Pixels on both sides of a border that boundary looks at.
+        binary: Two classes by one channel and its sigmoid instead of two and their softmax. The threshold under which
+            the second class has the highest IoU is found at every validation, kept in the checkpoint, and used by
+            `validate`, `test` and `predict`; in training, `val/mIoU` is that of 0.5.
+        depth_weight: Of the loss of a second head that predicts depth, for data with depth maps; 0 builds none.
+        depth_loss: scale_invariant, or l1.
+        teachers: Checkpoints of trained networks for the same classes, whose scores this one learns besides the labels.
+        distill_weight: Of the loss that compares its scores with theirs.
+        distill_temperature: By which both are divided before the softmax.
+        distill_features: Weight of the loss that compares inner maps; 0 for none.
+        feature_loss: hint (squared distance, by a 1x1 adapter where channels differ, which is trained and thrown away)
+            or attention (where the maps respond, in whichever channels).
+        distill_layer: Module whose output is compared, such as backbone or context; the context module's, or what the
+            classifier reads, if not given.
         channels_last: Keep the network's weights and maps in channels-last order: the same numbers, usually faster.
         compile: Compile the training step's network (torch.compile): a slow first step, then faster ones.
         gradient_checkpointing: Compute the backbone's inner maps twice instead of keeping them: slower, less memory.
     """
 
     model: nn.Module
+    features_fit_the_picture: bool = True
+    """Whether what the classifier reads, resized, lies on the picture: a depth head needs that."""
 
     def __init__(
         self,
@@ -118,6 +147,15 @@ class SegmentationTask(LightningModule, ABC):
         focal_gamma: float = 2.0,
         tversky_beta: float = 0.7,
         boundary_width: int = 3,
+        binary: bool = False,
+        depth_weight: float = 0.0,
+        depth_loss: DepthLoss = "scale_invariant",
+        teachers: list[str] | None = None,
+        distill_weight: float = 1.0,
+        distill_temperature: float = 2.0,
+        distill_features: float = 0.0,
+        feature_loss: FeatureLoss = "hint",
+        distill_layer: str | None = None,
         channels_last: bool = True,
         compile: bool = False,
         gradient_checkpointing: bool = False,
@@ -125,14 +163,18 @@ class SegmentationTask(LightningModule, ABC):
         super().__init__()
         self.save_hyperparameters()
         self.description = description or describe_by_hand(num_classes, ignore_index, class_names)
-        self._check_against_description(num_classes, ignore_index, class_names)
+        check_against(self.description, num_classes, ignore_index, class_names)
         self.num_classes = len(self.description["class_names"])
         self.ignore_index = self.description["ignore_index"]
         self.normalise = Normalise(self.description["mean"], self.description["std"], self.description["pixel_range"])
         self.model = self.build_model()
+        if binary:
+            check_two_classes(self.description)
+            use_one_logit(self.model, CLASSIFIERS)
         apply_norm(self.model, norm, freeze_batch_norm, bool(self.hparams.get("pretrained")))
         if gradient_checkpointing:
             use_gradient_checkpointing(self.model, str(self.hparams.get("backbone")))
+        self.depth = self._build_depth_head() if depth_weight else None
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
@@ -152,23 +194,12 @@ class SegmentationTask(LightningModule, ABC):
         )
         self._class_weights: Tensor | None = None
         if isinstance(class_weights, list):
-            self._class_weights = self._checked_weights(class_weights)
+            self._class_weights = checked_weights(class_weights, self.num_classes)
         self._optimizer_options: list[dict[str, Any]] = []
         self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
-
-    def _check_against_description(
-        self, num_classes: int | None, ignore_index: int | None, class_names: list[str] | None
-    ) -> None:
-        """Refuse values that contradict the data, rather than drop them."""
-        names = self.description["class_names"]
-        facts = {"num_classes": len(names), "ignore_index": self.description["ignore_index"], "class_names": names}
-        given = {"num_classes": num_classes, "ignore_index": ignore_index, "class_names": class_names}
-        for key, value in given.items():
-            if value is not None and value != facts[key]:
-                raise ConfigError(
-                    f"--model.{key} is {value}, but the data has {facts[key]}. It always comes from the data: leave it "
-                    f"out."
-                )
+        self.threshold: float | None = None
+        self._further_scores = FurtherScores(self.ignore_index, threshold=binary, depth=self.depth is not None)
+        self.distillation: Distillation | None = None
 
     @abstractmethod
     def build_model(self) -> nn.Module:
@@ -189,6 +220,8 @@ class SegmentationTask(LightningModule, ABC):
         """Before a new run: take over the weights that it starts from."""
         if self.hparams["freeze_batch_norm"]:
             expect_frozen_norms()
+        if self.depth is not None and self._datamodule is not None:
+            self._datamodule.deliver_depth()
         path = self.hparams["weights"]
         if stage == "fit" and path is not None and self.trainer.ckpt_path is None:
             self._new_layers = transfer(self, self.description, read_checkpoint(path), path)
@@ -203,38 +236,47 @@ class SegmentationTask(LightningModule, ABC):
         return self
 
     def configure_callbacks(self) -> list[Callback]:
-        """Average the weights, if asked for."""
+        """Average the weights, if asked for; before, bring in what is trained beside the network."""
+        if self.trainer.state.fn == "fit" and self.hparams["teachers"]:
+            self.distillation = self._meet_teachers()
         decay, start = self.hparams["ema_decay"], self.hparams["swa_start"]
         averages = self.trainer.state.fn == "fit" and (decay is not None or start is not None)
         return [WeightAverage(decay, start)] if averages else []
 
     def on_fit_start(self) -> None:
         """Compile; find the class weights, where they follow from the training masks by a rule."""
+        if self.distillation is not None:
+            self.distillation.teachers.to(self.device)
         if self.hparams["compile"]:
             compile_in_place(self.model)
         rule = self.hparams["class_weights"]
-        if not isinstance(rule, str):
-            return
-        datamodule: Any = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
-            raise ConfigError(f"class_weights {rule!r} needs a datamodule to count in: give a list of weights instead.")
-        counts = ClassCounts(*(torch.from_numpy(values) for values in datamodule.class_counts()))
-        self._class_weights = class_weights(cast(WeightRule, rule), counts).float()
-        rank_zero_info(
-            "Class weights: "
-            + ", ".join(
-                f"{name} {weight:.3g}"
-                for name, weight in zip(self.description["class_names"], self._class_weights.tolist(), strict=True)
-            )
-        )
+        if isinstance(rule, str):
+            names = self.description["class_names"]
+            self._class_weights = weights_by_rule(cast(WeightRule, rule), self._datamodule, names)
 
-    def _checked_weights(self, weights: list[float]) -> Tensor:
-        if len(weights) != self.num_classes or min(weights) < 0:
+    @property
+    def _datamodule(self) -> Any:
+        return getattr(self.trainer, "datamodule", None)
+
+    def _build_depth_head(self) -> DepthHead:
+        model: Any = self.model
+        if not self.features_fit_the_picture:
             raise ConfigError(
-                f"class_weights has {len(weights)} values from {min(weights, default=0)} up; the data has "
-                f"{self.num_classes} classes, and each needs a weight of 0 or more."
+                f"The features of {type(model).__name__} do not lie on the picture as its logits do, so that no depth "
+                f"map can be read from them: take DeepLab v3 or v3+, or leave out --model.depth_weight."
             )
-        return torch.tensor(weights)
+        return DepthHead(model, self.hparams["depth_loss"], model.align_corners)
+
+    def _meet_teachers(self) -> Distillation:
+        hparams: Any = self.hparams
+        options = DistillationOptions(
+            weight=hparams.distill_weight,
+            temperature=hparams.distill_temperature,
+            features=hparams.distill_features,
+            feature_loss=hparams.feature_loss,
+            layer=hparams.distill_layer,
+        )
+        return Distillation(self.model, hparams.teachers, self.description, options)
 
     def criterion(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Return the (sum of) losses of `logits` `(B, C, H, W)` against `mask` `(B, H, W)`."""
@@ -246,6 +288,27 @@ class SegmentationTask(LightningModule, ABC):
         return self._class_weights
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The loss against the labels.
+
+        Args:
+            image: `(B, C, H, W)` normalised.
+            mask: `(B, H, W)` train ids.
+        """
+        return self.loss_of(self.trained_maps(image), mask)
+
+    def trained_maps(self, image: Tensor) -> TrainedMaps:
+        """Return the logits that training compares with the labels, and with the teachers' (the main ones).
+
+        Args:
+            image: `(B, C, H, W)` normalised.
+        """
+        model: Any = self.model
+        if getattr(model, "aux_head", None) is None:
+            return TrainedMaps(model.coarse_logits(image))
+        logits, aux_logits = model.logits_with_auxiliary(image)
+        return TrainedMaps(logits, (aux_logits,))
+
+    def loss_of(self, maps: TrainedMaps, mask: Tensor) -> Tensor:
         """The loss at full resolution: logits are brought to the label's size, never the label to the logits'.
 
         The cross-entropy does that band by band (`losses/upsampled.py`), so that full-resolution logits are not made
@@ -254,24 +317,31 @@ class SegmentationTask(LightningModule, ABC):
         A network with an auxiliary head adds that head's, times `aux_loss_weight`.
 
         Args:
-            image: `(B, C, H, W)` normalised.
+            maps: Of `trained_maps`.
             mask: `(B, H, W)` train ids.
         """
         model: Any = self.model
-        if getattr(model, "aux_head", None) is None:
-            coarse = model.coarse_logits(image)
-            weights = self._weights_on(coarse.device)
-            return self._combined.of_coarse(coarse, mask, model.align_corners, weights, self.global_step)
-        logits, aux_logits = model.logits_with_auxiliary(image)
-        return self.criterion(logits, mask) + self.hparams["aux_loss_weight"] * self.criterion(aux_logits, mask)
+        if not maps.further:
+            weights = self._weights_on(maps.main.device)
+            return self._combined.of_coarse(maps.main, mask, model.align_corners, weights, self.global_step)
+        (aux_logits,) = maps.further
+        return self.criterion(maps.main, mask) + self.hparams["aux_loss_weight"] * self.criterion(aux_logits, mask)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training."""
         image, mask = batch["image"], batch["mask"]
         assert isinstance(image, Tensor)
         assert isinstance(mask, Tensor)
-        loss = self.loss(self.normalise(image), mask)
+        maps = self.trained_maps(self.normalise(image))
+        parts = {"labels": self.loss_of(maps, mask)}
+        if self.depth is not None:
+            parts["depth"] = self.hparams["depth_weight"] * self.depth.loss(depth_of(batch))
+        if self.distillation is not None:
+            parts |= self.distillation(image, maps.main)
+        loss = torch.stack(list(parts.values())).sum() if len(parts) > 1 else parts["labels"]
         self.log("train/loss", loss, batch_size=len(image))
+        if len(parts) > 1:
+            self.log_dict({f"train/loss/{name}": part for name, part in parts.items()}, batch_size=len(image))
         base = next(group for group in self.trainer.optimizers[0].param_groups if group["name"].endswith("kernel"))
         self.log("lr", base["lr"], batch_size=len(image))
         return loss
@@ -284,7 +354,25 @@ class SegmentationTask(LightningModule, ABC):
             self.normalise,
             output_stride=model.output_stride,
             align_corners=model.align_corners,
+            threshold=self.threshold,
         )
+
+    def depth_predictor(self) -> Predictor:
+        """Return what turns stored pictures into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
+
+        Raises:
+            ConfigError: There is no depth head.
+        """
+        model, depth = cast(Any, self.model), self.depth
+        if depth is None:
+            raise ConfigError("This model has no depth head: train one with --model.depth_weight 0.1.")
+
+        def network(image: Tensor) -> Tensor:
+            model.coarse_logits(image)
+            return depth.depth()
+
+        stride = model.output_stride
+        return Predictor(network, self.normalise, output_stride=stride, align_corners=model.align_corners)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
         """Evaluate a batch of validation pictures; returns their class maps as `pred`."""
@@ -307,11 +395,11 @@ class SegmentationTask(LightningModule, ABC):
     def on_validation_epoch_start(self) -> None:
         """Start counting, with the same network in all processes."""
         share_buffers(self)
-        self.evaluation.reset()
+        self._start_counting()
 
     def on_test_epoch_start(self) -> None:
         """Start counting."""
-        self.evaluation.reset()
+        self._start_counting()
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores of the validation split."""
@@ -331,36 +419,12 @@ class SegmentationTask(LightningModule, ABC):
             hparams.head_lr_multiplier,
             hparams.bias_lr_multiplier,
             self._new_layers,
+            beside=[module for module in (self.depth, self.distillation) if module is not None],
         )
-        optimizer: torch.optim.Optimizer
-        if hparams.optimizer == "adamw":
-            optimizer = torch.optim.AdamW(groups, lr=hparams.lr)
-        else:
-            optimizer = torch.optim.SGD(groups, lr=hparams.lr, momentum=hparams.momentum)
-        self._optimizer_options = [
-            {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
-        ]
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self._schedule(optimizer), "interval": "step"}}
-
-    def _schedule(self, optimizer: torch.optim.Optimizer) -> FactorLR:
-        hparams: Any = self.hparams
-        if hparams.schedule == "step":
-            return FactorLR(
-                optimizer, partial(step_factor, every=hparams.step_every, gamma=hparams.step_gamma,
-                                   warmup_steps=hparams.warmup_steps)
-            )  # fmt: skip
-        steps = self.trainer.estimated_stepping_batches
-        if math.isinf(steps):
-            raise ConfigError(
-                f"The {hparams.schedule} schedule needs to know where the run ends: set --trainer.max_steps (or "
-                f"--trainer.max_epochs)."
-            )
-        if hparams.schedule == "cosine":
-            return FactorLR(optimizer, partial(cosine_factor, max_steps=int(steps), warmup_steps=hparams.warmup_steps))
-        return FactorLR(
-            optimizer,
-            partial(poly_factor, max_steps=int(steps), power=hparams.poly_power, warmup_steps=hparams.warmup_steps),
-        )
+        optimizer = make_optimizer(groups, hparams)
+        self._optimizer_options = options_of_groups(optimizer)
+        schedule = make_schedule(optimizer, hparams, lambda: self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_train_start(self) -> None:
         """After a resume: the configuration's learning rate, momentum and decay win over those in the checkpoint."""
@@ -378,20 +442,32 @@ class SegmentationTask(LightningModule, ABC):
         torch.manual_seed(int(np.random.SeedSequence([seed, batches, self.global_rank]).generate_state(1)[0]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write down which task this is, so that the checkpoint can be rebuilt on its own."""
+        """Write down which task this is, so that the checkpoint can be rebuilt on its own.
+
+        What is trained for the teachers' sake is put aside: the network does without it.
+        """
         checkpoint["deeplab_lightning"] = {
             "task": type(self).__name__,
             "version": __version__,
             "new_layers": self._new_layers,
         }
+        if self.threshold is not None:
+            checkpoint["deeplab_lightning"]["threshold"] = self.threshold
+        put_aside(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Learn which layers were new when the run began: the optimiser's groups depend on it."""
-        self._new_layers = checkpoint.get("deeplab_lightning", {}).get("new_layers", [])
+        """Learn which layers were new when the run began (the optimiser's groups depend on it), and the threshold."""
+        facts = checkpoint.get("deeplab_lightning", {})
+        self._new_layers = facts.get("new_layers", [])
+        self.threshold = facts.get("threshold")
+        if self.distillation is not None:
+            put_back(checkpoint)
 
     def _evaluate(self, batch: Batch) -> list[Tensor]:
         """Predict pictures at their own sizes, equal ones together, and count them."""
         predictor = self.predictor()
+        if self.trainer_is_fitting:
+            predictor.threshold = None  # the scores that choose the best checkpoint have one threshold: 0.5
         preds: list[Tensor] = []
         losses: list[float] = []
         images, masks = list(batch["image"]), list(batch["mask"])
@@ -404,13 +480,26 @@ class SegmentationTask(LightningModule, ABC):
             pred = torch.empty_like(mask, dtype=torch.uint8)
             loss_sums: list[Tensor] = []
             for rows, logits in predictor.bands(image):
-                pred[:, rows] = most_likely(logits)
+                pred[:, rows] = predictor.decide(logits)
+                self._further_scores.add_logits(logits, mask[:, rows], batch["sample_id"][first:last])
                 loss_sums.append(cross_entropy_of_pictures(logits, mask[:, rows], self.ignore_index))
             preds.extend(pred)
             losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())  # the only wait for the device
+            if self.depth is not None:
+                depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
+                self._further_scores.add_depth(depth, depth_of(batch)[first:last], batch["sample_id"][first:last])
         for pred, mask, sample_id, loss in zip(preds, masks, batch["sample_id"], losses, strict=True):
             self.evaluation.update(pred, mask, sample_id, loss)
         return preds
+
+    @property
+    def trainer_is_fitting(self) -> bool:
+        """Whether this is a validation amid training."""
+        return self._trainer is not None and self.trainer.state.fn == "fit"
+
+    def _start_counting(self) -> None:
+        self.evaluation.reset()
+        self._further_scores.reset()
 
     def _log_scores(self, stage: Stage) -> None:
         self.evaluation.gather()
@@ -424,5 +513,9 @@ class SegmentationTask(LightningModule, ABC):
             f"{stage}/mean_dice": scores.mean_dice,
         }
         values |= {f"{stage}/IoU/{name}": iou for name, iou in zip(scores.class_names, scores.iou, strict=True)}
+        self._further_scores.gather()
+        values |= {f"{stage}/{name}": value for name, value in self._further_scores.values().items()}
+        if self.trainer_is_fitting:
+            self.threshold = self._further_scores.best_threshold()
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..backbones.vgg_atrous import FC6
 from ..losses.shrink import shrink_labels
 from ..models import DeepLabV1
-from .base import SegmentationTask
+from .base import SegmentationTask, TrainedMaps
 
 
 class DeepLabV1Task(SegmentationTask):
@@ -61,17 +61,16 @@ class DeepLabV1Task(SegmentationTask):
         """Make the network."""
         return self.build(DeepLabV1)
 
-    def loss(self, image: Tensor, mask: Tensor) -> Tensor:
+    def loss_of(self, maps: TrainedMaps, mask: Tensor) -> Tensor:
         """The loss at stride 8, against the label nearest to each coarse pixel.
 
         The papers add the pixels up. The mean gives a learning rate the same meaning whatever the crop, the batch and
         the share of void.
 
         Args:
-            image: `(B, C, H, W)` normalised.
+            maps: Of `trained_maps`.
             mask: `(B, H, W)` train ids.
         """
         model: Any = self.model
-        logits: Tensor = model.coarse_logits(image)
-        height, width = logits.shape[-2:]
-        return self.criterion(logits, shrink_labels(mask, (height, width), model.align_corners))
+        height, width = maps.main.shape[-2:]
+        return self.criterion(maps.main, shrink_labels(mask, (height, width), model.align_corners))

@@ -11,7 +11,7 @@ from ..backbones.resnet_variants import StridePlace
 from ..losses.shrink import shrink_labels
 from ..models import DeepLabV2
 from ..types import OutputStride
-from .base import SegmentationTask
+from .base import SegmentationTask, TrainedMaps
 
 
 class DeepLabV2Task(SegmentationTask):
@@ -35,6 +35,8 @@ class DeepLabV2Task(SegmentationTask):
         bias_lr_multiplier: How much faster biases learn.
         kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
     """
+
+    features_fit_the_picture = False  # several scales, and scores read at once by several branches
 
     def __init__(
         self,
@@ -65,19 +67,25 @@ class DeepLabV2Task(SegmentationTask):
         """Make the network."""
         return self.build(DeepLabV2)
 
-    def loss(self, image: Tensor, mask: Tensor) -> Tensor:
+    def trained_maps(self, image: Tensor) -> TrainedMaps:
+        """Return the fused logits, and those of every scale at its own size (a single scale has nothing to fuse)."""
+        model: Any = self.model
+        *scales, fused = model.all_logits(image)
+        return TrainedMaps(fused, tuple(scales))
+
+    def loss_of(self, maps: TrainedMaps, mask: Tensor) -> Tensor:
         """Sum of the losses of every scale and of the fused map, each against labels of its own size.
 
         The papers add the pixels up. The mean gives a learning rate the same meaning whatever the crop, the batch and
         the share of void.
 
         Args:
-            image: `(B, C, H, W)` normalised.
+            maps: Of `trained_maps`.
             mask: `(B, H, W)` train ids.
         """
         model: Any = self.model
         losses = []
-        for logits in model.all_logits(image):
+        for logits in (*maps.further, maps.main):
             height, width = logits.shape[-2:]
             losses.append(self.criterion(logits, shrink_labels(mask, (height, width), model.align_corners)))
         return torch.stack(losses).sum()

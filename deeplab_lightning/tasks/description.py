@@ -30,3 +30,27 @@ def describe_by_hand(
         "std": [0.229, 0.224, 0.225],
         "pixel_range": 255.0,
     }
+
+
+def check_against(
+    description: DataDescription, num_classes: int | None, ignore_index: int | None, class_names: list[str] | None
+) -> None:
+    """Refuse values that contradict the data, rather than drop them."""
+    names = description["class_names"]
+    facts = {"num_classes": len(names), "ignore_index": description["ignore_index"], "class_names": names}
+    given = {"num_classes": num_classes, "ignore_index": ignore_index, "class_names": class_names}
+    for key, value in given.items():
+        if value is not None and value != facts[key]:
+            raise ConfigError(
+                f"--model.{key} is {value}, but the data has {facts[key]}. It always comes from the data: leave it out."
+            )
+
+
+def check_two_classes(description: DataDescription) -> None:
+    """Refuse `binary` for data of more or fewer classes than two."""
+    names = description["class_names"]
+    if len(names) != 2:
+        raise ConfigError(
+            f"--model.binary is for data of two classes; this has {len(names)} ({', '.join(names[:4])}"
+            f"{', ...' if len(names) > 4 else ''}). Leave it out."
+        )

@@ -30,6 +30,8 @@ class FCNTask(SegmentationTask):
         kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
     """
 
+    features_fit_the_picture = False  # the picture is padded by 100 pixels, and fc7 reads far beyond it
+
     def __init__(
         self,
         output_stride: OutputStride = 8,

@@ -22,6 +22,7 @@ class UNetTask(SegmentationTask):
     """
 
     def __init__(self, base_width: int = 64, padding: Padding = "same", norm: bool = True, **kwargs: Any) -> None:
+        self.features_fit_the_picture = padding == "same"  # valid: a tile, of which the picture is the middle
         super().__init__(**kwargs)
 
     def build_model(self) -> UNet:

@@ -6,6 +6,7 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from ...errors import ConfigError
 from ...labels import LabelSet
 from ...types import DataDescription, Sample
 from ..datasets.base import LoaderView, SegmentationDataset, collate_crops, collate_pictures
+from ..datasets.chosen import Chosen, repeated
 from ..sampling import EpochSampler, ShardSampler
 from ..tiles import TiledDataset
 from ..transforms.pipelines import TrainingTransform
@@ -55,6 +57,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
         cache: Folder in which decoded pictures are kept, as tiles without loss; for pictures that are slow to decode,
             such as PNGs of Cityscapes. Needs the package zstandard.
         preview: Before training, write a sheet of so many augmented samples into the run folder.
+        repeat_classes: Let training pictures that show certain classes be drawn several times an epoch, by name:
+            {chair: 2, sofa: 2}. All training masks are read once for it.
+        train_limit: Train on the first so many pictures alone.
+        val_on_train: Validate on the training pictures (of `train_limit`), whole and not augmented: a network that does
+            not learn these by heart has something wrong.
         mean: Per channel, of pixels in 0..1, subtracted from every picture.
         std: Per channel, by which the rest is divided.
         seed: Of the order and the augmentation of training pictures; the run's (`--seed_everything`) if not given.
@@ -82,6 +89,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
         transforms: list[dict[str, dict[str, Any] | None]] | None = None,
         cache: str | None = None,
         preview: int = 0,
+        repeat_classes: dict[str, int] | None = None,
+        train_limit: int | None = None,
+        val_on_train: bool = False,
         mean: tuple[float, ...] = IMAGENET_MEAN,
         std: tuple[float, ...] = IMAGENET_STD,
         seed: int | None = None,
@@ -96,6 +106,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
             raise ConfigError(f"--data.seed is {self.seed}; expected 0 or more.")
         self.cache = cache
         self.preview = preview
+        self.repeat_classes, self.train_limit, self.val_on_train = repeat_classes, train_limit, val_on_train
+        if train_limit is not None and train_limit < 1:
+            raise ConfigError(f"--data.train_limit is {train_limit}; expected 1 picture or more.")
+        self._with_depth = False
         self._loaders: list[DataLoader[Sample]] = []
         self._datasets: dict[Split, SegmentationDataset] = {}
         self.transform = TrainingTransform(
@@ -163,11 +177,41 @@ class SegmentationDataModule(LightningDataModule, ABC):
         }
 
     def dataset(self, split: Split) -> SegmentationDataset:
-        """Return a split, opened once; from the cache if there is one."""
+        """Return a split, opened once; from the cache if there is one. `train_limit` and `val_on_train` are heeded."""
+        if split == "val" and self.val_on_train:
+            split = "train"
         if split not in self._datasets:
             dataset = self.build_dataset(split)
-            self._datasets[split] = dataset if self.cache is None else TiledDataset(dataset, self.cache)
+            if self.cache is not None:
+                dataset = TiledDataset(dataset, self.cache)
+            if split == "train" and self.train_limit is not None:
+                dataset = Chosen(dataset, range(min(self.train_limit, len(dataset))))
+            self._datasets[split] = dataset
         return self._datasets[split]
+
+    @cached_property
+    def drawn_dataset(self) -> SegmentationDataset:
+        """The training split as it is drawn from: with pictures of `repeat_classes` several times."""
+        dataset = self.dataset("train")
+        if not self.repeat_classes:
+            return dataset
+        several = repeated(dataset, self.repeat_classes, quiet=self._rank()[0] != 0)
+        rank_zero_info(f"repeat_classes: {len(dataset)} training pictures are drawn from as {len(several)}")
+        return several
+
+    def deliver_depth(self) -> None:
+        """Put depth maps into all batches.
+
+        Raises:
+            ConfigError: This data has none.
+        """
+        for split in ("train", "val", "test"):
+            if split in self._datasets and not self._datasets[split].has_depth:
+                raise ConfigError(
+                    f"--model.depth_weight needs depth maps, and {type(self).__name__} has none: drawn scenes "
+                    f"have, and a FolderDataModule with --data.depth depth."
+                )
+        self._with_depth = True
 
     def setup(self, stage: str) -> None:
         """Open what a stage needs, so that missing data is reported before anything else happens."""
@@ -194,7 +238,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented, complete batches; goes on where a resumed run stopped."""
-        dataset = self.dataset("train")
+        dataset = self.drawn_dataset
         if len(dataset) < self.batch_size:
             raise ConfigError(
                 f"The training split has {len(dataset)} pictures, fewer than one batch of {self.batch_size}. "
@@ -205,7 +249,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         rank, world_size = self._rank()
         epoch = self.trainer.current_epoch if self.trainer else 0
         loader = ResumableLoader(
-            LoaderView(dataset, self.transform, self.seed),
+            LoaderView(dataset, self.transform, self.seed, self._with_depth),
             EpochSampler(len(dataset), self.seed, rank, world_size, epoch),
             batches_trained=self._batches_trained,
             batch_size=self.batch_size,
@@ -230,7 +274,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
         loader = DataLoader(
-            LoaderView(dataset),
+            LoaderView(dataset, with_depth=self._with_depth),
             batch_size=self.eval_batch_size,
             sampler=ShardSampler(len(dataset), *self._rank()),
             num_workers=self.num_workers,

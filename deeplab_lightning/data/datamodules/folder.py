@@ -14,7 +14,7 @@ from ...errors import ConfigError
 from ...labels import LabelSet
 from ...labels.label_set import RGB
 from ...labels.own import own_labels
-from ..datasets.folder import Folder, PictureKind, find_pairs
+from ..datasets.folder import Folder, PictureKind, find_depth_maps, find_pairs
 from ..masks import MaskDecoder
 from ..splitting import SPLITS, names_of, split_names
 from .base import IMAGENET_MEAN, IMAGENET_STD, SegmentationDataModule, Split
@@ -43,6 +43,9 @@ class FolderDataModule(SegmentationDataModule):
         std: Per channel, likewise.
         pixel_range: The stored value that means 1.0: 255 for 8 bits, 65535 for 16 bits, 1 for floating point.
         window_size: Divide TIFF into windows of at most this many pixels a side, which are read one by one.
+        depth: Folder of depth maps below the root, called after their pictures: 16-bit PNG, TIFF or .npy; 0 or NaN is
+            unknown. Read where the model has a depth head (`--model.depth_weight`).
+        depth_scale: What a stored depth of 1 means in the unit wanted, such as 0.001 for millimetres in metres.
         val_fraction: Share of files for validation, 0..1, where neither lists nor folders say.
         test_fraction: Share of files for the test, likewise.
         split_seed: Of the division by chance.
@@ -64,6 +67,8 @@ class FolderDataModule(SegmentationDataModule):
         std: tuple[float, ...] = IMAGENET_STD,
         pixel_range: float = 255.0,
         window_size: int | None = None,
+        depth: str | None = None,
+        depth_scale: float = 1.0,
         val_fraction: float = 0.2,
         test_fraction: float = 0.0,
         split_seed: int = 0,
@@ -80,7 +85,10 @@ class FolderDataModule(SegmentationDataModule):
             if void_colour is not None:
                 colours[self.labels.void_colour] = ignore_index
         self.decoder = MaskDecoder(self.labels, label_map, colours)
+        if depth_scale <= 0:
+            raise ConfigError(f"data.depth_scale is {depth_scale:g}; expected a number above 0, such as 0.001.")
         self.kind = PictureKind(len(mean), pixel_range, window_size)
+        self.depth_folder, self.depth_scale = depth, depth_scale
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
 
     @classmethod
@@ -135,7 +143,9 @@ class FolderDataModule(SegmentationDataModule):
 
     def build_dataset(self, split: Split) -> Folder:
         """Open a split."""
-        return Folder(self.files, names_of(self.splits, split), self.decoder, self.kind)
+        names = names_of(self.splits, split)
+        depth = None if self.depth_folder is None else find_depth_maps(self.root, names, self.depth_folder, self.images)
+        return Folder(self.files, names, self.decoder, self.kind, depth, self.depth_scale)
 
     def _has_lists(self) -> bool:
         return any((self.root / f"{split}.txt").is_file() for split in SPLITS)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 
+from ...errors import DataError
 from ...labels import LabelSet
 from ...types import Batch, Sample
 
@@ -41,6 +42,11 @@ class SegmentationDataset(ABC):
         """
         return ()
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether `depth` can be asked for."""
+        return False
+
     @abstractmethod
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read picture `index`.
@@ -55,6 +61,14 @@ class SegmentationDataset(ABC):
     def open(self, index: int) -> tuple[Stored, Stored]:
         """Return picture `index` as something to read parts of; here, it is read whole."""
         return self.load(index)
+
+    def depth(self, index: int) -> np.ndarray:
+        """Return the depth of picture `index`, `(H, W)` float32, 0 where it is unknown.
+
+        Raises:
+            DataError: It is missing, unreadable or of another size.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no depth maps.")
 
 
 class Draw(NamedTuple):
@@ -71,26 +85,48 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
     however often training was interrupted before.
     """
 
-    def __init__(self, source: SegmentationDataset, transform: Transform | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, source: SegmentationDataset, transform: Transform | None = None, seed: int = 0, with_depth: bool = False
+    ) -> None:
         self.source = source
-        self.transform = transform
+        self.transform: Any = transform  # with depth, one that has a method `with_depth`, too
         self.seed = seed
+        self.with_depth = with_depth
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         epoch, index = draw if isinstance(draw, tuple) else (0, draw)
+        depth = self.source.depth(index) if self.with_depth else None
         if self.transform is None:
             image, mask = self.source.load(index)
+            if depth is not None:
+                self._check_depth(depth, image.shape, index)
         else:
             stream = np.random.SeedSequence([self.seed, epoch, index])
-            image, mask = self.transform(*self.source.open(index), int(stream.generate_state(1)[0]))
-        return {
+            seed = int(stream.generate_state(1)[0])
+            stored = self.source.open(index)
+            if depth is None:
+                image, mask = self.transform(*stored, seed)
+            else:
+                self._check_depth(depth, stored[0].shape, index)
+                image, mask, depth = self.transform.with_depth(*stored, depth, seed)
+        sample: Sample = {
             "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
             "mask": torch.from_numpy(np.ascontiguousarray(mask)),
             "sample_id": self.source.sample_id(index),
         }
+        if depth is not None:
+            sample["depth"] = torch.from_numpy(np.ascontiguousarray(depth, np.float32))
+        return sample
+
+    def _check_depth(self, depth: np.ndarray, shape: tuple[int, ...], index: int) -> None:
+        if depth.shape != shape[:2]:
+            raise DataError(
+                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its picture "
+                f"{shape[1]}x{shape[0]} (width x height): they must have one size."
+            )
 
 
 def collate_crops(samples: list[Sample]) -> Batch:
@@ -99,17 +135,23 @@ def collate_crops(samples: list[Sample]) -> Batch:
     What a picture file decodes to has its channels last, and so have the networks: nothing is transposed on the way.
     """
     rows_first = [sample["image"].permute(1, 2, 0) for sample in samples]
-    return {
+    batch: Batch = {
         "image": default_collate(rows_first).permute(0, 3, 1, 2),  # in a worker, straight into shared memory
         "mask": default_collate([sample["mask"] for sample in samples]),
         "sample_id": [sample["sample_id"] for sample in samples],
     }
+    if "depth" in samples[0]:
+        batch["depth"] = default_collate([sample["depth"] for sample in samples])
+    return batch
 
 
 def collate_pictures(samples: list[Sample]) -> Batch:
     """Keep evaluation pictures apart, since they keep their own sizes."""
-    return {
+    batch: Batch = {
         "image": [sample["image"] for sample in samples],
         "mask": [sample["mask"] for sample in samples],
         "sample_id": [sample["sample_id"] for sample in samples],
     }
+    if "depth" in samples[0]:
+        batch["depth"] = [sample["depth"] for sample in samples]
+    return batch

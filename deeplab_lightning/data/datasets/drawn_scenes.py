@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ...errors import ConfigError
 from ...labels import DRAWN_SCENES
 from ..drawing import draw_scene
+from ..drawing.scene import DrawnScene
 from .base import SegmentationDataset
 
 _SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
@@ -56,11 +58,28 @@ class DrawnScenes(SegmentationDataset):
         Returns:
             The image, `(height, width, 3)` uint8 RGB, and its mask, `(height, width)` uint8 train ids with 255 = void.
         """
-        key = (self.seed, _SPLIT_NUMBERS[self.split], self._checked(index))
-        scene = draw_scene(key, self.height, self.width)
-        return scene.image, scene.mask
+        scene = self._scene(index)
+        return scene.image.copy(), scene.mask.copy()
+
+    @property
+    def has_depth(self) -> bool:
+        """True: the renderer knows how far away everything is."""
+        return True
+
+    def depth(self, index: int) -> np.ndarray:
+        """Return the distance of what is seen, `(height, width)` float32: from about 0.9, near, to 20, the sky."""
+        return self._scene(index).depth.copy()
+
+    def _scene(self, index: int) -> DrawnScene:
+        return _last_scene((self.seed, _SPLIT_NUMBERS[self.split], self._checked(index)), self.height, self.width)
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.size:
             raise IndexError(f"index {index} is outside 0..{self.size - 1}.")
         return index
+
+
+@lru_cache(maxsize=1)
+def _last_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
+    """Draw a scene, once for all that is asked of it."""
+    return draw_scene(key, height, width)

@@ -13,14 +13,15 @@ a file are told apart behind a `#`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import ConfigError, DataError
 from ..checks import check_pair
+from ..depth_maps import DEPTH_SUFFIXES, read_depth
 from ..finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, first_few, found_instead, pictures_below, without_ending
 from ..georasters import Window, check_same_grid
 from ..masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
@@ -58,6 +59,8 @@ class Folder(SegmentationDataset):
         names: Which to read; all parts of a file belong together.
         decoder: Turns masks into train ids.
         kind: What the pictures are like. The first one is read, to see whether that is so.
+        depth_files: Name -> the file of its depth map, if there are any.
+        depth_scale: What a stored depth of 1 means in the wanted unit.
 
     Raises:
         ConfigError: A package for this kind of file is missing.
@@ -71,6 +74,8 @@ class Folder(SegmentationDataset):
         names: Sequence[str],
         decoder: MaskDecoder,
         kind: PictureKind,
+        depth_files: Mapping[str, Path] | None = None,
+        depth_scale: float = 1.0,
     ) -> None:
         self.labels = decoder.labels
         self._decoder, self._kind = decoder, kind
@@ -80,6 +85,14 @@ class Folder(SegmentationDataset):
             for picture, mask in _parts(*files[name], kind.window_size):
                 self._pairs.append((picture, mask))
                 self._ids.append(name + picture.mark)
+        self._depth_files: list[tuple[Path, float]] = []
+        if depth_files is not None:
+            self._depth_files = [(depth_files[name], depth_scale) for name in names]
+            if len(self._depth_files) != len(self._pairs):
+                raise ConfigError(
+                    "Depth maps are read for pictures that are files of their own; here a file holds many (a volume, "
+                    "or a raster divided by window_size). Leave out data.depth."
+                )
         if self._pairs:
             read_picture(self._pairs[0][0], kind.channels, kind.pixel_range)
             self._check_black_and_white()
@@ -111,6 +124,15 @@ class Folder(SegmentationDataset):
         labels = self._decoder(read_labels(mask), str(mask))
         check_pair(image, labels, str(picture), str(mask))
         return image, labels
+
+    def depth(self, index: int) -> np.ndarray:
+        """Read the depth of picture `index`, `(H, W)` float32, 0 where it is unknown."""
+        return read_depth(*self._depth_files[index])
+
+    @property
+    def has_depth(self) -> bool:
+        """Whether there are depth maps."""
+        return bool(self._depth_files)
 
     def _check_black_and_white(self) -> None:
         """Refuse {0, 255} masks of which nobody said what 255 is: they would train on background alone."""
@@ -168,7 +190,29 @@ def find_pairs(
     return {name: (pictures[name], labels[name]) for name in sorted(pictures) if name in labels}
 
 
-def _files_below(root: Path, folder: str, other: str) -> dict[str, Path]:
+def find_depth_maps(root: Path, names: Iterable[str], folder: str, other: str) -> dict[str, Path]:
+    """Find the depth map of each picture.
+
+    Args:
+        root: Folder of the data.
+        names: Of the pictures.
+        folder: Of the depth maps, below `root`.
+        other: Of the pictures, for the message.
+
+    Raises:
+        DataError: The folder or a picture's map is missing.
+    """
+    found = _files_below(root, folder, other, DEPTH_SUFFIXES)
+    lonely = [name for name in names if name not in found]
+    if lonely:
+        raise DataError(
+            f"{len(lonely)} pictures in {root}/{other} have no depth map {folder}/NAME.png, .tif or .npy: "
+            f"{first_few(lonely)}. Add them, or leave out data.depth."
+        )
+    return found
+
+
+def _files_below(root: Path, folder: str, other: str, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Path]:
     """List the files below `root/folder`, or below `root/SPLIT/folder`, by their names without ending."""
     base = root / folder
     if base.is_dir():
@@ -183,13 +227,13 @@ def _files_below(root: Path, folder: str, other: str) -> dict[str, Path]:
         )
     found: dict[str, Path] = {}
     for start, place in places.items():
-        for path in pictures_below(place, SUFFIXES):
+        for path in pictures_below(place, suffixes):
             name = start + without_ending(path.relative_to(place)).as_posix()
             if name in found:
                 raise DataError(f"{found[name]} and {path.name} have one name. Keep one of them in {folder}/.")
             found[name] = path
     if not found:
-        raise DataError(f"{base} holds no file that ends in {', '.join(SUFFIXES)}.")
+        raise DataError(f"{base} holds no file that ends in {', '.join(suffixes)}.")
     return found
 
 

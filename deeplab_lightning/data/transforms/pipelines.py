@@ -22,7 +22,7 @@ import numpy as np
 
 from ...errors import ConfigError, did_you_mean
 from .colour import ColourMatrix
-from .geometry import RandomWindow, Stored, check_probabilities
+from .geometry import RandomWindow, Stored, Window, check_probabilities
 
 Further = Sequence[Mapping[str, Mapping[str, Any] | None]]
 """Transforms of albumentations by name, each with its arguments: `[{GaussNoise: {p: 0.3}}]`."""
@@ -133,24 +133,63 @@ class TrainingTransform:
             ConfigError: One of `transforms` changed the size or the dtype.
         """
         generator = np.random.default_rng(seed)
+        crop, crop_mask, _ = self._cut(image, mask, generator)
+        if self.further is None:
+            return crop, crop_mask
+        self.further.set_random_seed(seed)
+        result = self.further(image=crop, mask=crop_mask)
+        self._check_further(crop, result["image"])
+        self._check_further(crop_mask, result["mask"])
+        return result["image"], result["mask"]
+
+    def with_depth(
+        self, image: Stored, mask: Stored, depth: np.ndarray, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Augment a picture with its depth: image and mask as without.
+
+        Depth takes the nearest value, as a mask does: between a near and a far thing there is nothing. Scaling a
+        picture leaves its depths as they are.
+
+        Args:
+            image: As in a call.
+            mask: As in a call.
+            depth: `(H, W)` float32.
+            seed: As in a call.
+
+        Returns:
+            Crop and mask as from a call, and the depth `(crop_size, crop_size)` float32, 0 beyond the picture.
+        """
+        generator = np.random.default_rng(seed)
+        crop, crop_mask, window = self._cut(image, mask, generator)
+        crop_depth = window.cut_mask(depth, 0)
+        if self.further is None:
+            return crop, crop_mask, crop_depth
+        inside = np.float32(1 - min(self.ignore_index, 1))  # any number but the one that transforms fill masks with
+        self.further.set_random_seed(seed)
+        beside = np.stack([crop_depth, np.full_like(crop_depth, inside)])
+        result = self.further(image=crop, mask=crop_mask, masks=beside)
+        self._check_further(crop, result["image"])
+        self._check_further(crop_mask, result["mask"])
+        warped, is_inside = result["masks"]
+        return result["image"], result["mask"], np.where(is_inside == inside, warped, np.float32(0))
+
+    def _cut(
+        self, image: Stored, mask: Stored, generator: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, Window]:
         window = self.window.draw(image.shape, mask if self.window.rare_classes else None, generator)
         recolour = None
         if self.colours is not None and generator.random() < self.colours.p:
             recolour = partial(self.colours.apply, matrix=self.colours.draw(generator))
         part = window.cut(image, recolour)
-        crop, crop_mask = window.frame(part, self.pad_value), window.cut_mask(mask, self.ignore_index)
-        if self.further is None:
-            return crop, crop_mask
-        self.further.set_random_seed(seed)
-        result = self.further(image=crop, mask=crop_mask)
-        for before, after in ((crop, result["image"]), (crop_mask, result["mask"])):
-            if before.shape != after.shape or before.dtype != after.dtype:
-                raise ConfigError(
-                    f"--data.transforms made {after.dtype} of shape {after.shape} out of {before.dtype} of shape "
-                    f"{before.shape}: they must leave size and kind of the crop alone. Set the size by "
-                    f"--data.crop_size."
-                )
-        return result["image"], result["mask"]
+        return window.frame(part, self.pad_value), window.cut_mask(mask, self.ignore_index), window
+
+    def _check_further(self, before: np.ndarray, after: np.ndarray) -> None:
+        if before.shape != after.shape or before.dtype != after.dtype:
+            raise ConfigError(
+                f"--data.transforms made {after.dtype} of shape {after.shape} out of {before.dtype} of shape "
+                f"{before.shape}: they must leave size and kind of the crop alone. Set the size by "
+                f"--data.crop_size."
+            )
 
     def __str__(self) -> str:
         """The pipeline, a step a line."""

@@ -1,0 +1,68 @@
+"""Losses of a depth map, from the logarithm of what is predicted. Unknown depth, 0 or less or NaN, does not count."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from .cross_entropy import in_full_precision
+
+DepthLoss = Literal["scale_invariant", "l1"]
+
+LOG_RANGE = 20.0
+"""Predicted logarithms are held within this distance of 0, where `exp` is finite in float32."""
+
+
+def depth_loss(log_depth: Tensor, depth: Tensor, kind: DepthLoss) -> Tensor:
+    """Return the loss that `kind` names, of predicted logarithms against true depths; both `(B, H, W)`."""
+    return scale_invariant(log_depth, depth) if kind == "scale_invariant" else depth_l1(log_depth, depth)
+
+
+def scale_invariant(log_depth: Tensor, depth: Tensor, share: float = 0.5) -> Tensor:
+    """Mean of `d^2` minus `share` times the squared mean of `d`, with `d = log_depth - log(depth)`.
+
+    Eigen, Puhrig & Fergus, "Depth Map Prediction from a Single Image", NIPS 2014, equation 4. With a share of 1 it does
+    not see a factor that is common to all of a picture's depths; the paper trains with 0.5. Here, too, the mean is that
+    of each picture, and pictures count by their known pixels.
+
+    Args:
+        log_depth: `(B, H, W)` floating point, natural logarithm; half precision is computed in float32.
+        depth: `(B, H, W)` in any unit.
+        share: 0..1.
+
+    Returns:
+        Scalar, 0 or more; 0 where no depth is known.
+    """
+    known = known_depth(depth)
+    difference = _difference(log_depth, depth, known).flatten(1)
+    pixels = known.flatten(1).sum(1)
+    each = difference.square().sum(1) - share * difference.sum(1).square() / pixels.clamp(min=1)
+    return each.sum() / pixels.sum().clamp(min=1)
+
+
+def depth_l1(log_depth: Tensor, depth: Tensor) -> Tensor:
+    """Mean absolute error of the depths themselves, in their unit, over the known pixels of the batch.
+
+    Args:
+        log_depth: As for `scale_invariant`.
+        depth: As for `scale_invariant`.
+
+    Returns:
+        Scalar, 0 or more; 0 where no depth is known.
+    """
+    known = known_depth(depth)
+    predicted = in_full_precision(log_depth).clamp(-LOG_RANGE, LOG_RANGE).exp()
+    errors = (predicted - depth.where(known, 1)).abs().where(known, 0)
+    return errors.sum() / known.sum().clamp(min=1)
+
+
+def known_depth(depth: Tensor) -> Tensor:
+    """Return where the depth is known: above 0 and finite. Bool, of the same shape."""
+    return (depth > 0) & depth.isfinite()
+
+
+def _difference(log_depth: Tensor, depth: Tensor, known: Tensor) -> Tensor:
+    """Return predicted minus true logarithm, 0 where the truth is unknown."""
+    difference = in_full_precision(log_depth) - depth.where(known, 1).log()
+    return difference.where(known, 0)

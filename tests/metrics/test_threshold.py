@@ -1,0 +1,66 @@
+"""The threshold that is chosen is the best of all, by the very decision that uses it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from deeplab_lightning.inference.predictor import Predictor
+from deeplab_lightning.metrics.threshold import BINS, ThresholdSearch
+
+VOID = 255
+
+
+def example(seed: int, size: tuple[int, int] = (20, 30)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits `(2, H, W)` that lean to the background, and labels with void."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = (torch.rand(size, generator=generator) < 0.3).to(torch.uint8)
+    z = 1.5 * torch.randn(size, generator=generator) + 2.0 * mask - 2.5
+    mask[torch.rand(size, generator=generator) < 0.1] = VOID
+    return torch.stack([torch.zeros_like(z), z]), mask
+
+
+def iou_at(threshold: float, pictures: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+    predictor = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, threshold=threshold)
+    hit = union = 0
+    for logits, mask in pictures:
+        pred, labelled = predictor.decide(logits[None])[0] == 1, mask != VOID
+        hit += int((pred & (mask == 1) & labelled).sum())
+        union += int(((pred | (mask == 1)) & labelled).sum())
+    return hit / union
+
+
+def test_it_is_the_best_of_all_thresholds() -> None:
+    pictures = [example(seed) for seed in range(3)]
+    search = ThresholdSearch(VOID)
+    for number, (logits, mask) in enumerate(pictures):
+        search.update(logits[:, :7], mask[:7], str(number))  # in bands
+        search.update(logits[:, 7:], mask[7:], str(number))
+    best = search.best()
+    ious = {step / BINS: iou_at(step / BINS, pictures) for step in range(1, BINS)}
+    assert best.iou == pytest.approx(max(ious.values()), abs=1e-12)
+    assert best.iou == pytest.approx(ious[best.value], abs=1e-12)
+    assert best.value < 0.4  # the logits lean to the background
+    assert best.iou > ious[0.5] + 0.05
+
+
+def test_a_tie_at_the_threshold_is_decided_as_by_the_most_likely_class() -> None:
+    logits = torch.zeros(1, 2, 1, 2)
+    half = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, threshold=0.5)
+    plain = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False)
+    assert torch.equal(half.decide(logits), plain.decide(logits))
+    search = ThresholdSearch(VOID)
+    search.update(logits[0], torch.tensor([[0, 0]], dtype=torch.uint8), "a")
+    search.update(torch.tensor([[[0.0]], [[0.1]]]), torch.tensor([[1]], dtype=torch.uint8), "b")
+    assert search.best() == (0.5, 1.0)
+
+
+def test_nothing_to_choose_by() -> None:
+    search = ThresholdSearch(VOID)
+    search.update(torch.zeros(2, 3, 3), torch.zeros(3, 3, dtype=torch.uint8), "a")
+    assert search.best().value == 0.5
+    assert math.isnan(search.best().iou)
+    assert np.isnan(ThresholdSearch(VOID).best().iou)
