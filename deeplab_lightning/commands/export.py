@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..api import Segmenter
     from ..data.datasets.base import SegmentationDataset
     from ..export.formats import Precision
-    from ..export.gate import Report, Tolerance
+    from ..export.gate import Report
     from ..export.model import Inputs, Outputs
 
 FORMATS = ("onnx", "pt2", "torchscript", "litert")
@@ -61,9 +61,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--calibration", type=Path, metavar="FOLDER", help="pictures to measure activations on, for int8"
     )
-    parser.add_argument(
-        STRIDE, dest="output_stride", type=int, choices=(8, 16, 32), help="other than in training"
-    )
+    parser.add_argument(STRIDE, dest="output_stride", type=int, choices=(8, 16, 32), help="other than in training")
     gate = parser.add_argument_group("gate")
     gate.add_argument("--check_data", nargs="+", metavar="PICTURE", help="to compare on: files, folders or globs")
     gate.add_argument("--pictures", type=int, default=100, help="to measure mIoU on, at most (%(default)s)")
@@ -78,7 +76,11 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--pictures is {options.pictures}; expected 1 or more.")
     if min(options.size) < SMALLEST_SIDE:
         raise ConfigError(f"--size {options.size[0]} {options.size[1]}: expected sides of {SMALLEST_SIDE} or more.")
-    limits = {"difference": options.max_difference, "agreement": options.min_agreement, "miou_drop": options.max_miou_drop}
+    limits = {
+        "difference": options.max_difference,
+        "agreement": options.min_agreement,
+        "miou_drop": options.max_miou_drop,
+    }
     report = export(
         Path(options.checkpoint),
         options.format,

@@ -123,3 +123,21 @@ def chosen_format(name: str | None, path: Path | None, precision: Precision) -> 
     if precision not in FORMATS[name].precisions:
         raise ConfigError(f"--format {name} has no {precision}. {FORMATS[name].why_not[precision]}.")
     return name
+
+
+def expect_open_sizes(network: Any, suffix: str) -> None:
+    """Refuse a network whose sizes cannot stay open in a graph that is recorded with symbols for them.
+
+    Raises:
+        ConfigError: What it has, and the format that works.
+    """
+    what = None
+    if any(getattr(module, "bins", 1) > 1 for module in network.modules()):
+        what = "pyramid pooling (context psp), whose grid of cells"
+    elif getattr(network, "padding", "same") == "valid":
+        what = "U-Net's valid form, whose mirrored tile"
+    if what is not None:
+        raise ConfigError(
+            f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for pictures "
+            f"of any size. What works is --format torchscript."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 TIMED_RUNS = 9
+STRAYS = 0.001
+"""Share of values that may differ by more: where two values of a pooling window are equal but for rounding, SegNet's
+maximum moves to the pixel beside, and takes a few logits along. The classes are held to by their agreement."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Tolerance:
     """How far a file may be from its original.
 
     Attributes:
-        difference: Of any logit (or probability), as a share of the largest in the picture.
+        difference: Of all but `STRAYS` of the logits (or probabilities), as a share of the largest in the picture.
         agreement: Share of pixels that must have the same class.
         miou_drop: mIoU that may be lost, 0..1.
     """
@@ -58,12 +62,14 @@ class Comparison:
     Attributes:
         size: `(B, H, W)`.
         difference: The largest between two values.
+        nearly_all: That all but `STRAYS` of the differences stay below.
         largest: The original's largest value.
         agreement: Share of pixels with the same class.
     """
 
     size: tuple[int, int, int]
     difference: float
+    nearly_all: float
     largest: float
     agreement: float
 
@@ -139,7 +145,10 @@ class Gate:
         first = unseen[0][:1]
         original = torch.from_numpy(first)
         given = self._input(first)
-        milliseconds = _median_ms(lambda: self.predictor.predict(original)), _median_ms(lambda: self.exported.run(given))
+        milliseconds = (
+            _median_ms(lambda: self.predictor.predict(original)),
+            _median_ms(lambda: self.exported.run(given)),
+        )
         weights = sum(tensor.numel() * 4 for tensor in self.model.network.parameters())
         report = Report(
             self.outputs if self.outputs != "classes" else "logits",
@@ -148,7 +157,7 @@ class Gate:
             of,
             miou,
             agreement,
-            milliseconds,
+            (torch_ms, file_ms),
             (first.shape[2], first.shape[3]),
             torch.get_num_threads(),
             (weights, self.exported.path.stat().st_size),
@@ -193,16 +202,18 @@ class Gate:
                 f"{self.exported.path} gives classes of shape {tuple(found.shape)} for pictures of {stored.shape}."
             )
         if self.outputs == "coarse_logits":
-            given = self._resized(torch.from_numpy(self.exported.run(self._input(stored))), stored.shape[2:])  # type: ignore[arg-type]
+            given = self._resized(torch.from_numpy(self.exported.run(self._input(stored))), stored.shape[2:])
             expected = logits
         elif self.outputs == "probs":
             given, expected = torch.from_numpy(self.exported.run(self._input(stored))), logits.softmax(1)
         else:
             assert self.exported.run_logits is not None
             given, expected = torch.from_numpy(np.asarray(self.exported.run_logits(self._input(stored)))), logits
+        differences = (given - expected).abs().flatten()
         return Comparison(
             (stored.shape[0], stored.shape[2], stored.shape[3]),
-            float((given - expected).abs().max()),
+            float(differences.max()),
+            float(differences.kthvalue(max(1, math.ceil((1 - STRAYS) * differences.numel()))).values),
             float(expected.abs().max()),
             float((found == most_likely(logits)).float().mean()),
         )
@@ -230,10 +241,11 @@ def failures(report: Report) -> list[str]:
     tolerance, found = report.tolerance, []
     for entry in report.comparisons:
         where = "{}x{}x{}".format(*entry.size)
-        if not entry.difference <= tolerance.difference * entry.largest:  # NaN fails too
+        within = entry.nearly_all <= tolerance.difference * entry.largest
+        if not within or not math.isfinite(entry.difference):
             found.append(
-                f"{report.compared} differ by {entry.difference:.3g} on {where}, more than {tolerance.difference:g} of "
-                f"the largest ({entry.largest:.3g})"
+                f"{report.compared} differ by {entry.nearly_all:.3g} (the worst by {entry.difference:.3g}) on {where}, "
+                f"more than {tolerance.difference:g} of the largest ({entry.largest:.3g})"
             )
         if entry.agreement < tolerance.agreement:
             found.append(f"{entry.agreement:.4%} of the pixels of {where} agree, fewer than {tolerance.agreement:.2%}")
@@ -243,7 +255,9 @@ def failures(report: Report) -> list[str]:
             f"{tolerance.agreement:.2%}"
         )
     if report.miou is not None and not report.miou[0] - report.miou[1] <= tolerance.miou_drop:
-        found.append(f"mIoU falls from {report.miou[0]:.4f} to {report.miou[1]:.4f}, by more than {tolerance.miou_drop:g}")
+        found.append(
+            f"mIoU falls from {report.miou[0]:.4f} to {report.miou[1]:.4f}, by more than {tolerance.miou_drop:g}"
+        )
     return found
 
 
@@ -271,14 +285,18 @@ def as_table(report: Report, title: str) -> RenderableType:
         table.add_column(heading, justify="right")
     for entry in report.comparisons:
         size = "{}x{}x{}".format(*entry.size)
-        table.add_row(f"{report.compared}, {size}", f"up to {entry.largest:.3g}", "", f"{entry.difference:.2e}")
+        table.add_row(f"{report.compared}, {size}", f"up to {entry.largest:.3g}", "", f"{entry.difference:.2e} at most")
         table.add_row(f"classes, {size}", "", "", f"{entry.agreement:.4%} agree")
     if report.miou is not None and report.agreement is not None:
         original, exported = report.miou
-        table.add_row(f"mIoU, {report.pictures} pictures", f"{original:.4f}", f"{exported:.4f}", f"{exported - original:+.4f}")
+        table.add_row(
+            f"mIoU, {report.pictures} pictures", f"{original:.4f}", f"{exported:.4f}", f"{exported - original:+.4f}"
+        )
         table.add_row(f"classes, {report.pictures} pictures", "", "", f"{report.agreement:.4%} agree")
     (torch_ms, file_ms), (height, width) = report.milliseconds, report.timed
-    table.add_row(f"ms a picture, {height}x{width}", f"{torch_ms:.1f}", f"{file_ms:.1f}", f"{torch_ms / file_ms:.2f}x as fast")
+    table.add_row(
+        f"ms a picture, {height}x{width}", f"{torch_ms:.1f}", f"{file_ms:.1f}", f"{torch_ms / file_ms:.2f}x as fast"
+    )
     weights, file_bytes = (size / 1e6 for size in report.bytes)
     table.add_row("MB", f"{weights:.2f}", f"{file_bytes:.2f}", f"{file_bytes / weights:.2f}x")
     ending = Text()

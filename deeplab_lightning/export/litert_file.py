@@ -58,9 +58,9 @@ def write(order: Order) -> Exported:
 
 
 def _interpreter(path: str) -> Run:
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter: Any = Interpreter(model_path=path, num_threads=torch.get_num_threads())
+    interpreter: Any = need("ai_edge_litert.interpreter", "litert", "Running LiteRT").Interpreter(
+        model_path=path, num_threads=torch.get_num_threads()
+    )
     interpreter.allocate_tensors()
     given, made = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 

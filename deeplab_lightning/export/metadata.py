@@ -45,7 +45,7 @@ def metadata(
         "preprocessing": {
             "inside": inputs == "pixels",
             "formula": "(pixel / pixel_range - mean) / std",
-            **{key: description[key] for key in ("mean", "std", "pixel_range", "channels")},  # type: ignore[literal-required]
+            **{key: description[key] for key in ("mean", "std", "pixel_range", "channels")},
         },
         "input": {
             "layout": "(B, C, H, W)" + (", RGB" if description["channels"] == 3 else ""),

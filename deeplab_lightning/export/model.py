@@ -52,6 +52,7 @@ class PictureModel(nn.Module):
         self.inputs = inputs
         self.outputs = outputs
         self.dtype = dtype
+        self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment."""

@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..extras import need
 from ..files import atomic_open
 from . import run_model
-from .formats import Exported, Order, Run
+from .formats import Exported, Order, Run, expect_open_sizes
 from .metadata import KEY, as_json
 from .model import WithLogits
 
@@ -37,6 +37,7 @@ def write(order: Order) -> Exported:
     onnx = need("onnx", "export", "Export to ONNX")
     need("onnxscript", "export", "Export to ONNX")
     need("onnxruntime", "export", "Export to ONNX")
+    expect_open_sizes(order.model.network, order.path.suffix)
     proto = _convert(order)
     if order.precision == "int8":
         proto = _quantise(proto, order)
@@ -118,12 +119,13 @@ def _quantise(proto: Any, order: Order) -> Any:
     """Return the graph with weights and activations of 8 bits, measured on the calibration pictures."""
     assert order.calibration is not None
     import onnx
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    quantization = need("onnxruntime.quantization", "export", "int8")
+    quant_pre_process = need("onnxruntime.quantization.shape_inference", "export", "int8").quant_pre_process
 
     pictures = order.calibration
 
-    class Reader(quantization.CalibrationDataReader):
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self.left: Iterator[np.ndarray] = iter(pictures())
 

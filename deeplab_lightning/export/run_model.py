@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--opacity", type=float, default=0.5, help="of the classes in overlays, 0..1 (%(default)s)")
     options = parser.parse_args(arguments)
 
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 
     session = onnxruntime.InferenceSession(options.model, providers=["CPUExecutionProvider"])
     facts = json.loads(session.get_modelmeta().custom_metadata_map["deeplab_lightning"])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..files import atomic_open
-from .formats import Exported, Order, Run
+from .formats import Exported, Order, Run, expect_open_sizes
 from .metadata import KEY, as_json
 
 RUNTIME = f"torch {torch.__version__}"
@@ -25,6 +25,8 @@ def write(order: Order) -> Exported:
     Raises:
         ConfigError: The network cannot be recorded.
     """
+    if order.path.suffix == ".pt2":
+        expect_open_sizes(order.model.network, order.path.suffix)
     record, save, load, note = _PT2 if order.path.suffix == ".pt2" else _TORCHSCRIPT
     try:
         with torch.no_grad(), warnings.catch_warnings():
