@@ -145,10 +145,8 @@ class Gate:
         first = unseen[0][:1]
         original = torch.from_numpy(first)
         given = self._input(first)
-        milliseconds = (
-            _median_ms(lambda: self.predictor.predict(original)),
-            _median_ms(lambda: self.exported.run(given)),
-        )
+        torch_ms = _median_ms(lambda: self.predictor.predict(original))
+        file_ms = _median_ms(lambda: self.exported.run(given))
         weights = sum(tensor.numel() * 4 for tensor in self.model.network.parameters())
         report = Report(
             self.outputs if self.outputs != "classes" else "logits",

@@ -58,7 +58,8 @@ def write(order: Order) -> Exported:
 
 
 def _interpreter(path: str) -> Run:
-    interpreter: Any = need("ai_edge_litert.interpreter", "litert", "Running LiteRT").Interpreter(
+    runtime = need("ai_edge_litert.interpreter", "litert", "Running LiteRT")
+    interpreter: Any = runtime.Interpreter(model_path=path, num_threads=torch.get_num_threads())
         model_path=path, num_threads=torch.get_num_threads()
     )
     interpreter.allocate_tensors()
