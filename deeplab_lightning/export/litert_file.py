@@ -60,8 +60,6 @@ def write(order: Order) -> Exported:
 def _interpreter(path: str) -> Run:
     runtime = need("ai_edge_litert.interpreter", "litert", "Running LiteRT")
     interpreter: Any = runtime.Interpreter(model_path=path, num_threads=torch.get_num_threads())
-        model_path=path, num_threads=torch.get_num_threads()
-    )
     interpreter.allocate_tensors()
     given, made = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 

@@ -120,12 +120,12 @@ def _quantise(proto: Any, order: Order) -> Any:
     assert order.calibration is not None
     import onnx
 
-    quantization = need("onnxruntime.quantization", "export", "int8")
+    quantization: Any = need("onnxruntime.quantization", "export", "int8")
     quant_pre_process = need("onnxruntime.quantization.shape_inference", "export", "int8").quant_pre_process
 
     pictures = order.calibration
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
         def __init__(self) -> None:
             self.left: Iterator[np.ndarray] = iter(pictures())
 
