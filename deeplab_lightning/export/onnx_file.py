@@ -125,7 +125,7 @@ def _quantise(proto: Any, order: Order) -> Any:
 
     pictures = order.calibration
 
-    class Reader(quantization.CalibrationDataReader):  # type: ignore[name-defined]
+    class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
             self.left: Iterator[np.ndarray] = iter(pictures())
 
