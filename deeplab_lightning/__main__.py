@@ -17,6 +17,7 @@ COMMANDS = {
     "test": ("deeplab_lightning.cli:test", "score a checkpoint on the test split"),
     "predict": ("deeplab_lightning.commands.predict:main", "segment picture files with a checkpoint"),
     "import": ("deeplab_lightning.commands.import_:main", "take over weights that another program trained"),
+    "export": ("deeplab_lightning.commands.export:main", "write a model for ONNX, LiteRT or plain PyTorch, checked"),
     "doctor": ("deeplab_lightning.commands.doctor:main", "look at a data set before training: doctor FOLDER"),
     "inspect": ("deeplab_lightning.commands.inspect:main", "say what a network really computes, layer by layer"),
     "benchmark": ("deeplab_lightning.commands.benchmark:main", "time networks from picture to class map, as a table"),

@@ -22,7 +22,7 @@ LEVELS = {
     8: ["configured"],
     7: ["cli"],
     6: ["api", "studies"],
-    5: ["tasks", "callbacks", "doctor"],
+    5: ["tasks", "callbacks", "doctor", "export"],
     4: ["data.datamodules", "checkpoints", "inference", "video"],
     3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
     2: [
@@ -79,7 +79,7 @@ ONLY_IN = {
 }
 """The one place that may import a package."""
 
-NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge_litert", "tflite_runtime", "av",
+NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "litert_torch", "tensorflow", "ai_edge_litert", "tflite_runtime", "av",
                      "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 

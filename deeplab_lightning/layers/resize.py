@@ -66,6 +66,26 @@ class _Resize(torch.autograd.Function):
         return of_features.to(gradient.dtype), None, None
 
 
+def resize_corner(features: Tensor, size: tuple[int, int], kept: tuple[int, int], align_corners: bool) -> Tensor:
+    """Resize to `size`, of which only the top left `kept` is made: what a padded picture's logits are cut to.
+
+    Two products with matrices, without a slice and without an operator for resizing: such a graph stays open to every
+    size when it is exported, and every format knows its operators.
+
+    Args:
+        features: `(B, C, h, w)` float32 or float64.
+        size: `(H, W)`, as in `resize`.
+        kept: Rows and columns wanted, up to `size`.
+        align_corners: As in `resize`.
+
+    Returns:
+        `(B, C, *kept)`.
+    """
+    vertical = hat_matrix(features, features.shape[-2], size[0], align_corners, kept[0])
+    horizontal = hat_matrix(features, features.shape[-1], size[1], align_corners, kept[1])
+    return torch.matmul(torch.matmul(vertical, features), horizontal.t())
+
+
 class BandedResize:
     """`resize` to one size, a band of rows at a time, and the transpose of that, which turns gradients back.
 
@@ -139,12 +159,14 @@ class BandedResize:
         return slice(min(max(int(first) - 1, 0), source - 1), min(int(last) + 3, source))
 
 
-def hat_matrix(like: Tensor, source: int, target: int, align_corners: bool) -> Tensor:
+def hat_matrix(like: Tensor, source: int, target: int, align_corners: bool, kept: int | None = None) -> Tensor:
     """Return what one side is multiplied by to resize it bilinearly, `(target, source)` of `like`'s type and device.
 
-    Every sample spreads as a hat: its weight falls from 1 where it stands to 0 where its neighbours do.
+    Every sample spreads as a hat: its weight falls from 1 where it stands to 0 where its neighbours do. Of `target`
+    rows only the first `kept` are made, if that is given.
     """
-    made, given = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (target, source))
+    rows = target if kept is None else kept
+    made, given = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (rows, source))
     position = _position(made, source, target, align_corners).clamp(0, source - 1)
     return (1 - (position[:, None] - given).abs()).clamp(min=0)
 

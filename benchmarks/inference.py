@@ -1,0 +1,199 @@
+"""From stored picture to class map at full size: ours beside what a user would pick instead, in one run.
+
+    python benchmarks/inference.py [--only smp torchvision transformers] [--rounds 9] [--no_onnx]
+
+Each peer has the same backbone and picture as ours beside it. With segmentation_models_pytorch (DeepLab v3+ on
+MobileNetV2, 512x512, since it refuses 513) and torchvision (deeplabv3_mobilenet_v3_large, 513x513) ours is the same
+network with the same weights, and must give the same classes before anything is timed. transformers'
+MobileNetV2ForSemanticSegmentation is DeepLab v3 in its lite form at output stride 8; ours has the same layers and
+random weights. Theirs is run as its users do: scaled to floats and normalised, network, logits resized to the picture,
+argmax; plain, then in channels-last order, then in ONNX Runtime with all of that in the graph. Ours is the Predictor
+behind predict and validate, and the graph that `export` writes. Rounds are interleaved; of each row the middle one
+counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does: docs/decisions/0006-short-spinning.md
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from train_step import networks
+
+from deeplab_lightning.checkpoints.importers import place, recognise
+from deeplab_lightning.checkpoints.reading import ForeignFile
+from deeplab_lightning.export.model import PictureModel
+from deeplab_lightning.inference import Predictor
+from deeplab_lightning.layers import Normalise
+from deeplab_lightning.models import DeepLabV3
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NUM_CLASSES = 21
+WARM_UP = 2
+Segment = Callable[[Tensor], Any]
+
+
+class Theirs(nn.Module):
+    """A peer's network as its users run it: bytes in, class ids out.
+
+    Args:
+        network: Theirs.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        """`(B, 3, H, W)` uint8 -> `(B, H, W)` int64."""
+        result: Any = self.network((picture.float() / 255 - self.mean) / self.std)
+        if isinstance(result, dict):
+            result = result["out"] if "out" in result else result["logits"]
+        elif hasattr(result, "logits"):
+            result = result.logits
+        if result.shape[-2:] != picture.shape[-2:]:
+            result = F.interpolate(result, picture.shape[-2:], mode="bilinear", align_corners=False)
+        return result.argmax(1)
+
+
+def smp() -> tuple[nn.Module, Any, int, bool]:
+    """Return their network and ours, the picture's side, and whether both have the same weights."""
+    options = argparse.Namespace(network="v3plus", backbone="mobilenetv2_100")
+    return *networks(options), 512, True
+
+
+def torchvision() -> tuple[nn.Module, Any, int, bool]:
+    """Likewise."""
+    from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large
+
+    theirs = deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=NUM_CLASSES)
+    imported = recognise(ForeignFile(Path("in memory"), "pytorch", theirs.state_dict()), "torchvision")
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in imported.options.items()}
+    ours = DeepLabV3(NUM_CLASSES, **options)
+    if not place(imported, ours).complete:
+        raise SystemExit("torchvision's weights do not fit.")
+    ours.load_state_dict(imported.state)
+    return theirs, ours, 513, True
+
+
+def transformers() -> tuple[nn.Module, Any, int, bool]:
+    """Likewise."""
+    from transformers import MobileNetV2Config, MobileNetV2ForSemanticSegmentation
+
+    config = MobileNetV2Config(output_stride=8, num_labels=NUM_CLASSES, image_size=513)
+    theirs = MobileNetV2ForSemanticSegmentation(config)
+    ours = DeepLabV3(NUM_CLASSES, "mobilenetv2_100", 8, atrous_rates=(), align_corners=False)
+    return theirs, ours, 513, False
+
+
+PEERS = {"smp": smp, "torchvision": torchvision, "transformers": transformers}
+
+
+def onnx_session(module: nn.Module, picture: Tensor) -> Segment:
+    """Write a module as ONNX in memory and return what runs it."""
+    import onnxruntime
+
+    with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
+        program = torch.onnx.export(module, (picture,), dynamo=True, verbose=False)
+    assert program is not None
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), settings)
+    name = session.get_inputs()[0].name
+    return lambda picture: session.run(None, {name: picture.numpy()})[0]
+
+
+def milliseconds(segments: dict[str, Segment], picture: Tensor, rounds: int) -> dict[str, float]:
+    """Return the median of each row."""
+    times: dict[str, list[float]] = {name: [] for name in segments}
+    for number in range(WARM_UP + rounds):
+        for name, segment in segments.items():
+            started = time.perf_counter()
+            segment(picture)
+            if number >= WARM_UP:
+                times[name].append(1000 * (time.perf_counter() - started))
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+@torch.inference_mode()
+def compare(peer: str, rounds: int, with_onnx: bool) -> None:
+    """Measure one peer and ours, and print the rows."""
+    torch.manual_seed(0)
+    theirs, ours, side, same = PEERS[peer]()
+    plain, ours = Theirs(theirs).eval(), ours.eval()
+    normalise = Normalise(MEAN, STD, 255)
+    predictor = Predictor(
+        ours.coarse_logits, normalise, output_stride=ours.output_stride, align_corners=ours.align_corners
+    )
+    picture = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
+    if same:
+        agree = (plain(picture) == predictor.predict(picture)).float().mean().item()
+        if agree < 0.999:
+            raise SystemExit(f"{peer}: not the same network, {agree:.2%} of the classes agree.")
+    counts = [sum(parameter.numel() for parameter in network.parameters()) / 1e6 for network in (theirs, ours)]
+    onnx = {}
+    if with_onnx:
+        model = PictureModel(ours, normalise)
+        onnx = {
+            "theirs, ONNX Runtime": onnx_session(plain, picture),
+            "ours, ONNX Runtime": onnx_session(model, picture),
+        }
+        first, second = (np.asarray(run(picture)) for run in onnx.values())
+        if same and (first == second).mean() < 0.999:
+            raise SystemExit(f"{peer}: the ONNX files give different classes.")
+    # Once turned to channels-last, weights stay so: the plain rows have networks of their own.
+    theirs_last, ours_plain = Theirs(PEERS[peer]()[0]).eval(), PEERS[peer]()[1].eval()
+    theirs_last.to(memory_format=torch.channels_last)
+    ours.to(memory_format=torch.channels_last)
+    plain_predictor = Predictor(
+        ours_plain.coarse_logits, normalise, output_stride=ours.output_stride, align_corners=ours.align_corners
+    )
+    rows: dict[str, Segment] = {
+        "theirs, plain": plain,
+        "theirs, channels-last": lambda picture: theirs_last(picture.to(memory_format=torch.channels_last)),
+        "ours, plain": plain_predictor.predict,
+        "ours (channels-last)": predictor.predict,
+        **onnx,
+    }
+    found = milliseconds(rows, picture, rounds)
+    weights = "the same weights" if same else f"{counts[0]:.2f} M parameters, ours {counts[1]:.2f} M"
+    print(f"\n{peer}, {side}x{side}, {weights}")
+    rivals = {"theirs, plain": "ours (channels-last)", "theirs, channels-last": "ours (channels-last)",
+              "theirs, ONNX Runtime": "ours, ONNX Runtime"}  # fmt: skip
+    for name, value in found.items():
+        ratio = f"{found[rivals[name]] / value:>8.2f}x" if name in rivals else ""
+        print(f"{name:<26}{value:>9.1f} ms{ratio}", flush=True)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=list(PEERS), choices=PEERS)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--no_onnx", action="store_true")
+    options = parser.parse_args()
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; ratios: ours / theirs")
+    for peer in options.only:
+        compare(peer, options.rounds, not options.no_onnx)
+
+
+if __name__ == "__main__":
+    main()

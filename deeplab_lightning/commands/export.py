@@ -1,0 +1,361 @@
+"""`export`: a trained model as a file for other programs, held against its original before it is believed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..arguments import option_value, without_option
+from ..errors import ConfigError, DataError, DeepLabError
+from .inspect import split_arguments
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..api import Segmenter
+    from ..data.datasets.base import SegmentationDataset
+    from ..export.formats import Precision
+    from ..export.gate import Report
+    from ..export.model import Inputs, Outputs
+
+FORMATS = ("onnx", "pt2", "torchscript", "litert")
+UNSEEN_SIZES = ((97, 130), (160, 113))
+"""Of the gate's drawn pictures: no side fits an output stride, and none is the size that files are exported with."""
+STRIDE = "--model.output_stride"
+CALIBRATION_PICTURES = 64
+SMALLEST_SIDE = 33
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is 1 if the file is past its tolerance."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_lightning export",
+        description="Write a trained model as a file that runs without this framework, and hold it against the "
+        "original: logits and classes at sizes not seen before, mIoU on a data set, latency, size. See docs/export.md.",
+        usage="%(prog)s CHECKPOINT|RUN --format onnx|pt2|torchscript|litert [-o FILE] [options]",
+        epilog="-c FILE.yaml and --data.option choose the data set that mIoU is measured on, as for validate; without "
+        "them it is the validation split that the checkpoint was trained with.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("checkpoint", metavar="CHECKPOINT|RUN", help="such as runs/v3plus (its best one)")
+    parser.add_argument("--format", choices=FORMATS, help="if FILE's ending does not say")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="to write (the checkpoint's or run's name)")
+    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), default="fp32", help="(%(default)s)")
+    parser.add_argument(
+        "--outputs",
+        choices=("classes", "probs", "logits", "coarse_logits"),
+        default="classes",
+        help="class ids at full size (default); probabilities; logits; logits before the last resize",
+    )
+    parser.add_argument(
+        "--inputs", choices=("pixels", "normalised"), default="pixels", help="what the file takes (%(default)s)"
+    )
+    parser.add_argument(
+        "--size", nargs=2, type=int, default=(257, 257), metavar=("H", "W"),
+        help="of pictures, where a format must fix it (257 257)"
+    )  # fmt: skip
+    parser.add_argument("--opset", type=int, default=18, help="of ONNX (%(default)s)")
+    parser.add_argument(
+        "--calibration", type=Path, metavar="FOLDER", help="pictures to measure activations on, for int8"
+    )
+    parser.add_argument(STRIDE, dest="output_stride", type=int, choices=(8, 16, 32), help="other than in training")
+    gate = parser.add_argument_group("gate")
+    gate.add_argument("--check_data", nargs="+", metavar="PICTURE", help="to compare on: files, folders or globs")
+    gate.add_argument("--pictures", type=int, default=100, help="to measure mIoU on, at most (%(default)s)")
+    gate.add_argument("--max_difference", type=float, help="of a logit, as a share of the largest (by the precision)")
+    gate.add_argument("--min_agreement", type=float, help="share of pixels with the same class, 0..1 (likewise)")
+    gate.add_argument("--max_miou_drop", type=float, help="0..1 (likewise)")
+    own, configuration = split_arguments(arguments)
+    stride = option_value(configuration, STRIDE)
+    options = parser.parse_args([*own, *([STRIDE, stride] if stride is not None else [])])
+    configuration = without_option(configuration, STRIDE)
+    if options.pictures < 1:
+        raise ConfigError(f"--pictures is {options.pictures}; expected 1 or more.")
+    if min(options.size) < SMALLEST_SIDE:
+        raise ConfigError(f"--size {options.size[0]} {options.size[1]}: expected sides of {SMALLEST_SIDE} or more.")
+    limits = {
+        "difference": options.max_difference,
+        "agreement": options.min_agreement,
+        "miou_drop": options.max_miou_drop,
+    }
+    report = export(
+        Path(options.checkpoint),
+        options.format,
+        options.output,
+        precision=options.precision,
+        outputs=options.outputs,
+        inputs=options.inputs,
+        size=tuple(options.size),
+        opset=options.opset,
+        calibration=options.calibration,
+        output_stride=options.output_stride,
+        check_data=options.check_data,
+        configuration=configuration,
+        pictures=options.pictures,
+        limits={key: value for key, value in limits.items() if value is not None},
+    )
+    return 1 if report.failures else 0
+
+
+def export(
+    checkpoint: Path,
+    format: str | None = None,
+    output: Path | None = None,
+    *,
+    precision: Precision = "fp32",
+    outputs: Outputs = "classes",
+    inputs: Inputs = "pixels",
+    size: tuple[int, int] = (257, 257),
+    opset: int = 18,
+    calibration: Path | None = None,
+    output_stride: int | None = None,
+    check_data: Sequence[str] | None = None,
+    configuration: Sequence[str] = (),
+    pictures: int = 100,
+    limits: dict[str, float] | None = None,
+) -> Report:
+    """Write a file, print what the gate says of it, and keep that beside it as `FILE.gate.json`.
+
+    Args:
+        checkpoint: Checkpoint or run.
+        format: See `export.formats.FORMATS`; by the file's ending if not given.
+        output: The file; in the working folder, named after checkpoint or run, if not given.
+        precision: Of the network.
+        outputs: What the file gives.
+        inputs: What it takes.
+        size: Of pictures, where the format must fix it.
+        opset: Of ONNX.
+        calibration: Folder of pictures, for int8.
+        output_stride: Overrides the checkpoint's.
+        check_data: Pictures to compare on; drawn ones if not given.
+        configuration: `-c` and `--data.x` as given to `validate`: the data set that mIoU is measured on.
+        pictures: How many of it, at most.
+        limits: Fields of `Tolerance` to set otherwise than the precision does.
+
+    Raises:
+        ConfigError: A setting cannot be used, a package is missing, or the network does not go into the format.
+        DataError: Pictures cannot be read.
+    """
+    import importlib
+
+    import torch
+    from rich.console import Console
+
+    from ..api import load
+    from ..export.formats import FORMATS, Order, chosen_format
+    from ..export.gate import TOLERANCES, Gate, as_table, write_report
+    from ..export.metadata import metadata
+    from ..export.model import PictureModel, example
+
+    chosen = chosen_format(format, output, precision)
+    model_options = {} if output_stride is None else {"output_stride": output_stride}
+    path = resolved(checkpoint)
+    segmenter = load(path, "cpu", **model_options)
+    task = segmenter.task
+    output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{FORMATS[chosen].suffix}")
+    expect_writable(output)
+    if precision == "int8":
+        to_calibrate = calibration_pictures(segmenter, calibration)
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+    model = PictureModel(task.model, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
+    picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size)
+    facts = metadata(
+        task.description,
+        inputs=inputs,
+        outputs=outputs,
+        precision=precision,
+        protocol=segmenter.protocol,
+        task=type(task).__name__,
+        source=path,
+    )
+
+    def calibrate() -> Iterator[np.ndarray]:
+        for stored in to_calibrate:
+            yield stored if inputs == "pixels" else task.normalise(torch.from_numpy(stored)).numpy()
+
+    tolerance = replace(TOLERANCES[precision], **(limits or {}))
+    labelled, of = labelled_pictures(segmenter, path, configuration, pictures, size, chosen == "litert")
+    print(f"writing {output} ({chosen}, {precision}) ...", flush=True)
+    writer: Any = importlib.import_module(f"deeplab_lightning.export.{FORMATS[chosen].module}")
+    exported = writer.write(
+        Order(model, picture, output, facts, precision, opset, calibrate if precision == "int8" else None)
+    )
+    for note in exported.notes:
+        print(f"note: {note}")
+    unseen = unseen_pictures(segmenter, check_data, exported.fixed_size)
+    gate = Gate(segmenter.task.predictor(), model, exported, tolerance)
+    report = gate.check(unseen, labelled, of, segmenter.labels.class_names, segmenter.labels.ignore_index)
+    beside = output.with_name(f"{output.name}.gate.json")
+    write_report(beside, report, facts)
+    Console(soft_wrap=True).print(as_table(report, f"{output} beside {path}"))
+    print(f"written: {', '.join(map(str, (output, *exported.beside, beside)))}")
+    return report
+
+
+def resolved(checkpoint: Path) -> Path:
+    """Return the checkpoint that is meant: of a run the best one."""
+    from ..reporting.runs import find_run
+
+    if not checkpoint.is_dir():
+        return checkpoint
+    run = find_run(checkpoint)
+    return run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+
+
+def expect_writable(output: Path) -> None:
+    """Make the file's folder, and refuse a place that cannot be written before any work is done."""
+    from ..files import atomic_open
+
+    probe = output.with_name(f".{output.name}.probe")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        if output.is_dir():
+            raise ConfigError(f"Cannot write {output}: it is a folder. Give a file's name with -o.")
+        with atomic_open(probe):
+            pass
+        probe.unlink()
+    except OSError as error:
+        raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
+
+
+def calibration_pictures(segmenter: Segmenter, folder: Path | None) -> list[np.ndarray]:
+    """Return pictures `(1, C, H, W)` as stored: of the folder, or drawn ones for a model of drawn scenes.
+
+    Raises:
+        ConfigError: No folder is given, and the model is of other classes.
+        DataError: There is no picture in it.
+    """
+    from ..data.finding import find_images
+
+    if folder is not None:
+        chosen = find_images([folder])
+        step = max(1, len(chosen) // CALIBRATION_PICTURES)
+        return [stored_batch(segmenter, path) for path in chosen[::step][:CALIBRATION_PICTURES]]
+    if not knows_drawn_scenes(segmenter):
+        raise ConfigError(
+            "int8 is measured on pictures like those that the model is for: give --calibration FOLDER with some "
+            f"{CALIBRATION_PICTURES} of them, without masks."
+        )
+    from ..data.datasets.drawn_scenes import DrawnScenes
+
+    scenes = DrawnScenes("train", CALIBRATION_PICTURES, 129, 129)
+    return [channels_first(scenes.load(index)[0]) for index in range(len(scenes))]
+
+
+def labelled_pictures(
+    segmenter: Segmenter,
+    checkpoint: Path,
+    configuration: Sequence[str],
+    pictures: int,
+    size: tuple[int, int],
+    fixed: bool,
+) -> tuple[Iterator[tuple[str, np.ndarray, np.ndarray]], str]:
+    """Return name, picture and mask of a data set's validation split, and what they are or why there are none.
+
+    Raises:
+        ConfigError: The data set that was asked for has other classes.
+        DataError: It is not there.
+    """
+    from ..data.datasets.drawn_scenes import DrawnScenes
+
+    dataset: SegmentationDataset
+    if fixed and knows_drawn_scenes(segmenter) and not configuration:
+        dataset = DrawnScenes("val", pictures, *size)
+    else:
+        try:
+            dataset = validation_split(checkpoint, configuration)
+        except DeepLabError as error:
+            if configuration:
+                raise
+            return iter(()), f"no mIoU: the checkpoint's own data is not here ({error}); choose one with -c"
+    if dataset.labels.class_names != segmenter.labels.class_names:
+        raise ConfigError(
+            f"The data set has {dataset.labels.num_classes} classes ({', '.join(dataset.labels.class_names[:3])}, ...) "
+            f"and the model {segmenter.labels.num_classes} ({', '.join(segmenter.labels.class_names[:3])}, ...): "
+            f"choose one of the same classes."
+        )
+    count = min(pictures, len(dataset))
+    chosen = [index * len(dataset) // count for index in range(count)]
+
+    def load() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        from tqdm import tqdm
+
+        for index in tqdm(chosen, desc="measuring mIoU", unit="picture", mininterval=5):
+            image, mask = dataset.load(index)
+            if not fixed or image.shape[:2] == size:
+                yield dataset.sample_id(index), channels_first(image), mask
+
+    return load(), f"mIoU on {count} of {len(dataset)} validation pictures of {type(dataset).__name__}"
+
+
+def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:
+    """Open the validation split that a configuration names, or the checkpoint's own."""
+    from ..checkpoints.loading import checkpoint_config, read_checkpoint
+    from ..cli import _resolve
+
+    if configuration:
+        from .configured import ConfiguredModel
+
+        configured = ConfiguredModel(list(configuration), str(checkpoint), on_paper=True)
+        data = configured.config[configured.command].data
+        return _resolve("data", data.class_path)(**data.init_args.as_dict()).dataset("val")
+    own = checkpoint_config(read_checkpoint(checkpoint)).get("data")
+    if own is None:
+        raise DataError("it names none")
+    try:
+        return _resolve("data", own["class_path"])(**own["init_args"]).dataset("val")
+    except TypeError as error:  # weights that were imported: the data set's place is not known
+        raise DataError("its place is not known") from error
+
+
+def unseen_pictures(
+    segmenter: Segmenter, check_data: Sequence[str] | None, fixed: tuple[int, int] | None
+) -> list[np.ndarray]:
+    """Return batches `(B, C, H, W)` of two sizes that were not seen at export; of the size there is, if it is fixed."""
+    import numpy as np
+
+    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.finding import find_images
+
+    if check_data is not None:
+        given = [stored_batch(segmenter, path) for path in find_images(check_data)[:8]]
+        if fixed is not None:
+            given = [batch for batch in given if batch.shape[2:] == fixed]
+            if not given:
+                raise DataError(f"The file takes pictures of {fixed[0]}x{fixed[1]} alone, and --check_data has none.")
+            return given
+        cut = [batch[..., : batch.shape[2] - 13, : batch.shape[3] - 22] for batch in given]
+        return given + [np.ascontiguousarray(batch) for batch in cut if min(batch.shape[2:]) >= SMALLEST_SIDE]
+    if segmenter.channels != 3 or segmenter.pixel_range != 255:
+        raise ConfigError("The model is of other data than 8-bit RGB: give pictures of it with --check_data.")
+    sizes = UNSEEN_SIZES if fixed is None else (fixed,)
+    batches = []
+    for number, (height, width) in enumerate(sizes):
+        scenes = DrawnScenes("val", 2, height, width)
+        count = 1 if number == 0 else 2
+        batches.append(np.concatenate([channels_first(scenes.load(index)[0]) for index in range(count)]))
+    return batches
+
+
+def knows_drawn_scenes(segmenter: Segmenter) -> bool:
+    """Whether a model tells the drawn scenes' classes apart."""
+    from ..labels import DRAWN_SCENES
+
+    return segmenter.labels.class_names == DRAWN_SCENES.class_names
+
+
+def stored_batch(segmenter: Segmenter, path: Path) -> np.ndarray:
+    """Read a picture as the model's data is stored, `(1, C, H, W)`."""
+    from ..data.rasters import read_picture
+
+    return channels_first(read_picture(path, segmenter.channels, segmenter.pixel_range))
+
+
+def channels_first(image: np.ndarray) -> np.ndarray:
+    """`(H, W, C)` to `(1, C, H, W)`."""
+    import numpy as np
+
+    return np.ascontiguousarray(image.transpose(2, 0, 1))[None]

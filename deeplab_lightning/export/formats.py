@@ -1,0 +1,143 @@
+"""What all formats share: what is asked of them, and what they hand to the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import ConfigError, did_you_mean
+from .model import PictureModel
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Run = Callable[[np.ndarray], np.ndarray]
+"""A picture `(B, C, H, W)` in, one output out."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be written.
+
+    Attributes:
+        model: From picture to output.
+        example: A picture to export with, `(2, C, H, W)`.
+        path: The file.
+        metadata: For the file to carry.
+        precision: Of the network. `int8` is a matter of the format; other ones are the model's already.
+        opset: Of ONNX.
+        calibration: For int8: makes pictures `(1, C, H, W)`, as the file will get them.
+    """
+
+    model: PictureModel
+    example: Tensor
+    path: Path
+    metadata: dict[str, Any]
+    precision: Precision
+    opset: int
+    calibration: Callable[[], Iterable[np.ndarray]] | None = None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, ready to run.
+
+    Attributes:
+        path: The file.
+        run: Runs the file itself.
+        run_logits: Runs the same graph to its full-size logits; None where the output are coarse logits.
+        fixed_size: `(H, W)` that alone it takes; None for any.
+        fixed_batch: Likewise for pictures at a time.
+        runtime: What ran it, with its version.
+        notes: What a user must know.
+        beside: Other files that were written.
+    """
+
+    path: Path
+    run: Run
+    run_logits: Run | None
+    fixed_size: tuple[int, int] | None
+    fixed_batch: int | None
+    runtime: str
+    notes: tuple[str, ...] = ()
+    beside: tuple[Path, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Format:
+    """A file format.
+
+    Attributes:
+        suffix: Of its files.
+        precisions: That it can be written in.
+        module: Of this folder, with `write(order) -> Exported`.
+        why_not: Precision -> what to do instead.
+    """
+
+    suffix: str
+    precisions: tuple[Precision, ...]
+    module: str
+    why_not: dict[str, str]
+
+
+_INT8 = "int8 needs pictures to measure activations on, which only the ONNX path here does: --format onnx"
+FORMATS = {
+    "onnx": Format(
+        ".onnx",
+        ("fp32", "fp16", "int8"),
+        "onnx_file",
+        {"bf16": "ONNX Runtime has no bfloat16 convolutions on a CPU: fp16 in ONNX, or --format pt2"},
+    ),
+    "pt2": Format(".pt2", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
+    "torchscript": Format(".torchscript", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
+    "litert": Format(
+        ".tflite", ("fp32",), "litert_file", dict.fromkeys(("fp16", "bf16", "int8"), "LiteRT is written in fp32 here")
+    ),
+}
+
+
+def chosen_format(name: str | None, path: Path | None, precision: Precision) -> str:
+    """Return the format that is asked for by name or by the file's ending.
+
+    Raises:
+        ConfigError: Neither says, they contradict each other, or the format has no such precision.
+    """
+    by_suffix = {format.suffix: key for key, format in FORMATS.items()}
+    suffixes = ", ".join(f"{suffix} ({key})" for suffix, key in by_suffix.items())
+    if name is None:
+        if path is None:
+            raise ConfigError(f"Which format? Give --format {'|'.join(FORMATS)}, or -o FILE with its ending.")
+        if path.suffix not in by_suffix:
+            raise ConfigError(
+                f"-o {path}: the ending {path.suffix!r} is of no format.{did_you_mean(path.suffix, by_suffix)} "
+                f"Endings: {suffixes}."
+            )
+        name = by_suffix[path.suffix]
+    if path is not None and path.suffix != FORMATS[name].suffix:
+        raise ConfigError(
+            f"-o {path} does not end as --format {name} does: expected {path.with_suffix(FORMATS[name].suffix).name}."
+        )
+    if precision not in FORMATS[name].precisions:
+        raise ConfigError(f"--format {name} has no {precision}. {FORMATS[name].why_not[precision]}.")
+    return name
+
+
+def expect_open_sizes(network: Any, suffix: str) -> None:
+    """Refuse a network whose sizes cannot stay open in a graph that is recorded with symbols for them.
+
+    Raises:
+        ConfigError: What it has, and the format that works.
+    """
+    what = None
+    if any(getattr(module, "bins", 1) > 1 for module in network.modules()):
+        what = "pyramid pooling (context psp), whose grid of cells"
+    elif getattr(network, "padding", "same") == "valid":
+        what = "U-Net's valid form, whose mirrored tile"
+    if what is not None:
+        raise ConfigError(
+            f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for pictures "
+            f"of any size. What works is --format torchscript."
+        )

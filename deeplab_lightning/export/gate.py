@@ -1,0 +1,312 @@
+"""The gate: an exported file against the network it came from, on sizes that it has not seen and on a data set."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from ..files import atomic_open
+from ..inference.predictor import Predictor
+from ..metrics.segmentation import SegmentationEvaluation, most_likely
+from .formats import Exported, Precision
+from .model import PictureModel
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+TIMED_RUNS = 9
+STRAYS = 0.001
+"""Share of values that may differ by more: where two values of a pooling window are equal but for rounding, SegNet's
+maximum moves to the pixel beside, and takes a few logits along. The classes are held to by their agreement."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a file may be from its original.
+
+    Attributes:
+        difference: Of all but `STRAYS` of the logits (or probabilities), as a share of the largest in the picture.
+        agreement: Share of pixels that must have the same class.
+        miou_drop: mIoU that may be lost, 0..1.
+    """
+
+    difference: float
+    agreement: float
+    miou_drop: float
+
+
+TOLERANCES: dict[Precision, Tolerance] = {
+    "fp32": Tolerance(1e-3, 0.999, 0.001),
+    "fp16": Tolerance(0.05, 0.99, 0.005),
+    "bf16": Tolerance(0.3, 0.95, 0.01),
+    "int8": Tolerance(1.0, 0.9, 0.02),
+}
+"""int8 is held by classes and mIoU: a single logit may be off by much."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One batch of pictures through both.
+
+    Attributes:
+        size: `(B, H, W)`.
+        difference: The largest between two values.
+        nearly_all: That all but `STRAYS` of the differences stay below.
+        largest: The original's largest value.
+        agreement: Share of pixels with the same class.
+    """
+
+    size: tuple[int, int, int]
+    difference: float
+    nearly_all: float
+    largest: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the gate saw.
+
+    Attributes:
+        compared: `logits`, `probs` or `coarse_logits`.
+        comparisons: One for each size.
+        pictures: How many with masks were scored.
+        of: What they are, or why there are none.
+        miou: Of the original and of the file; None without masks.
+        agreement: Share of their pixels with the same class; None without.
+        milliseconds: Of the original and of the file: median of one picture, warm.
+        timed: `(H, W)` of it.
+        threads: That both had.
+        bytes: Of the checkpoint's weights (float32) and of the file.
+        runtime: What ran the file.
+        tolerance: That it was held to.
+        failures: In words; empty if it passed.
+    """
+
+    compared: str
+    comparisons: list[Comparison]
+    pictures: int
+    of: str
+    miou: tuple[float, float] | None
+    agreement: float | None
+    milliseconds: tuple[float, float]
+    timed: tuple[int, int]
+    threads: int
+    bytes: tuple[int, int]
+    runtime: str
+    tolerance: Tolerance
+    failures: list[str]
+
+
+class Gate:
+    """Runs the original and a file side by side.
+
+    Args:
+        predictor: The original's own path from picture to classes, on the CPU.
+        model: What was exported, for its inputs and outputs.
+        exported: The file.
+        tolerance: How far it may be.
+    """
+
+    def __init__(self, predictor: Predictor, model: PictureModel, exported: Exported, tolerance: Tolerance) -> None:
+        self.predictor, self.model, self.exported, self.tolerance = predictor, model, exported, tolerance
+        self.outputs = model.outputs
+
+    def check(
+        self,
+        unseen: Sequence[np.ndarray],
+        labelled: Iterable[tuple[str, np.ndarray, np.ndarray]],
+        of: str,
+        class_names: Sequence[str],
+        ignore_index: int,
+    ) -> Report:
+        """Compare, score, time and weigh.
+
+        Args:
+            unseen: Batches `(B, C, H, W)` as stored, of sizes not seen at export; the first one is timed.
+            labelled: Name, picture `(1, C, H, W)` and mask `(H, W)`.
+            of: What the labelled pictures are, or why there are none.
+            class_names: Of the masks.
+            ignore_index: Of the masks.
+        """
+        comparisons = [self._compare(batch) for batch in unseen]
+        pictures, miou, agreement = self._score(labelled, class_names, ignore_index)
+        first = unseen[0][:1]
+        original = torch.from_numpy(first)
+        given = self._input(first)
+        torch_ms = _median_ms(lambda: self.predictor.predict(original))
+        file_ms = _median_ms(lambda: self.exported.run(given))
+        weights = sum(tensor.numel() * 4 for tensor in self.model.network.parameters())
+        report = Report(
+            self.outputs if self.outputs != "classes" else "logits",
+            comparisons,
+            pictures,
+            of,
+            miou,
+            agreement,
+            (torch_ms, file_ms),
+            (first.shape[2], first.shape[3]),
+            torch.get_num_threads(),
+            (weights, self.exported.path.stat().st_size),
+            self.exported.runtime,
+            self.tolerance,
+            [],
+        )
+        report.failures.extend(failures(report))
+        return report
+
+    def _input(self, stored: np.ndarray) -> np.ndarray:
+        if self.model.inputs == "pixels":
+            return np.ascontiguousarray(stored)
+        return self.predictor.normalise(torch.from_numpy(stored)).numpy()
+
+    def _classes(self, stored: np.ndarray) -> Tensor:
+        """Return what the file itself says, as classes `(B, H, W)`."""
+        result = torch.from_numpy(np.asarray(self.exported.run(self._input(stored))))
+        if self.outputs == "classes":
+            return result
+        if self.outputs == "coarse_logits":
+            result = self._resized(result, (stored.shape[2], stored.shape[3]))
+        return most_likely(result)
+
+    def _resized(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bring coarse logits to the picture's size by the original's own path."""
+        finish = Predictor(
+            lambda _: coarse,
+            self.predictor.normalise,
+            output_stride=self.predictor.output_stride,
+            align_corners=self.predictor.align_corners,
+        )
+        return torch.cat([logits for _, logits in finish.bands(torch.zeros(len(coarse), 1, *size))], dim=2)
+
+    @torch.no_grad()
+    def _compare(self, stored: np.ndarray) -> Comparison:
+        image = torch.from_numpy(stored)
+        logits = torch.cat([band for _, band in self.predictor.bands(image)], dim=2)
+        found = self._classes(stored)
+        if found.shape != logits.shape[:1] + logits.shape[2:]:
+            raise DataError(
+                f"{self.exported.path} gives classes of shape {tuple(found.shape)} for pictures of {stored.shape}."
+            )
+        if self.outputs == "coarse_logits":
+            given = self._resized(torch.from_numpy(self.exported.run(self._input(stored))), stored.shape[2:])
+            expected = logits
+        elif self.outputs == "probs":
+            given, expected = torch.from_numpy(self.exported.run(self._input(stored))), logits.softmax(1)
+        else:
+            assert self.exported.run_logits is not None
+            given, expected = torch.from_numpy(np.asarray(self.exported.run_logits(self._input(stored)))), logits
+        differences = (given - expected).abs().flatten()
+        return Comparison(
+            (stored.shape[0], stored.shape[2], stored.shape[3]),
+            float(differences.max()),
+            float(differences.kthvalue(max(1, math.ceil((1 - STRAYS) * differences.numel()))).values),
+            float(expected.abs().max()),
+            float((found == most_likely(logits)).float().mean()),
+        )
+
+    def _score(
+        self, labelled: Iterable[tuple[str, np.ndarray, np.ndarray]], class_names: Sequence[str], ignore_index: int
+    ) -> tuple[int, tuple[float, float] | None, float | None]:
+        ours, theirs = (SegmentationEvaluation(class_names, ignore_index) for _ in range(2))
+        same = pixels = count = 0
+        for name, stored, mask in labelled:
+            original, found = self.predictor.predict(torch.from_numpy(stored))[0], self._classes(stored)[0]
+            truth = torch.from_numpy(mask)
+            ours.update(original, truth, name)
+            theirs.update(found, truth, name)
+            same += int((original == found).sum())
+            pixels += found.numel()
+            count += 1
+        if not count:
+            return 0, None, None
+        return count, (ours.scores().mIoU, theirs.scores().mIoU), same / pixels
+
+
+def failures(report: Report) -> list[str]:
+    """Say in words where a report is past its tolerance."""
+    tolerance, found = report.tolerance, []
+    for entry in report.comparisons:
+        where = "{}x{}x{}".format(*entry.size)
+        within = entry.nearly_all <= tolerance.difference * entry.largest
+        if not within or not math.isfinite(entry.difference):
+            found.append(
+                f"{report.compared} differ by {entry.nearly_all:.3g} (the worst by {entry.difference:.3g}) on {where}, "
+                f"more than {tolerance.difference:g} of the largest ({entry.largest:.3g})"
+            )
+        if entry.agreement < tolerance.agreement:
+            found.append(f"{entry.agreement:.4%} of the pixels of {where} agree, fewer than {tolerance.agreement:.2%}")
+    if report.agreement is not None and report.agreement < tolerance.agreement:
+        found.append(
+            f"{report.agreement:.4%} of the pixels of {report.pictures} pictures agree, fewer than "
+            f"{tolerance.agreement:.2%}"
+        )
+    if report.miou is not None and not report.miou[0] - report.miou[1] <= tolerance.miou_drop:
+        found.append(
+            f"mIoU falls from {report.miou[0]:.4f} to {report.miou[1]:.4f}, by more than {tolerance.miou_drop:g}"
+        )
+    return found
+
+
+def _median_ms(run: Callable[[], Any]) -> float:
+    for _ in range(2):
+        run()
+    times = []
+    for _ in range(TIMED_RUNS):
+        begun = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begun)
+    return 1000 * statistics.median(times)
+
+
+def as_table(report: Report, title: str) -> RenderableType:
+    """Lay a report out for the terminal."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    table.add_column("")
+    for heading in ("original", "exported", "difference"):
+        table.add_column(heading, justify="right")
+    for entry in report.comparisons:
+        size = "{}x{}x{}".format(*entry.size)
+        table.add_row(f"{report.compared}, {size}", f"up to {entry.largest:.3g}", "", f"{entry.difference:.2e} at most")
+        table.add_row(f"classes, {size}", "", "", f"{entry.agreement:.4%} agree")
+    if report.miou is not None and report.agreement is not None:
+        original, exported = report.miou
+        table.add_row(
+            f"mIoU, {report.pictures} pictures", f"{original:.4f}", f"{exported:.4f}", f"{exported - original:+.4f}"
+        )
+        table.add_row(f"classes, {report.pictures} pictures", "", "", f"{report.agreement:.4%} agree")
+    (torch_ms, file_ms), (height, width) = report.milliseconds, report.timed
+    table.add_row(
+        f"ms a picture, {height}x{width}", f"{torch_ms:.1f}", f"{file_ms:.1f}", f"{torch_ms / file_ms:.2f}x as fast"
+    )
+    weights, file_bytes = (size / 1e6 for size in report.bytes)
+    table.add_row("MB", f"{weights:.2f}", f"{file_bytes:.2f}", f"{file_bytes / weights:.2f}x")
+    ending = Text()
+    ending.append(f"{report.of}; {report.runtime}; threads: {report.threads}\n", style="dim")
+    for failure in report.failures:
+        ending.append(f"past the tolerance: {failure}\n", style="bold red")
+    ending.append("FAILED" if report.failures else "passed", style="bold")
+    return Group(table, ending)
+
+
+def write_report(path: Path, report: Report, metadata: dict[str, Any]) -> None:
+    """Write a report, with what was exported, as JSON."""
+    content = {"exported": metadata, "passed": not report.failures, **asdict(report)}
+    with atomic_open(path) as file:
+        file.write(json.dumps(content, indent=2).encode())

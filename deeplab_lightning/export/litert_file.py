@@ -1,0 +1,71 @@
+"""LiteRT (TFLite), for phones and small computers: one picture of one size."""
+
+from __future__ import annotations
+
+import copy
+import importlib.metadata
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..extras import need
+from ..files import atomic_open
+from .formats import Exported, Order, Run
+from .metadata import as_json
+
+
+def write(order: Order) -> Exported:
+    """Write the file, and its metadata beside it, since TFLite has no place for free text.
+
+    Raises:
+        ConfigError: The extra `litert` is missing.
+    """
+    litert_torch = need("litert_torch", "litert", "Export to LiteRT")
+    need("ai_edge_litert", "litert", "Running LiteRT")
+    image = order.example[:1].clone()
+    facts = order.path.with_suffix(".json")
+    converted = litert_torch.convert(order.model, (image,))
+    temporary = order.path.with_name(f".{order.path.name}.part.tflite")
+    try:
+        converted.export(str(temporary))
+        with atomic_open(order.path) as file:
+            file.write(temporary.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)
+    with atomic_open(facts) as file:
+        file.write(as_json(order.metadata).encode())
+    run_logits = None
+    if order.model.outputs != "coarse_logits":
+        of_logits = copy.copy(order.model)
+        of_logits.outputs = "logits"
+        probe = litert_torch.convert(of_logits, (image,))
+
+        def run_logits(picture: np.ndarray) -> np.ndarray:
+            return np.asarray(probe(torch.from_numpy(np.ascontiguousarray(picture))))
+
+    height, width = image.shape[-2:]
+    return Exported(
+        order.path,
+        _interpreter(str(order.path)),
+        run_logits,
+        (height, width),
+        1,
+        f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
+        (f"takes one picture of {height}x{width}; its metadata stands in {facts.name}",),
+        (facts,),
+    )
+
+
+def _interpreter(path: str) -> Run:
+    runtime = need("ai_edge_litert.interpreter", "litert", "Running LiteRT")
+    interpreter: Any = runtime.Interpreter(model_path=path, num_threads=torch.get_num_threads())
+    interpreter.allocate_tensors()
+    given, made = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def run(image: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(given, image)
+        interpreter.invoke()
+        return interpreter.get_tensor(made)
+
+    return run

@@ -1,0 +1,71 @@
+"""What a file tells about itself: everything that is needed to use it, in plain JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..types import DataDescription
+from .model import Inputs, Outputs
+
+KEY = "deeplab_lightning"
+"""Under which the JSON stands in a file."""
+
+
+def metadata(
+    description: DataDescription,
+    *,
+    inputs: Inputs,
+    outputs: Outputs,
+    precision: str,
+    protocol: str,
+    task: str,
+    source: Path,
+) -> dict[str, Any]:
+    """Return what an exported file says of itself.
+
+    Args:
+        description: Of the data that the model was trained for.
+        inputs: What the file takes in.
+        outputs: What it gives.
+        precision: Of its weights.
+        protocol: How the original segments a picture, in words.
+        task: Class of the task that trained it.
+        source: The checkpoint.
+    """
+    is_bytes = description["pixel_range"] == 255 and inputs == "pixels"
+    return {
+        "written_by": f"deeplab_lightning {__version__}",
+        "class_names": list(description["class_names"]),
+        "palette": [list(colour) for colour in description["palette"]],
+        "ignore_index": description["ignore_index"],
+        "preprocessing": {
+            "inside": inputs == "pixels",
+            "formula": "(pixel / pixel_range - mean) / std",
+            **{key: description[key] for key in ("mean", "std", "pixel_range", "channels")},
+        },
+        "input": {
+            "layout": "(B, C, H, W)" + (", RGB" if description["channels"] == 3 else ""),
+            "dtype": "uint8" if is_bytes else "float32",
+        },
+        "output": outputs,
+        "precision": precision,
+        "protocol": protocol,
+        "source": {"checkpoint": source.name, "sha256": _sha256(source), "task": task},
+    }
+
+
+def as_json(facts: dict[str, Any]) -> str:
+    """Return the metadata as one line of JSON."""
+    return json.dumps(facts, ensure_ascii=False)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

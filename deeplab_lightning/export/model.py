@@ -1,0 +1,114 @@
+"""The network as one module from picture to output: normalising, padding, network, resize and argmax in a graph."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..layers import Normalise
+from ..layers.resize import resize_corner
+
+Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
+Inputs = Literal["pixels", "normalised"]
+
+
+class PictureModel(nn.Module):
+    """What is exported: the same function as `inference.Predictor` computes, in operators that every format knows.
+
+    `(B, C, H, W)` in; out, for `outputs`:
+
+    - `classes`: `(B, H, W)` uint8 class ids.
+    - `probs`, `logits`: `(B, num_classes, H, W)` float32.
+    - `coarse_logits`: `(B, num_classes, h, w)` float32 as the network makes them, of the padded picture: resizing and
+      cutting off the padding is left to the user.
+
+    A network of corners on corners (`align_corners`) needs sides of `output_stride * k + 1`: the graph itself pads with
+    the mean pixel, and gives back the picture's own size. Pictures have at least two pixels a side.
+
+    Args:
+        network: With `coarse_logits`, `output_stride` and `align_corners`; it is copied, in eval mode.
+        normalise: From stored pixels to the network's input.
+        inputs: `pixels` takes them as stored (uint8 where they are bytes), `normalised` what `normalise` would make.
+        outputs: See above.
+        dtype: The network's weights and maps; what comes before and after stays float32.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        normalise: Normalise,
+        *,
+        inputs: Inputs = "pixels",
+        outputs: Outputs = "classes",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.network: Any = copy.deepcopy(network).cpu().to(dtype).eval().requires_grad_(False)
+        self.normalise = copy.deepcopy(normalise).cpu()
+        self.inputs = inputs
+        self.outputs = outputs
+        self.dtype = dtype
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment."""
+        if self.outputs == "coarse_logits":
+            return self.coarse(image)[0]
+        logits = self.logits(image)
+        if self.outputs == "classes":
+            return most_likely(logits)
+        return logits.softmax(1) if self.outputs == "probs" else logits
+
+    def logits(self, image: Tensor) -> Tensor:
+        """Return the logits at the picture's size, `(B, num_classes, H, W)` float32."""
+        height, width = image.shape[-2:]
+        coarse, size = self.coarse(image)
+        if not self.network.align_corners and coarse.shape[-2:] == size:
+            return coarse
+        return resize_corner(coarse, size, (height, width), self.network.align_corners)
+
+    def coarse(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the network's own logits in float32, and the size of the padded picture."""
+        height, width = image.shape[-2:]
+        pixels = self.normalise(image) if self.inputs == "pixels" else image
+        if self.network.align_corners:
+            stride = self.network.output_stride
+            # In this form, and not as a remainder, sizes stay short all through the network: 16 k + 1, 8 k + 1, ...
+            padded = ((height + stride - 2) // stride * stride + 1, (width + stride - 2) // stride * stride + 1)
+            pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
+            height, width = padded
+        return self.network.coarse_logits(pixels.to(self.dtype)).float(), (height, width)
+
+
+class WithLogits(nn.Module):
+    """Both the output and the full-size logits, for a gate that is to see what an argmax hides.
+
+    Args:
+        model: Of `classes` or `probs`.
+    """
+
+    def __init__(self, model: PictureModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """`(B, C, H, W)` -> the output, and logits `(B, num_classes, H, W)`."""
+        logits = self.model.logits(image)
+        return (most_likely(logits) if self.model.outputs == "classes" else logits.softmax(1)), logits
+
+
+def most_likely(logits: Tensor) -> Tensor:
+    """Return the class with the largest logit, `(B, C, H, W) -> (B, H, W)` uint8; every format has this operator."""
+    return logits.argmax(1).to(torch.uint8)
+
+
+def example(model: PictureModel, channels: int, is_bytes: bool, size: tuple[int, int], batch: int = 2) -> Tensor:
+    """Return a picture to export with: noise, since only its shape and type matter."""
+    values = torch.randint(0, 256, (batch, channels, *size), generator=torch.Generator().manual_seed(0))
+    if model.inputs == "pixels" and is_bytes:
+        return values.to(torch.uint8)
+    return values.float() / 255

@@ -1,0 +1,157 @@
+"""The command: what it writes and prints, its exit code, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import deeplab_lightning
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.errors import ConfigError, DataError
+
+from .test_main import run_python
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    Image.fromarray(DrawnScenes("val", 5, 70, 91).load(0)[0]).save(tmp_path / "scene.png")
+    return tmp_path / "scene.png"
+
+
+def test_help_is_light() -> None:
+    code = (
+        "import sys\nfrom deeplab_lightning.__main__ import main\n"
+        "try:\n    main(['export', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print('LOADED', [name for name in ('torch', 'lightning', 'onnx', 'numpy') if name in sys.modules])"
+    )
+    assert run_python(code).splitlines()[-1] == "LOADED []"
+
+
+def test_a_run_becomes_a_file_with_its_report(
+    trained_run: Path, tmp_path: Path, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out" / "model.torchscript"
+    assert main(["export", str(trained_run.parent), "-o", str(output), "--model.output_stride", "8"]) == 0
+    printed = capsys.readouterr().out
+    assert "mIoU, 5 pictures" in printed
+    assert "passed" in printed
+    report = json.loads(output.with_name("model.torchscript.gate.json").read_text())
+    assert report["passed"]
+    assert report["exported"]["class_names"][1] == "house"
+    assert report["exported"]["protocol"].startswith("os8")
+    assert report["miou"][0] == pytest.approx(report["miou"][1])
+    sizes = {tuple(entry["size"][1:]) for entry in report["comparisons"]}
+    assert len(sizes) == 2
+    extra = {"deeplab_lightning.json": ""}
+    module = torch.jit.load(output, _extra_files=extra)
+    assert json.loads(extra["deeplab_lightning.json"])["palette"] == report["exported"]["palette"]
+    picture = torch.from_numpy(np.array(Image.open(scene))).permute(2, 0, 1)[None]
+    ours = deeplab_lightning.load(trained_run, "cpu", output_stride=8).predict(str(scene)).mask
+    assert (module(picture)[0].numpy() == ours).mean() > 0.999
+
+
+def test_past_the_tolerance_the_exit_code_is_1(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["export", str(checkpoint), "-o", str(tmp_path / "model.torchscript"), "--precision", "bf16"]
+    assert main([*words, "--pictures", "1", "--max_difference", "1e-9"]) == 1
+
+
+def test_other_pictures_and_another_data_set(
+    checkpoint: Path, tmp_path: Path, scene: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["export", str(checkpoint), "-o", str(tmp_path / "model.torchscript"), "--outputs", "probs"]
+    words += ["--data.height", "64", "--data.width", "96", "--data.val_size", "3", "--check_data", str(scene)]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "mIoU, 3 pictures" in printed
+    assert "probs, 1x70x91" in printed
+    assert "probs, 1x57x69" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Which format"),
+        (["-o", "model.onx"], "Did you mean '.onnx'"),
+        (["--format", "pt2", "-o", "model.onnx"], "model.pt2"),
+        (["--format", "pt2", "--precision", "int8"], "--format onnx"),
+        (["--format", "pt2", "--size", "8", "8"], "33 or more"),
+        (["--format", "pt2", "--pictures", "0"], "1 or more"),
+        (["-o", "folder.pt2"], "it is a folder"),
+        (["-o", "file/model.pt2"], "Choose another place"),
+        (["-o", "model.onnx", "--precision", "int8", "--calibration", "empty"], "empty"),
+        (["-o", "model.pt2", "--data.hight", "64"], "hight"),
+    ],
+)
+def test_what_is_refused(
+    words: list[str],
+    message: str,
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder.pt2").mkdir()
+    Path("empty").mkdir()
+    Path("file").write_text("")
+    before = sorted(os.listdir())
+    assert main(["export", str(checkpoint), *words]) == 2
+    assert message in capsys.readouterr().err
+    assert sorted(os.listdir()) == before
+
+
+def test_a_missing_package_is_named(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from deeplab_lightning.commands.export import export
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ConfigError, match=r"deeplab-lightning\[export\]"):
+        export(checkpoint, output=tmp_path / "model.onnx")
+
+
+def test_int8_of_another_model_needs_pictures(checkpoint: Path) -> None:
+    from dataclasses import replace
+
+    from deeplab_lightning.commands.export import calibration_pictures
+
+    segmenter = deeplab_lightning.load(checkpoint, "cpu")
+    assert len(calibration_pictures(segmenter, None)) == 64
+    names = tuple(f"other_{index}" for index in range(10))
+    segmenter.labels = replace(segmenter.labels, class_names=names)
+    with pytest.raises(ConfigError, match="--calibration FOLDER"):
+        calibration_pictures(segmenter, None)
+
+
+def test_pictures_of_a_format_of_one_size(checkpoint: Path, scene: Path) -> None:
+    from deeplab_lightning.commands.export import unseen_pictures
+
+    segmenter = deeplab_lightning.load(checkpoint, "cpu")
+    assert [batch.shape for batch in unseen_pictures(segmenter, None, (81, 97))] == [(1, 3, 81, 97)]
+    with pytest.raises(DataError, match="81x97 alone"):
+        unseen_pictures(segmenter, [str(scene)], (81, 97))
+
+
+@pytest.mark.slow
+def test_in_an_environment_of_three_packages(checkpoint: Path, tmp_path: Path, scene: Path) -> None:
+    """The exported v3+ needs onnxruntime, numpy and Pillow alone, and gives the pixels of `predict`."""
+    output = tmp_path / "model.onnx"
+    assert main(["export", str(checkpoint), "-o", str(output)]) == 0
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "onnxruntime", "numpy", "Pillow"], check=True)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    command = [python, tmp_path / "run_model.py", output, scene, "--output", tmp_path / "ran"]
+    subprocess.run(command, check=True, env=environment, cwd=tmp_path)
+    mask = np.array(Image.open(tmp_path / "ran" / "scene_mask.png"))
+    assert (mask == deeplab_lightning.load(checkpoint, "cpu").predict(str(scene)).mask).mean() > 0.999
