@@ -79,8 +79,8 @@ ONLY_IN = {
 }
 """The one place that may import a package."""
 
-NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "litert_torch", "tensorflow", "ai_edge_litert", "tflite_runtime", "av",
-                     "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
+NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "litert_torch", "tensorflow", "ai_edge_litert",
+                     "tflite_runtime", "av", "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",

@@ -297,7 +297,7 @@ def validation_split(checkpoint: Path, configuration: Sequence[str]) -> Segmenta
     from ..cli import _resolve
 
     if configuration:
-        from .configured import ConfiguredModel
+        from ..configured import ConfiguredModel
 
         configured = ConfiguredModel(list(configuration), str(checkpoint), on_paper=True)
         data = configured.config[configured.command].data
