@@ -8,6 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .evaluating import add_evaluation_arguments, evaluation_options
+
+if TYPE_CHECKING:
+    from ..inference import EvaluationOptions
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,6 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         help="masks of Cityscapes' label ids instead of train ids, as its server wants them",
     )
     parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
+    add_evaluation_arguments(parser)
     options = parser.parse_args(arguments)
     return predict(
         options.inputs,
@@ -40,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         options.opacity,
         options.device,
         options.label_ids,
+        evaluation_options(options),
     )
 
 
@@ -51,6 +59,7 @@ def predict(
     opacity: float = 0.5,
     device: str | None = None,
     label_ids: bool = False,
+    evaluation: EvaluationOptions | None = None,
 ) -> int:
     """Segment every picture that `inputs` stands for; unreadable ones are reported at the end.
 
@@ -62,6 +71,7 @@ def predict(
         opacity: Of the classes in overlays.
         device: Where to run.
         label_ids: Write Cityscapes' label ids in place of train ids.
+        evaluation: Scales, flip, windows, CRF.
 
     Returns:
         0, or 1 if some picture could not be segmented.
@@ -81,7 +91,7 @@ def predict(
 
     pictures = find_images(inputs, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     model_options = {} if output_stride is None else {"output_stride": output_stride}
-    model = load(ckpt_path, device, **model_options)
+    model = load(ckpt_path, device, evaluation, **model_options)
     if label_ids and model.labels.class_names != CITYSCAPES.class_names:
         raise ConfigError(
             f"--label_ids is for the 19 classes of Cityscapes; {ckpt_path} has {model.labels.num_classes} classes "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from ..errors import ConfigError, did_you_mean
-from .crf.mean_field import PAPERS, CRFName, CRFOptions
+from .crf.mean_field import PAPERS, CRFOptions
 
 Fusion = Literal["mean", "max"]
 
@@ -28,10 +28,11 @@ class EvaluationOptions:
         flip: See it mirrored as well, at every scale.
         fusion: How several looks become one: the mean of their probabilities (v3, v3+), or the maximum over the scales
             of their scores, which are averaged with those of the mirrored picture (v2).
-        window_size: Side of the square windows that slide over each scaled picture, in pixels; the whole picture at once
-            if not given. Best the crop size of training: 16 k + 1.
+        window_size: Side of the square windows that slide over each scaled picture, in pixels, such as the crop size of
+            training; the whole picture at once if not given.
         overlap: Share of a window's side that its neighbours see too, 0 or more and below 1.
-        crf: Dense CRF behind the network: parameters of a paper (v1, v2_vgg16, v2_resnet101) or one's own.
+        crf: Dense CRF behind the network: parameters of a paper (v1, v2_vgg16, v2_resnet101), or one's own above those
+            of v2 with ResNet-101, such as '{w1: 5, sigma_alpha: 50}'.
 
     Raises:
         ConfigError: A value cannot be used.
@@ -42,7 +43,7 @@ class EvaluationOptions:
     fusion: Fusion = "mean"
     window_size: int | None = None
     overlap: float = 0.25
-    crf: CRFName | CRFOptions | None = None
+    crf: str | dict[str, Any] | CRFOptions | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -67,8 +68,7 @@ class EvaluationOptions:
     @property
     def crf_options(self) -> CRFOptions | None:
         """The CRF's parameters, whichever way they were given."""
-        assert not isinstance(self.crf, str)
-        return self.crf
+        return _as_crf(self.crf)
 
     def words(self) -> str:
         """Say it in words that can stand beside a score, such as `scales 0.5, 1, flip, whole picture`."""

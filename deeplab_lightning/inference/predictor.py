@@ -235,7 +235,7 @@ class _Look:
             values = values.softmax(1) if as_probs else values
             counts = answer.down[own] * answer.across
             place = (slice(first - rows.start, last - rows.start), horizontal.covers)
-            total[(..., *place)].addcmul_(values, counts)
+            total[:, :, place[0], place[1]].addcmul_(values, counts)
             weight[place] += counts
         assert total is not None
         assert weight is not None

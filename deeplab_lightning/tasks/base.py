@@ -20,7 +20,7 @@ from .. import __version__
 from ..checkpoints.loading import read_checkpoint
 from ..checkpoints.transfer import transfer
 from ..errors import ConfigError
-from ..inference.predictor import Predictor, most_likely
+from ..inference import EvaluationOptions, Predictor, most_likely
 from ..layers import Normalise
 from ..layers.norms import pause_statistics
 from ..losses import CombinedLoss, LossOptions, cross_entropy_of_pictures
@@ -85,6 +85,8 @@ class SegmentationTask(LightningModule, ABC):
     """
 
     model: nn.Module
+    evaluation_options = EvaluationOptions()
+    """How validation and test look at pictures. No hyper-parameter: it belongs to an evaluation, not to the weights."""
 
     def __init__(
         self,
@@ -276,14 +278,20 @@ class SegmentationTask(LightningModule, ABC):
         self.log("lr", base["lr"], batch_size=len(image))
         return loss
 
-    def predictor(self) -> Predictor:
-        """Return what turns stored pictures into class maps with this network."""
+    def predictor(self, options: EvaluationOptions | None = None) -> Predictor:
+        """Return what turns stored pictures into class maps with this network.
+
+        Args:
+            options: Scales, flip, windows, CRF; those of validation and test if not given.
+        """
         model: Any = self.model
         return Predictor(
             model.coarse_logits,
             self.normalise,
             output_stride=model.output_stride,
             align_corners=model.align_corners,
+            options=options or self.evaluation_options,
+            inner_scales=getattr(model, "scales", (1.0,)),
         )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:

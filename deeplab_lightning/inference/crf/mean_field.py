@@ -90,9 +90,7 @@ class CRFOptions:
         )
 
 
-CRFName = Literal["v1", "v2_vgg16", "v2_resnet101"]
-
-PAPERS: dict[str, CRFOptions] = {
+PAPERS = {
     "v1": CRFOptions(w1=4, sigma_alpha=49, sigma_beta=5, w2=3, sigma_gamma=3),
     "v2_vgg16": CRFOptions(w1=4, sigma_alpha=65, sigma_beta=3, w2=2, sigma_gamma=2),
     "v2_resnet101": CRFOptions(w1=4, sigma_alpha=67, sigma_beta=3, w2=3, sigma_gamma=1),
