@@ -12,11 +12,6 @@ from .crf.mean_field import PAPERS, CRFOptions
 
 Fusion = Literal["mean", "max"]
 
-VOC_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
-"""Of v3 and v3+ on PASCAL VOC (v3 paper, section 4)."""
-CITYSCAPES_SCALES = (0.75, 1.0, 1.25)
-"""Likewise on Cityscapes."""
-
 
 @dataclass(frozen=True)
 class EvaluationOptions:

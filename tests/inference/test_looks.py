@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 import torch
@@ -237,7 +238,7 @@ def test_windows_cover_every_pixel(side: int, scale: float, overlap: float, alig
     assert found[0].start == 0
     assert found[-1].start + found[-1].length == found[-1].scaled
     assert all(span.length == min(33, span.scaled) for span in found)
-    for one, following in zip(found, found[1:], strict=False):
+    for one, following in pairwise(found):
         assert one.start < following.start <= one.start + one.length
         assert one.start + one.length - following.start >= int(33 * overlap)
     like = torch.zeros(1)
@@ -300,7 +301,7 @@ def test_options_may_be_plain_values() -> None:
 
 
 def test_a_window_where_corners_do_not_meet_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs 16 k \\+ 1.*: 513, for example"):
+    with pytest.raises(ConfigError, match=r"needs 16 k \+ 1.*: 513, for example"):
         build(True, window_size=512)
     build(False, window_size=512)
 
