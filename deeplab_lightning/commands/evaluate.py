@@ -11,12 +11,12 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import ConfigError, DataError, DeepLabError
+from ..errors import ConfigError, DataError, DeepLabError, did_you_mean
 from ..files import atomic_open
 from ..memory import forget_peak, peak_memory
 from .crf_search import spread
@@ -449,10 +449,16 @@ def _read_list(path: Path) -> list[Any]:
 
 
 def _as_protocol(given: Any) -> Protocol:
-    from ..inference import options_from
+    from ..inference import EvaluationOptions, options_from
 
     if not isinstance(given, Mapping):
         raise ConfigError(f"The protocol {given!r} is not a mapping; expected such as '{{output_stride: 8}}'.")
+    names = ["output_stride", *(field.name for field in fields(EvaluationOptions))]
+    for name in given:
+        if name not in names:
+            raise ConfigError(
+                f"A protocol has no {name!r}.{did_you_mean(str(name), names)} There are: {', '.join(names)}."
+            )
     stride = given.get("output_stride")
     if stride not in (None, 8, 16, 32):
         raise ConfigError(f"The protocol's output_stride is {stride!r}; expected 8, 16 or 32.")
