@@ -15,6 +15,7 @@ COMMANDS = {
     "stages": ("deeplab_lightning.commands.stages:main", "train configurations in turn, each from the last one's best"),
     "validate": ("deeplab_lightning.cli:validate", "score a checkpoint on the validation split"),
     "test": ("deeplab_lightning.cli:test", "score a checkpoint on the test split"),
+    "evaluate": ("deeplab_lightning.commands.evaluate:main", "score a checkpoint under many protocols, in one table"),
     "predict": ("deeplab_lightning.commands.predict:main", "segment picture files with a checkpoint"),
     "import": ("deeplab_lightning.commands.import_:main", "take over weights that another program trained"),
     "export": ("deeplab_lightning.commands.export:main", "write a model for ONNX, LiteRT or plain PyTorch, checked"),

@@ -4,14 +4,17 @@
 import deeplab_lightning
 
 model = deeplab_lightning.load("runs/v3plus")
-result = model.predict("street.jpg")
-result.mask, result.overlay()
+result = model.predict("street.jpg")  # or with scales=(0.75, 1, 1.25), flip=True, crf="v1", window_size=513
+result.mask, result.probs, result.overlay()
 ```
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from torch import Tensor
 from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, read_picture
 from .errors import DataError
+from .inference import EvaluationOptions, options_from
 from .inference.morphology import Morphology
 from .labels import LabelSet
 from .reporting.panels import overlay
@@ -39,15 +43,34 @@ class Segmentation:
         image: `(H, W, C)`, as it was segmented: uint8 RGB, or what the model's own data is like.
         mask: `(H, W)` uint8 class ids.
         labels: What the ids mean.
+        protocol: How the picture was looked at, in words.
     """
 
     image: np.ndarray
     mask: np.ndarray
     labels: LabelSet
+    protocol: str = ""
+    _look_again: Callable[[], np.ndarray] | None = field(default=None, repr=False)
+
+    @cached_property
+    def probs(self) -> np.ndarray:
+        """The class probabilities, `(num_classes, H, W)` float32.
+
+        They are many times larger than the mask: the network sees the picture once more when they are first asked for.
+        """
+        if self._look_again is None:
+            raise DataError("This segmentation was made without a network: it has no probabilities.")
+        return self._look_again()
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
         """Return the classes' colours laid over the picture, `(H, W, 3)` uint8."""
         return overlay(self.image, self.mask, self.labels.colour_table(), opacity)
+
+    def _repr_png_(self) -> bytes:
+        """The overlay, as notebooks show it."""
+        file = io.BytesIO()
+        Image.fromarray(self.overlay()).save(file, "PNG")
+        return file.getvalue()
 
     def shares(self) -> dict[str, float]:
         """Return the share of the picture that each class found in it covers, largest first."""
@@ -61,6 +84,7 @@ class Segmenter:
 
     Args:
         task: In eval mode, on its device.
+        evaluation: How pictures are looked at unless `predict` is told otherwise.
 
     Attributes:
         labels: The classes.
@@ -69,8 +93,9 @@ class Segmenter:
         pixel_range: The stored value that means 1.0 in them.
     """
 
-    def __init__(self, task: SegmentationTask) -> None:
+    def __init__(self, task: SegmentationTask, evaluation: EvaluationOptions | None = None) -> None:
         self.task = task
+        self.evaluation = evaluation or EvaluationOptions()
         description = task.description
         self.labels = LabelSet(
             tuple(description["class_names"]),
@@ -78,11 +103,13 @@ class Segmenter:
             description["ignore_index"],
         )
         self.channels, self.pixel_range = description["channels"], description["pixel_range"]
-        self._predictor = task.predictor()
-        self.protocol = self._predictor.protocol
+        self.protocol = task.predictor(self.evaluation).protocol
 
     def predict(
-        self, image: str | Path | Source | np.ndarray | Tensor | Image.Image, morphology: Morphology | None = None
+        self,
+        image: str | Path | Source | np.ndarray | Tensor | Image.Image,
+        morphology: Morphology | None = None,
+        **evaluation: Any,
     ) -> Segmentation:
         """Segment one picture.
 
@@ -91,19 +118,29 @@ class Segmenter:
                 grey; uint8 tensor `(3, H, W)`; or a Pillow picture. For a model of other data, arrays `(H, W, C)` and
                 tensors `(C, H, W)` with its channels and stored values.
             morphology: Tidies up the mask; it needs memory for all classes' probabilities.
+            evaluation: For this picture, fields of `EvaluationOptions`: `scales=(0.5, 1), flip=True, crf="v1"`.
 
         Raises:
+            ConfigError: There is no such option, or it cannot be used.
             DataError: The file cannot be read, or the picture is of another kind than the model's data.
         """
         picture = self._as_stored(image)
+        options = options_from({**vars(self.evaluation), **evaluation})
+        predictor = self.task.predictor(options)
         batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
         with torch.inference_mode():
             if morphology:
-                probs = self._predictor.probs(batch)
-                mask = morphology.apply(self._predictor.decide(probs.log())[0].cpu().numpy(), probs[0].cpu().numpy())
+                probs = predictor.probs(batch)
+                mask = morphology.apply(predictor.decide(probs.log())[0].cpu().numpy(), probs[0].cpu().numpy())
             else:
-                mask = self._predictor.predict(batch)[0].cpu().numpy()
-        return Segmentation(picture, mask, self.labels)
+                mask = predictor.predict(batch)[0].cpu().numpy()
+
+        def look_again() -> np.ndarray:
+            with torch.inference_mode():
+                return predictor.probs(batch)[0].cpu().numpy()
+
+        protocol = ", ".join(filter(None, (predictor.protocol, str(morphology or ""))))
+        return Segmentation(picture, mask, self.labels, protocol, look_again)
 
     def probs(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return the class probabilities of one picture, `(C, H, W)` float32, at its own size.
@@ -114,7 +151,7 @@ class Segmenter:
         picture = self._as_stored(image)
         batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
         with torch.inference_mode():
-            return self._predictor.probs(batch)[0].cpu().numpy()
+            return self.task.predictor(self.evaluation).probs(batch)[0].cpu().numpy()
 
     def _as_stored(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return `(H, W, C)` uint8 or float32, as the data module of this model's training would."""
@@ -138,12 +175,15 @@ class Segmenter:
         return as_declared(array, self.channels, self.pixel_range, "The array")
 
 
-def load(path: str | Path, device: str | None = None, **model_options: Any) -> Segmenter:
+def load(
+    path: str | Path, device: str | None = None, evaluation: EvaluationOptions | None = None, **model_options: Any
+) -> Segmenter:
     """Load a trained model. Nothing but the checkpoint is needed, and nothing is downloaded.
 
     Args:
         path: A checkpoint, or a run (`runs/v3plus` or `runs/v3plus/version_0`), of which the best checkpoint is taken.
         device: Such as "cuda"; the GPU if there is one, else the CPU.
+        evaluation: How pictures are looked at unless `predict` is told otherwise; once, whole, if not given.
         model_options: Options of the model to set otherwise than in training, such as `output_stride=8`.
 
     Raises:
@@ -157,4 +197,4 @@ def load(path: str | Path, device: str | None = None, **model_options: Any) -> S
     checkpoint = read_checkpoint(path)
     task = load_task(checkpoint, path, **model_options)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Segmenter(task.to(chosen).eval())
+    return Segmenter(task.to(chosen).eval(), evaluation)

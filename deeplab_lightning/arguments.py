@@ -9,9 +9,9 @@ from pathlib import Path
 from .errors import ConfigError, did_you_mean
 
 CONFIG_FLAGS = ("-c", "--config")
-GROUPS = ("--trainer", "--run")
+GROUPS = ("--trainer", "--run", "--evaluation")
 """Prefixes that are no class: every option below them is known beforehand."""
-TOP_LEVEL_KEYS = ("model", "data", "trainer", "run", "seed_everything", "ckpt_path")
+TOP_LEVEL_KEYS = ("model", "data", "trainer", "run", "evaluation", "seed_everything", "ckpt_path")
 CLASS_FLAGS = ("--model", "--model.class_path", "--data", "--data.class_path")
 
 
@@ -116,7 +116,7 @@ def in_one_line(
         class_options: Options of the classes that `model` and `data` can be.
         class_names: Names of those classes.
     """
-    outer = re.search(r'Parser key "(\w+)"', message)
+    outer = re.search(r'Parser key "([\w.]+)"', message)
     key = outer[1] if outer else ""
 
     if found := re.search(r"Option '([\w.]+)' is not accepted", message):
@@ -128,7 +128,7 @@ def in_one_line(
         names = class_names[key]
         return f"Unknown {key} class {found[1]!r}.{did_you_mean(found[1], names)} There are: {', '.join(names)}."
     if found := re.search(
-        r'Parser key "(\w+)":\s+Expected an? (.+?)\. Got value: (.*?)(?:>>)?$', message, re.MULTILINE
+        r'Parser key "([\w.]+)":\s+Expected an? (.+?)\. Got value: (.*?)(?:>>)?$', message, re.MULTILINE
     ):
         inner, expected, value = found.groups()
         option = f"--{key}.{inner}" if key != inner else f"--{key}"

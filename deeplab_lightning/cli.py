@@ -38,6 +38,7 @@ from .callbacks import (
 from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
 from .data.datamodules import SegmentationDataModule
 from .errors import CheckpointError, ConfigError, DeepLabError
+from .inference import EvaluationOptions
 from .reporting.runs import RunFolder, find_run, new_run
 from .tasks import SegmentationTask
 
@@ -160,6 +161,7 @@ class DeepLabCLI(LightningCLI):
             help="Name of the run; the first configuration's stem if not given.",
         )
         parser.add_argument("--run.folder", type=str, default=RUNS, help="Folder of all runs.")
+        parser.add_class_arguments(EvaluationOptions, "evaluation", help="How pictures are evaluated")
         parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -215,6 +217,7 @@ class DeepLabCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Open the data, check the checkpoint, make the run folder; then the trainer with our callbacks."""
+        self.model.evaluation_options = self._get(self.config_init, "evaluation")
         self.datamodule.setup(self.command)
         if self.checkpoint is not None:
             check_fits(self.model, self.model.description["class_names"], self.checkpoint, self.checkpoint_path or "")

@@ -6,6 +6,15 @@ import sys
 from pathlib import Path
 
 
+def forget_peak() -> bool:
+    """Let `peak_memory` begin anew; returns False where the system cannot (all but Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
 def peak_memory() -> int | None:
     """Return the most bytes that this process has had in memory; None where the system does not tell (Windows)."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
+from deeplab_lightning.inference import EvaluationOptions, Predictor
 from deeplab_lightning.metrics.per_picture import PictureCounts
 
 
@@ -189,3 +191,65 @@ def test_masks_are_tidied_up(
     assert not np.array_equal(expected, plain)
     assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", "--largest", "hous") == 2
     assert "Did you mean 'house'" in capsys.readouterr().err
+
+
+# --- how pictures are looked at ---------------------------------------------------------------------------------------
+
+
+def test_predict_takes_evaluation_options_and_says_so(
+    checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(scene).save(tmp_path / "a.png")
+    words = ["--evaluation.scales", "[0.75, 1]", "--evaluation.flip", "true", "--evaluation.window_size", "65"]
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", *words, "--crf", "{iterations: 2}") == 0
+    printed = capsys.readouterr().out
+    assert "(os16, scales 0.75, 1, flip, windows of 65 overlapping 25%, CRF 2 iterations" in printed
+    model = deeplab_lightning.load(checkpoint, "cpu", scales := EvaluationOptions((0.75, 1.0), True, window_size=65))
+    assert model.evaluation == scales
+    expected = model.predict(scene, crf={"iterations": 2})
+    assert np.array_equal(np.array(Image.open(tmp_path / "out" / "masks" / "a.png")), expected.mask)
+    assert expected.protocol in printed
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", "--evaluation.scales", "[") == 2
+    assert "is not YAML" in capsys.readouterr().err
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", "--crf", "v3") == 2
+    assert "expected one of v1" in capsys.readouterr().err
+
+
+def test_probabilities_come_when_they_are_asked_for(
+    checkpoint: Path, scene: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = deeplab_lightning.load(checkpoint, device="cpu")
+    looks: list[str] = []
+    probs = Predictor.probs
+    monkeypatch.setattr(Predictor, "probs", lambda self, image: looks.append("") or probs(self, image))
+    result = model.predict(scene, scales=(0.75, 1.0))
+    assert result.protocol == "os16, scales 0.75, 1, whole picture"
+    assert looks == []
+    assert result.probs.shape == (10, 64, 80)
+    assert result.probs.dtype == np.float32
+    assert looks == [""]
+    assert np.allclose(result.probs.sum(0), 1, atol=1e-5)
+    assert (result.probs.argmax(0) == result.mask).mean() > 0.999
+    assert not np.array_equal(result.probs, model.predict(scene).probs)
+
+
+def test_notebooks_show_the_overlay(checkpoint: Path, scene: np.ndarray) -> None:
+    result = deeplab_lightning.load(checkpoint, device="cpu").predict(scene)
+    assert np.array_equal(np.array(Image.open(io.BytesIO(result._repr_png_()))), result.overlay())
+
+
+def test_unknown_evaluation_options_are_named(checkpoint: Path, scene: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match=r"no evaluation option 'scale'\. Did you mean 'scales'"):
+        deeplab_lightning.load(checkpoint, device="cpu").predict(scene, scale=2)
+
+
+def test_validate_takes_evaluation_options(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Their effect on the scores is compared with that of `evaluate` in test_evaluate.py."""
+    words = ["--evaluation.window_size", "65", "--evaluation.overlap", "0.5", "--evaluation.crf", "{iterations: 1}"]
+    assert main(["validate", "--ckpt_path", str(checkpoint), *words]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("os16, scale 1, windows of 65 overlapping 50%, CRF 1 iterations") == 2
+    assert main(["validate", "--ckpt_path", str(checkpoint), "--evaluation.scale", "[1]"]) == 2
+    assert "Did you mean '--evaluation.scales'?" in capsys.readouterr().err
+    assert main(["validate", "--ckpt_path", str(checkpoint), "--evaluation.flip", "2"]) == 2
+    assert "--evaluation.flip is 2; expected true or false." in capsys.readouterr().err

@@ -153,7 +153,7 @@ def export(
     chosen = chosen_format(format, output, precision)
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     path = resolved(checkpoint)
-    segmenter = load(path, "cpu", **model_options)
+    segmenter = load(path, "cpu", None, **model_options)
     task = segmenter.task
     output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{FORMATS[chosen].suffix}")
     expect_writable(output)

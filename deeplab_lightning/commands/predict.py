@@ -8,6 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .evaluating import add_evaluation_arguments, evaluation_options
+
+if TYPE_CHECKING:
+    from ..inference import EvaluationOptions
 
 from .tidying import Tidying
 from .videos import FilmSettings
@@ -49,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     videos.add_argument("--objects", nargs="+", default=[], metavar="CLASS", help="follow their objects, and list them")
     videos.add_argument("--object_area", type=int, default=100, help="pixels below which none counts (%(default)s)")
+    add_evaluation_arguments(parser)
     options = parser.parse_args(arguments)
     return predict(
         options.inputs,
@@ -62,6 +69,7 @@ def main(arguments: Sequence[str]) -> int:
             options.video, options.fps, options.view, options.smoothing, tuple(options.objects), options.object_area
         ),
         Tidying.of(options),
+        evaluation_options(options),
     )
 
 
@@ -75,6 +83,7 @@ def predict(
     label_ids: bool = False,
     films: FilmSettings | None = None,
     tidying: Tidying | None = None,
+    evaluation: EvaluationOptions | None = None,
 ) -> int:
     """Segment every picture and video that `inputs` stands for; unreadable ones are reported at the end.
 
@@ -88,6 +97,7 @@ def predict(
         label_ids: Write Cityscapes' label ids in place of train ids.
         films: What to make of videos; the defaults if None.
         tidying: How masks are tidied up; not if None.
+        evaluation: Scales, flip, windows, CRF.
 
     Returns:
         0, or 1 if some picture could not be segmented.
@@ -111,7 +121,7 @@ def predict(
     movies, others = find_videos(inputs, films.folders)
     pictures = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     model_options = {} if output_stride is None else {"output_stride": output_stride}
-    model = load(ckpt_path, device, **model_options)
+    model = load(ckpt_path, device, evaluation, **model_options)
     if label_ids and model.labels.class_names != CITYSCAPES.class_names:
         raise ConfigError(
             f"--label_ids is for the 19 classes of Cityscapes; {ckpt_path} has {model.labels.num_classes} classes "

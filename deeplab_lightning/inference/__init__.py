@@ -1,5 +1,6 @@
 """Using a network: from pictures to class maps."""
 
+from .options import EvaluationOptions, options_from
 from .predictor import Predictor, most_likely
 
-__all__ = ["Predictor", "most_likely"]
+__all__ = ["EvaluationOptions", "Predictor", "most_likely", "options_from"]

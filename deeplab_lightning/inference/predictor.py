@@ -1,16 +1,38 @@
-"""From pictures to class maps: the only resize, softmax and argmax of evaluation and use."""
+"""From pictures to class maps: the only resize, softmax and argmax of evaluation and use.
+
+```
+picture ── scale 0.5 ──────── windows ── network ── coarse logits ─┐   rows from top to bottom:
+        ├─ scale 0.5, mirrored  ...                                ├── resize ─ blend ─ fuse ─ (CRF) ─ argmax
+        └─ scale 1 ...                                             ─┘
+```
+
+What is kept of a picture are coarse logits: of every scale for a whole picture, of the rows of windows at hand for a
+sliding window. They are brought to the picture's size a band of rows at a time, and a band is forgotten when its
+classes are known, so that memory does not grow with pixels times classes (unless there is a CRF, which needs all).
+
+Departures from the papers:
+
+- Every scaled picture is padded to `output_stride * k + 1` by itself, where the released code pads the picture first
+  and scales it with its padding. At 513 x 513 and the papers' scales the two are the same.
+- Windows that overlap are averaged with weights that fall towards their ends; v2 says no more than "overlapping".
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import ConfigError
 from ..layers.resize import BAND_ELEMENTS, BandedResize
 from ..metrics.segmentation import most_likely
+from .crf import DenseCRF
+from .options import EvaluationOptions
+from .windows import Span, spans
 
 
 class Predictor:
@@ -27,9 +49,14 @@ class Predictor:
             only there do the corners of logits and picture meet.
         threshold: Of two classes, the probability above which a pixel is of the second one; the more likely one if
             None.
+        options: Scales, flip, windows and what else is done; by default one look at the whole picture.
+        inner_scales: Scales that the network itself looks at (v2's multi-scale inputs); named in the protocol.
 
     Attributes:
         protocol: How pictures are evaluated, in words, to stand beside every score.
+
+    Raises:
+        ConfigError: The window's size is none where corners meet.
     """
 
     def __init__(
@@ -40,35 +67,49 @@ class Predictor:
         output_stride: int,
         align_corners: bool,
         threshold: float | None = None,
+        options: EvaluationOptions | None = None,
+        inner_scales: Sequence[float] = (1.0,),
     ) -> None:
         self.network = network
         self.normalise = normalise
         self.output_stride = output_stride
         self.align_corners = align_corners
         self.threshold = threshold
-        self.protocol = f"os{output_stride}, scale 1, whole picture"
+        self.options = options or EvaluationOptions()
+        window = self.options.window_size
+        if align_corners and window is not None and (window - 1) % output_stride:
+            fits = max(1, round((window - 1) / output_stride)) * output_stride + 1
+            raise ConfigError(
+                f"window_size is {window}; at output stride {output_stride} this network needs {output_stride} k + 1, "
+                f"where the corners of logits and picture meet: {fits}, for example."
+            )
+        inner = f"inputs at {', '.join(f'{scale:g}' for scale in inner_scales)}, " if len(inner_scales) > 1 else ""
+        self.protocol = f"os{output_stride}, {inner}{self.options.words()}"
         if threshold is not None:
             self.protocol += f", threshold {threshold:.3g}"
 
     def bands(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield `(rows, logits)` from top to bottom, logits `(B, num_classes, rows, W)` float32 at full resolution.
+        """Yield `(rows, scores)` from top to bottom, scores `(B, num_classes, rows, W)` float32 at full resolution.
+
+        The softmax of the scores are the probabilities: they are the network's logits where it looks once, else the
+        logarithms of what its looks and the CRF agree on. Behind a CRF all rows come together.
 
         Args:
             image: `(B, C, H, W)` as stored.
         """
-        height, width = image.shape[-2:]
-        padded = self._pad(self.normalise(image))
-        coarse = self.network(padded).float()
-        resizing = BandedResize(coarse, (padded.shape[-2], padded.shape[-1]), self.align_corners)
-        for rows in resizing.bands(coarse.shape[0] * coarse.shape[1], height, BAND_ELEMENTS):
-            yield rows, resizing.band(coarse, rows)[..., :width]
+        crf = self.options.crf_options
+        if crf is None:
+            yield from self._fused(image)
+            return
+        probs = torch.cat([scores.softmax(1) for _, scores in self._fused(image)], dim=2)
+        yield slice(0, image.shape[-2]), _log(DenseCRF(crf)(probs, image))
 
     @torch.no_grad()
     def predict(self, image: Tensor) -> Tensor:
         """Return the class map `(B, H, W)` uint8 (at most 256 classes) of `image` `(B, C, H, W)`."""
         pred = image.new_empty((image.shape[0], *image.shape[-2:]), dtype=torch.uint8)
-        for rows, logits in self.bands(image):
-            pred[:, rows] = self.decide(logits)
+        for rows, scores in self.bands(image):
+            pred[:, rows] = self.decide(scores)
         return pred
 
     def decide(self, logits: Tensor) -> Tensor:
@@ -84,7 +125,47 @@ class Predictor:
     @torch.no_grad()
     def probs(self, image: Tensor) -> Tensor:
         """Return the class probabilities `(B, num_classes, H, W)` float32. Needs memory for all of them."""
-        return torch.cat([logits.softmax(1) for _, logits in self.bands(image)], dim=2)
+        return torch.cat([scores.softmax(1) for _, scores in self.bands(image)], dim=2)
+
+    def _fused(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Yield what all looks at the picture together say, band by band, as in `bands`."""
+        options = self.options
+        mirrored = (False, True) if options.flip else (False,)
+        looks = [[_Look(self, image, scale, mirror) for mirror in mirrored] for scale in options.scales]
+        first = looks[0][0]
+        single = len(looks) == len(mirrored) == len(first.windows) == 1
+        averages_probs = options.fusion == "mean" and not single
+        for rows in first.bands():
+            # The two ways round are added first: mirroring the picture then changes no bit of the sum.
+            at_scales = [_sum([look.band(rows, averages_probs) for look in pair]) for pair in looks]
+            if options.fusion == "max":
+                scores = at_scales[0]
+                for other in at_scales[1:]:
+                    scores = torch.maximum(scores, other)
+                yield rows, scores.div_(len(mirrored))
+            else:
+                scores = _sum(at_scales).div_(len(looks) * len(mirrored))
+                yield rows, _log(scores) if averages_probs else scores
+
+    def part(self, image: Tensor, vertical: Span, horizontal: Span) -> Tensor:
+        """Return a window of the scaled picture as the network takes it in, padded: `(B, C, h, w)` float32.
+
+        Args:
+            image: The whole picture as stored.
+            vertical: The window's rows.
+            horizontal: Its columns.
+        """
+        (rows, down), (columns, across) = vertical.source(), horizontal.source()
+        if vertical.scaled == vertical.side and horizontal.scaled == horizontal.side:
+            begin, left = vertical.start, horizontal.start
+            part = self.normalise(image[..., begin : begin + vertical.length, left : left + horizontal.length])
+        else:
+            seen = self.normalise(image[..., rows, columns])
+            size = (vertical.length, horizontal.length)
+            resizing = BandedResize(seen, size, self.align_corners, (down, across))
+            bands = resizing.bands(seen.shape[0] * seen.shape[1], vertical.length, BAND_ELEMENTS)
+            part = torch.cat([resizing.band(seen, band) for band in bands], dim=2)
+        return self._pad(part)
 
     def _pad(self, image: Tensor) -> Tensor:
         if not self.align_corners:
@@ -92,3 +173,115 @@ class Predictor:
         height, width = image.shape[-2:]
         bottom, right = -(height - 1) % self.output_stride, -(width - 1) % self.output_stride
         return F.pad(image, (0, right, 0, bottom))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What the network says of a window.
+
+    Attributes:
+        coarse: Its logits.
+        resizing: Brings them to the pixels that the window covers.
+        down: `(rows, 1)`: how much each covered row counts.
+        across: `(columns,)`: likewise.
+    """
+
+    coarse: Tensor
+    resizing: BandedResize
+    down: Tensor
+    across: Tensor
+
+
+class _Look:
+    """The picture at one scale, one way round: windows, each run through the network when its first row is wanted.
+
+    Args:
+        predictor: Whose network and options.
+        image: `(B, C, H, W)` as stored.
+        scale: That it is looked at.
+        mirrored: Look at it mirrored; what comes out is turned back.
+    """
+
+    def __init__(self, predictor: Predictor, image: Tensor, scale: float, mirrored: bool) -> None:
+        self.predictor = predictor
+        self.mirrored = mirrored
+        self.image = image.flip(-1) if mirrored else image
+        self.height, self.width = image.shape[-2:]
+        options = predictor.options
+        rows, columns = (
+            spans(side, scale, options.window_size, options.overlap, predictor.align_corners)
+            for side in (self.height, self.width)
+        )
+        self.across = len(columns)
+        self.windows = [(vertical, horizontal) for vertical in rows for horizontal in columns]
+        self._answers: dict[int, _Answer] = {}
+
+    def bands(self) -> Iterator[slice]:
+        """Yield bands of the picture's rows that are worth making together."""
+        answer = self._answer(0)
+        pictures, classes = answer.coarse.shape[:2]
+        # On a CPU one window's band is to fit into the cache; elsewhere all of them into memory.
+        share = 1 if answer.coarse.device.type == "cpu" else self.across
+        yield from answer.resizing.bands(pictures * classes, self.height, max(1, BAND_ELEMENTS // share))
+
+    def band(self, rows: slice, as_probs: bool) -> Tensor:
+        """Return rows `rows` of the logits or probabilities at full resolution; windows above them are forgotten."""
+        if len(self.windows) == 1:
+            answer = self._answer(0)
+            values = answer.resizing.band(answer.coarse, rows)
+            values = values.softmax(1) if as_probs else values
+        else:
+            values = self._blended(rows, as_probs)
+        return values.flip(-1) if self.mirrored else values
+
+    def _blended(self, rows: slice, as_probs: bool) -> Tensor:
+        total = weight = None
+        for index, (vertical, horizontal) in enumerate(self.windows):
+            if vertical.covers.stop <= rows.start:
+                self._answers.pop(index, None)
+                continue
+            if vertical.covers.start >= rows.stop:
+                break
+            answer = self._answer(index)
+            first, last = max(rows.start, vertical.covers.start), min(rows.stop, vertical.covers.stop)
+            own = slice(first - vertical.covers.start, last - vertical.covers.start)
+            values = answer.resizing.band(answer.coarse, own)
+            if total is None or weight is None:
+                total = values.new_zeros((*values.shape[:2], rows.stop - rows.start, self.width))
+                weight = values.new_zeros((rows.stop - rows.start, self.width))
+            values = values.softmax(1) if as_probs else values
+            counts = answer.down[own] * answer.across
+            place = (slice(first - rows.start, last - rows.start), horizontal.covers)
+            total[:, :, place[0], place[1]].addcmul_(values, counts)
+            weight[place] += counts
+        assert total is not None
+        assert weight is not None
+        return total.div_(weight)
+
+    def _answer(self, index: int) -> _Answer:
+        if index not in self._answers:
+            vertical, horizontal = self.windows[index]
+            part = self.predictor.part(self.image, vertical, horizontal)
+            coarse = self.predictor.network(part).float()
+            placements = (
+                vertical.among_cells(part.shape[-2], coarse.shape[-2]),
+                horizontal.among_cells(part.shape[-1], coarse.shape[-1]),
+            )
+            size = (vertical.covered, horizontal.covered)
+            resizing = BandedResize(coarse, size, self.predictor.align_corners, placements)
+            self._answers[index] = _Answer(
+                coarse, resizing, vertical.weights(coarse)[:, None], horizontal.weights(coarse)
+            )
+        return self._answers[index]
+
+
+def _sum(values: list[Tensor]) -> Tensor:
+    total = values[0]
+    for other in values[1:]:
+        total = total + other
+    return total
+
+
+def _log(probs: Tensor) -> Tensor:
+    """Return finite logarithms, in place."""
+    return probs.clamp_(min=torch.finfo(probs.dtype).tiny).log_()

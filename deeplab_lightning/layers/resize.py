@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -66,6 +66,36 @@ class _Resize(torch.autograd.Function):
         return of_features.to(gradient.dtype), None, None
 
 
+Index = TypeVar("Index", float, Tensor)
+
+
+class Placement(NamedTuple):
+    """Where samples that are made stand among given ones, along one side: sample `i` at `(i + ahead) * step + start`.
+
+    Two offsets, since `interpolate` adds half a sample before it multiplies: the same numbers come out to the last bit.
+
+    Attributes:
+        step: In given samples.
+        start: Likewise, counted from the first one; samples outside of them repeat the nearest.
+        ahead: In made samples.
+    """
+
+    step: float
+    start: float = 0.0
+    ahead: float = 0.0
+
+    def of(self, index: Index) -> Index:
+        """Return where sample `index` stands."""
+        return (index + self.ahead) * self.step + self.start
+
+
+def placement(given: int, made: int, align_corners: bool) -> Placement:
+    """Return where `made` samples stand that are spread over a side of `given` ones."""
+    if align_corners:
+        return Placement((given - 1) / max(made - 1, 1))
+    return Placement(given / made, start=-0.5, ahead=0.5)
+
+
 def resize_corner(features: Tensor, size: tuple[int, int], kept: tuple[int, int], align_corners: bool) -> Tensor:
     """Resize to `size`, of which only the top left `kept` is made: what a padded picture's logits are cut to.
 
@@ -100,19 +130,30 @@ class BandedResize:
         features: `(B, C, h, w)` float32 or float64; its sides, type and device are all that is read.
         size: Wanted `(H, W)`.
         align_corners: As in `resize`.
+        placements: Where the wanted rows and columns stand among the given ones, in place of `align_corners`'s: to make
+            a part of what `resize` would, or one that lies between the samples.
     """
 
-    def __init__(self, features: Tensor, size: tuple[int, int], align_corners: bool) -> None:
+    def __init__(
+        self,
+        features: Tensor,
+        size: tuple[int, int],
+        align_corners: bool,
+        placements: tuple[Placement, Placement] | None = None,
+    ) -> None:
         self.source = (features.shape[-2], features.shape[-1])
         self.size = size
-        self.align_corners = align_corners
-        self._vertical = hat_matrix(features, self.source[0], size[0], align_corners)
-        horizontal = hat_matrix(features, self.source[1], size[1], align_corners)
+        vertical, horizontal = (placement(*sides, align_corners) for sides in zip(self.source, size, strict=True))
+        self._placements = placements or (vertical, horizontal)
+        self._vertical, horizontally = (
+            _hats(features, source, made, placed)
+            for source, made, placed in zip(self.source, size, self._placements, strict=True)
+        )
         self._blocks = []
         for start in range(0, size[1], BLOCK_COLUMNS):
             columns = slice(start, min(start + BLOCK_COLUMNS, size[1]))
             needed = self._needed(columns, axis=1)
-            self._blocks.append((columns, needed, horizontal[columns, needed]))
+            self._blocks.append((columns, needed, horizontally[columns, needed]))
 
     def bands(self, maps: int, height: int, elements: int = BAND_ELEMENTS) -> Iterator[slice]:
         """Yield the bands that make up the first `height` rows, from top to bottom.
@@ -153,10 +194,10 @@ class BandedResize:
 
     def _needed(self, made: slice, axis: int) -> slice:
         """Return which rows or columns of the features have a share in those made."""
-        source, target = self.source[axis], self.size[axis]
-        first, last = (_position(index, source, target, self.align_corners) for index in (made.start, made.stop - 1))
+        source = self.source[axis]
+        first, last = (self._placements[axis].of(float(index)) for index in (made.start, made.stop - 1))
         # One more than that on either side: the positions in the matrices are rounded.
-        return slice(min(max(int(first) - 1, 0), source - 1), min(int(last) + 3, source))
+        return slice(min(max(int(first) - 1, 0), source - 1), min(max(int(last), 0) + 3, source))
 
 
 def hat_matrix(like: Tensor, source: int, target: int, align_corners: bool, kept: int | None = None) -> Tensor:
@@ -165,17 +206,10 @@ def hat_matrix(like: Tensor, source: int, target: int, align_corners: bool, kept
     Every sample spreads as a hat: its weight falls from 1 where it stands to 0 where its neighbours do. Of `target`
     rows only the first `kept` are made, if that is given.
     """
-    rows = target if kept is None else kept
-    made, given = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (rows, source))
-    position = _position(made, source, target, align_corners).clamp(0, source - 1)
+    return _hats(like, source, target if kept is None else kept, placement(source, target, align_corners))
+
+
+def _hats(like: Tensor, source: int, target: int, placed: Placement) -> Tensor:
+    made, given = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (target, source))
+    position = placed.of(made).clamp(0, source - 1)
     return (1 - (position[:, None] - given).abs()).clamp(min=0)
-
-
-Index = TypeVar("Index", float, Tensor)
-
-
-def _position(index: Index, source: int, target: int, align_corners: bool) -> Index:
-    """Return where sample `index` of `target` stands among `source` samples; up to half a step outside of them."""
-    if align_corners:
-        return index * ((source - 1) / max(target - 1, 1))
-    return (index + 0.5) * (source / target) - 0.5

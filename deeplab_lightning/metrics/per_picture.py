@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,17 +88,31 @@ class PictureCounts:
                 the `K` non-zero cells `picture` (index into `sample_ids`), `truth` and `pred` (class ids), all `(K,)`
                 int32, and `count` `(K,)` int64; and `class_names` `(C,)` str.
         """
-        cells = [self._cells[sample_id] for sample_id in self.sample_ids]
         with atomic_open(path) as file:
-            np.savez_compressed(
-                file,
-                sample_ids=np.array(self.sample_ids, dtype=np.str_),
-                picture=np.repeat(np.arange(len(cells), dtype=np.int32), [len(cell.pixels) for cell in cells]),
-                truth=_join([cell.truth for cell in cells]).astype(np.int32),
-                pred=_join([cell.pred for cell in cells]).astype(np.int32),
-                count=_join([cell.pixels for cell in cells]),
-                class_names=np.array(self.class_names, dtype=np.str_),
-            )
+            np.savez_compressed(file, **self.as_arrays())  # type: ignore[arg-type,unused-ignore]
+
+    def as_arrays(self) -> dict[str, np.ndarray]:
+        """Return the counts as the arrays that `save` describes."""
+        cells = [self._cells[sample_id] for sample_id in self.sample_ids]
+        return {
+            "sample_ids": np.array(self.sample_ids, dtype=np.str_),
+            "picture": np.repeat(np.arange(len(cells), dtype=np.int32), [len(cell.pixels) for cell in cells]),
+            "truth": _join([cell.truth for cell in cells]).astype(np.int32),
+            "pred": _join([cell.pred for cell in cells]).astype(np.int32),
+            "count": _join([cell.pixels for cell in cells]),
+            "class_names": np.array(self.class_names, dtype=np.str_),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> PictureCounts:
+        """Make the counts of what `as_arrays` returned."""
+        counts = cls(arrays["class_names"].tolist())
+        picture, truth, pred, count = (arrays[key] for key in ("picture", "truth", "pred", "count"))
+        sample_ids = arrays["sample_ids"].tolist()
+        starts = np.searchsorted(picture, np.arange(len(sample_ids) + 1))  # `picture` is sorted
+        for sample_id, start, end in zip(sample_ids, starts[:-1], starts[1:], strict=True):
+            counts._cells[sample_id] = _Cells(truth[start:end], pred[start:end], count[start:end])
+        return counts
 
     @classmethod
     def load(cls, path: Path) -> PictureCounts:
@@ -109,18 +123,12 @@ class PictureCounts:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                counts = cls(arrays["class_names"].tolist())
-                picture, truth, pred, count = (arrays[key] for key in ("picture", "truth", "pred", "count"))
-                sample_ids = arrays["sample_ids"].tolist()
-                starts = np.searchsorted(picture, np.arange(len(sample_ids) + 1))  # `picture` is sorted
-                for sample_id, start, end in zip(sample_ids, starts[:-1], starts[1:], strict=True):
-                    counts._cells[sample_id] = _Cells(truth[start:end], pred[start:end], count[start:end])
+                return cls.from_arrays(arrays)
         except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path} cannot be read as confusion counts per picture ({error}). "
                 "Evaluate the checkpoint again to write it anew."
             ) from error
-        return counts
 
 
 def _join(arrays: list[np.ndarray]) -> np.ndarray:

@@ -18,7 +18,7 @@ from .. import __version__
 from ..checkpoints.loading import read_checkpoint
 from ..checkpoints.transfer import CLASSIFIERS, transfer
 from ..errors import ConfigError
-from ..inference.predictor import Predictor
+from ..inference import EvaluationOptions, Predictor
 from ..layers import Normalise
 from ..layers.heads import use_one_logit
 from ..layers.norms import pause_statistics
@@ -114,6 +114,8 @@ class SegmentationTask(LightningModule, ABC):
     model: nn.Module
     features_fit_the_picture: bool = True
     """Whether what the classifier reads, resized, lies on the picture: a depth head needs that."""
+    evaluation_options = EvaluationOptions()
+    """How validation and test look at pictures. No hyper-parameter: it belongs to an evaluation, not to the weights."""
 
     def __init__(
         self,
@@ -346,8 +348,12 @@ class SegmentationTask(LightningModule, ABC):
         self.log("lr", base["lr"], batch_size=len(image))
         return loss
 
-    def predictor(self) -> Predictor:
-        """Return what turns stored pictures into class maps with this network."""
+    def predictor(self, options: EvaluationOptions | None = None) -> Predictor:
+        """Return what turns stored pictures into class maps with this network.
+
+        Args:
+            options: Scales, flip, windows, CRF; those of validation and test if not given.
+        """
         model: Any = self.model
         return Predictor(
             model.coarse_logits,
@@ -355,6 +361,8 @@ class SegmentationTask(LightningModule, ABC):
             output_stride=model.output_stride,
             align_corners=model.align_corners,
             threshold=self.threshold,
+            options=options or self.evaluation_options,
+            inner_scales=getattr(model, "scales", (1.0,)),
         )
 
     def depth_predictor(self) -> Predictor:

@@ -1,0 +1,68 @@
+"""One checkpoint under many protocols, as a table: Markdown to read and CSV to go on with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..files import atomic_open
+
+
+@dataclass(frozen=True)
+class ProtocolRow:
+    """One protocol's line.
+
+    Attributes:
+        protocol: In words.
+        scores: Name -> value.
+        published: mIoU that the paper published for the recipe under this protocol, 0..1.
+        seconds: For a picture, the middle one: from stored pixels to class map.
+        peak_bytes: Most memory in use meanwhile: on a GPU its own, else the process's.
+        pictures: Scored.
+    """
+
+    protocol: str
+    scores: dict[str, float]
+    published: float | None
+    seconds: float
+    peak_bytes: int | None
+    pictures: int
+
+
+def as_markdown(rows: Sequence[ProtocolRow]) -> str:
+    """Return the table; where nothing was published for any row, without that column."""
+    names = _score_names(rows)
+    with_published = any(row.published is not None for row in rows)
+    heading = ["protocol", *names, *(["published mIoU"] if with_published else []), "s/picture", "peak MB", "pictures"]
+    lines = [f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
+    for row in rows:
+        cells = [row.protocol, *(_number(row.scores.get(name)) for name in names)]
+        cells += [_number(row.published)] if with_published else []
+        peak = "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
+        lines.append(f"| {' | '.join([*cells, f'{row.seconds:.3g}', peak, str(row.pictures)])} |")
+    return "\n".join(lines)
+
+
+def write_csv(path: Path, rows: Sequence[ProtocolRow]) -> None:
+    """Write the table in full precision; a cell is empty where there is no value."""
+    names = _score_names(rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["protocol", *names, "published mIoU", "seconds per picture", "peak bytes", "pictures"])
+    for row in rows:
+        scores = [row.scores.get(name) for name in names]
+        writer.writerow([row.protocol, *scores, row.published, row.seconds, row.peak_bytes, row.pictures])
+    with atomic_open(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def _score_names(rows: Sequence[ProtocolRow]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.scores))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or math.isnan(value) else f"{value:.4f}"
