@@ -19,7 +19,7 @@ PACKAGE = "deeplab_lightning"
 LEVELS = {
     8: ["commands", "__main__"],
     7: ["cli", "arguments"],
-    6: ["api"],
+    6: ["api", "studies"],
     5: ["tasks", "callbacks", "doctor"],
     4: ["data.datamodules", "checkpoints", "inference"],
     3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
@@ -61,6 +61,7 @@ NEVER = {
     "inference": [".tasks"],
     "callbacks": [".tasks"],
     "reporting": ["lightning", "torch", "torchmetrics", "timm"],
+    "studies": ["lightning", "torch", "torchmetrics", "timm"],
 }
 """Folder -> what none of its modules may import, anywhere; with a dot, a folder of ours."""
 
@@ -77,7 +78,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",
-         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots"]  # fmt: skip
+         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "studies.tables", "studies.cells",
+         "studies.statistics"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 
 

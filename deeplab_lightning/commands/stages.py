@@ -9,22 +9,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from ..arguments import without_option
 from ..errors import ConfigError
 from ..files import atomic_open
 from ..reporting.runs import RunFolder, find_run
+from ..studies import programs
 
 STATE = "stages.json"
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -82,7 +76,7 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
         words = ["fit", "-c", config, *options, "--run.folder", str(folder), "--run.name", name]
         if number > 1:
             words += ["--model.weights", str(RunFolder(Path(finished[-1])).best_checkpoint)]
-        stopped_at = _last_checkpoint(folder / name)
+        stopped_at = programs.last_checkpoint(folder / name)
         if stopped_at is not None:
             words += ["--ckpt_path", str(stopped_at)]
         print(f"stage {number} of {len(configs)}, {config}{', going on' if stopped_at else ''}", flush=True)
@@ -101,27 +95,9 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
     return 0
 
 
-def _last_checkpoint(run: Path) -> Path | None:
-    with suppress(ConfigError):
-        path = find_run(run).last_checkpoint
-        return path if path.is_file() else None
-    return None
-
-
 def _run(words: Sequence[str]) -> int:
     """Run a command of ours; hand signals on to it and wait until it has saved."""
-    # In a session of its own: a terminal would send it Ctrl-C besides, and the second one stops without saving.
-    process = subprocess.Popen([sys.executable, "-m", "deeplab_lightning", *words], start_new_session=True)
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        process.send_signal(number)
-
-    before: dict[int, Any] = {number: signal.signal(number, hand_on) for number in SIGNALS}
-    try:
-        return process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return programs.run(words).code
 
 
 def _read_state(folder: Path, configs: Sequence[str]) -> list[str]:

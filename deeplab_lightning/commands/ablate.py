@@ -1,0 +1,308 @@
+"""`ablate`: train what a study file describes, resumable and on several machines, and print the table of a paper."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DeepLabError
+
+if TYPE_CHECKING:
+    from ..studies.cells import StudyFolder
+    from ..studies.study_file import Cell, Evaluation, Study
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is 1 if a cell failed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_lightning ablate",
+        usage="%(prog)s STUDY.yaml [--dry_run | --table] [--folder FOLDER] [--option value ...]",
+        description="Train every combination of a study's factors with every seed, each a fit of its own, and write "
+        "the table: mean and spread over seeds, differences from the baseline with intervals and p-values, published "
+        "figures. Stopped at any point, the same command goes on there; started several times, on several GPUs or "
+        "machines with a shared disk, the processes divide the work.",
+        epilog="All other options are handed to `fit` in every cell, such as --data.root or --trainer.max_steps. "
+        "Studies: configs/ablations/. What a study file says: docs/ablations.md.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("study", type=Path, metavar="STUDY.yaml")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dry_run", action="store_true", help="check every cell's options; print cells and their cost")
+    what.add_argument("--table", action="store_true", help="only write the tables of what is finished (no torch)")
+    parser.add_argument("--folder", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
+    parser.add_argument("--resamples", type=int, default=5000, help="of the bootstrap (%(default)s)")
+    options, handed_on = parser.parse_known_args(arguments)
+    if options.resamples < 100:
+        raise ConfigError(f"--resamples is {options.resamples}; expected 100 or more.")
+
+    from ..studies.cells import StudyFolder
+    from ..studies.options import parse_words
+    from ..studies.study_file import load_study
+
+    more = parse_words(handed_on)
+    for name in ("c", "config"):
+        if name in more or f"-{name}" in handed_on:
+            raise ConfigError("ablate takes no -c: list configurations under `base` in the study file.")
+    folder = StudyFolder(options.folder / load_study(options.study).name)
+    if options.table and not more:
+        more = folder.options()
+    study = load_study(options.study, more)
+    if options.table:
+        return write(study, folder, options.resamples)
+    if options.dry_run:
+        return dry_run(study, folder)
+    return ablate(study, folder, more, options.resamples)
+
+
+def write(study: Study, folder: StudyFolder, resamples: int) -> int:
+    """Write the tables of what is finished, and print the first."""
+    from ..studies.results import collect
+    from ..studies.tables import write_tables
+
+    results = collect(study, folder, resamples)
+    if not any(result.runs for result in results):
+        raise ConfigError(
+            f"{folder.path} has no finished cell of this study: run `ablate` without --table first, or give the "
+            f"options and the --folder of that time."
+        )
+    files = write_tables(study, results, folder.path, resamples)
+    print(files[0].read_text(encoding="utf-8"))
+    print(f"Files: {', '.join(str(path) for path in files)}")
+    return 0
+
+
+def dry_run(study: Study, folder: StudyFolder) -> int:
+    """Check every cell's options against the command line, and print what there is to do and what it costs."""
+    from ..studies.cells import Costs
+    from ..studies.programs import in_words
+
+    recipes = check_recipes(study, folder)
+    costs = Costs(folder, study)
+    seconds = costs.cell_seconds(recipes, {})
+    measured = not all(value != value for value in seconds.values())
+    if not measured:
+        seconds = costs.cell_seconds(recipes, _trial(study, recipes))
+    print(f"{study.name}: {len(study.rows)} rows, {len(study.cells)} cells, in {folder.path}\n")
+    names = {cell.key: row.name for row in reversed(study.rows) for cell in row.cells}
+    width = max(map(len, names.values()))
+    print(f"{'cell':<14}{'row':<{width + 2}}{'seed':>5}  {'params':>8}  {'mult-adds':>9}  {'time':>9}  state")
+    for cell in study.cells:
+        recipe = recipes[cell.recipe]
+        print(
+            f"{cell.key:<14}{names[cell.key]:<{width + 2}}{cell.seed:>5}  {recipe['parameters'] / 1e6:>6.2f} M  "
+            f"{recipe['multiply_adds'] / 1e9:>7.2f} G  {in_words(seconds[cell.recipe]):>9}  "
+            f"{state(study, folder, cell)}"
+        )
+    source = "measured in this folder" if measured else "an estimate from two trial steps, without validation"
+    print(f"\ntime left, one cell after the other: {in_words(costs.seconds_left(seconds))} ({source})")
+    return 0
+
+
+def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples: int) -> int:
+    """Run cells until none is left that another process does not have; then write the tables.
+
+    Args:
+        study: The study.
+        folder: Its files.
+        more: Options given on the command line, to be remembered for `--table`.
+        resamples: Of the bootstrap.
+
+    Returns:
+        0, 1 if a cell failed, or the exit code of a stop by the user.
+    """
+    from ..studies import locks
+    from ..studies.cells import run_cell
+
+    folder.write_options(more)
+    recipes = check_recipes(study, folder)
+    began = time.time()
+    failed: list[Cell] = []
+    while True:
+        cell, lock = _next(study, folder, failed, began)
+        if cell is None or lock is None:
+            break
+        position = study.cells.index(cell) + 1
+        names = next(row.name for row in study.rows if any(other.key == cell.key for other in row.cells))
+        title = f"cell {position} of {len(study.cells)}: {names}, seed {cell.seed}"
+        print(f"{title}{', going on' if folder.run(cell) else ''} ({folder.log(cell)})", flush=True)
+        try:
+            ended = run_cell(study, folder, cell, lock, _Progress(study, folder, cell, recipes))
+        finally:
+            lock.release()
+        if ended is not None and ended.stopped_by_user:
+            print("Stopped; the same command goes on here.")
+            return ended.code if ended.code > 0 else 128 - ended.code
+        if ended is not None:
+            failed.append(cell)
+            print(f"{title} failed with exit code {ended.code}:\n{_tail(folder.log(cell))}", file=sys.stderr)
+            print(_command(cell), file=sys.stderr)
+        else:
+            record = folder.record(cell)
+            print(f"{title} finished in {0 if record is None else record.seconds:.0f} s", flush=True)
+    others = [cell for cell in study.cells if locks.holder(folder.lock_path(cell))]
+    if others:
+        print(f"{len(others)} cells are at work in other processes; the last one to end has the whole table.")
+    if any((record := folder.record(cell)) and record.state == "finished" for cell in study.cells):
+        write(study, folder, resamples)
+    if failed or any((record := folder.record(cell)) and record.state == "failed" for cell in study.cells):
+        print("Some cells failed (see above and their logs); the same command tries them again.", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: float) -> tuple[Any, Any]:
+    """Return a cell that is to be done and the lock on it, or two times None.
+
+    What failed since this process began, here or elsewhere, is left for another time.
+    """
+    from ..studies import locks
+
+    for cell in study.cells:
+        if folder.is_finished(study, cell) or cell in failed:
+            continue
+        lock = locks.acquire(folder.lock_path(cell))
+        if lock is None:
+            continue
+        record = folder.record(cell)  # perhaps another process finished it since
+        failed_elsewhere = record is not None and record.state == "failed" and record.when > began
+        if folder.is_finished(study, cell) or failed_elsewhere:
+            lock.release()
+            continue
+        return cell, lock
+    return None, None
+
+
+def state(study: Study, folder: StudyFolder, cell: Cell) -> str:
+    """Return what became of a cell, in words."""
+    from ..studies import locks
+
+    owner = locks.holder(folder.lock_path(cell))
+    done, total = folder.progress(cell)
+    step = f"step {done} of {total}" if total else f"step {done}"
+    if owner:
+        return f"at work: {owner}, {step}"
+    record = folder.record(cell)
+    if record is None:
+        return "to do"
+    if folder.is_finished(study, cell):
+        return f"finished in {record.seconds:.0f} s"
+    return f"failed, {folder.log(cell)}" if record.state == "failed" else f"to go on, {step}"
+
+
+class _Progress:
+    """Prints how far the cell and the study are: over and over on one line of a terminal, seldom into a log."""
+
+    def __init__(self, study: Study, folder: StudyFolder, cell: Cell, recipes: Mapping[str, Mapping[str, Any]]) -> None:
+        from ..studies.cells import Costs
+        from ..studies.programs import EveryNow
+
+        self.folder, self.cell, self.recipes = folder, cell, recipes
+        self.costs = Costs(folder, study)
+        self.on_terminal = sys.stdout.isatty()
+        self.due = EveryNow(2.0 if self.on_terminal else SECONDS_BETWEEN_LINES)
+
+    def __call__(self) -> None:
+        from ..studies.programs import in_words
+
+        if not self.due():
+            return
+        done, total = self.folder.progress(self.cell)
+        seconds = self.costs.cell_seconds(self.recipes, {})
+        left = in_words(self.costs.seconds_left(seconds))
+        line = f"  step {done}/{total or '?'}, {left} left for the study by one process"
+        print(f"\r{line}\033[K" if self.on_terminal else line, end="" if self.on_terminal else "\n", flush=True)
+
+
+def check_recipes(study: Study, folder: StudyFolder) -> dict[str, dict[str, Any]]:
+    """Parse every configuration as `fit` does, and count its network's parameters and multiply-adds.
+
+    What is known is not counted again. A wrong option is found here, before anything runs.
+
+    Returns:
+        By recipe, and by recipe/evaluation where an evaluation changes the network.
+
+    Raises:
+        ConfigError: An option does not exist or cannot have this value; names the row.
+    """
+    recipes = folder.recipes()
+    wanted: dict[str, tuple[str, Cell, Evaluation | None]] = {}
+    for row in study.rows:
+        cell = row.cells[0]
+        wanted.setdefault(cell.recipe, (row.name, cell, None))
+        if row.evaluation.options:
+            wanted.setdefault(f"{cell.recipe}/{row.evaluation.key}", (row.name, cell, row.evaluation))
+    unknown = {key: entry for key, entry in wanted.items() if key not in recipes}
+    for number, (key, (name, cell, evaluation)) in enumerate(unknown.items(), start=1):
+        if sys.stderr.isatty():
+            print(f"\rchecking {number} of {len(unknown)} configurations\033[K", end="", file=sys.stderr, flush=True)
+        try:
+            recipes[key] = _cost_of_network(cell, evaluation)
+        except DeepLabError as error:
+            raise ConfigError(f"row {name}: {error}") from error
+    if unknown:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr)
+        folder.write_recipes(recipes)
+    return recipes
+
+
+def _cost_of_network(cell: Cell, evaluation: Evaluation | None) -> dict[str, Any]:
+    import contextlib
+    import io
+    import warnings
+
+    from ..inspection import trace
+    from ..studies.options import as_words
+    from .configured import ConfiguredModel
+
+    words = [*cell.words, *(as_words(evaluation.options) if evaluation else [])]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        configured = ConfiguredModel(words, on_paper=True)
+        size = (configured.crop_size, configured.crop_size)
+        executed = trace(configured.model.model, size, configured.model.description["channels"])
+    return {"parameters": executed.parameters, "multiply_adds": executed.multiply_adds, "crop_size": size[0]}
+
+
+def _trial(study: Study, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Estimate whole cells from trial steps of the baseline, scaled by multiply-adds; empty if those fail."""
+    from ..doctor.trial import TrialError, measure
+    from ..studies.options import merged, value_of
+    from .doctor import build_for_trial
+
+    baseline = study.rows[study.baseline].cells[0]
+    print("nothing is measured yet: making trial steps of the baseline ...", flush=True)
+    try:
+        cost = measure(partial(build_for_trial, baseline.words), recipes[baseline.recipe]["crop_size"])
+    except TrialError as error:
+        print(f"the trial steps failed: {error}")
+        return {}
+    guess = {}
+    for cell in study.cells:
+        configuration = merged(cell.configs, cell.options)
+        steps, batch = value_of(configuration, "trainer.max_steps"), value_of(configuration, "data.batch_size") or 8
+        work = recipes[cell.recipe]["multiply_adds"] / recipes[baseline.recipe]["multiply_adds"]
+        guess[cell.recipe] = cost.seconds_per_picture * batch * work * (steps or float("nan"))
+    return guess
+
+
+def _tail(log: Path, lines: int = 5) -> str:
+    """Return the last lines of a log, each shortened."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(f"  {line[:300]}" for line in text.strip().splitlines()[-lines:])
+
+
+def _command(cell: Cell) -> str:
+    import shlex
+
+    return f"  to see it alone: python -m deeplab_lightning fit {shlex.join(cell.words)} --seed_everything {cell.seed}"

@@ -1,0 +1,1 @@
+"""Studies of many runs: ablations with their statistics, and sweeps. Nothing here imports torch."""
