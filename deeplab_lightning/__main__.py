@@ -20,6 +20,7 @@ COMMANDS = {
     "doctor": ("deeplab_lightning.commands.doctor:main", "look at a data set before training: doctor FOLDER"),
     "inspect": ("deeplab_lightning.commands.inspect:main", "say what a network really computes, layer by layer"),
     "ablate": ("deeplab_lightning.commands.ablate:main", "train a study's combinations, and print a paper's table"),
+    "reproduce": ("deeplab_lightning.commands.reproduce:main", "make a run again, and say what differs here"),
     "crf-search": ("deeplab_lightning.commands.crf_search:main", "find the dense CRF's parameters, coarse to fine"),
 }
 """Name -> (where the function is, what it does). The function gets the remaining arguments and returns an exit code."""

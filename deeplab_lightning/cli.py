@@ -240,7 +240,7 @@ class DeepLabCLI(LightningCLI):
 
     def _callbacks(self, trainer_config: Namespace) -> list[Callback]:
         callbacks: list[Callback] = [
-            EvaluationFiles(self.run),
+            EvaluationFiles(self.run, int((self.checkpoint or {}).get("global_step", 0))),
             RunFiles(self.run, self.config_text, self._get(self.config, "seed_everything"), self.command == "fit"),
         ]
         if self.command == "fit":

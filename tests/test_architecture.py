@@ -22,7 +22,7 @@ LEVELS = {
     6: ["api", "studies"],
     5: ["tasks", "callbacks", "doctor"],
     4: ["data.datamodules", "checkpoints", "inference"],
-    3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
+    3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics", "data.fingerprint"],
     2: [
         "backbones",
         "losses",
@@ -47,7 +47,7 @@ LEVELS = {
         "data.georasters",
         "data.volumes",
     ],
-    0: ["errors", "types", "extras", "files", "memory"],
+    0: ["errors", "types", "extras", "files", "memory", "energy"],
 }
 """A module imports from lower levels, and from its own folder at its own level or below."""
 
@@ -78,7 +78,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",
-         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "studies.tables", "studies.cells",
+         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.card",
+         "reporting.gallery", "studies.tables", "studies.cells",
          "studies.statistics"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 
