@@ -20,6 +20,14 @@ COMMANDS = {
     "doctor": ("deeplab_lightning.commands.doctor:main", "look at a data set before training: doctor FOLDER"),
     "inspect": ("deeplab_lightning.commands.inspect:main", "say what a network really computes, layer by layer"),
     "ablate": ("deeplab_lightning.commands.ablate:main", "train a study's combinations, and print a paper's table"),
+    "compare": (
+        "deeplab_lightning.commands.compare:main",
+        "set runs side by side, with significance and one HTML file",
+    ),
+    "report": (
+        "deeplab_lightning.commands.compare:report_main",
+        "make one HTML file of a run, a study or several runs",
+    ),
     "reproduce": ("deeplab_lightning.commands.reproduce:main", "make a run again, and say what differs here"),
     "crf-search": ("deeplab_lightning.commands.crf_search:main", "find the dense CRF's parameters, coarse to fine"),
 }

@@ -46,6 +46,7 @@ LEVELS = {
         "data.download",
         "data.georasters",
         "data.volumes",
+        "data.palette_png",
     ],
     0: ["errors", "types", "extras", "files", "memory", "energy"],
 }
@@ -79,7 +80,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "tensorflow", "ai_edge
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",
          "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.card",
-         "reporting.gallery", "studies.tables", "studies.cells",
+         "reporting.gallery", "reporting.run_report", "studies.comparison_report", "studies.study_report",
+         "studies.tables", "studies.cells",
          "studies.statistics"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 
