@@ -39,8 +39,8 @@ def comparison_report(comparison: Comparison, title: str) -> str:
             sections.append(Section(f"Disagreement{label}", _disagreements(group)))
             if pictures := _pictures(group):
                 sections.append(Section(f"Pictures{label}", pictures))
-        if charts := _pareto(group):
-            sections.append(Section(f"Accuracy against cost{label}", charts))
+        if shown := _costs(group):
+            sections.append(Section(f"Accuracy against cost{label}", shown))
     if charts := curves(comparison.records):
         warning = ""
         if several:
@@ -64,7 +64,7 @@ def comparison_text(comparison: Comparison) -> str:
     if comparison.only_in_some:
         parts.append(f"Only some runs have these settings: {', '.join(comparison.only_in_some)}\n")
     for group in comparison.groups:
-        parts += [f"## {group.title}\n", _markdown(*_score_rows(group))]
+        parts += [f"## {group.title}\n", _markdown(*_score_rows(group)), _markdown(*_cost_rows(group))]
         if len(group.records) > 1:
             parts += [_markdown(*_class_rows(group)), f"*: the class's {CONFIDENCE:.0%} interval leaves out zero.\n"]
             headings, rows = _disagreement_rows(group)
@@ -103,11 +103,9 @@ def _scores(group: Group) -> str:
 
 
 def _score_rows(group: Group) -> tuple[list[str], Rows]:
-    known = [costs(record) for record in group.records]
-    shown = [name for name in known[0] if all(name in found for found in known)]
-    headings = ["run", "mIoU", "difference", "interval", "p", "p (Holm)", "pixel acc", *shown]
+    headings = ["run", "mIoU", "difference", "interval", "p", "p (Holm)", "pixel acc"]
     rows: Rows = []
-    for record, found, adjusted, cost in zip(group.records, group.comparisons, group.adjusted_p, known, strict=True):
+    for record, found, adjusted in zip(group.records, group.comparisons, group.adjusted_p, strict=True):
         scores = record.scores
         compared: list[Cell | str] = ["baseline", "", "", ""]
         if found is not None:
@@ -117,16 +115,22 @@ def _score_rows(group: Group) -> tuple[list[str], Rows]:
                 p_in_words(found.p_value),
                 p_in_words(adjusted),
             ]
-        rows.append(
-            [
-                record.name,
-                _percent(scores.mIoU),
-                *compared,
-                _percent(scores.pixel_acc),
-                *(f"{cost[name]:,.0f}" if name == "parameters" else f"{cost[name]:.3g}" for name in shown),
-            ]
-        )
+        rows.append([record.name, _percent(scores.mIoU), *compared, _percent(scores.pixel_acc)])
     return headings, rows
+
+
+def _cost_rows(group: Group) -> tuple[list[str], Rows]:
+    known = [costs(record) for record in group.records]
+    names = list(dict.fromkeys(name for found in known for name in found))
+    rows: Rows = []
+    for record, found in zip(group.records, known, strict=True):
+        values = [found.get(name, math.nan) for name in names]
+        texts = [
+            "-" if math.isnan(value) else f"{value:,.0f}" if name == "parameters" else f"{value:.3g}"
+            for name, value in zip(names, values, strict=True)
+        ]
+        rows.append([record.name, _percent(record.scores.mIoU), *texts, Cell(machine(record))])
+    return ["run", "mIoU", *names, "machine"], rows
 
 
 def _classes(group: Group) -> str:
@@ -220,14 +224,13 @@ def _viewed(
     )
 
 
-def _pareto(group: Group) -> str:
-    """Return mIoU against each cost that is known of all runs; times only where all ran on one machine."""
-    if len(group.records) < 2:
-        return ""
+def _costs(group: Group) -> str:
+    """Return what is known of each run's cost, and mIoU against it; times only where all ran on one machine."""
+    shown = table("What the runs cost, as far as their folders tell", *_cost_rows(group))
     known = [costs(record) for record in group.records]
     same_machine = len({machine(record) for record in group.records}) == 1
     charts = []
-    for name in known[0]:
+    for name in known[0] if len(known) > 1 else ():
         if not all(name in found for found in known) or not (same_machine or name == "parameters"):
             continue
         points = [
@@ -238,10 +241,10 @@ def _pareto(group: Group) -> str:
         if points:
             charts.append(scatter_chart(f"mIoU against {name}", points, name, "mIoU, %"))
     if not charts:
-        return ""
-    text = "Filled: no other run is both as cheap and as good. "
-    text += "" if same_machine else "Times are left out: the runs come from different machines."
-    return note(text.strip()) + f'<div class="charts">{"".join(charts)}</div>'
+        return shown
+    text = "Filled points: no other run is both as cheap and as good."
+    text += "" if same_machine else " Times are not drawn: the runs come from different machines."
+    return shown + note(text) + f'<div class="charts">{"".join(charts)}</div>'
 
 
 def _kind(low: float, high: float) -> str:
