@@ -132,7 +132,7 @@ def _worst(record: RunRecord) -> str:
     caption = (
         f"The {len(rows)} pictures of all {len(counts)} with the lowest IoU, averaged over the classes of the picture"
     )
-    return table(caption, ("picture", "IoU", "wrong", "worst classes, IoU"), rows)
+    return table(caption, ("picture", "IoU", "wrong", "worst classes, IoU"), rows, last_is_text=True)
 
 
 def _pictures(record: RunRecord, gallery: Gallery) -> str:

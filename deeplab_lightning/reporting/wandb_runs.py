@@ -80,7 +80,8 @@ def log_checkpoint(run: Run, path: Path, alias: str) -> None:
     """
     if path.is_file():
         artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
-        artifact.add_file(str(path), name=path.name, policy="immutable")
+        # A copy: a resumed training replaces the file, perhaps before an offline run is uploaded.
+        artifact.add_file(str(path), name=path.name, policy="mutable")
         run.log_artifact(artifact, aliases=[alias])
 
 

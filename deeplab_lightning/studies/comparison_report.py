@@ -129,7 +129,7 @@ def _cost_rows(group: Group) -> tuple[list[str], Rows]:
             "-" if math.isnan(value) else f"{value:,.0f}" if name == "parameters" else f"{value:.3g}"
             for name, value in zip(names, values, strict=True)
         ]
-        rows.append([record.name, _percent(record.scores.mIoU), *texts, Cell(machine(record))])
+        rows.append([record.name, _percent(record.scores.mIoU), *texts, machine(record)])
     return ["run", "mIoU", *names, "machine"], rows
 
 
@@ -226,7 +226,7 @@ def _viewed(
 
 def _costs(group: Group) -> str:
     """Return what is known of each run's cost, and mIoU against it; times only where all ran on one machine."""
-    shown = table("What the runs cost, as far as their folders tell", *_cost_rows(group))
+    shown = table("What the runs cost, as far as their folders tell", *_cost_rows(group), last_is_text=True)
     known = [costs(record) for record in group.records]
     same_machine = len({machine(record) for record in group.records}) == 1
     charts = []

@@ -32,17 +32,25 @@ class Cell(NamedTuple):
     kind: str = ""
 
 
-def table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[Cell | str]], numbers_from: int = 1) -> str:
+def table(
+    caption: str,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Cell | str]],
+    numbers_from: int = 1,
+    last_is_text: bool = False,
+) -> str:
     """Return a table whose first column heads the rows.
 
     Args:
         caption: What it shows.
         headings: One for each column.
-        rows: Their cells; plain text is a number from column `numbers_from` on.
+        rows: Their cells.
         numbers_from: First column that is aligned as numbers are.
+        last_is_text: Whether the last one is not.
     """
+    numbers = range(numbers_from, len(headings) - last_is_text)
     head = "".join(
-        f'<th scope="col"{_class("number" if place >= numbers_from else "")}>{escape(heading)}</th>'
+        f'<th scope="col"{_class("number" if place in numbers else "")}>{escape(heading)}</th>'
         for place, heading in enumerate(headings)
     )
     body = []
@@ -50,7 +58,7 @@ def table(caption: str, headings: Sequence[str], rows: Sequence[Sequence[Cell | 
         cells = []
         for place, cell in enumerate(row):
             text, kind = cell if isinstance(cell, Cell) else (cell, "")
-            kinds = " ".join(filter(None, ["number" if place >= numbers_from else "", kind]))
+            kinds = " ".join(filter(None, ["number" if place in numbers else "", kind]))
             tag, scope = ("th", ' scope="row"') if place == 0 else ("td", "")
             cells.append(f"<{tag}{scope}{_class(kinds)}>{escape(text)}</{tag}>")
         body.append(f"<tr>{''.join(cells)}</tr>")
@@ -102,8 +110,7 @@ def confusion_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:
         cells = "".join(
             "<td>-</td>"
             if math.isnan(value)
-            else f'<td class="{"high" if value > 55 else "low"}" style="--p:{value:.0f}">'
-            f"{f'{value:.0f}' if value >= 0.5 else ''}</td>"
+            else f'<td style="--p:{value:.0f}">{f"{value:.0f}" if value >= 0.5 else ""}</td>'
             for value in row
         )
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
