@@ -53,7 +53,7 @@ class RunFiles(Callback):
             file.write(self.config.encode())
         self._card = environment(self.seed, _gpu_names(trainer))
         write_code_diff(self.run)
-        self._card["devices"] = trainer.world_size
+        self._card |= {"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}
         self._card["parameters"] = sum(parameter.numel() for parameter in pl_module.parameters())
         weights = pl_module.hparams.get("weights")
         if isinstance(weights, str):

@@ -21,8 +21,7 @@ from .gallery import Gallery, read_gallery
 from .runs import RunFolder, find_run, read_metrics
 
 _WITHOUT_EFFECT = (
-    "run.name",
-    "run.folder",
+    "run",
     "ckpt_path",
     "weights_only",
     "trainer.enable_progress_bar",
@@ -132,7 +131,11 @@ def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
             flat[prefix] = value.rsplit(".", 1)[-1] if prefix in ("model", "data") else value
 
     visit("", config)
-    return {key: value for key, value in flat.items() if key not in _WITHOUT_EFFECT}
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in _WITHOUT_EFFECT)
+    }
 
 
 def config_differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:

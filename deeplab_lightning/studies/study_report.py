@@ -13,7 +13,6 @@ from ..reporting.html.tables import Cell, table
 from .statistics import CONFIDENCE
 
 TABLE, CLASSES = "table.csv", "per_class.csv"
-_HIDDEN = ("mIoU_of_seeds", "published_percent")
 
 
 def is_study(folder: Path) -> bool:

@@ -153,6 +153,12 @@ def test_a_resumed_training_goes_on_with_its_run(trained: tuple[Path, Logged, Lo
     assert steps == [4, 5]
 
 
+def test_the_card_has_both_stretches(trained: tuple[Path, Logged, Logged]) -> None:
+    sessions = json.loads((trained[0] / "environment.json").read_text())["sessions"]
+    assert [(session["from_step"], session["to_step"]) for session in sessions] == [(0, 4), (4, 6)]
+    assert all(session["seconds"] > 0 for session in sessions)
+
+
 def test_gradients_need_the_logger(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["--run.folder", str(tmp_path), "--run.watch_gradients", "5"]
     assert main(["fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES, *words]) == 2

@@ -53,8 +53,8 @@ def made_run(
         pred = np.where(rng.random(size) < share, np.where(truth == 255, 0, truth), rng.integers(0, 3, size))
         matrix = np.zeros((4, 4), np.int64)
         np.add.at(matrix, (truth[truth != 255], pred[truth != 255]), 1)
-        counts.add(f"{split}-{number:03}", matrix)
-        gallery.add(f"{split}-{number:03}", image, truth, pred, 0.5, is_spread=True)
+        counts.add(f"val-{number:03}", matrix)
+        gallery.add(f"val-{number:03}", image, truth, pred, 0.5, is_spread=True)
     counts.save(run.per_picture)
     write_gallery(run.pictures, gallery.pictures(), NAMES, PALETTE)
     config = {
