@@ -24,6 +24,12 @@ COMMANDS = {
     "benchmark": ("deeplab_lightning.commands.benchmark:main", "time networks from picture to class map, as a table"),
     "ablate": ("deeplab_lightning.commands.ablate:main", "train a study's combinations, and print a paper's table"),
     "sweep": ("deeplab_lightning.commands.sweep:main", "search hyper-parameters by a sweep file, without a server"),
+    "compare": ("deeplab_lightning.commands.compare:main", "set runs side by side, with significance"),
+    "report": (
+        "deeplab_lightning.commands.compare:report_main",
+        "one HTML file of a run, a study or several runs",
+    ),
+    "reproduce": ("deeplab_lightning.commands.reproduce:main", "make a run again, and say what differs here"),
     "crf-search": ("deeplab_lightning.commands.crf_search:main", "find the dense CRF's parameters, coarse to fine"),
 }
 """Name -> (where the function is, what it does). The function gets the remaining arguments and returns an exit code."""

@@ -34,6 +34,7 @@ from .callbacks import (
     Speed,
     SyncBatchNorm,
     TrainingStopped,
+    WandbRun,
 )
 from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
 from .data.datamodules import SegmentationDataModule
@@ -162,6 +163,12 @@ class DeepLabCLI(LightningCLI):
         )
         parser.add_argument("--run.folder", type=str, default=RUNS, help="Folder of all runs.")
         parser.add_class_arguments(EvaluationOptions, "evaluation", help="How pictures are evaluated")
+        parser.add_argument(
+            "--run.watch_gradients",
+            type=int,
+            default=0,
+            help="Weights & Biases: histograms of the gradients every so many steps; 0 for none.",
+        )
         parser.set_defaults({"data": {"class_path": DEFAULT_DATA}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
@@ -233,7 +240,7 @@ class DeepLabCLI(LightningCLI):
             **kwargs,
             default_root_dir=str(self.run.path),
             logger=[*loggers, MetricsCsv(self.run)],
-            callbacks=[*callbacks, *self._callbacks(config)],
+            callbacks=[*callbacks, *self._callbacks(config, loggers)],
             plugins=_plugins(config),
         )
 
@@ -247,13 +254,14 @@ class DeepLabCLI(LightningCLI):
         if self._get(self.config_init, "trainer").get("deterministic"):
             print(NOT_DETERMINISTIC, flush=True)
 
-    def _callbacks(self, trainer_config: Namespace) -> list[Callback]:
+    def _callbacks(self, trainer_config: Namespace, loggers: list[Logger]) -> list[Callback]:
         callbacks: list[Callback] = [
-            EvaluationFiles(self.run),
+            EvaluationFiles(self.run, int((self.checkpoint or {}).get("global_step", 0))),
             RunFiles(self.run, self.config_text, self._get(self.config, "seed_everything"), self.command == "fit"),
         ]
         if self.command == "fit":
             callbacks += [Preview(self.run), Divergence(), Speed(self.run)]
+        callbacks += self._wandb_callbacks(loggers)
         if trainer_config.get("enable_progress_bar") is not False:
             callbacks.append(Progress())
         if self.command == "fit" and trainer_config.get("enable_checkpointing") is not False:
@@ -268,6 +276,18 @@ class DeepLabCLI(LightningCLI):
             )
             callbacks += [best, LastCheckpoint(self.run)]
         return callbacks
+
+    def _wandb_callbacks(self, loggers: list[Logger]) -> list[Callback]:
+        every = self._get(self.config, "run")["watch_gradients"]
+        found = [logger for logger in loggers if isinstance(logger, WandbLogger)]
+        if every and not found:
+            raise ConfigError(
+                f"--run.watch_gradients {every} needs Weights & Biases: add --trainer.logger WandbLogger, or leave it "
+                f"out."
+            )
+        if self.command != "fit":
+            return []
+        return [WandbRun(self.run, self.config_text, logger, every) for logger in found]
 
     def _run_folder(self) -> RunFolder:
         settings = self._get(self.config, "run")
@@ -390,12 +410,17 @@ def _plugins(trainer_config: Namespace) -> list[Any]:
 def _place_logger(logger: Logger, run: RunFolder) -> None:
     """Let a logger that was not told where to write do so in the run folder."""
     if isinstance(logger, WandbLogger):
-        from .reporting.wandb_runs import go_offline_without_key
+        from .reporting.wandb_runs import go_offline_without_key, read_identity
 
         if go_offline_without_key():
             print("Weights & Biases: no key, so this run is kept in its folder (wandb login; wandb sync uploads it)")
         if logger._wandb_init.get("dir") in (None, "."):
             logger._save_dir = logger._wandb_init["dir"] = str(run.path)
+        if logger._wandb_init.get("name") is None:
+            logger._name = logger._wandb_init["name"] = f"{run.path.parent.name}/{run.path.name}"
+        identity = read_identity(run)
+        if identity and logger._wandb_init.get("id") is None:  # a resumed training goes on with its run
+            logger._id = logger._wandb_init["id"] = identity["id"]
     elif isinstance(logger, TensorBoardLogger) and logger._root_dir == ".":
         logger._root_dir = str(run.path)
 

@@ -55,3 +55,20 @@ class ConfiguredModel(DeepLabCLI):
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing: a command of its own goes on from here."""
+
+
+class ConfiguredData(ConfiguredModel):
+    """Parses as `fit` does, and makes the datamodule alone.
+
+    Attributes:
+        options: The datamodule's arguments.
+        description: What a model gets of it.
+        datamodule: Made, but nothing opened.
+    """
+
+    def instantiate_classes(self) -> None:
+        """Make the datamodule; leave model and Trainer alone."""
+        config = self.config[self.command]
+        self.options: dict[str, Any] = config.data.init_args.as_dict()
+        self.description = config.model.init_args.description
+        self.datamodule = _resolve("data", config.data.class_path)(**self.options)

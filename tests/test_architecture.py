@@ -24,7 +24,7 @@ LEVELS = {
     6: ["api", "studies"],
     5: ["tasks", "callbacks", "doctor", "export"],
     4: ["data.datamodules", "checkpoints", "inference", "video"],
-    3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics"],
+    3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics", "data.fingerprint"],
     2: [
         "backbones",
         "losses",
@@ -52,7 +52,7 @@ LEVELS = {
         "data.volumes",
         "data.palette_png",
     ],
-    0: ["errors", "types", "extras", "files", "memory"],
+    0: ["errors", "types", "extras", "files", "memory", "energy"],
 }
 """A module imports from lower levels, and from its own folder at its own level or below."""
 
@@ -85,7 +85,9 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "litert_torch", "tenso
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_picture",
          "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
-         "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables", "studies.cells",
+         "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
+         "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
+         "studies.cells",
          "studies.statistics"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 

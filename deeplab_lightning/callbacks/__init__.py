@@ -10,6 +10,7 @@ from .run_files import RunFiles
 from .safe_checkpoints import SafeCheckpoints
 from .speed import Speed
 from .sync_batch_norm import SyncBatchNorm
+from .wandb_run import WandbRun
 
 __all__ = [
     "Divergence",
@@ -24,4 +25,5 @@ __all__ = [
     "Speed",
     "SyncBatchNorm",
     "TrainingStopped",
+    "WandbRun",
 ]

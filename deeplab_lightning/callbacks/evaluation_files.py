@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from ..data.fingerprint import spread
 from ..data.pictures import write_image
-from ..metrics.scores import Scores
+from ..metrics.scores import Scores, scores_from_confusion
+from ..reporting.evaluation import Evaluation, write_evaluation
+from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery
 from ..reporting.panels import PanelPicture, panel_sheet
 from ..reporting.plots import plot_confusion
 from ..reporting.runs import RunFolder
@@ -29,13 +33,18 @@ class EvaluationFiles(Callback):
 
     Args:
         run: The run folder.
+        step: Of the checkpoint that is evaluated, outside of training.
     """
 
-    def __init__(self, run: RunFolder) -> None:
+    def __init__(self, run: RunFolder, step: int = 0) -> None:
         self.run = run
+        self.step = step
         self.best_score = -math.inf
         self._table: Any = None
         self._panels: list[PanelPicture] = []
+        self._gallery = GalleryCollector(0)
+        self._spread: set[int] = set()
+        self._seen, self._began = 0, 0.0
 
     def state_dict(self) -> dict[str, float]:
         """Remember the best score over a resume."""
@@ -47,23 +56,25 @@ class EvaluationFiles(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin a sheet."""
-        self._panels = []
+        self._begin(pl_module, trainer.val_dataloaders)
 
     def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin a sheet."""
-        self._panels = []
+        self._begin(pl_module, trainer.test_dataloaders)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Keep some pictures."""
         self._keep(sum(map(int, trainer.num_val_batches)), outputs, batch, batch_idx)
+        self._keep_for_gallery(trainer, pl_module, outputs, batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Keep some pictures."""
         self._keep(sum(map(int, trainer.num_test_batches)), outputs, batch, batch_idx)
+        self._keep_for_gallery(trainer, pl_module, outputs, batch)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the files if this is the best evaluation so far; outside of training, print the table."""
@@ -73,21 +84,41 @@ class EvaluationFiles(Callback):
         if trainer.state.fn == "fit":
             if scores.mIoU > self.best_score:
                 self.best_score = scores.mIoU
-                self._write(trainer, pl_module, scores, f"best so far, step {trainer.global_step}")
+                self._write(trainer, pl_module, scores, "val", f"best so far, step {trainer.global_step}")
         else:
-            self._write(trainer, pl_module, scores, "validation")
+            self._write(trainer, pl_module, scores, "val", "validation")
             self._print()
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the files and print the table."""
         if trainer.is_global_zero:
-            self._write(trainer, pl_module, pl_module.evaluation.scores(), "test")
+            self._write(trainer, pl_module, pl_module.evaluation.scores(), "test", "test")
             self._print()
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Print the table of the best validation."""
         if trainer.is_global_zero:
             self._print()
+
+    def _begin(self, pl_module: Any, loader: Any) -> None:
+        self._panels, self._seen, self._began = [], 0, time.monotonic()
+        self._gallery = GalleryCollector(len(pl_module.description["class_names"]))
+        sampler = getattr(loader, "sampler", None)
+        self._spread = set() if sampler is None else set(spread(len(sampler), SPREAD))
+
+    def _keep_for_gallery(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any) -> None:
+        """Take pictures that are spread over the split, and the worst."""
+        counts = pl_module.evaluation.pictures
+        pictures = zip(batch["sample_id"], batch["image"], batch["mask"], outputs["pred"], strict=True)
+        for sample_id, image, mask, pred in pictures:
+            is_spread = self._seen in self._spread
+            self._seen += 1
+            if trainer.sanity_checking or not trainer.is_global_zero:
+                continue
+            score = scores_from_confusion(counts.matrix(sample_id), counts.class_names).mIoU
+            if self._gallery.wants(score, is_spread):
+                shown = image.cpu().numpy().transpose(1, 2, 0)
+                self._gallery.add(sample_id, shown, mask.cpu().numpy(), pred.cpu().numpy(), score, is_spread)
 
     def _keep(self, batches: int, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take the first picture of evenly spread batches."""
@@ -98,7 +129,7 @@ class EvaluationFiles(Callback):
         mask, pred = batch["mask"][0].cpu().numpy(), outputs["pred"][0].cpu().numpy()
         self._panels.append(PanelPicture(batch["sample_id"][0], image, mask, pred))
 
-    def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, title: str) -> None:
+    def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, split: str, title: str) -> None:
         evaluation, description, run = pl_module.evaluation, pl_module.description, self.run
         matrix, class_names = evaluation.pictures.total(), description["class_names"]
         write_per_class_csv(run.per_class, scores)
@@ -108,7 +139,12 @@ class EvaluationFiles(Callback):
         if self._panels:
             run.panels.mkdir(exist_ok=True)
             write_image(run.panels / "panels.png", panel_sheet(self._panels, class_names, description["palette"]))
-        caption = f"{len(evaluation.pictures)} pictures; {pl_module.predictor().protocol}"
+        write_gallery(run.pictures, self._gallery.pictures(), class_names, description["palette"])
+        protocol, pictures = pl_module.predictor().protocol, len(evaluation.pictures)
+        score = None if math.isnan(scores.mIoU) else scores.mIoU
+        seconds = round(time.monotonic() - self._began, 3)
+        write_evaluation(run, Evaluation(split, protocol, pictures, trainer.global_step or self.step, score, seconds))
+        caption = f"{pictures} pictures; {protocol}"
         self._table = per_class_table(scores, title, caption)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

@@ -1,19 +1,32 @@
-"""What a run leaves in its folder besides scores: configuration, environment, learning curves."""
+"""What a run leaves in its folder besides scores: configuration, reproducibility card, learning curves."""
 
 from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from ..data.fingerprint import fingerprint
+from ..energy import EnergyMeter
 from ..errors import DeepLabError
 from ..files import atomic_open
+from ..reporting.card import begin_session, environment, file_hash, read_card, write_card, write_code_diff
 from ..reporting.plots import plot_curves
-from ..reporting.runs import RunFolder, mark_latest, write_environment
+from ..reporting.runs import RunFolder, mark_latest
 from .metrics_csv import MetricsCsv
+
+_SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 
 
 class RunFiles(Callback):
     """Writes `config.yaml` and `environment.json` when training starts, and draws the curves as it goes on.
+
+    The card's entry of this stretch of training is renewed at every validation and at the end, so that a run that is
+    killed has lost little of it.
 
     Args:
         run: The run folder.
@@ -27,6 +40,10 @@ class RunFiles(Callback):
         self.config = config
         self.seed = seed
         self.is_newest = is_newest
+        self._card: dict[str, Any] = {}
+        self._session: dict[str, Any] | None = None
+        self._began = 0.0
+        self._meter: EnergyMeter | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write what is known before the first step."""
@@ -34,14 +51,28 @@ class RunFiles(Callback):
             return
         with atomic_open(self.run.config) as file:
             file.write(self.config.encode())
-        device = trainer.strategy.root_device
-        gpu_name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
-        write_environment(self.run.environment, self.seed, gpu_name)
+        self._card = environment(self.seed, _gpu_names(trainer))
+        write_code_diff(self.run)
+        self._card |= {"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}
+        self._card["parameters"] = sum(parameter.numel() for parameter in pl_module.parameters())
+        weights = pl_module.hparams.get("weights")
+        if isinstance(weights, str):
+            self._card["weights"] = file_hash(Path(weights))
+        datamodule: Any = getattr(trainer, "datamodule", None)
+        self._card["data"] = {split: fingerprint(datamodule.dataset(split)) for split in _SPLITS.get(stage, ())}
+        if stage == "fit":
+            with suppress(DeepLabError):  # a new run has no card yet
+                self._card["sessions"] = read_card(self.run).get("sessions", [])
+        write_card(self.run, self._card)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Become the newest run of this name, and drop log rows that a resumed run is about to repeat."""
         if trainer.is_global_zero and self.is_newest:
             mark_latest(self.run)
+        if trainer.is_global_zero:
+            self._session, self._began = begin_session(self._card, trainer.global_step), time.monotonic()
+            self._meter = EnergyMeter(_gpu_ids(trainer))
+            self._meter.start()
         if trainer.global_step > 0:
             for logger in trainer.loggers:
                 if isinstance(logger, MetricsCsv):
@@ -51,10 +82,33 @@ class RunFiles(Callback):
         """Redraw the curves."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._draw_curves(trainer)
+            self._note_session(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the curves with the last steps."""
         self._draw_curves(trainer)
+        self._end_session(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Note how far it got."""
+        self._end_session(trainer)
+
+    def _note_session(self, trainer: Trainer) -> None:
+        if self._session is None or self._meter is None:
+            return
+        energy = self._meter.read()
+        self._session.update(
+            to_step=trainer.global_step,
+            seconds=round(time.monotonic() - self._began, 1),
+            energy_joules={"cpu": _rounded(energy.cpu_joules), "gpu": _rounded(energy.gpu_joules)},
+        )
+        write_card(self.run, self._card)
+
+    def _end_session(self, trainer: Trainer) -> None:
+        self._note_session(trainer)
+        if self._meter is not None:
+            self._meter.stop()
+        self._session = self._meter = None
 
     def _draw_curves(self, trainer: Trainer) -> None:
         if not trainer.is_global_zero:
@@ -65,3 +119,23 @@ class RunFiles(Callback):
             plot_curves(self.run.metrics, self.run.curves_picture)
         except DeepLabError:  # nothing logged yet
             return
+
+
+def _gpu_names(trainer: Trainer) -> list[str]:
+    return [torch.cuda.get_device_name(number) for number in _gpu_numbers(trainer)]
+
+
+def _gpu_ids(trainer: Trainer) -> list[str]:
+    """Return what nvidia-smi calls the GPUs: UUIDs, since numbers differ where only some are visible."""
+    return [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in _gpu_numbers(trainer)]
+
+
+def _gpu_numbers(trainer: Trainer) -> list[int]:
+    """Return the GPUs that the run uses on this machine."""
+    if trainer.strategy.root_device.type != "cuda":
+        return []
+    return list(trainer.device_ids)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)

@@ -83,6 +83,7 @@ def doctor(
     Returns:
         0, or 1 if something is wrong.
     """
+    from ..configured import ConfiguredData
     from ..doctor.examination import by_split, class_table, examine
     from ..doctor.findings import as_plain, as_text, counted, exit_code, of_severity
     from ..doctor.sheet import write_sheet
@@ -96,7 +97,7 @@ def doctor(
             *DEFAULT_MODEL
         ]  # fmt: skip
         arguments = [*chosen, *_data_last(arguments, out / "data.yaml")]
-    data = _configured_data()(arguments, on_paper=True)
+    data = ConfiguredData(arguments, on_paper=True)
     where = data.options.get("root", "drawn on the fly")
     print(
         f"{type(data.datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True
@@ -151,23 +152,6 @@ def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     trainer = made.config[made.command].trainer
     decisive = ("accelerator", "precision", "gradient_clip_val", "gradient_clip_algorithm")
     return made.model, {name: trainer[name] for name in decisive}
-
-
-def _configured_data() -> Any:
-    """Return the class that parses as `fit` does, and then opens the data alone."""
-    from ..cli import _resolve
-    from ..configured import ConfiguredModel
-
-    class ConfiguredData(ConfiguredModel):
-        """Has `datamodule`, its `options`, and the `description` that the model gets of it."""
-
-        def instantiate_classes(self) -> None:
-            config = self.config[self.command]
-            self.options: dict[str, Any] = config.data.init_args.as_dict()
-            self.description = config.model.init_args.description
-            self.datamodule = _resolve("data", config.data.class_path)(**self.options)
-
-    return ConfiguredData
 
 
 def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost | None, float | None]:

@@ -73,7 +73,7 @@ def _series(columns: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.n
     return np.array(steps), np.array([latest[step] for step in steps])
 
 
-def _smoothed(values: np.ndarray) -> np.ndarray:
+def smoothed(values: np.ndarray) -> np.ndarray:
     """Return the running mean over about a twentieth of the points.
 
     It is centred: a trailing mean lags, and would draw a falling training loss above the validation loss.
@@ -87,7 +87,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 
 def _draw_train_loss(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
     axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=0.8)
-    axes.plot(steps, _smoothed(values), color=BLUE, linewidth=1.8, label="train (smoothed)")
+    axes.plot(steps, smoothed(values), color=BLUE, linewidth=1.8, label="train (smoothed)")
     axes.set_ylim(bottom=0)
 
 

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib.metadata
-import json
 import os
-import platform
 import re
-import shlex
-import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
-from .. import __version__
 from ..errors import ConfigError, DataError
 from ..files import atomic_open
 
@@ -88,8 +80,23 @@ class RunFolder:
 
     @property
     def environment(self) -> Path:
-        """Versions, commit, seed and machine; see `write_environment`."""
+        """The reproducibility card: versions, commit, seed, machine, data, time; see `card`."""
         return self.path / "environment.json"
+
+    @property
+    def code_diff(self) -> Path:
+        """What the source code differed by from its commit; only there if it did."""
+        return self.path / "code.diff"
+
+    @property
+    def evaluation(self) -> Path:
+        """How the scores were measured; see `evaluation`."""
+        return self.path / "evaluation.json"
+
+    @property
+    def pictures(self) -> Path:
+        """Some pictures with their masks, for reports; see `gallery`."""
+        return self.path / "pictures.zip"
 
     @property
     def curves_picture(self) -> Path:
@@ -202,64 +209,3 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
         return {name: np.array([float(row[name] or "nan") for row in rows], dtype=np.float64) for name in names}
     except ValueError as error:
         raise DataError(f"{path}: {error}. Expected a heading and below it numbers or empty cells.") from error
-
-
-PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "albumentations", "numpy")
-OPENCV_PACKAGES = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")
-
-
-def write_environment(path: Path, seed: int | None, gpu_name: str | None = None) -> None:
-    """Write what one must know to repeat a run: versions, commit, seed, machine, command line.
-
-    Args:
-        path: The file, `environment.json` in the run folder.
-        seed: The seed of the run, if it has one.
-        gpu_name: The accelerator's name, from whoever talks to it (this module imports no torch).
-    """
-    versions = {name: _version_of(name) for name in PACKAGES}
-    versions["opencv"] = next((found for name in OPENCV_PACKAGES if (found := _version_of(name))), None)
-    commit = _git("rev-parse", "HEAD")
-    environment = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "seed": seed,
-        "deeplab_lightning": __version__,
-        "git_commit": commit,
-        # Untracked files do not count: the runs themselves may lie in the checkout.
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
-        "python": platform.python_version(),
-        "packages": versions,
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cpu_cores": os.cpu_count(),
-        "gpu": gpu_name,
-    }
-    with atomic_open(path) as file:
-        file.write((json.dumps(environment, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def _version_of(package: str) -> str | None:
-    """Return the installed version without importing the package."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    """Return what git says about the current directory; None where there is no git or no checkout."""
-    try:
-        return subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _cpu_name() -> str:
-    """Return the processor's name; Linux gives it only in /proc/cpuinfo."""
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""What Weights & Biases shows beyond numbers: panels with switchable masks, the per-class table, the confusion matrix.
+"""What Weights & Biases gets beyond the logged numbers, and reading its runs back.
 
 The only module that imports wandb. The functions take a live run, `WandbLogger.experiment` in Lightning. Like that
 logger they write the step as `trainer/global_step` and leave wandb's own step alone, which must never go back.
@@ -6,24 +6,163 @@ logger they write the step as `trainer/global_step` and leave wandb's own step a
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import wandb
+import yaml
 from PIL import Image
 
+from ..errors import ConfigError
+from ..files import atomic_open
 from ..metrics.scores import Scores
 from .panels import PanelPicture, fit
 from .plots import plot_confusion
+from .records import flattened
+from .runs import RunFolder
 from .tables import PER_CLASS_COLUMNS, per_class_rows
 
 if TYPE_CHECKING:
     from wandb.sdk.wandb_run import Run
 
 STEP_KEY = "trainer/global_step"
+IDENTITY = "wandb.json"
+"""In a run folder: which run of Weights & Biases it is, so that a resumed training goes on with that one."""
+COPIED = ("config.yaml", "environment.json", "evaluation.json", "metrics.csv", "speed.csv", "per_class.csv",
+          "confusion.npz", "per_picture.npz", "pictures.zip", "code.diff")  # fmt: skip
+"""Files of a run folder that its run of Weights & Biases keeps: what reports and comparisons read."""
+
+
+def describe_run(run: Run, config_text: str, card: Mapping[str, Any]) -> None:
+    """Give the run its configuration and its reproducibility card; let its summary tell the best `val/mIoU`.
+
+    Args:
+        run: The live run.
+        config_text: The resolved configuration as YAML. Its settings get the names of the command line's options, which
+            are those of sweeps, such as `model.lr`.
+        card: What `environment.json` holds.
+    """
+    facts = {key: value for key, value in card.items() if key != "sessions"}
+    run.config.update({**flattened(yaml.safe_load(config_text)), "environment": facts}, allow_val_change=True)
+    # Left to itself, the summary has the last value, which is not that of the checkpoint that one would use.
+    run.define_metric("val/mIoU", step_metric=STEP_KEY, step_sync=True, summary="none")
+
+
+def note_best(run: Run, score: float, step: int) -> None:
+    """Let the summary say `val/mIoU` and `best_step` of the best validation so far."""
+    run.summary.update({"val/mIoU": score, "best_step": step})
+
+
+def watch_gradients(run: Run, network: Any, every: int) -> None:
+    """Log histograms of the gradients of a network's parameters.
+
+    Args:
+        run: The live run.
+        network: The module.
+        every: Backward passes between two histograms.
+    """
+    run.watch(network, log="gradients", log_freq=every)
+
+
+def log_checkpoint(run: Run, path: Path, alias: str) -> None:
+    """Log a checkpoint as a version of the artifact `checkpoint-ID`.
+
+    Args:
+        run: The live run.
+        path: The file; nothing happens if it is not there.
+        alias: `best` or `last`, by which the version can be fetched.
+    """
+    if path.is_file():
+        artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
+        # A copy: a resumed training replaces the file, perhaps before an offline run is uploaded.
+        artifact.add_file(str(path), name=path.name, policy="mutable")
+        run.log_artifact(artifact, aliases=[alias])
+
+
+def copy_files(run: Run, folder: RunFolder) -> None:
+    """Let the run keep the files of a run folder, below the folder's name: `config.yaml` alone is wandb's own."""
+    for name in COPIED:
+        path = folder.path / name
+        if path.is_file():
+            run.save(str(path), base_path=str(folder.path.parent), policy="now")
+
+
+def write_identity(run: Run, folder: RunFolder) -> None:
+    """Write down which run of Weights & Biases a run folder is."""
+    content = {"id": run.id, "project": run.project, "entity": run.entity or None}
+    with atomic_open(folder.path / IDENTITY) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def read_identity(folder: RunFolder) -> dict[str, str | None]:
+    """Return `id`, `project` and `entity` of the run that a run folder is; empty if it is none yet."""
+    path = folder.path / IDENTITY
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise ConfigError(f"{path} is damaged ({error}): remove it to begin a new run of Weights & Biases.") from error
+
+
+def fetch_run(name: str, folder: Path, api: Any = None) -> Path:
+    """Fetch the files of a run, so that it can be read like any other.
+
+    Args:
+        name: `ENTITY/PROJECT/ID`.
+        folder: Where to put it.
+        api: Its public API; `wandb.Api()` if not given.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        ConfigError: There is no such run for who is logged in, or it has no counts of each picture.
+    """
+    if len(name.split("/")) != 3:
+        raise ConfigError(f"wandb:{name} is no run: expected wandb:ENTITY/PROJECT/ID, as in the run's address.")
+    try:
+        run = (api or wandb.Api()).run(name)
+        files = [file for file in run.files() if file.name.rpartition("/")[2] in COPIED and file.name.count("/") == 1]
+    except (wandb.Error, ValueError) as error:
+        raise ConfigError(
+            f"wandb:{name} cannot be read ({error}). Is it spelt right, and are you logged in (wandb login)?"
+        ) from error
+    target = folder / name.replace("/", "_") / "version_0"
+    target.mkdir(parents=True, exist_ok=True)
+    names = {file.name.rpartition("/")[2] for file in files}
+    if not {"per_picture.npz", "config.yaml"} <= names:
+        raise ConfigError(
+            f"wandb:{name} keeps no per_picture.npz and config.yaml of a run folder, which comparing needs (found: "
+            f"{', '.join(sorted(names)) or 'nothing'}). Runs that this version of deeplab_lightning trained do."
+        )
+    for file in files:
+        with file.download(root=str(target / ".fetched"), replace=True) as content:
+            os.replace(content.name, target / file.name.rpartition("/")[2])
+    if "metrics.csv" not in names:
+        _write_history(run, target / "metrics.csv")
+    return target
+
+
+def _write_history(run: Any, path: Path) -> None:
+    """Write a run's logged numbers as `metrics.csv`, a row for each step."""
+    rows: dict[int, dict[str, float]] = {}
+    for entry in run.scan_history():
+        step = entry.get(STEP_KEY)
+        if isinstance(step, int):
+            numbers = {k: v for k, v in entry.items() if isinstance(v, int | float) and not k.startswith("_")}
+            rows.setdefault(step, {}).update(numbers)
+    columns = sorted({key for row in rows.values() for key in row} - {STEP_KEY})
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["step", *columns], restval="", extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"step": step, **rows[step]} for step in sorted(rows))
 
 
 def log_panels(run: Run, pictures: Sequence[PanelPicture], class_names: Sequence[str], step: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.reporting.plots import _smoothed, plot_confusion, plot_curves
+from deeplab_lightning.reporting.plots import plot_confusion, plot_curves, smoothed
 
 
 @pytest.fixture
@@ -65,12 +65,12 @@ def test_nothing_to_draw(tmp_path: Path, text: str) -> None:
 
 def test_smoothing_neither_lags_nor_biases() -> None:
     falling = np.linspace(5, 1, 200)
-    np.testing.assert_allclose(_smoothed(falling), falling)
+    np.testing.assert_allclose(smoothed(falling), falling)
     noisy = 3 + np.random.default_rng(0).standard_normal(400)
-    smooth = _smoothed(noisy)
+    smooth = smoothed(noisy)
     assert smooth[20:-20].std() < 0.35 * noisy.std()
     assert smooth[200] == pytest.approx(noisy[190:211].mean())
-    assert _smoothed(np.array([2.0])).tolist() == [2.0]
+    assert smoothed(np.array([2.0])).tolist() == [2.0]
 
 
 def test_confusion_is_in_percent_of_the_truth(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:

@@ -1,11 +1,8 @@
-"""Run folders: numbering under races, `latest` with and without links, metrics with gaps, the environment file."""
+"""Run folders: numbering under races, `latest` with and without links, metrics with gaps."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.reporting.runs import RunFolder, find_run, mark_latest, new_run, read_metrics, write_environment
+from deeplab_lightning.reporting.runs import RunFolder, find_run, mark_latest, new_run, read_metrics
 
 
 def finished_run(root: Path, name: str) -> RunFolder:
@@ -131,41 +128,3 @@ def test_metrics_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,lr\n0,fast\n")
     with pytest.raises(DataError, match=r"metrics\.csv.*'fast'"):
         read_metrics(tmp_path / "metrics.csv")
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    monkeypatch.setattr(sys, "argv", ["/somewhere/deeplab-lightning", "fit", "--name", "two words"])
-    path = tmp_path / "environment.json"
-
-    write_environment(path, seed=7)
-    outside = json.loads(path.read_text())
-    assert (outside["git_commit"], outside["git_dirty"], outside["gpu"]) == (None, None, None)
-    assert outside["seed"] == 7
-    assert outside["command"] == "deeplab-lightning fit --name 'two words'"
-    assert outside["packages"]["numpy"] == np.__version__
-    assert {"torch", "lightning", "timm", "torchmetrics", "albumentations", "opencv"} <= outside["packages"].keys()
-    assert outside["packages"]["opencv"]
-    assert outside["python"] == sys.version.split()[0]
-    assert outside["cpu"]
-    assert outside["cpu_cores"] >= 1
-
-    git(tmp_path, "init", "-q")
-    (tmp_path / "code.py").write_text("1")
-    git(tmp_path, "add", "code.py")
-    git(tmp_path, "commit", "-q", "-m", "x")
-    write_environment(path, seed=None, gpu_name="Tesla K80")
-    clean = json.loads(path.read_text())
-    assert (clean["git_commit"], clean["git_dirty"]) == (git(tmp_path, "rev-parse", "HEAD"), False)
-    assert (clean["seed"], clean["gpu"]) == (None, "Tesla K80")
-
-    (tmp_path / "code.py").write_text("2")
-    write_environment(path, seed=None)
-    assert json.loads(path.read_text())["git_dirty"] is True

@@ -120,3 +120,76 @@ def test_confusion_picture(written: tuple[Path, list[dict[str, Any]], PanelPictu
     with Image.open(path / "files" / history[3]["val/confusion/path"]) as image:
         assert image.width > 400
         assert len(image.convert("RGB").getcolors(1 << 20)) > 50
+
+
+# --- reading runs back, from a fake of the public API ---------------------------------------------------------------
+
+
+class FakeFile:
+    def __init__(self, name: str, source: Path) -> None:
+        self.name, self.source = name, source
+
+    def download(self, root: str, replace: bool) -> Any:
+        path = Path(root) / self.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.source.read_bytes())
+        return path.open()
+
+
+class FakeApi:
+    """The little of `wandb.Api` that is used."""
+
+    def __init__(self, files: list[FakeFile], history: list[dict[str, Any]]) -> None:
+        self._files, self._history = files, history
+
+    def run(self, path: str) -> FakeApi:
+        if path != "me/project/abc":
+            raise ValueError("Could not find run")
+        return self
+
+    def files(self) -> list[FakeFile]:
+        return self._files
+
+    def scan_history(self) -> list[dict[str, Any]]:
+        return self._history
+
+
+def test_a_fetched_run_is_read_like_its_folder(tmp_path: Path) -> None:
+    from deeplab_lightning.reporting.records import read_record
+    from deeplab_lightning.reporting.wandb_runs import COPIED, fetch_run
+
+    from .made_runs import made_run
+
+    run = made_run(tmp_path / "runs" / "x" / "version_3")
+    (tmp_path / "wandb_config.yaml").write_text("wandb_version: 1\n")
+    names = [name for name in COPIED if (run.path / name).is_file() and name != "metrics.csv"]
+    files = [FakeFile(f"version_3/{name}", run.path / name) for name in names]
+    files += [FakeFile("config.yaml", tmp_path / "wandb_config.yaml"), FakeFile("media/x/y.png", run.config)]
+    history = [
+        {"_step": 0, "trainer/global_step": 9, "train/loss": 2.5, "val/panels": {"_type": "images"}},
+        {"_step": 1, "trainer/global_step": 9, "val/mIoU": 0.25},
+        {"_step": 2, "trainer/global_step": 19, "train/loss": 1.5},
+    ]
+    fetched = read_record(fetch_run("me/project/abc", tmp_path / "fetched", FakeApi(files, history)))
+    original = read_record(run.path)
+    assert np.array_equal(fetched.counts.total(), original.counts.total())
+    assert (fetched.config, fetched.evaluation) == (original.config, original.evaluation)
+    assert fetched.card == original.card
+    assert fetched.metrics["step"].tolist() == [9, 19]
+    assert fetched.metrics["train/loss"].tolist() == [2.5, 1.5]
+    assert fetched.metrics["val/mIoU"][0] == 0.25
+    assert fetched.gallery is not None
+
+
+def test_runs_that_cannot_be_fetched_are_explained(tmp_path: Path) -> None:
+    from deeplab_lightning.errors import ConfigError
+    from deeplab_lightning.reporting.wandb_runs import fetch_run
+
+    api = FakeApi([], [])
+    for name, words in (
+        ("me/abc", "expected wandb:ENTITY/PROJECT/ID"),
+        ("me/project/xyz", "wandb login"),
+        ("me/project/abc", r"keeps no per_picture\.npz"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            fetch_run(name, tmp_path, api)

@@ -1,0 +1,84 @@
+"""What a run of Weights & Biases gets besides the logged numbers and the files of evaluations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import WandbLogger
+
+from ..errors import DeepLabError
+from ..reporting.card import read_card
+from ..reporting.runs import RunFolder
+
+
+class WandbRun(Callback):
+    """Gives the run its configuration, its best score, gradients and checkpoints if asked for, and the run's files.
+
+    Checkpoints are logged where the logger's `log_model` is true, as one artifact with the aliases `best` and `last`,
+    when training ends or is stopped: Lightning's own way knows one checkpoint callback, and not `last.ckpt`.
+
+    Args:
+        run: The run folder.
+        config: The resolved configuration, as YAML.
+        logger: Of the run.
+        watch_gradients: Steps between two histograms of gradients; 0 for none.
+    """
+
+    def __init__(self, run: RunFolder, config: str, logger: WandbLogger, watch_gradients: int) -> None:
+        self.run, self.config, self.logger, self.watch_gradients = run, config, logger, watch_gradients
+        self.with_checkpoints = bool(logger._log_model)
+        logger._log_model = False  # ours to do
+        self.best_score = -math.inf
+
+    def state_dict(self) -> dict[str, float]:
+        """Remember the best score over a resume."""
+        return {"best_score": self.best_score}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Go on from the best score so far."""
+        self.best_score = state_dict["best_score"]
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Describe the run."""
+        if not trainer.is_global_zero:
+            return
+        from ..reporting import wandb_runs
+
+        experiment = self.logger.experiment
+        wandb_runs.write_identity(experiment, self.run)
+        wandb_runs.describe_run(experiment, self.config, read_card(self.run))
+        if self.watch_gradients:
+            wandb_runs.watch_gradients(experiment, pl_module.model, self.watch_gradients)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Keep the best score in the summary."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        score = pl_module.evaluation.scores().mIoU
+        if score > self.best_score:
+            from ..reporting import wandb_runs
+
+            self.best_score = score
+            wandb_runs.note_best(self.logger.experiment, score, trainer.global_step)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Hand over files and checkpoints."""
+        self._hand_over(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """After a stop by the user, what is there is worth having; after a failure, it is not."""
+        if isinstance(exception, DeepLabError):
+            self._hand_over(trainer)
+
+    def _hand_over(self, trainer: Trainer) -> None:
+        if not trainer.is_global_zero:
+            return
+        from ..reporting import wandb_runs
+
+        experiment = self.logger.experiment
+        wandb_runs.copy_files(experiment, self.run)
+        if self.with_checkpoints:
+            wandb_runs.log_checkpoint(experiment, self.run.best_checkpoint, "best")
+            wandb_runs.log_checkpoint(experiment, self.run.last_checkpoint, "last")

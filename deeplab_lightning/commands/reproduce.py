@@ -1,0 +1,165 @@
+"""`reproduce`: the exact command that makes a run again, and what is not here as it was then."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DeepLabError
+from .inspect import split_arguments
+
+if TYPE_CHECKING:
+    from ..reporting.card import Difference
+    from ..reporting.runs import RunFolder
+
+EVALUATIONS = ("validate", "test")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; the exit code is that of `fit` with --run, 0 otherwise."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deeplab_lightning reproduce",
+        usage="%(prog)s RUN [--run] [--data.option value ...]",
+        description="Print the command that makes a run again, from its config.yaml and its environment.json, and say "
+        "what differs on this machine: versions, code, hardware, data. With --run, do it, and compare the scores.",
+        epilog="Options of fit, such as --data.root, are handed on: for what must differ here.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, runs/NAME or runs/NAME/version_0")
+    parser.add_argument("--run", action="store_true", help="run the command; the new run gets a folder of its own")
+    own, handed_on = split_arguments(arguments)
+    options = parser.parse_args(own)
+    return reproduce(options.folder, handed_on, run_it=options.run)
+
+
+def reproduce(folder: Path, handed_on: Sequence[str] = (), run_it: bool = False) -> int:
+    """Print the command and the differences; run it if asked to.
+
+    Args:
+        folder: Of the run.
+        handed_on: Options of `fit`.
+        run_it: Run the command, and compare the new run's confusion matrix with the old one's.
+
+    Returns:
+        0, or the exit code of `fit`.
+    """
+    from ..reporting.card import energy_in_words, read_card, wall_seconds
+    from ..reporting.runs import find_run
+
+    run = find_run(folder)
+    if run.path.parent.name in EVALUATIONS or not run.config.is_file():
+        raise ConfigError(
+            f"{run.path} is no run of fit with a config.yaml: reproduce takes the folder that training left."
+        )
+    card = read_card(run)
+    words = command(run, card, handed_on)
+    seconds = wall_seconds(card)
+    took = "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes, energy: {energy_in_words(card)}"
+    print(f"{run.path}, {card.get('date', 'date not recorded')}\ntook: {took}")
+    if len(card.get("sessions") or []) > 1:
+        print(
+            f"It was stopped and went on {len(card['sessions']) - 1} times; made again in one go, it is the same run."
+        )
+    print("\ncommand:")
+    for line in (*_code_steps(run, card), f"python -m deeplab_lightning {shlex.join(words)}"):
+        print(f"  {line}")
+    found, unknown = _look_here(card, words)
+    print("\ndiffers here:" if found else "\nNothing that the card tells differs here.")
+    width = max((len(difference.what) for difference in found), default=0)
+    for difference in found:
+        print(f"  {difference.what:<{width}}  {difference.then} -> {difference.now}")
+    for line in unknown:
+        print(f"  {line}")
+    if not run_it:
+        return 0
+    from ..studies import programs
+
+    print("\nrunning it:", flush=True)
+    code = programs.run(words).code
+    if code == 0:
+        print(_compared(run, find_run(_new_runs(words))))
+    return code
+
+
+def command(run: RunFolder, card: Mapping[str, Any], handed_on: Sequence[str]) -> list[str]:
+    """Return the words after the program's name that make the run again, in a folder beside it."""
+    words = ["fit", "-c", str(run.config), "--run.folder", str(run.path.parent.parent), "--run.name"]
+    words.append(f"{run.path.parent.name}-again")
+    if card.get("devices"):
+        # `auto` takes what there is, and the number of processes decides which picture comes when.
+        words += ["--trainer.devices", str(card["devices"])]
+    return [*words, *handed_on]
+
+
+def _new_runs(words: Sequence[str]) -> Path:
+    from ..arguments import option_value
+
+    return Path(option_value(words, "--run.folder") or "") / (option_value(words, "--run.name") or "")
+
+
+def _code_steps(run: RunFolder, card: Mapping[str, Any]) -> list[str]:
+    """Return what brings the source code to the run's state, if it is not there."""
+    from ..reporting.card import code_state
+
+    commit = card.get("git_commit")
+    if not commit:
+        return [f"pip install deeplab-lightning=={card.get('deeplab_lightning', '?')}   # it ran from no checkout"]
+    here = code_state()
+    diff = run.code_diff if card.get("git_diff") else None
+    steps = []
+    if here.commit != commit:
+        steps.append(f"git checkout {commit}")
+    if card.get("git_dirty") and diff is None and not card.get("git_untracked"):
+        steps.append("# files differed from that commit, and the run is from before differences were kept")
+    if diff is not None and not (here.commit == commit and diff.is_file() and here.diff == diff.read_bytes()):
+        steps.append(f"git apply {shlex.quote(str(diff))}")
+    if card.get("git_untracked"):
+        steps.append(f"# besides, these files were in no commit: {', '.join(card['git_untracked'])}")
+    return steps
+
+
+def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Difference], list[str]]:
+    """Return what differs on this machine, and what could not be compared."""
+    import torch
+
+    from ..reporting.card import differences, environment, file_hash
+
+    gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    now = environment(card.get("seed"), gpus)
+    unknown = []
+    try:
+        now["data"], weights = _data_here(words, list(card.get("data") or {}))
+        if card.get("weights"):
+            now["weights"] = None if weights is None else file_hash(Path(weights))
+    except DeepLabError as error:
+        unknown.append(f"The data cannot be compared: {error}")
+    if not card.get("data"):
+        unknown.append("The card has no fingerprint of the data.")
+    return differences(card, now), unknown
+
+
+def _data_here(words: Sequence[str], splits: Sequence[str]) -> tuple[dict[str, Any], str | None]:
+    """Return the splits' fingerprints, and the file of weights that the configuration names."""
+    from ..configured import ConfiguredData
+    from ..data.fingerprint import fingerprint
+
+    data = ConfiguredData(list(words[1:]), on_paper=True)
+    weights = data.config[data.command].model.init_args.get("weights")
+    return {split: fingerprint(data.datamodule.dataset(split)) for split in splits}, weights
+
+
+def _compared(old: RunFolder, new: RunFolder) -> str:
+    """Say whether the new run scored as the old one did."""
+    import numpy as np
+
+    from ..metrics.per_picture import PictureCounts
+    from ..metrics.scores import scores_from_confusion
+
+    totals = [PictureCounts.load(run.per_picture) for run in (old, new)]
+    then, again = (scores_from_confusion(counts.total(), counts.class_names).mIoU for counts in totals)
+    if np.array_equal(totals[0].total(), totals[1].total()):
+        return f"The same to the last pixel: mIoU {again:.4f}, in {new.path}"
+    return f"mIoU {then:.4f} then, {again:.4f} now ({again - then:+.4f}): {new.path}"

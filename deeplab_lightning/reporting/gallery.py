@@ -1,0 +1,256 @@
+"""Pictures of an evaluation kept for reports, `pictures.zip`: each with its truth and its prediction.
+
+Kept are the `WORST` pictures with the lowest IoU and `SPREAD` more, spread evenly over the split: the first are what a
+reader wants to see, the second what the split looks like, and the same ones in every run. Longer sides are shrunk to
+`MAX_SIDE`; masks keep their ids (nearest neighbour). With several processes, those of the first one are kept.
+
+The archive holds `index.json` (class names, palette, and for each picture its id, size and why it was kept) and for
+each picture a JPEG and two palette PNGs. It is one file, so that it is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from ..errors import DataError
+from ..files import atomic_open
+from ..labels.label_set import VOID_COLOUR
+from .panels import displayable
+
+WORST = 48
+SPREAD = 48
+MAX_SIDE = 448
+JPEG_QUALITY = 80
+VOID = 255
+"""Id of void pixels in the PNGs."""
+
+
+@dataclass(frozen=True, eq=False)
+class KeptPicture:
+    """A picture with its masks, at the size in which it is kept.
+
+    Attributes:
+        sample_id: Its name.
+        size: `(height, width)` of the original.
+        image: `(H, W, 3)` uint8 RGB.
+        truth: `(H, W)` uint8 class ids, `VOID` where nothing counts.
+        pred: `(H, W)` uint8 class ids.
+        why: `worst` or `spread`.
+    """
+
+    sample_id: str
+    size: tuple[int, int]
+    image: np.ndarray
+    truth: np.ndarray
+    pred: np.ndarray
+    why: str
+
+
+class GalleryCollector:
+    """Chooses pictures while they come by, in bounded memory.
+
+    Args:
+        num_classes: Ids from 0 to below this are classes; all others in the truth are void.
+        worst: How many with the lowest score to keep.
+        spread: How many others.
+    """
+
+    def __init__(self, num_classes: int, worst: int = WORST, spread: int = SPREAD) -> None:
+        self.num_classes, self.worst, self.spread = num_classes, worst, spread
+        self._heap: list[tuple[float, int, KeptPicture]] = []  # the least bad first: (-score, number)
+        self._spread: list[KeptPicture] = []
+        self._number = 0
+
+    def wants(self, score: float, is_spread: bool) -> bool:
+        """Whether a picture would be kept, before it is copied from the device.
+
+        Args:
+            score: Of the picture, in 0..1; NaN if nothing in it is labelled.
+            is_spread: Whether it is one of those spread over the split.
+        """
+        if is_spread:
+            return True
+        return not np.isnan(score) and (len(self._heap) < self.worst or -score > self._heap[0][0])
+
+    def add(
+        self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, score: float, is_spread: bool
+    ) -> None:
+        """Keep a picture, if it is among the worst so far or one of those spread over the split.
+
+        Args:
+            sample_id: Its name.
+            image: `(H, W, C)` or `(H, W)`, as stored.
+            truth: `(H, W)` integer train ids.
+            pred: `(H, W)` integer train ids.
+            score: As for `wants`.
+            is_spread: As for `wants`.
+        """
+        if not self.wants(score, is_spread) or len(self._spread) + is_spread > self.spread:
+            return
+        kept = self._shrunk(sample_id, image, truth, pred, "spread" if is_spread else "worst")
+        if is_spread:
+            self._spread.append(kept)
+            return
+        self._number += 1  # pictures cannot be compared with one another
+        entry = (-score, -self._number, kept)
+        if len(self._heap) < self.worst:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heapreplace(self._heap, entry)
+
+    def pictures(self) -> list[KeptPicture]:
+        """Return what is kept, by name."""
+        return sorted([*self._spread, *(kept for _, _, kept in self._heap)], key=lambda kept: kept.sample_id)
+
+    def _shrunk(self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, why: str) -> KeptPicture:
+        height, width = truth.shape
+        scale = min(1.0, MAX_SIDE / max(height, width))
+        new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+        shown = displayable(image)
+        if scale < 1:
+            shown = cv2.resize(shown, (new_width, new_height), interpolation=cv2.INTER_AREA)
+        rows = ((np.arange(new_height) + 0.5) * height / new_height).astype(np.intp)
+        columns = ((np.arange(new_width) + 0.5) * width / new_width).astype(np.intp)
+        nearest = np.ix_(rows, columns)
+        small = truth[nearest]
+        void = (small < 0) | (small >= self.num_classes)
+        small = np.where(void, VOID, small).astype(np.uint8)
+        return KeptPicture(sample_id, (height, width), shown.copy(), small, pred[nearest].astype(np.uint8), why)
+
+
+def write_gallery(
+    path: Path, pictures: Sequence[KeptPicture], class_names: Sequence[str], palette: Sequence[Sequence[int]]
+) -> None:
+    """Write `pictures.zip`.
+
+    Args:
+        path: The file.
+        pictures: What to keep.
+        class_names: `C` names.
+        palette: `C` RGB colours, 0..255.
+    """
+    colours = _png_palette(palette)
+    entries = [
+        {"id": kept.sample_id, "height": kept.size[0], "width": kept.size[1], "why": kept.why} for kept in pictures
+    ]
+    index = {"class_names": list(class_names), "palette": [list(map(int, c)) for c in palette], "pictures": entries}
+    with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("index.json", json.dumps(index, ensure_ascii=False, indent=1))
+        for number, kept in enumerate(pictures):
+            archive.writestr(f"{number:04}.jpg", _jpeg(kept.image))
+            archive.writestr(f"{number:04}.truth.png", mask_png(kept.truth, colours))
+            archive.writestr(f"{number:04}.pred.png", mask_png(kept.pred, colours))
+
+
+def mask_png(mask: np.ndarray, colours: Sequence[int], alpha: bytes | None = None) -> bytes:
+    """Return a palette PNG of a mask `(H, W)` uint8.
+
+    Args:
+        mask: Indices into the palette.
+        colours: Red, green, blue of index 0, then of index 1, ...
+        alpha: Opacity of each index, opaque if not given.
+    """
+    indexed = Image.frombytes("P", (mask.shape[1], mask.shape[0]), np.ascontiguousarray(mask).tobytes())
+    indexed.putpalette(colours)
+    data = io.BytesIO()
+    options = {} if alpha is None else {"transparency": alpha}
+    indexed.save(data, "PNG", optimize=False, compress_level=6, **options)
+    return data.getvalue()
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """A picture of the archive, as its files.
+
+    Attributes:
+        sample_id: Its name.
+        size: `(height, width)` of the original.
+        why: `worst` or `spread`.
+        jpeg: The picture.
+        truth_png: Its truth.
+        pred_png: The prediction.
+    """
+
+    sample_id: str
+    size: tuple[int, int]
+    why: str
+    jpeg: bytes = field(repr=False)
+    truth_png: bytes = field(repr=False)
+    pred_png: bytes = field(repr=False)
+
+    def truth(self) -> np.ndarray:
+        """`(H, W)` uint8 class ids, `VOID` where nothing counts."""
+        return _ids(self.truth_png)
+
+    def pred(self) -> np.ndarray:
+        """`(H, W)` uint8 class ids."""
+        return _ids(self.pred_png)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What `pictures.zip` holds.
+
+    Attributes:
+        class_names: `C` names.
+        palette: `C` RGB colours, 0..255.
+        pictures: By name.
+    """
+
+    class_names: tuple[str, ...]
+    palette: tuple[tuple[int, ...], ...]
+    pictures: dict[str, StoredPicture]
+
+
+def read_gallery(path: Path) -> Gallery:
+    """Read `pictures.zip`.
+
+    Raises:
+        DataError: It is missing or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            index = json.loads(archive.read("index.json"))
+            pictures = {
+                entry["id"]: StoredPicture(
+                    entry["id"],
+                    (entry["height"], entry["width"]),
+                    entry["why"],
+                    archive.read(f"{number:04}.jpg"),
+                    archive.read(f"{number:04}.truth.png"),
+                    archive.read(f"{number:04}.pred.png"),
+                )
+                for number, entry in enumerate(index["pictures"])
+            }
+            return Gallery(tuple(index["class_names"]), tuple(map(tuple, index["palette"])), pictures)
+    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read ({error}): `validate` on the checkpoint writes it anew.") from error
+
+
+def _ids(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as picture:
+        return np.asarray(picture)
+
+
+def _png_palette(palette: Sequence[Sequence[int]]) -> list[int]:
+    """Return 768 numbers: the classes' colours from 0 on, the void colour at `VOID`."""
+    colours = np.zeros((256, 3), np.uint8)
+    colours[VOID] = VOID_COLOUR
+    colours[: len(palette)] = palette
+    return colours.ravel().tolist()
+
+
+def _jpeg(image: np.ndarray) -> bytes:
+    data = io.BytesIO()
+    Image.fromarray(image).save(data, "JPEG", quality=JPEG_QUALITY)
+    return data.getvalue()

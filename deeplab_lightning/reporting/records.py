@@ -1,0 +1,205 @@
+"""A run as reports see it: everything that its folder tells, read without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..errors import ConfigError, DataError
+from ..metrics.per_picture import PictureCounts
+from ..metrics.scores import Scores, scores_from_confusion
+from .card import Card, read_card
+from .evaluation import UNKNOWN, Evaluation, read_evaluation
+from .gallery import Gallery, read_gallery
+from .runs import RunFolder, find_run, read_metrics
+
+_WITHOUT_EFFECT = (
+    "run",
+    "ckpt_path",
+    "weights_only",
+    "trainer.enable_progress_bar",
+    "trainer.logger",
+    "trainer.default_root_dir",
+)
+"""Settings that say where things go, not what is computed."""
+
+ABSENT = "(absent)"
+"""Stands for the value of a setting that a run does not have."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """What a run folder tells.
+
+    Attributes:
+        name: What to call it.
+        run: Its folder.
+        config: The resolved configuration, nested; empty if there is none.
+        card: The reproducibility card; empty if there is none.
+        evaluation: How it was scored; split and protocol are `UNKNOWN` where an older run does not tell.
+        counts: Confusion counts of each picture.
+        metrics: Column of `metrics.csv` -> `(rows,)` float64; empty if nothing was logged.
+        speed: Likewise of `speed.csv`.
+        gallery: Pictures kept, if any.
+    """
+
+    name: str
+    run: RunFolder
+    config: dict[str, Any]
+    card: Card
+    evaluation: Evaluation
+    counts: PictureCounts
+    metrics: dict[str, np.ndarray]
+    speed: dict[str, np.ndarray]
+    gallery: Gallery | None
+
+    @property
+    def scores(self) -> Scores:
+        """Of all pictures together."""
+        return scores_from_confusion(self.counts.total(), self.counts.class_names)
+
+    def picture_scores(self, sample_id: str) -> Scores:
+        """Of one picture."""
+        return scores_from_confusion(self.counts.matrix(sample_id), self.counts.class_names)
+
+
+def read_record(path: Path, name: str | None = None) -> RunRecord:
+    """Read a run, or an evaluation of one.
+
+    Args:
+        path: `runs/NAME`, `runs/NAME/version_0`, or the folder that `validate` or `test` wrote.
+        name: What to call it; name and version if not given.
+
+    Raises:
+        ConfigError: There is no run.
+        DataError: It has no scores yet, or a file is damaged.
+    """
+    run = _newest_evaluation(path) or find_run(path)
+    if not run.per_picture.is_file():
+        raise DataError(
+            f"{run.path} has no {run.per_picture.name}: expected a run that was validated at least once. Score its "
+            f"checkpoint: validate --ckpt_path {run.last_checkpoint}"
+        )
+    counts = PictureCounts.load(run.per_picture)
+    card: Card = {}
+    with suppress(DataError):
+        card = read_card(run)
+    return RunRecord(
+        name=name or _name(run.path),
+        run=run,
+        config=_read_config(run),
+        card=card,
+        evaluation=read_evaluation(run) or _guessed_evaluation(run, counts),
+        counts=counts,
+        metrics=_metrics(run.metrics),
+        speed=_metrics(run.speed),
+        gallery=read_gallery(run.pictures) if run.pictures.is_file() else None,
+    )
+
+
+def read_records(paths: Sequence[Path]) -> list[RunRecord]:
+    """Read several runs, under names as short as they can be told apart by."""
+    records = [read_record(path) for path in paths]
+    folders = [record.run.path.resolve() for record in records]
+    if len(set(folders)) < len(folders):
+        again = next(folder for folder in folders if folders.count(folder) > 1)
+        raise ConfigError(f"{again} is given more than once: compare different runs.")
+    short = [_short_name(record.run.path) for record in records]
+    return [
+        RunRecord(**{**vars(record), "name": name if short.count(name) == 1 else record.name})
+        for record, name in zip(records, short, strict=True)
+    ]
+
+
+def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `model.lr` -> value for every setting that is computed with; classes as `model` and `data`."""
+    flat: dict[str, Any] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, inner in value.items():
+                skipped = key in ("init_args", "class_path")
+                visit(prefix if skipped else f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = value.rsplit(".", 1)[-1] if prefix in ("model", "data") else value
+
+    visit("", config)
+    return {
+        key: value
+        for key, value in flat.items()
+        if not any(key == name or key.startswith(f"{name}.") for name in _WITHOUT_EFFECT)
+    }
+
+
+def config_differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
+    """Return the settings that are not the same in all runs, each run's value in words, or `ABSENT`."""
+    flats = [flattened(record.config) for record in records]
+    found = {}
+    for key in dict.fromkeys(key for flat in flats for key in flat):
+        values = [in_words(flat[key]) if key in flat else ABSENT for flat in flats]
+        if len(set(values)) > 1:
+            found[key] = values
+    return found
+
+
+def in_words(value: Any) -> str:
+    """Return a setting's value as it is written on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def curve(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return steps and values of a logged key, without the rows in which it was not logged; empty if it never was."""
+    if name not in columns or "step" not in columns:
+        return np.zeros(0), np.zeros(0)
+    logged = ~np.isnan(columns[name]) & ~np.isnan(columns["step"])
+    return columns["step"][logged], columns[name][logged]
+
+
+def _newest_evaluation(path: Path) -> RunFolder | None:
+    """Return the newest version of `runs/NAME-validate` and the like, which have no `latest`."""
+    if (path / "config.yaml").is_file() or not path.is_dir() or (path / "latest").exists() or path.is_symlink():
+        return None
+    versions = [found for found in path.glob("version_*") if (found / "per_picture.npz").is_file()]
+    return RunFolder(max(versions, key=lambda found: int(found.name.removeprefix("version_")))) if versions else None
+
+
+def _name(path: Path) -> str:
+    """Return `NAME/version_0`, and for evaluations inside a run `NAME/version_0/validate/version_1`."""
+    parts = path.resolve().parts
+    return "/".join(parts[-4:] if path.resolve().parent.name in ("validate", "test") else parts[-2:])
+
+
+def _short_name(path: Path) -> str:
+    parts = path.resolve().parts
+    return "/".join((parts[-4], *parts[-2:])) if parts[-2] in ("validate", "test") else parts[-2]
+
+
+def _read_config(run: RunFolder) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    except OSError:
+        return {}
+    except yaml.YAMLError as error:
+        raise DataError(f"{run.config} is no valid YAML: {error}.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _guessed_evaluation(run: RunFolder, counts: PictureCounts) -> Evaluation:
+    """Say what an older run tells of its evaluation: those of `fit` are of the validation split."""
+    inside = run.path.resolve().parent.name
+    split = {"validate": "val", "test": "test"}.get(inside.rsplit("-", 1)[-1], "val")
+    score = scores_from_confusion(counts.total(), counts.class_names).mIoU
+    return Evaluation(split, UNKNOWN, len(counts), 0, None if np.isnan(score) else score)
+
+
+def _metrics(path: Path) -> dict[str, np.ndarray]:
+    with suppress(DataError):
+        return read_metrics(path)
+    return {}

@@ -1,0 +1,91 @@
+"""The data's fingerprint: the same wherever the data lies, another where names, sizes or read masks differ."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_lightning.data.datasets.base import SegmentationDataset
+from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.fingerprint import MASKS, fingerprint, spread
+
+
+class Files(SegmentationDataset):
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder, self.count = folder, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def sample_id(self, index: int) -> str:
+        return f"{index:03}"
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.folder / f"{index:03}.jpg", self.folder / f"{index:03}.png"
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        raise AssertionError("files are there: nothing needs to be decoded")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Files:
+    dataset = Files(tmp_path / "here", 3 * MASKS)
+    dataset.folder.mkdir()
+    for index in range(len(dataset)):
+        for number, path in enumerate(dataset.files(index)):
+            path.write_bytes(bytes([index, number, 7]))
+    return dataset
+
+
+def test_a_copy_elsewhere_is_the_same_data(data: Files, tmp_path: Path) -> None:
+    shutil.copytree(data.folder, tmp_path / "there", copy_function=shutil.copy)  # with other times
+    first = fingerprint(data)
+    assert first["pictures"] == 3 * MASKS
+    assert fingerprint(Files(tmp_path / "there", len(data))) == first
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [("picture's size", "files"), ("mask's content", "masks"), ("count", "files"), ("name", "files")],
+)
+def test_changes_show(data: Files, change: str, key: str) -> None:
+    before = fingerprint(data)
+    picture, mask = data.files(spread(len(data), MASKS)[5])
+    if change == "picture's size":
+        picture.write_bytes(b"longer than it was")
+    elif change == "mask's content":
+        mask.write_bytes(b"abc")
+    elif change == "count":
+        data.count -= 1
+    else:
+        data.sample_id = lambda index: f"x{index}"  # type: ignore[method-assign]
+    after = fingerprint(data)
+    assert after[key] != before[key]
+    if change == "mask's content":
+        assert after["files"] == before["files"]
+
+
+def test_a_missing_file_stops_nothing(data: Files) -> None:
+    before = fingerprint(data)
+    for path in data.files(0):
+        path.unlink()
+    after = fingerprint(data)
+    assert after["files"] != before["files"]
+    assert after["masks"] != before["masks"]
+
+
+def test_drawn_scenes_are_told_apart_by_what_they_show() -> None:
+    def scenes(seed: int) -> dict[str, int | str]:
+        return fingerprint(DrawnScenes("val", 6, height=64, width=64, seed=seed))
+
+    assert scenes(0) == scenes(0)
+    assert scenes(0)["masks"] != scenes(1)["masks"]
+
+
+def test_places_are_spread_from_end_to_end() -> None:
+    assert spread(100, 3) == [0, 50, 99]
+    assert spread(2, 5) == [0, 1]
+    assert spread(0, 5) == []
