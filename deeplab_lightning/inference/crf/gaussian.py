@@ -35,6 +35,7 @@ class GaussianKernel(Kernel):
         self.size = size
         reach = math.ceil(sigma * math.sqrt(-2 * math.log(torch.finfo(like.dtype).eps)))
         matrices = [_axis(length, sigma, reach, normalise, like) for length in size]
+        self._along_rows = like.new_empty(0)
         self.rows: Band
         self.columns: Band
         if has_compiled_form(like) if compiled is None else compiled:
@@ -48,10 +49,12 @@ class GaussianKernel(Kernel):
         """See `Kernel`."""
         height, width = self.size
         classes = values.shape[1]
-        along_rows = torch.zeros_like(values)
-        self.columns.add_to(along_rows.view(-1, width, classes), values.view(-1, width, classes), 1.0)
+        if self._along_rows.shape != values.shape:
+            self._along_rows = torch.empty_like(values)  # kept: new memory is slower than the sums themselves
+        self._along_rows.zero_()
+        self.columns.add_to(self._along_rows.view(-1, width, classes), values.view(-1, width, classes), 1.0)
         pictures = (-1, height, width * classes)
-        self.rows.add_to(sums.view(pictures), along_rows.view(pictures), weight)
+        self.rows.add_to(sums.view(pictures), self._along_rows.view(pictures), weight)
 
 
 class Band(Protocol):
