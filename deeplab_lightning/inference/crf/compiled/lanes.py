@@ -80,6 +80,21 @@ def store(typing: Any, array: Any, row: Any, first: Any, lanes: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, row: Any, first: Any) -> Any:
+    """Have `array[row, first : first + LANES]` on its way from memory: what is scattered there is waited for longest."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address = _address(context, builder, signature, arguments)
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + 3 * [number]))
+        to_read, near, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        builder.call(fetch, [builder.bitcast(address, byte), to_read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(array, row, first), generate
+
+
+@intrinsic
 def zeros(typing: Any) -> Any:
     """Return eight zeros."""
 

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from ..lattice import Points
 from .compiling import compiled, in_threads
-from .lanes import LANES, load, plus, store, whole_lanes, zeros
+from .lanes import LANES, load, plus, prefetch, store, whole_lanes, zeros
 
 HASH_FACTOR = np.int64(-7046029254386353131)
 """2^64 divided by the golden ratio, as int64: spreads neighbouring keys."""
+AHEAD = 24
+"""Vertices by which what will be needed is asked for early."""
 HALF, ONE = np.float32(0.5), np.float32(1)
 
 
@@ -212,6 +214,9 @@ def _splat(
     width = values.shape[1]
     threes = width - width % (3 * LANES)
     for vertex in range(first, last):
+        for entry in range(starts[vertex] + AHEAD, min(starts[vertex + 1] + AHEAD, len(pixels))):
+            for lane in range(0, width, 2 * LANES):
+                prefetch(values, pixels[entry], lane)
         for lane in range(0, threes, 3 * LANES):  # three sums at a time: one alone waits for itself
             one, two, three = zeros(), zeros(), zeros()
             for entry in range(starts[vertex], starts[vertex + 1]):
@@ -237,6 +242,9 @@ def _blur(first: int, last: int, members: np.ndarray, ends: np.ndarray, rows: np
     start = ends[first - 1] if first else 0
     for chain in range(first, last):
         end = ends[chain]
+        for place in range(start + AHEAD, min(end + AHEAD, len(members))):
+            for lane in range(0, rows.shape[1], 2 * LANES):
+                prefetch(rows, members[place], lane)
         for lane in range(0, rows.shape[1], LANES):
             before, own = zeros(), load(rows, members[start], lane)
             for place in range(start, end - 1):
@@ -260,6 +268,11 @@ def _slice(
 ) -> None:
     """Add to each pixel its vertices."""
     for pixel in range(first, last):
+        ahead = min(pixel + AHEAD // weights.shape[1], last - 1)
+        for corner in range(weights.shape[1]):
+            for lane in range(0, sums.shape[1], 2 * LANES):
+                prefetch(forward, vertices[ahead, corner], lane)
+                prefetch(backward, vertices[ahead, corner], lane)
         for lane in range(0, sums.shape[1], LANES):
             total = load(sums, pixel, lane)
             for corner in range(weights.shape[1]):
