@@ -18,7 +18,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:
-        """Add `weight` times the sums of `values` to `sums`, both `(B * N, C)`, contiguous, in the kernel's precision."""
+        """Add `weight` times the sums of `values` to `sums`, both `(B * N, C)`, contiguous, of the kernel's dtype."""
 
     def __call__(self, values: Tensor) -> Tensor:
         """Return the sums: `(B * N, C) -> (B * N, C)`."""

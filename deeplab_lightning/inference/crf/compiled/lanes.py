@@ -11,18 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from llvmlite import ir  # type: ignore[import-not-found,import-untyped,unused-ignore]
-from numba import types  # type: ignore[import-not-found,import-untyped,unused-ignore]
-from numba.extending import (  # type: ignore[import-not-found,import-untyped,unused-ignore]
-    intrinsic,
-    models,
-    register_model,
-)
+from numba import extending, types  # type: ignore[import-not-found,import-untyped,unused-ignore]
 from torch import Tensor
 from torch.nn import functional as F
 
 LANES = 8
+_inlined: Any = extending.intrinsic  # of no type: what it makes is called without its first argument
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 
 
@@ -33,8 +28,8 @@ class _Lanes(types.Type):
         super().__init__(name="Lanes")
 
 
-@register_model(_Lanes)
-class _LanesModel(models.PrimitiveModel):
+@extending.register_model(_Lanes)
+class _LanesModel(extending.models.PrimitiveModel):
     """How numba hands it to LLVM."""
 
     def __init__(self, manager: Any, kind: _Lanes) -> None:
@@ -58,7 +53,7 @@ def _address(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.bitcast(builder.gep(array.data, [place]), _VECTOR.as_pointer())
 
 
-@intrinsic
+@_inlined
 def load(typing: Any, array: Any, row: Any, first: Any) -> Any:
     """Return `array[row, first : first + LANES]`."""
 
@@ -68,7 +63,7 @@ def load(typing: Any, array: Any, row: Any, first: Any) -> Any:
     return _LANES(array, row, first), generate
 
 
-@intrinsic
+@_inlined
 def store(typing: Any, array: Any, row: Any, first: Any, lanes: Any) -> Any:
     """Set `array[row, first : first + LANES] = lanes`."""
 
@@ -79,14 +74,16 @@ def store(typing: Any, array: Any, row: Any, first: Any, lanes: Any) -> Any:
     return types.void(array, row, first, lanes), generate
 
 
-@intrinsic
+@_inlined
 def prefetch(typing: Any, array: Any, row: Any, first: Any) -> Any:
-    """Have `array[row, first : first + LANES]` on its way from memory: what is scattered there is waited for longest."""
+    """Have `array[row, first : first + LANES]` on its way from memory, where scattered rows are waited for."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, signature, arguments)
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + 3 * [number]))
+        fetch = builder.module.declare_intrinsic(
+            "llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + 3 * [number])
+        )
         to_read, near, data = (ir.Constant(number, value) for value in (0, 3, 1))
         builder.call(fetch, [builder.bitcast(address, byte), to_read, near, data])
         return context.get_dummy_value()
@@ -94,7 +91,7 @@ def prefetch(typing: Any, array: Any, row: Any, first: Any) -> Any:
     return types.void(array, row, first), generate
 
 
-@intrinsic
+@_inlined
 def zeros(typing: Any) -> Any:
     """Return eight zeros."""
 
@@ -104,7 +101,7 @@ def zeros(typing: Any) -> Any:
     return _LANES(), generate
 
 
-@intrinsic
+@_inlined
 def plus(typing: Any, lanes: Any, weight: Any, others: Any) -> Any:
     """Return `lanes + weight * others`, `weight` being one number."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..lattice import Points
@@ -74,7 +73,9 @@ class CompiledLattice:
         for chains, rising in ((self.chains, forward), (self.chains[::-1], backward)):
             for members, ends in chains:
                 in_threads(_blur, len(ends), members, ends, rising)
-        in_threads(_slice, len(sums), forward, backward, self.to_pixels, self.vertices, np.float32(weight), sums.numpy())
+        in_threads(
+            _slice, len(sums), forward, backward, self.to_pixels, self.vertices, np.float32(weight), sums.numpy()
+        )
 
 
 @compiled()
