@@ -17,12 +17,16 @@ import numpy as np
 import pytest
 import torch
 
+import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import evaluate as module
+from deeplab_lightning.commands.crf_search import spread
 from deeplab_lightning.commands.evaluate import data_fingerprint, default_protocols
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.inference import EvaluationOptions, Predictor
-from deeplab_lightning.metrics.measures import RegionScores
+from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
+from deeplab_lightning.metrics.measures import MEASURES
+from deeplab_lightning.metrics.trimap import Trimap
 from deeplab_lightning.reporting.protocol_table import ProtocolRow, as_markdown
 from deeplab_lightning.reporting.published import CITYSCAPES_SCALES, PUBLISHED, VOC_SCALES, published_miou
 from deeplab_lightning.tasks import DeepLabV1Task, FCNTask
@@ -68,7 +72,7 @@ def test_the_table_has_what_validate_says(run: Path, capsys: pytest.CaptureFixtu
     plain, several = rows_of(run)
     assert plain["protocol"] == "os16, scale 1, whole picture"
     assert several["protocol"] == "os8, scales 0.75, 1, flip, whole picture"
-    assert "| protocol | mIoU | pixel acc | s/picture | peak MB | pictures |" in printed
+    assert "| protocol | mIoU | pixel acc | boundary IoU | BF | s/picture | peak MB | pictures |" in printed
     assert printed.splitlines()[0] == (run / "evaluate" / "table.md").read_text().splitlines()[0]
     options = [[], ["--model.output_stride", "8", "--evaluation.scales", "[0.75, 1]", "--evaluation.flip", "true"]]
     for row, words in zip((plain, several), options, strict=True):
@@ -209,6 +213,56 @@ def test_the_default_set_of_a_run_has_both_output_strides(run: Path) -> None:
     ]
 
 
+# --- measures and tidying ---------------------------------------------------------------------------------------------
+
+
+def test_measures_are_columns_and_curves(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same numbers as the measures give by themselves, also when the second run finds them all in files."""
+    words = [*TWO[:2], "--pictures", "2", "--measures", "trimap", "boundary_iou"]
+    assert evaluate(run, *words) == 0
+    folder = run / "evaluate"
+    (row,) = rows_of(run)
+    names = ["boundary IoU", "trimap 2 px", "trimap 10 px", "trimap 40 px"]
+    assert [name for name in row if name not in ("protocol", "mIoU", "pixel acc")][:4] == names
+    model, data = deeplab_lightning.load(str(run), device="cpu"), DrawnScenes("val", 5, 64, 80)
+    assert [data.load(0)[1].shape] == [(64, 80)]
+    iou = BoundaryIoU(data.labels.class_names, data.labels.ignore_index)
+    trimap = Trimap(data.labels.class_names, data.labels.ignore_index)
+    for index in spread(5, 2):
+        picture, mask = data.load(index)
+        for measure in (iou, trimap):
+            measure.update(model.predict(picture).mask, mask, str(index))
+    assert float(row["boundary IoU"]) == pytest.approx(iou.compute().mean)
+    assert float(row["trimap 40 px"]) == pytest.approx(trimap.compute().mIoU[-1])
+    with (folder / "trimap-1.csv").open(newline="") as file:
+        assert list(csv.DictReader(file))[-1]["mIoU"] == row["trimap 40 px"]
+    drawn = (folder / "trimap.png").read_bytes()
+    assert drawn[1:4] == b"PNG"
+    (folder / "trimap.png").unlink()
+    (folder / "trimap-1.csv").unlink()
+    assert evaluate(run, *words) == 0  # from the files
+    assert (folder / "trimap.png").is_file()
+    assert (folder / "trimap-1.csv").is_file()
+    assert evaluate(run, "--measures", "trimp") == 2
+    assert "Did you mean 'trimap'" in capsys.readouterr().err
+
+
+def test_tidying_is_part_of_a_protocol(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--protocol", "{tidying: {min_area: 2000}}"]
+    assert evaluate(run, *TWO[:2], *given, "--pictures", "2", "--measures", "none") == 0
+    plain, tidied = rows_of(run)
+    assert tidied["protocol"] == "os16, scale 1, whole picture, min area 2000"
+    assert plain["pixel acc"] != tidied["pixel acc"]
+    assert "boundary IoU" not in plain
+    for words, message in (
+        ("{min_aera: 3}", "Did you mean 'min_area'"),
+        ("{threshold: 0.5}", "needs `unsure: CLASS`"),
+        ("[3]", "expected such as"),
+    ):
+        assert evaluate(run, "--protocol", f"{{tidying: {words}}}") == 2
+        assert message in capsys.readouterr().err
+
+
 # --- published --------------------------------------------------------------------------------------------------------
 
 
@@ -271,10 +325,14 @@ def test_the_fingerprint_follows_names_files_and_pixels(tmp_path: Path) -> None:
     assert first != data_fingerprint(data, range(4))
 
 
-def test_a_measure_goes_on_from_its_state() -> None:
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_measure_goes_on_from_its_state(name: str) -> None:
     masks = [torch.randint(0, 3, (6, 7), dtype=torch.uint8) for _ in range(4)]
     preds = [torch.randint(0, 3, (6, 7), dtype=torch.uint8) for _ in range(4)]
-    whole, half, rest = (RegionScores(["a", "b", "c"], 255) for _ in range(3))
+    masks[1][:, 3] = 255
+    whole, half, rest = (MEASURES[name](["a", "b", "c"], 255) for _ in range(3))
+    fresh = MEASURES[name](["a", "b", "c"], 255)
+    fresh.restore(fresh.state())  # of no picture
     for number, (pred, mask) in enumerate(zip(preds, masks, strict=True)):
         whole.update(pred, mask, str(number))
         if number < 2:

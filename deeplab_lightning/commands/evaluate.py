@@ -22,12 +22,15 @@ from ..memory import forget_peak, peak_memory
 from .crf_search import spread
 from .evaluating import from_yaml
 from .inspect import split_arguments
+from .tidying import Tidying
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..data.datasets.base import SegmentationDataset
     from ..inference import EvaluationOptions, Predictor
+    from ..inference.morphology import Morphology
+    from ..labels import LabelSet
     from ..metrics.measures import Measure
     from ..reporting.protocol_table import ProtocolRow
     from ..tasks import SegmentationTask
@@ -59,6 +62,13 @@ def main(arguments: Sequence[str]) -> int:
         "it: those of the generation's paper)",
     )
     parser.add_argument("--protocols", type=Path, metavar="FILE.yaml", help="a list of such protocols")
+    parser.add_argument(
+        "--measures",
+        nargs="+",
+        metavar="NAME",
+        help="beside mIoU and pixel accuracy: boundary_iou, bf_score, trimap (around the labels' boundaries), "
+        "trimap_void (around void, the papers' for VOC), none (boundary_iou bf_score); see docs/boundaries.md",
+    )
     parser.add_argument("--split", choices=("val", "test"), default="val", help="(%(default)s)")
     parser.add_argument("--pictures", type=int, help="so many, spread evenly over the split (all)")
     parser.add_argument("--output", type=Path, help="folder for the results (evaluate/ in the run's folder)")
@@ -80,7 +90,11 @@ def main(arguments: Sequence[str]) -> int:
         options.output,
         options.published,
         options.device,
+        options.measures,
     )
+
+
+NOT_TIDIED = Tidying()
 
 
 @dataclass(frozen=True)
@@ -90,10 +104,16 @@ class Protocol:
     Attributes:
         output_stride: Of the network; its own if None.
         options: Everything else.
+        tidying: What is done to the class maps, in the words of `predict`.
     """
 
     output_stride: int | None
     options: EvaluationOptions
+    tidying: Tidying = NOT_TIDIED
+
+    def morphology(self, labels: LabelSet) -> Morphology:
+        """Return the tidying for these classes."""
+        return self.tidying.morphology(labels)
 
 
 def evaluate(
@@ -105,8 +125,11 @@ def evaluate(
     output: Path | None = None,
     recipe: str | None = None,
     device: str | None = None,
+    measures: Sequence[str] | None = None,
 ) -> int:
     """Score, print the table, and write `table.md`, `table.csv` and what each protocol counted to `output`.
+
+    With a trimap among the measures also its curves: `trimap.png`, and a CSV file per protocol.
 
     Args:
         configuration: `-c`, `--model.x` and `--data.x` as given to `validate`.
@@ -117,12 +140,14 @@ def evaluate(
         output: Folder of the results; in the checkpoint's run if None.
         recipe: Whose published figures to show; the one that the run is named after if None.
         device: Where to run.
+        measures: Names in `metrics.measures.MEASURES`, beside `ALWAYS`; the `CHEAP` ones if None.
 
     Returns:
         0.
     """
     import torch
 
+    measured = _measures_named(measures)
     from ..cli import _resolve
     from ..reporting.protocol_table import as_markdown, write_csv
 
@@ -158,8 +183,11 @@ def evaluate(
                 raise
             print(f"left out: output stride {protocol.output_stride}: {error}", file=sys.stderr)
             continue
-        key = subject | {"model": _plain(dict(task.hparams)), "options": asdict(protocol.options)}
-        evaluations.append(Evaluation(folder, key, protocol, predictor.protocol))
+        morphology = protocol.morphology(dataset.labels)
+        key: dict[str, Any] = {"model": _plain(dict(task.hparams)), "options": asdict(protocol.options)}
+        key |= subject | {"tidying": str(morphology), "measures": measured}
+        words = ", ".join(filter(None, (predictor.protocol, str(morphology))))
+        evaluations.append(Evaluation(folder, key, protocol, words))
 
     name = recipe or (run.parent.name if run is not None else "")
     where = _data_name(data.class_path) if split == "val" and len(chosen) == len(dataset) else ""
@@ -178,9 +206,46 @@ def evaluate(
     with atomic_open(folder / "table.md") as file:
         file.write(f"{table}\n\n{caption}\n".encode())
     write_csv(folder / "table.csv", rows)
+    files = ["table.md", "table.csv", *_draw_trimaps(folder, evaluations, measured, dataset.labels)]
     print(table)
-    print(f"\n{caption}\nFiles: {folder}/table.md, {folder}/table.csv")
+    print(f"\n{caption}\nFiles: {', '.join(f'{folder}/{name}' for name in files)}")
     return 0
+
+
+def _measures_named(names: Sequence[str] | None) -> list[str]:
+    """Return the measures in the order of the table's columns."""
+    from ..metrics.measures import ALWAYS, CHEAP, MEASURES
+
+    asked = CHEAP if names is None else [] if list(names) == ["none"] else names
+    for name in asked:
+        if name not in MEASURES:
+            raise ConfigError(
+                f"There is no measure {name!r}.{did_you_mean(name, MEASURES)} There are: {', '.join(MEASURES)}, none."
+            )
+    if {"trimap", "trimap_void"} <= set(asked):
+        raise ConfigError("trimap and trimap_void have the same columns: ask for one at a time.")
+    return [name for name in MEASURES if name in (*ALWAYS, *asked)]
+
+
+def _draw_trimaps(
+    folder: Path, evaluations: Sequence[Evaluation], measured: Sequence[str], labels: LabelSet
+) -> list[str]:
+    """Write the trimap curves, where there are any; return the names of the files."""
+    from ..metrics.measures import TrimapColumns
+    from ..reporting.boundaries import plot_trimaps, write_trimap_csv
+
+    curves = {}
+    for evaluation in evaluations:
+        for measure in evaluation.measures(labels).values() if {"trimap", "trimap_void"} & set(measured) else ():
+            curve = measure.curve() if isinstance(measure, TrimapColumns) else None
+            if curve is not None:
+                curves[evaluation.words] = curve
+                write_trimap_csv(folder / f"trimap-{len(curves)}.csv", curve)
+    if not curves:
+        return []
+    with atomic_open(folder / "trimap.png") as file:
+        plot_trimaps(curves, file)
+    return ["trimap.png", *(f"trimap-{number}.csv" for number in range(1, len(curves) + 1))]
 
 
 def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
@@ -252,10 +317,7 @@ class Evaluation:
     """
 
     def __init__(self, folder: Path, key: dict[str, Any], protocol: Protocol, words: str) -> None:
-        from ..metrics.measures import MEASURES
-
-        self.protocol, self.words = protocol, words
-        self.key = key | {"measures": sorted(MEASURES)}
+        self.protocol, self.words, self.key = protocol, words, key
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True, default=str).encode()).hexdigest()[:16]
         self._counts, self._result = folder / f"{digest}.npz", folder / f"{digest}.json"
         self.result: dict[str, Any] | None = None
@@ -280,8 +342,8 @@ class Evaluation:
         import numpy as np
         import torch
 
-        labels = dataset.labels
-        measures, seconds, peak = self._taken_up(labels.class_names, labels.ignore_index)
+        measures, seconds, peak = self._taken_up(dataset.labels)
+        morphology = self.protocol.morphology(dataset.labels)
         on_gpu = torch.device(device).type == "cuda"
         progress.start(self, len(seconds))
 
@@ -313,7 +375,12 @@ class Evaluation:
                 image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).to(device)[None]
                 started = time.perf_counter()
                 with torch.inference_mode():
-                    pred = predictor.predict(image)[0].cpu()
+                    if morphology:
+                        probs = predictor.probs(image)
+                        untidy = predictor.decide(probs.log())[0].cpu().numpy()
+                        pred = torch.from_numpy(morphology.apply(untidy, probs[0].cpu().numpy()))
+                    else:
+                        pred = predictor.predict(image)[0].cpu()
                 taken = time.perf_counter() - started
                 for measure in measures.values():
                     measure.update(pred, torch.from_numpy(mask), sample_id)
@@ -336,15 +403,20 @@ class Evaluation:
         with atomic_open(self._result) as file:
             file.write((json.dumps(self.result, indent=2) + "\n").encode())
 
-    def _taken_up(
-        self, class_names: Sequence[str], ignore_index: int
-    ) -> tuple[dict[str, Measure], dict[str, float], int]:
+    def measures(self, labels: LabelSet) -> dict[str, Measure]:
+        """Return what was measured, as far as it is known."""
+        return self._taken_up(labels)[0]
+
+    def _taken_up(self, labels: LabelSet) -> tuple[dict[str, Measure], dict[str, float], int]:
         """Return the measures, the seconds of each picture, and the peak of memory, as far as they were known."""
         import numpy as np
 
         from ..metrics.measures import MEASURES
 
-        measures = {name: make(class_names, ignore_index) for name, make in MEASURES.items()}
+        def begin() -> dict[str, Measure]:
+            return {name: MEASURES[name](labels.class_names, labels.ignore_index) for name in self.key["measures"]}
+
+        measures = begin()
         try:
             with np.load(self._counts, allow_pickle=False) as state:
                 for name, measure in measures.items():
@@ -353,7 +425,7 @@ class Evaluation:
                 done = dict(zip(state["done"].tolist(), state["seconds"].tolist(), strict=True))
                 return measures, done, int(state["peak"])
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or torn
-            return {name: make(class_names, ignore_index) for name, make in MEASURES.items()}, {}, 0
+            return begin(), {}, 0
 
     def row(self, recipe: str, data: str) -> ProtocolRow:
         """Return the result as a line of the table."""
@@ -364,7 +436,11 @@ class Evaluation:
         assert self.result is not None
         options = self.protocol.options
         published = None
-        if options.window_size is None and options.crf_options in (None, *PAPERS.values()):
+        if (
+            self.protocol.tidying == NOT_TIDIED
+            and options.window_size is None
+            and options.crf_options in (None, *PAPERS.values())
+        ):
             stride = int(self.words.split(",")[0].removeprefix("os"))
             published = published_miou(recipe, data, stride, options.scales, options.flip, options.crf is not None)
         result = self.result
@@ -453,7 +529,7 @@ def _as_protocol(given: Any) -> Protocol:
 
     if not isinstance(given, Mapping):
         raise ConfigError(f"The protocol {given!r} is not a mapping; expected such as '{{output_stride: 8}}'.")
-    names = ["output_stride", *(field.name for field in fields(EvaluationOptions))]
+    names = ["output_stride", "tidying", *(field.name for field in fields(EvaluationOptions))]
     for name in given:
         if name not in names:
             raise ConfigError(
@@ -463,10 +539,26 @@ def _as_protocol(given: Any) -> Protocol:
     if stride not in (None, 8, 16, 32):
         raise ConfigError(f"The protocol's output_stride is {stride!r}; expected 8, 16 or 32.")
     try:
-        options = options_from({name: value for name, value in given.items() if name != "output_stride"})
+        options = options_from({name: value for name, value in given.items() if name not in names[:2]})
     except DeepLabError as error:
         raise ConfigError(f"The protocol {dict(given)} cannot be used: {error}") from error
-    return Protocol(stride, options)
+    return Protocol(stride, options, _as_tidying(given.get("tidying") or {}))
+
+
+def _as_tidying(given: Any) -> Tidying:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"The protocol's tidying is {given!r}; expected such as '{{min_area: 50}}'.")
+    for name in given:
+        if name not in Tidying._fields:
+            raise ConfigError(
+                f"Tidying has no {name!r}.{did_you_mean(str(name), Tidying._fields)} There are: "
+                f"{', '.join(Tidying._fields)}."
+            )
+    words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    tidying = Tidying(**words)
+    if tidying.threshold and tidying.unsure is None:
+        raise ConfigError("A tidying with a threshold needs `unsure: CLASS`: scores know no other label.")
+    return tidying
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

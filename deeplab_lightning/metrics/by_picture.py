@@ -7,7 +7,7 @@ that is right on all labelled pixels has the full score in every measure, and no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,6 +77,24 @@ class ByPicture(ABC):
                 f"'{self.protocol}' over {len(self.class_names)}: measure both in the same way."
             )
         self.pictures = other.pictures | self.pictures
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the pictures' counts as plain arrays, to be kept in a file; each is a table of two dimensions."""
+        counts = list(self.pictures.values())
+        return {
+            "ids": np.array(list(self.pictures), dtype=np.str_),
+            "shapes": np.array([count.shape for count in counts], dtype=np.int64).reshape(-1, 2),
+            "counts": np.concatenate([np.empty(0, np.int64), *(count.ravel() for count in counts)]),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what `state` returned."""
+        ends = state["shapes"].prod(axis=1).cumsum()
+        parts = np.split(state["counts"], ends[:-1]) if len(ends) else []
+        self.pictures = {
+            sample_id: part.reshape(shape)
+            for sample_id, part, shape in zip(state["ids"].tolist(), parts, state["shapes"], strict=True)
+        }
 
     def gather(self) -> None:
         """Bring the pictures of all processes together, in each of them."""

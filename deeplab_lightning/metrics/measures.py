@@ -5,15 +5,23 @@ A further measure is a class with the methods of `Measure`, and one line in `MEA
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
+from ..errors import DataError
+from .bf_score import BFScore
+from .boundary_iou import BoundaryIoU
+from .by_picture import ByPicture
 from .per_picture import PictureCounts
 from .scores import scores_from_confusion
 from .segmentation import confusion_matrix
+from .trimap import Around, Trimap, TrimapCurve
 
 
 class Measure(Protocol):
@@ -63,5 +71,103 @@ class RegionScores:
         self.pictures = PictureCounts.from_arrays(state)
 
 
-MEASURES: dict[str, Callable[[Sequence[str], int], Measure]] = {"regions": RegionScores}
+class OfBoundaries(ABC):
+    """A boundary measure as a `Measure`.
+
+    Args:
+        counts: It.
+    """
+
+    def __init__(self, counts: ByPicture) -> None:
+        self.counts = counts
+
+    def update(self, pred: Tensor, mask: Tensor, sample_id: str) -> None:
+        """See `Measure`."""
+        self.counts.update(pred, mask, sample_id)
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """See `Measure`."""
+
+    def state(self) -> dict[str, np.ndarray]:
+        """See `Measure`."""
+        return self.counts.state()
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """See `Measure`."""
+        self.counts.restore(state)
+
+
+class MeanBoundaryIoU(OfBoundaries):
+    """The mean over the classes of `boundary_iou.BoundaryIoU`."""
+
+    counts: BoundaryIoU
+
+    def __init__(self, class_names: Sequence[str], ignore_index: int) -> None:
+        super().__init__(BoundaryIoU(class_names, ignore_index))
+
+    def compute(self) -> dict[str, float]:
+        """See `Measure`."""
+        return {"boundary IoU": self.counts.compute().mean}
+
+
+class MeanBF(OfBoundaries):
+    """The mean over classes and pictures of `bf_score.BFScore`."""
+
+    counts: BFScore
+
+    def __init__(self, class_names: Sequence[str], ignore_index: int) -> None:
+        super().__init__(BFScore(class_names, ignore_index))
+
+    def compute(self) -> dict[str, float]:
+        """See `Measure`."""
+        return {"BF": self.counts.compute().mean}
+
+
+class TrimapColumns(OfBoundaries):
+    """Three points of `trimap.Trimap`'s curve; NaN where no picture has such a band.
+
+    Args:
+        class_names: One per class.
+        ignore_index: Label that does not count.
+        around: What the bands lie around.
+    """
+
+    counts: Trimap
+
+    def __init__(self, class_names: Sequence[str], ignore_index: int, around: Around = "boundaries") -> None:
+        super().__init__(Trimap(class_names, ignore_index, around))
+
+    def compute(self) -> dict[str, float]:
+        """See `Measure`."""
+        names = [f"trimap {width} px" for width in TRIMAP_COLUMNS]
+        curve = self.curve()
+        if curve is None:
+            return dict.fromkeys(names, math.nan)
+        at = np.searchsorted(curve.widths, TRIMAP_COLUMNS)
+        return dict(zip(names, curve.mIoU[at].tolist(), strict=True))
+
+    def curve(self) -> TrimapCurve | None:
+        """Return the whole curve; None where no labelled pixel is in any band."""
+        try:
+            return self.counts.compute()
+        except DataError:
+            return None
+
+
+TRIMAP_COLUMNS = (2, 10, 40)
+"""Widths of the bands whose mIoU stands in the table, in pixels."""
+
+MEASURES: dict[str, Callable[[Sequence[str], int], Measure]] = {
+    "regions": RegionScores,
+    "boundary_iou": MeanBoundaryIoU,
+    "bf_score": MeanBF,
+    "trimap": TrimapColumns,
+    "trimap_void": partial(TrimapColumns, around="void"),
+}
 """Name -> what makes the measure from class names and ignored label."""
+
+ALWAYS = ("regions",)
+"""Measured whatever is asked for."""
+CHEAP = ("boundary_iou", "bf_score")
+"""Measured unless something else is asked for: some milliseconds a picture each (docs/boundaries.md)."""

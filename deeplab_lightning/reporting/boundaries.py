@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,11 @@ from .plots import BLUE, GREEN, GREY, ORANGE, style
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY, "#7c4dbd", "#c2416b")
 MARKERS = "osD^vP"
+
+INSIDE = 30
+"""Characters of a name that fit beside the curves; with a longer one all stand below them."""
+WRAPPED = 84
+"""Characters of a line there."""
 
 
 def plot_trimaps(curves: Mapping[str, TrimapCurve], png: Path | IO[bytes]) -> None:
@@ -39,17 +45,23 @@ def plot_trimaps(curves: Mapping[str, TrimapCurve], png: Path | IO[bytes]) -> No
         raise DataError(
             f"Trimap curves of one protocol can be drawn together; got {' and '.join(protocols) or 'none'}."
         )
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    below = max(map(len, curves)) > INSIDE  # such as protocols in words
+    lines = sum(len(textwrap.wrap(name, WRAPPED)) for name in curves) if below else 0
+    figure = Figure(figsize=(6.4, 4.2 + 0.2 * lines), layout="constrained")
     axes = figure.subplots()
     style(axes, "mIoU within the band")
     for number, (name, curve) in enumerate(curves.items()):
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
         narrowest = int(np.isfinite(curve.mIoU).argmax())  # where strips of void are broad, narrow bands are empty
         label = f"{name} ({curve.mIoU[narrowest]:.3f} at {curve.widths[narrowest]} px)"
+        label = textwrap.fill(label, WRAPPED) if below else label
         axes.plot(curve.widths, curve.mIoU, color=colour, marker=marker, markersize=4.5, linewidth=1.8, label=label)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"width of the band {protocols[0]}, pixels")
-    axes.legend(frameon=False, fontsize=9, loc="best")
+    if below:
+        figure.legend(frameon=False, fontsize=9, loc="outside lower left")
+    else:
+        axes.legend(frameon=False, fontsize=9, loc="best")
     figure.savefig(png, format="png", dpi=130)
 
 

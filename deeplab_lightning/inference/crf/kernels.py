@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib.util
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Kernel = Callable[[Tensor], Tensor]
-"""Weighted sums over all pixels: `(B * N, C) -> (B * N, C)`, row i being `sum_j k(i, j) values[j]` within a picture."""
-
 Normalise = Literal["symmetric", "before", "after", "none"]
 """With D the kernel's row sums: `D^-1/2 K D^-1/2`, `K D^-1`, `D^-1 K`, or the paper's plain K."""
+
+
+class Kernel(ABC):
+    """Weighted sums over all pixels: row i is `sum_j k(i, j) values[j]` within a picture."""
+
+    @abstractmethod
+    def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:
+        """Add `weight` times the sums of `values` to `sums`, both `(B * N, C)`, contiguous, of the kernel's dtype."""
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Return the sums: `(B * N, C) -> (B * N, C)`."""
+        sums = torch.zeros_like(values, memory_format=torch.contiguous_format)
+        self.add_to(sums, values)
+        return sums
+
+
+def has_compiled_form(values: Tensor) -> bool:
+    """Say whether there is a compiled form for tensors like this: float32 on a CPU, numba installed."""
+    like = values.device.type == "cpu" and values.dtype == torch.float32
+    return like and importlib.util.find_spec("numba") is not None
 
 
 def factors(row_sums: Tensor, normalise: Normalise) -> tuple[Tensor, Tensor]:

@@ -20,7 +20,6 @@ The same computation has two forms: plain torch on any device and, on a CPU with
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import warnings
 from typing import NamedTuple, Protocol
@@ -29,7 +28,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError
-from .kernels import Normalise, factors
+from .kernels import Kernel, Normalise, factors, has_compiled_form
 
 SAMPLES = 256
 """Pixels of a picture that are summed exactly to measure the scale of an unnormalised kernel."""
@@ -54,11 +53,14 @@ class Points(NamedTuple):
 class Lattice(Protocol):
     """A form of the computation."""
 
-    def filter(self, values: Tensor) -> Tensor:
-        """Splat, blur and slice: `(n, C)` float32 -> `(n, C)`."""
+    def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
+        """Splat, blur and slice `values`, and add `weight` times the result to `sums`, both `(n, C)` float32."""
+
+    def scale(self, before: Tensor, after: Tensor) -> None:
+        """From now on, multiply values by `before` and what is added by `after`, both `(n, 1)`."""
 
 
-class LatticeKernel:
+class LatticeKernel(Kernel):
     """`k(i, j) = exp(-|f_i - f_j|^2 / 2)`, approximately. Made once for some pictures, applied to all classes together.
 
     Args:
@@ -73,22 +75,23 @@ class LatticeKernel:
     def __init__(self, features: Tensor, normalise: Normalise, compiled: bool | None = None) -> None:
         points = elevate(features)
         if compiled is None:
-            compiled = features.device.type == "cpu" and importlib.util.find_spec("numba") is not None
+            compiled = has_compiled_form(features)
         self.lattice: Lattice
         if compiled:
-            from .compiled import CompiledLattice
+            from .compiled.lattice import CompiledLattice
 
             self.lattice = CompiledLattice(points)
         else:
             self.lattice = TorchLattice(points)
-        row_sums = self.lattice.filter(features.new_ones(len(points.base), 1))
-        self.before, self.after = factors(row_sums, normalise)
+        row_sums = self(features.new_ones(len(points.base), 1))
+        before, after = factors(row_sums, normalise)
         if normalise == "none":
-            self.after = self.after * _measured_scale(features, row_sums)
+            after = after * _measured_scale(features, row_sums)
+        self.lattice.scale(before, after)
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """Apply: `(B * N, C) -> (B * N, C)` float32."""
-        return self.lattice.filter(values * self.before).mul_(self.after)
+    def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:
+        """See `Kernel`."""
+        self.lattice.add_to(sums, values, weight)
 
 
 class TorchLattice:
@@ -125,14 +128,20 @@ class TorchLattice:
         self.splat = _sparse(vertex_of.flatten(), pixel, weights.flatten(), shape[::-1])
         self.blurs = [_blur(vertices, step) for step in points.steps]
 
-    def filter(self, values: Tensor) -> Tensor:
+    def scale(self, before: Tensor, after: Tensor) -> None:
+        """See `Lattice`."""
+        self.splat.values().mul_(before[self.splat.col_indices(), 0])
+        corners = len(self.slice.values()) // len(after)
+        self.slice.values().mul_(after.repeat_interleave(corners))
+
+    def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
         """See `Lattice`."""
         forward = backward = self.splat @ values
         for blur in self.blurs:
             forward = blur @ forward
         for blur in reversed(self.blurs):
             backward = blur @ backward
-        return self.slice @ (forward + backward).mul_(0.5)
+        sums.add_(self.slice @ (forward + backward), alpha=weight / 2)
 
 
 def _blur(vertices: Tensor, step: Tensor) -> Tensor:

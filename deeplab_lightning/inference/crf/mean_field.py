@@ -34,7 +34,7 @@ from torch import Tensor
 from ...errors import ConfigError, DataError
 from .exact import ExactKernel
 from .gaussian import GaussianKernel
-from .kernels import Kernel, Normalise
+from .kernels import Kernel, Normalise, has_compiled_form
 from .lattice import LatticeKernel
 
 FLOOR = 1e-8
@@ -129,23 +129,27 @@ class DenseCRF:
             return self(probs[None], image[None])[0]
         pictures, classes, height, width = probs.shape
         precision = torch.float64 if self.method == "exact" else torch.float32
-        rows = probs.permute(0, 2, 3, 1).reshape(-1, classes).to(precision)
-        unary = rows.clamp(min=FLOOR).log()
-        result = self._mean_field(unary, image.to(probs.device))
-        return result.view(pictures, height, width, classes).permute(0, 3, 1, 2).to(probs.dtype).contiguous()
+        rows = probs.permute(0, 2, 3, 1).reshape(-1, classes).to(precision).contiguous()
+        unary = rows.clamp(min=FLOOR).log_()
+        if has_compiled_form(unary):
+            from .compiled.lanes import whole_lanes
+
+            unary = whole_lanes(unary, -math.inf)  # classes that do not exist have a probability of 0 throughout
+        result = self._mean_field(unary, image.to(probs.device)).view(pictures, height, width, -1)
+        return result[..., :classes].permute(0, 3, 1, 2).to(probs.dtype).contiguous()
 
     def _mean_field(self, unary: Tensor, image: Tensor) -> Tensor:
         """Return Q `(B * N, C)` for `log P` of the same shape."""
         options = self.options
         kernels = self._kernels(image, unary)
-        q = unary.softmax(dim=1)
+        q, logits = unary.softmax(dim=1), torch.empty_like(unary)
         for _ in range(options.iterations):
-            logits = unary.clone()
+            logits.copy_(unary)
             for weight, kernel in kernels:
-                logits.add_(kernel(q), alpha=weight)
+                kernel.add_to(logits, q, weight)
                 if options.normalise == "none":
                     logits.sub_(q, alpha=weight)  # a pixel does not count among its own neighbours
-            q = logits.softmax(dim=1)
+            torch.softmax(logits, dim=1, out=q)
         return q
 
     def _kernels(self, image: Tensor, like: Tensor) -> list[tuple[float, Kernel]]:
