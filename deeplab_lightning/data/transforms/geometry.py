@@ -78,6 +78,8 @@ class Span:
         """
         if self.stored == self.scaled:
             return self.start, self.start + self.length
+        if self.length == self.scaled:
+            return 0, self.scaled
         margin = math.ceil(0.5 + 0.5 / self.ratio)  # of pixels that would mix with what is not read
         before = np.arange(max(self.start - margin, 0), -1, -1)
         after = np.arange(min(self.start + self.length + margin, self.scaled), self.scaled + 1)
@@ -177,10 +179,17 @@ class Window:
         if not self.angle and part.shape[:2] == (self.rows.size, self.columns.size):
             return np.ascontiguousarray(part)
         crop = np.empty((self.rows.size, self.columns.size, part.shape[2]), part.dtype)
-        crop.reshape(len(crop), -1)[:] = np.tile(colour, self.columns.size)  # a row at a time: far faster than by pixel
+        lines, line = (
+            crop.reshape(len(crop), -1),
+            np.tile(colour, self.columns.size),
+        )  # by lines: far faster than by pixel
         if self.angle:
+            lines[:] = line
             np.copyto(crop, part, where=self._inside()[..., None])
         else:
+            height, width = part.shape[:2]
+            beside = slice(0, line.size - width * part.shape[2]) if self.flip else slice(width * part.shape[2], None)
+            lines[:height, beside], lines[height:] = line[beside], line
             crop[self.part] = part
         return crop
 
