@@ -127,13 +127,9 @@ class Segmenter:
         picture = self._as_stored(image)
         options = options_from({**vars(self.evaluation), **evaluation})
         predictor = self.task.predictor(options)
-        batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
+        batch = self._batch(picture)
         with torch.inference_mode():
-            if morphology:
-                probs = predictor.probs(batch)
-                mask = morphology.apply(predictor.decide(probs.log())[0].cpu().numpy(), probs[0].cpu().numpy())
-            else:
-                mask = predictor.predict(batch)[0].cpu().numpy()
+            mask = predictor.tidy(batch, morphology or Morphology())
 
         def look_again() -> np.ndarray:
             with torch.inference_mode():
@@ -148,10 +144,15 @@ class Segmenter:
         Args:
             image: As for `predict`.
         """
-        picture = self._as_stored(image)
-        batch = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
         with torch.inference_mode():
-            return self.task.predictor(self.evaluation).probs(batch)[0].cpu().numpy()
+            return self.task.predictor(self.evaluation).probs(self._batch(self._as_stored(image)))[0].cpu().numpy()
+
+    def tidy_probs(self, probs: np.ndarray, morphology: Morphology) -> np.ndarray:
+        """Return the mask `(H, W)` that class probabilities `(C, H, W)` make, as `predict` would."""
+        return self.task.predictor(self.evaluation).tidy_probs(torch.from_numpy(probs)[None], morphology)
+
+    def _batch(self, picture: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
 
     def _as_stored(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return `(H, W, C)` uint8 or float32, as the data module of this model's training would."""

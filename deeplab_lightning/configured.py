@@ -8,6 +8,7 @@ import torch
 
 from .checkpoints.loading import check_fits
 from .cli import DeepLabCLI, _quieten, _resolve
+from .data.datasets.base import SegmentationDataset
 from .tasks import SegmentationTask
 
 
@@ -47,6 +48,11 @@ class ConfiguredModel(DeepLabCLI):
             check_fits(self.model, self.model.description["class_names"], self.checkpoint, self.checkpoint_path or "")
             self.model.load_state_dict(self.checkpoint["state_dict"])
         self.crop_size: int = config.data.init_args.crop_size
+
+    def dataset(self, split: str) -> SegmentationDataset:
+        """Open a split of the data that is named."""
+        data = self.config[self.command].data
+        return _resolve("data", data.class_path)(**data.init_args.as_dict()).dataset(split)
 
     def _set_seed(self) -> None:
         """Only where there will be values."""

@@ -10,15 +10,10 @@ import pytest
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import crf_search
-from deeplab_lightning.commands.crf_search import COARSE, Point, neighbours, search, spread
+from deeplab_lightning.commands.crf_search import COARSE, Point, neighbours, search
 from deeplab_lightning.inference.crf import CRFOptions
 
 from .test_main import HEAVY, run_python
-
-
-def test_pictures_are_spread_over_the_split() -> None:
-    assert spread(10, 4) == [0, 2, 5, 7]
-    assert spread(3, 100) == [0, 1, 2]
 
 
 def hill(*top: float) -> Callable[[Point], float]:

@@ -19,10 +19,10 @@ import torch
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.commands import evaluate as module
-from deeplab_lightning.commands.crf_search import spread
-from deeplab_lightning.commands.evaluate import data_fingerprint, default_protocols
+from deeplab_lightning.commands.protocols import default_protocols
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.fingerprint import exact_fingerprint
+from deeplab_lightning.data.sampling import spread
 from deeplab_lightning.inference import EvaluationOptions, Predictor
 from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
 from deeplab_lightning.metrics.measures import MEASURES
@@ -123,9 +123,9 @@ def test_a_kill_costs_the_picture_at_hand(
     words = ["--ckpt_path", str(run), "--device", "cpu", *TWO[:2]]
     if sure:
         script = (
-            "import os, signal\nfrom deeplab_lightning.commands import evaluate\n"
+            "import os, signal\nfrom deeplab_lightning.commands import evaluate, protocol_scores\n"
             "from deeplab_lightning.inference import Predictor\n"
-            "evaluate.SECONDS_BETWEEN_SAVES = -1\npredict, seen = Predictor.predict, []\n"
+            "protocol_scores.SECONDS_BETWEEN_SAVES = -1\npredict, seen = Predictor.predict, []\n"
             "def watched(self, image):\n    seen.append(1)\n"
             "    if len(seen) == 4: os.kill(os.getpid(), signal.SIGKILL)\n    return predict(self, image)\n"
             f"Predictor.predict = watched\nevaluate.main({words!r})\n"
@@ -315,14 +315,14 @@ def test_the_fingerprint_follows_names_files_and_pixels(tmp_path: Path) -> None:
 
     (tmp_path / "picture").write_text("a")
     data = Filed("val", 4, 64, 64)
-    first = data_fingerprint(data, range(4))
-    assert first == data_fingerprint(Filed("val", 4, 64, 64), range(4))
-    assert first != data_fingerprint(data, range(3))
-    assert first != data_fingerprint(Filed("test", 4, 64, 64), range(4))
-    assert first != data_fingerprint(Filed("val", 4, 64, 65), range(4))
+    first = exact_fingerprint(data, range(4))
+    assert first == exact_fingerprint(Filed("val", 4, 64, 64), range(4))
+    assert first != exact_fingerprint(data, range(3))
+    assert first != exact_fingerprint(Filed("test", 4, 64, 64), range(4))
+    assert first != exact_fingerprint(Filed("val", 4, 64, 65), range(4))
     time.sleep(0.01)
     (tmp_path / "picture").write_text("b")
-    assert first != data_fingerprint(data, range(4))
+    assert first != exact_fingerprint(data, range(4))
 
 
 @pytest.mark.parametrize("name", MEASURES)
@@ -359,7 +359,6 @@ def test_results_say_what_they_depend_on(run: Path) -> None:
     (path,) = (run / "evaluate").glob("*.json")
     key = json.loads(path.read_text())["key"]
     assert {"checkpoint", "data", "split", "model", "options", "measures", "version"} <= set(key)
-    assert module.SECONDS_BETWEEN_SAVES > 0
 
 
 def test_help_is_light() -> None:

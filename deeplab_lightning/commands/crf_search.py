@@ -78,14 +78,13 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, pictu
     """
     import torch
 
-    from ..cli import _resolve
     from ..configured import ConfiguredModel
+    from ..data.sampling import spread
     from ..inference.crf import CRFOptions
 
     base = CRFOptions(**fixed)
     configured = ConfiguredModel(list(configuration), ckpt_path, on_paper=False)
-    data = configured.config[configured.command].data
-    dataset = _resolve("data", data.class_path)(**data.init_args.as_dict()).dataset("val")
+    dataset = configured.dataset("val")
     chosen = spread(len(dataset), pictures)
     subject = {
         "checkpoint": str(configured.checkpoint_path),
@@ -108,12 +107,6 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, pictu
     print(f"{options_at(base, best)}: mIoU {tried.scores[best]:.4f} ({tried.scores[best] - without:+.4f})")
     print(f"best: {output}/best.json")
     return 0
-
-
-def spread(available: int, wanted: int) -> list[int]:
-    """Return at most `wanted` positions, spread evenly over `0..available - 1`."""
-    count = min(available, wanted)
-    return [index * available // count for index in range(count)]
 
 
 def options_at(base: CRFOptions, point: Point) -> CRFOptions:

@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import statistics
 import sys
-import time
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..errors import ConfigError, DataError, DeepLabError, did_you_mean
-from ..files import atomic_open
-from ..memory import forget_peak, peak_memory
-from .crf_search import spread
+from ..errors import ConfigError, DataError, did_you_mean
+from ..files import atomic_open, sha256
 from .evaluating import from_yaml
 from .inspect import split_arguments
-from .tidying import Tidying
+from .protocol_scores import Evaluation, Progress, plain
+from .protocols import Protocol, as_protocol, default_protocols, read_list
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from ..data.datasets.base import SegmentationDataset
-    from ..inference import EvaluationOptions, Predictor
-    from ..inference.morphology import Morphology
     from ..labels import LabelSet
-    from ..metrics.measures import Measure
-    from ..reporting.protocol_table import ProtocolRow
     from ..tasks import SegmentationTask
-
-SECONDS_BETWEEN_SAVES = 20
-"""What a kill can cost."""
-HASHED_PICTURES = 8
-"""Pictures whose pixels are part of the data's fingerprint; of the others, names, sizes and times of their files."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -80,11 +61,11 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--pictures is {options.pictures}; expected 1 or more.")
     given = [from_yaml(text, "--protocol") for text in options.protocol]
     if options.protocols is not None:
-        given += _read_list(options.protocols)
+        given += read_list(options.protocols)
     return evaluate(
         configuration,
         options.ckpt_path,
-        [_as_protocol(one) for one in given],
+        [as_protocol(one) for one in given],
         options.split,
         options.pictures,
         options.output,
@@ -92,28 +73,6 @@ def main(arguments: Sequence[str]) -> int:
         options.device,
         options.measures,
     )
-
-
-NOT_TIDIED = Tidying()
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What a row of the table is made by.
-
-    Attributes:
-        output_stride: Of the network; its own if None.
-        options: Everything else.
-        tidying: What is done to the class maps, in the words of `predict`.
-    """
-
-    output_stride: int | None
-    options: EvaluationOptions
-    tidying: Tidying = NOT_TIDIED
-
-    def morphology(self, labels: LabelSet) -> Morphology:
-        """Return the tidying for these classes."""
-        return self.tidying.morphology(labels)
 
 
 def evaluate(
@@ -148,13 +107,13 @@ def evaluate(
     import torch
 
     measured = _measures_named(measures)
-    from ..cli import _resolve
+    from ..data.fingerprint import exact_fingerprint
+    from ..data.sampling import spread
     from ..reporting.protocol_table import as_markdown, write_csv
 
     networks = _Networks(list(configuration), ckpt_path, device)
     configured = networks.configured(None)
-    data = configured.config[configured.command].data
-    dataset = _resolve("data", data.class_path)(**data.init_args.as_dict()).dataset(split)
+    dataset = configured.dataset(split)
     chosen = spread(len(dataset), pictures or len(dataset))
     checkpoint = configured.checkpoint_path
     assert checkpoint is not None
@@ -168,8 +127,8 @@ def evaluate(
     by_default = not protocols
     rows_wanted = list(protocols) or default_protocols(configured.model, type(dataset).__name__)
     subject = {
-        "checkpoint": _sha256(checkpoint),
-        "data": data_fingerprint(dataset, chosen),
+        "checkpoint": sha256(checkpoint),
+        "data": exact_fingerprint(dataset, chosen),
         "split": split,
         "version": __version__,
     }
@@ -184,14 +143,18 @@ def evaluate(
             print(f"left out: output stride {protocol.output_stride}: {error}", file=sys.stderr)
             continue
         morphology = protocol.morphology(dataset.labels)
-        key: dict[str, Any] = {"model": _plain(dict(task.hparams)), "options": asdict(protocol.options)}
+        key: dict[str, Any] = {"model": plain(dict(task.hparams)), "options": asdict(protocol.options)}
         key |= subject | {"tidying": str(morphology), "measures": measured}
         words = ", ".join(filter(None, (predictor.protocol, str(morphology))))
         evaluations.append(Evaluation(folder, key, protocol, words))
 
     name = recipe or (run.parent.name if run is not None else "")
-    where = _data_name(data.class_path) if split == "val" and len(chosen) == len(dataset) else ""
-    progress = _Progress(evaluations, len(chosen))
+    where = (
+        _data_name(configured.config[configured.command].data.class_path)
+        if split == "val" and len(chosen) == len(dataset)
+        else ""
+    )
+    progress = Progress(evaluations, len(chosen))
     rows = []
     try:
         for evaluation in evaluations:
@@ -248,28 +211,6 @@ def _draw_trimaps(
     return ["trimap.png", *(f"trimap-{number}.csv" for number in range(1, len(curves) + 1))]
 
 
-def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
-    """Return the rows of the generation's paper: v1 and v2 with and without CRF, the others with scales and flip."""
-    from ..inference import EvaluationOptions
-    from ..reporting.published import CITYSCAPES_SCALES, VOC_SCALES
-
-    model: Any = task.model
-    generation = type(task).__name__
-    once = EvaluationOptions()
-    if generation in ("DeepLabV1Task", "DeepLabV2Task"):
-        vgg = task.hparams.get("backbone") == "vgg16"
-        paper = "v1" if generation == "DeepLabV1Task" else "v2_vgg16" if vgg else "v2_resnet101"
-        is_rgb = task.description["channels"] == 3 and task.description["pixel_range"] == 255
-        looks = [once, EvaluationOptions(crf=paper)] if is_rgb else [once]
-    else:
-        scales = CITYSCAPES_SCALES if "Cityscapes" in dataset else VOC_SCALES
-        looks = [once, EvaluationOptions(scales), EvaluationOptions(scales, flip=True)]
-    strides: list[int | None] = [None]
-    if generation in ("DeepLabV3Task", "DeepLabV3PlusTask") and model.output_stride != 8:
-        strides.append(8)
-    return [Protocol(stride, look) for stride in strides for look in looks]
-
-
 class _Networks:
     """The checkpoint's network at the output stride at hand: one at a time.
 
@@ -301,269 +242,6 @@ class _Networks:
     def task(self, output_stride: int | None) -> SegmentationTask:
         """Return the network, ready on its device."""
         return self.configured(output_stride).model.eval().to(self.device)
-
-
-class Evaluation:
-    """One protocol on all pictures; what is known of it lies in `KEY.npz` (counts) and, when done, `KEY.json`.
-
-    Args:
-        folder: For the files.
-        key: All that the scores depend on.
-        protocol: How to look.
-        words: That in words.
-
-    Attributes:
-        result: What `KEY.json` holds, or None.
-    """
-
-    def __init__(self, folder: Path, key: dict[str, Any], protocol: Protocol, words: str) -> None:
-        self.protocol, self.words, self.key = protocol, words, key
-        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        self._counts, self._result = folder / f"{digest}.npz", folder / f"{digest}.json"
-        self.result: dict[str, Any] | None = None
-        with suppress(OSError, ValueError):  # not there, or torn: score again
-            self.result = json.loads(self._result.read_text(encoding="utf-8"))
-
-    def cost(self) -> float:
-        """Return what a picture costs, in looks at scale 1 and output stride 16: for the time to go."""
-        options = self.protocol.options
-        stride = self.protocol.output_stride or 16
-        return sum(scale**2 for scale in options.scales) * (1 + options.flip) * max(1.0, 16 / stride)
-
-    def run(
-        self,
-        predictor: Predictor,
-        device: Any,
-        dataset: SegmentationDataset,
-        chosen: Sequence[int],
-        progress: _Progress,
-    ) -> None:
-        """Score the pictures that are not scored yet; what is done is kept, however this ends."""
-        import numpy as np
-        import torch
-
-        measures, seconds, peak = self._taken_up(dataset.labels)
-        morphology = self.protocol.morphology(dataset.labels)
-        on_gpu = torch.device(device).type == "cuda"
-        progress.start(self, len(seconds))
-
-        def most_memory() -> int:
-            now = torch.cuda.max_memory_allocated(device) if on_gpu else (peak_memory() or 0) if fresh else 0
-            return max(peak, now)
-
-        def keep() -> None:
-            state: dict[str, np.ndarray] = {
-                "seconds": np.array(list(seconds.values())),
-                "done": np.array(list(seconds), dtype=np.str_),
-                "peak": np.array(most_memory()),
-            }
-            for name, measure in measures.items():
-                state |= {f"{name}/{part}": value for part, value in measure.state().items()}
-            with atomic_open(self._counts) as file:
-                np.savez_compressed(file, **state)  # type: ignore[arg-type,unused-ignore]
-
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(device)
-        fresh = forget_peak()
-        saved = time.monotonic()
-        try:
-            for index in chosen:
-                sample_id = dataset.sample_id(index)
-                if sample_id in seconds:
-                    continue
-                picture, mask = dataset.load(index)
-                image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).to(device)[None]
-                started = time.perf_counter()
-                with torch.inference_mode():
-                    if morphology:
-                        probs = predictor.probs(image)
-                        untidy = predictor.decide(probs.log())[0].cpu().numpy()
-                        pred = torch.from_numpy(morphology.apply(untidy, probs[0].cpu().numpy()))
-                    else:
-                        pred = predictor.predict(image)[0].cpu()
-                taken = time.perf_counter() - started
-                for measure in measures.values():
-                    measure.update(pred, torch.from_numpy(mask), sample_id)
-                seconds[sample_id] = taken
-                progress.step(self)
-                if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
-                    keep()
-                    saved = time.monotonic()
-        finally:
-            keep()
-        scores = {name: value for measure in measures.values() for name, value in measure.compute().items()}
-        self.result = {
-            "protocol": self.words,
-            "scores": scores,
-            "seconds": statistics.median(seconds.values()),
-            "peak_bytes": most_memory() or None,
-            "pictures": len(seconds),
-            "key": _plain(self.key),
-        }
-        with atomic_open(self._result) as file:
-            file.write((json.dumps(self.result, indent=2) + "\n").encode())
-
-    def measures(self, labels: LabelSet) -> dict[str, Measure]:
-        """Return what was measured, as far as it is known."""
-        return self._taken_up(labels)[0]
-
-    def _taken_up(self, labels: LabelSet) -> tuple[dict[str, Measure], dict[str, float], int]:
-        """Return the measures, the seconds of each picture, and the peak of memory, as far as they were known."""
-        import numpy as np
-
-        from ..metrics.measures import MEASURES
-
-        def begin() -> dict[str, Measure]:
-            return {name: MEASURES[name](labels.class_names, labels.ignore_index) for name in self.key["measures"]}
-
-        measures = begin()
-        try:
-            with np.load(self._counts, allow_pickle=False) as state:
-                for name, measure in measures.items():
-                    own = [part for part in state.files if part.startswith(f"{name}/")]
-                    measure.restore({part.removeprefix(f"{name}/"): state[part] for part in own})
-                done = dict(zip(state["done"].tolist(), state["seconds"].tolist(), strict=True))
-                return measures, done, int(state["peak"])
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or torn
-            return begin(), {}, 0
-
-    def row(self, recipe: str, data: str) -> ProtocolRow:
-        """Return the result as a line of the table."""
-        from ..inference.crf import PAPERS
-        from ..reporting.protocol_table import ProtocolRow
-        from ..reporting.published import published_miou
-
-        assert self.result is not None
-        options = self.protocol.options
-        published = None
-        if (
-            self.protocol.tidying == NOT_TIDIED
-            and options.window_size is None
-            and options.crf_options in (None, *PAPERS.values())
-        ):
-            stride = int(self.words.split(",")[0].removeprefix("os"))
-            published = published_miou(recipe, data, stride, options.scales, options.flip, options.crf is not None)
-        result = self.result
-        return ProtocolRow(
-            self.words, result["scores"], published, result["seconds"], result["peak_bytes"], result["pictures"]
-        )
-
-
-class _Progress:
-    """One bar over all that is still to be scored, weighted by what it costs.
-
-    Args:
-        evaluations: All of them.
-        pictures: Of each.
-    """
-
-    def __init__(self, evaluations: Sequence[Evaluation], pictures: int) -> None:
-        from tqdm import tqdm
-
-        cost = sum(evaluation.cost() for evaluation in evaluations if evaluation.result is None)
-        self._places = {id(evaluation): place for place, evaluation in enumerate(evaluations, 1)}
-        between_lines = 0.1 if sys.stderr.isatty() else 15
-        shown = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go"
-        self._bar = tqdm(total=cost * pictures, bar_format=shown, mininterval=between_lines, disable=cost == 0)
-
-    def start(self, evaluation: Evaluation, done: int) -> None:
-        """Begin a protocol of whose pictures some are done."""
-        self._bar.set_description(f"protocol {self._places[id(evaluation)]} of {len(self._places)}")
-        self._bar.initial += done * evaluation.cost()  # no time went into them
-        self._bar.update(done * evaluation.cost())
-
-    def step(self, evaluation: Evaluation) -> None:
-        """Count a picture."""
-        self._bar.update(evaluation.cost())
-
-    def close(self) -> None:
-        """Leave the bar."""
-        self._bar.close()
-
-
-def data_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> str:
-    """Return what changes when the pictures, the masks or their reading do: a digest.
-
-    It covers all names, the sizes and times of all files, and the pixels and labels of `HASHED_PICTURES` of them.
-    """
-    digest = hashlib.sha256()
-    labels = dataset.labels
-    digest.update(json.dumps([type(dataset).__name__, list(labels.class_names), labels.ignore_index]).encode())
-    for index in chosen:
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in dataset.files(index)]
-        digest.update(json.dumps([dataset.sample_id(index), stats]).encode())
-    for place in spread(len(chosen), HASHED_PICTURES):
-        image, mask = dataset.load(chosen[place])
-        digest.update(str((image.shape, image.dtype)).encode())
-        digest.update(image.tobytes())
-        digest.update(mask.tobytes())
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in _blocks(file):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _blocks(file: Any) -> Iterator[bytes]:
-    while block := file.read(1 << 20):
-        yield block
-
-
-def _read_list(path: Path) -> list[Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path} ({error.strerror}): expected a YAML list of protocols.") from error
-    found = from_yaml(text, str(path))
-    if not isinstance(found, list) or not found:
-        raise ConfigError(f"{path} holds no list of protocols; expected lines such as '- {{output_stride: 8}}'.")
-    return found
-
-
-def _as_protocol(given: Any) -> Protocol:
-    from ..inference import EvaluationOptions, options_from
-
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"The protocol {given!r} is not a mapping; expected such as '{{output_stride: 8}}'.")
-    names = ["output_stride", "tidying", *(field.name for field in fields(EvaluationOptions))]
-    for name in given:
-        if name not in names:
-            raise ConfigError(
-                f"A protocol has no {name!r}.{did_you_mean(str(name), names)} There are: {', '.join(names)}."
-            )
-    stride = given.get("output_stride")
-    if stride not in (None, 8, 16, 32):
-        raise ConfigError(f"The protocol's output_stride is {stride!r}; expected 8, 16 or 32.")
-    try:
-        options = options_from({name: value for name, value in given.items() if name not in names[:2]})
-    except DeepLabError as error:
-        raise ConfigError(f"The protocol {dict(given)} cannot be used: {error}") from error
-    return Protocol(stride, options, _as_tidying(given.get("tidying") or {}))
-
-
-def _as_tidying(given: Any) -> Tidying:
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"The protocol's tidying is {given!r}; expected such as '{{min_area: 50}}'.")
-    for name in given:
-        if name not in Tidying._fields:
-            raise ConfigError(
-                f"Tidying has no {name!r}.{did_you_mean(str(name), Tidying._fields)} There are: "
-                f"{', '.join(Tidying._fields)}."
-            )
-    words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    tidying = Tidying(**words)
-    if tidying.threshold and tidying.unsure is None:
-        raise ConfigError("A tidying with a threshold needs `unsure: CLASS`: scores know no other label.")
-    return tidying
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options as JSON can hold them."""
-    return json.loads(json.dumps(options, default=str, sort_keys=True))
 
 
 def _data_name(class_path: str) -> str:

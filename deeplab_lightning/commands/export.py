@@ -299,9 +299,7 @@ def validation_split(checkpoint: Path, configuration: Sequence[str]) -> Segmenta
     if configuration:
         from ..configured import ConfiguredModel
 
-        configured = ConfiguredModel(list(configuration), str(checkpoint), on_paper=True)
-        data = configured.config[configured.command].data
-        return _resolve("data", data.class_path)(**data.init_args.as_dict()).dataset("val")
+        return ConfiguredModel(list(configuration), str(checkpoint), on_paper=True).dataset("val")
     own = checkpoint_config(read_checkpoint(checkpoint)).get("data")
     if own is None:
         raise DataError("it names none")

@@ -106,18 +106,12 @@ def segment_videos(
 
 def segmenter_of(model: Segmenter, smoothing: float, morphology: Morphology) -> EachFrame:
     """Return what makes masks of a video's frames."""
-    import torch
-
-    from ..inference import most_likely
     from ..video.segmenting import EachFrame, Smoothed
 
     if not smoothing:
         return EachFrame(lambda image: model.predict(image, morphology).mask)
 
-    def decide(probs: np.ndarray) -> np.ndarray:
-        return morphology.apply(most_likely(torch.from_numpy(probs)[None])[0].numpy(), probs)
-
-    return Smoothed(model.probs, decide, smoothing)
+    return Smoothed(model.probs, lambda probs: model.tidy_probs(probs, morphology), smoothing)
 
 
 def weights_hash(model: Segmenter) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..files import sha256
 from ..types import DataDescription
 from .model import Inputs, Outputs
 
@@ -54,18 +54,10 @@ def metadata(
         "output": outputs,
         "precision": precision,
         "protocol": protocol,
-        "source": {"checkpoint": source.name, "sha256": _sha256(source), "task": task},
+        "source": {"checkpoint": source.name, "sha256": sha256(source), "task": task},
     }
 
 
 def as_json(facts: dict[str, Any]) -> str:
     """Return the metadata as one line of JSON."""
     return json.dumps(facts, ensure_ascii=False)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

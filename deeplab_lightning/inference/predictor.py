@@ -23,6 +23,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,6 +32,7 @@ from ..errors import ConfigError
 from ..layers.resize import BAND_ELEMENTS, BandedResize
 from ..metrics.segmentation import most_likely
 from .crf import DenseCRF
+from .morphology import Morphology
 from .options import EvaluationOptions
 from .windows import Span, spans
 
@@ -121,6 +123,17 @@ class Predictor:
         if self.threshold is None:
             return most_likely(logits)
         return (logits[:, 1] - logits[:, 0] > math.log(self.threshold / (1 - self.threshold))).to(torch.uint8)
+
+    @torch.no_grad()
+    def tidy(self, image: Tensor, morphology: Morphology) -> np.ndarray:
+        """Return the class map `(H, W)` uint8 of one picture `(1, C, H, W)`, tidied up if there is anything to do."""
+        if not morphology:
+            return self.predict(image)[0].cpu().numpy()
+        return self.tidy_probs(self.probs(image), morphology)
+
+    def tidy_probs(self, probs: Tensor, morphology: Morphology) -> np.ndarray:
+        """Likewise from class probabilities `(1, num_classes, H, W)`."""
+        return morphology.apply(self.decide(probs.log())[0].cpu().numpy(), probs[0].cpu().numpy())
 
     @torch.no_grad()
     def probs(self, image: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ import deeplab_lightning
 
 from .. import __version__
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import atomic_open, sha256
 from .runs import RunFolder
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "albumentations", "numpy")
@@ -129,14 +129,10 @@ def code_state(source: Path = SOURCE) -> Code:
 
 def file_hash(path: Path) -> str | None:
     """Return the first 16 hexadecimal digits of a file's SHA-256; None if it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256(path)[:16]
     except OSError:
         return None
-    return digest.hexdigest()[:16]
 
 
 class Difference(NamedTuple):

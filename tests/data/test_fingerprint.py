@@ -10,7 +10,8 @@ import pytest
 
 from deeplab_lightning.data.datasets.base import SegmentationDataset
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
-from deeplab_lightning.data.fingerprint import MASKS, fingerprint, spread
+from deeplab_lightning.data.fingerprint import MASKS, fingerprint
+from deeplab_lightning.data.sampling import spread
 
 
 class Files(SegmentationDataset):
@@ -83,9 +84,3 @@ def test_drawn_scenes_are_told_apart_by_what_they_show() -> None:
 
     assert scenes(0) == scenes(0)
     assert scenes(0)["masks"] != scenes(1)["masks"]
-
-
-def test_places_are_spread_from_end_to_end() -> None:
-    assert spread(100, 3) == [0, 50, 99]
-    assert spread(2, 5) == [0, 1]
-    assert spread(0, 5) == []

@@ -19,6 +19,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.arguments import option_value
 from deeplab_lightning.data.pictures import read_image
 from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.studies import locks
 from deeplab_lightning.studies.local_sweep import LocalSweep
 from deeplab_lightning.studies.sweep_file import Halving, load_sweep
 
@@ -96,6 +97,8 @@ def test_a_killed_sweep_goes_on_with_its_trial(tmp_path: Path, monkeypatch: pyte
     wait_until(lambda: metrics.is_file() and len(metrics.read_text().splitlines()) >= 3)
     process.send_signal(signal.SIGKILL)
     process.wait()
+    # The trial's `fit` saves before it ends; a worker that came meanwhile would begin with another trial.
+    wait_until(lambda: locks.is_stale(tmp_path / "runs" / "s" / "trials" / "0001.lock"))
     monkeypatch.setenv("FAKE_FIT_SECONDS", "0")
     assert start(words).wait(60) == 0
     named = [(option_value(call, "--run.name"), option_value(call, "--model.lr")) for call in calls()]

@@ -1,0 +1,208 @@
+"""What a checkpoint scores under one protocol: counted picture by picture, kept, and gone on with after a stop."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import sys
+import time
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..files import atomic_open
+from ..memory import forget_peak, peak_memory
+from .protocols import NOT_TIDIED, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..data.datasets.base import SegmentationDataset
+    from ..inference import Predictor
+    from ..labels import LabelSet
+    from ..metrics.measures import Measure
+    from ..reporting.protocol_table import ProtocolRow
+
+SECONDS_BETWEEN_SAVES = 20
+"""What a kill can cost."""
+
+
+class Evaluation:
+    """One protocol on all pictures; what is known of it lies in `KEY.npz` (counts) and, when done, `KEY.json`.
+
+    Args:
+        folder: For the files.
+        key: All that the scores depend on.
+        protocol: How to look.
+        words: That in words.
+
+    Attributes:
+        result: What `KEY.json` holds, or None.
+    """
+
+    def __init__(self, folder: Path, key: dict[str, Any], protocol: Protocol, words: str) -> None:
+        self.protocol, self.words, self.key = protocol, words, key
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        self._counts, self._result = folder / f"{digest}.npz", folder / f"{digest}.json"
+        self.result: dict[str, Any] | None = None
+        with suppress(OSError, ValueError):  # not there, or torn: score again
+            self.result = json.loads(self._result.read_text(encoding="utf-8"))
+
+    def cost(self) -> float:
+        """Return what a picture costs, in looks at scale 1 and output stride 16: for the time to go."""
+        options = self.protocol.options
+        stride = self.protocol.output_stride or 16
+        return sum(scale**2 for scale in options.scales) * (1 + options.flip) * max(1.0, 16 / stride)
+
+    def run(
+        self,
+        predictor: Predictor,
+        device: Any,
+        dataset: SegmentationDataset,
+        chosen: Sequence[int],
+        progress: Progress,
+    ) -> None:
+        """Score the pictures that are not scored yet; what is done is kept, however this ends."""
+        import numpy as np
+        import torch
+
+        measures, seconds, peak = self._taken_up(dataset.labels)
+        morphology = self.protocol.morphology(dataset.labels)
+        on_gpu = torch.device(device).type == "cuda"
+        progress.start(self, len(seconds))
+
+        def most_memory() -> int:
+            now = torch.cuda.max_memory_allocated(device) if on_gpu else (peak_memory() or 0) if fresh else 0
+            return max(peak, now)
+
+        def keep() -> None:
+            state: dict[str, np.ndarray] = {
+                "seconds": np.array(list(seconds.values())),
+                "done": np.array(list(seconds), dtype=np.str_),
+                "peak": np.array(most_memory()),
+            }
+            for name, measure in measures.items():
+                state |= {f"{name}/{part}": value for part, value in measure.state().items()}
+            with atomic_open(self._counts) as file:
+                np.savez_compressed(file, **state)  # type: ignore[arg-type,unused-ignore]
+
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats(device)
+        fresh = forget_peak()
+        saved = time.monotonic()
+        try:
+            for index in chosen:
+                sample_id = dataset.sample_id(index)
+                if sample_id in seconds:
+                    continue
+                picture, mask = dataset.load(index)
+                image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).to(device)[None]
+                started = time.perf_counter()
+                with torch.inference_mode():
+                    pred = torch.from_numpy(predictor.tidy(image, morphology))
+                taken = time.perf_counter() - started
+                for measure in measures.values():
+                    measure.update(pred, torch.from_numpy(mask), sample_id)
+                seconds[sample_id] = taken
+                progress.step(self)
+                if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                    keep()
+                    saved = time.monotonic()
+        finally:
+            keep()
+        scores = {name: value for measure in measures.values() for name, value in measure.compute().items()}
+        self.result = {
+            "protocol": self.words,
+            "scores": scores,
+            "seconds": statistics.median(seconds.values()),
+            "peak_bytes": most_memory() or None,
+            "pictures": len(seconds),
+            "key": plain(self.key),
+        }
+        with atomic_open(self._result) as file:
+            file.write((json.dumps(self.result, indent=2) + "\n").encode())
+
+    def measures(self, labels: LabelSet) -> dict[str, Measure]:
+        """Return what was measured, as far as it is known."""
+        return self._taken_up(labels)[0]
+
+    def _taken_up(self, labels: LabelSet) -> tuple[dict[str, Measure], dict[str, float], int]:
+        """Return the measures, the seconds of each picture, and the peak of memory, as far as they were known."""
+        import numpy as np
+
+        from ..metrics.measures import MEASURES
+
+        def begin() -> dict[str, Measure]:
+            return {name: MEASURES[name](labels.class_names, labels.ignore_index) for name in self.key["measures"]}
+
+        measures = begin()
+        try:
+            with np.load(self._counts, allow_pickle=False) as state:
+                for name, measure in measures.items():
+                    own = [part for part in state.files if part.startswith(f"{name}/")]
+                    measure.restore({part.removeprefix(f"{name}/"): state[part] for part in own})
+                done = dict(zip(state["done"].tolist(), state["seconds"].tolist(), strict=True))
+                return measures, done, int(state["peak"])
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or torn
+            return begin(), {}, 0
+
+    def row(self, recipe: str, data: str) -> ProtocolRow:
+        """Return the result as a line of the table."""
+        from ..inference.crf import PAPERS
+        from ..reporting.protocol_table import ProtocolRow
+        from ..reporting.published import published_miou
+
+        assert self.result is not None
+        options = self.protocol.options
+        published = None
+        if (
+            self.protocol.tidying == NOT_TIDIED
+            and options.window_size is None
+            and options.crf_options in (None, *PAPERS.values())
+        ):
+            stride = int(self.words.split(",")[0].removeprefix("os"))
+            published = published_miou(recipe, data, stride, options.scales, options.flip, options.crf is not None)
+        result = self.result
+        return ProtocolRow(
+            self.words, result["scores"], published, result["seconds"], result["peak_bytes"], result["pictures"]
+        )
+
+
+class Progress:
+    """One bar over all that is still to be scored, weighted by what it costs.
+
+    Args:
+        evaluations: All of them.
+        pictures: Of each.
+    """
+
+    def __init__(self, evaluations: Sequence[Evaluation], pictures: int) -> None:
+        from tqdm import tqdm
+
+        cost = sum(evaluation.cost() for evaluation in evaluations if evaluation.result is None)
+        self._places = {id(evaluation): place for place, evaluation in enumerate(evaluations, 1)}
+        between_lines = 0.1 if sys.stderr.isatty() else 15
+        shown = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go"
+        self._bar = tqdm(total=cost * pictures, bar_format=shown, mininterval=between_lines, disable=cost == 0)
+
+    def start(self, evaluation: Evaluation, done: int) -> None:
+        """Begin a protocol of whose pictures some are done."""
+        self._bar.set_description(f"protocol {self._places[id(evaluation)]} of {len(self._places)}")
+        self._bar.initial += done * evaluation.cost()  # no time went into them
+        self._bar.update(done * evaluation.cost())
+
+    def step(self, evaluation: Evaluation) -> None:
+        """Count a picture."""
+        self._bar.update(evaluation.cost())
+
+    def close(self) -> None:
+        """Leave the bar."""
+        self._bar.close()
+
+
+def plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options as JSON can hold them."""
+    return json.loads(json.dumps(options, default=str, sort_keys=True))

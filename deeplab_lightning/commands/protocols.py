@@ -1,0 +1,111 @@
+"""Rows of `evaluate`'s table: how pictures are looked at, as written in YAML, and each generation's by default."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ConfigError, DeepLabError, did_you_mean
+from .evaluating import from_yaml
+from .tidying import Tidying
+
+if TYPE_CHECKING:
+    from ..inference import EvaluationOptions
+    from ..inference.morphology import Morphology
+    from ..labels import LabelSet
+    from ..tasks import SegmentationTask
+
+NOT_TIDIED = Tidying()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a row of the table is made by.
+
+    Attributes:
+        output_stride: Of the network; its own if None.
+        options: Everything else.
+        tidying: What is done to the class maps, in the words of `predict`.
+    """
+
+    output_stride: int | None
+    options: EvaluationOptions
+    tidying: Tidying = NOT_TIDIED
+
+    def morphology(self, labels: LabelSet) -> Morphology:
+        """Return the tidying for these classes."""
+        return self.tidying.morphology(labels)
+
+
+def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
+    """Return the rows of the generation's paper: v1 and v2 with and without CRF, the others with scales and flip."""
+    from ..inference import EvaluationOptions
+    from ..reporting.published import CITYSCAPES_SCALES, VOC_SCALES
+
+    model: Any = task.model
+    generation = type(task).__name__
+    once = EvaluationOptions()
+    if generation in ("DeepLabV1Task", "DeepLabV2Task"):
+        vgg = task.hparams.get("backbone") == "vgg16"
+        paper = "v1" if generation == "DeepLabV1Task" else "v2_vgg16" if vgg else "v2_resnet101"
+        is_rgb = task.description["channels"] == 3 and task.description["pixel_range"] == 255
+        looks = [once, EvaluationOptions(crf=paper)] if is_rgb else [once]
+    else:
+        scales = CITYSCAPES_SCALES if "Cityscapes" in dataset else VOC_SCALES
+        looks = [once, EvaluationOptions(scales), EvaluationOptions(scales, flip=True)]
+    strides: list[int | None] = [None]
+    if generation in ("DeepLabV3Task", "DeepLabV3PlusTask") and model.output_stride != 8:
+        strides.append(8)
+    return [Protocol(stride, look) for stride in strides for look in looks]
+
+
+def read_list(path: Path) -> list[Any]:
+    """Read a YAML list of protocols, as written."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path} ({error.strerror}): expected a YAML list of protocols.") from error
+    found = from_yaml(text, str(path))
+    if not isinstance(found, list) or not found:
+        raise ConfigError(f"{path} holds no list of protocols; expected lines such as '- {{output_stride: 8}}'.")
+    return found
+
+
+def as_protocol(given: Any) -> Protocol:
+    """Return a protocol as written in YAML; a ConfigError names what it does not know."""
+    from ..inference import EvaluationOptions, options_from
+
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"The protocol {given!r} is not a mapping; expected such as '{{output_stride: 8}}'.")
+    names = ["output_stride", "tidying", *(field.name for field in fields(EvaluationOptions))]
+    for name in given:
+        if name not in names:
+            raise ConfigError(
+                f"A protocol has no {name!r}.{did_you_mean(str(name), names)} There are: {', '.join(names)}."
+            )
+    stride = given.get("output_stride")
+    if stride not in (None, 8, 16, 32):
+        raise ConfigError(f"The protocol's output_stride is {stride!r}; expected 8, 16 or 32.")
+    try:
+        options = options_from({name: value for name, value in given.items() if name not in names[:2]})
+    except DeepLabError as error:
+        raise ConfigError(f"The protocol {dict(given)} cannot be used: {error}") from error
+    return Protocol(stride, options, _as_tidying(given.get("tidying") or {}))
+
+
+def _as_tidying(given: Any) -> Tidying:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"The protocol's tidying is {given!r}; expected such as '{{min_area: 50}}'.")
+    for name in given:
+        if name not in Tidying._fields:
+            raise ConfigError(
+                f"Tidying has no {name!r}.{did_you_mean(str(name), Tidying._fields)} There are: "
+                f"{', '.join(Tidying._fields)}."
+            )
+    words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    tidying = Tidying(**words)
+    if tidying.threshold and tidying.unsure is None:
+        raise ConfigError("A tidying with a threshold needs `unsure: CLASS`: scores know no other label.")
+    return tidying
