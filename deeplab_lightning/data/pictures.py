@@ -208,7 +208,8 @@ def _page_pixels(picture: Image.Image) -> np.ndarray:
 
 def _read_bytes(path: str | Path) -> bytes:
     try:
-        data = Path(path).read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.{nearest_sibling(Path(path))}") from error
     except OSError as error:

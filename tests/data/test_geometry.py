@@ -58,12 +58,22 @@ def test_windows_equal_the_plain_composition(size: tuple[int, int], crop_size: i
         window = transform.draw(image.shape, None, generator)
         got, got_mask = window.frame(window.cut(image), FILL), window.cut_mask(mask, VOID)
         expected, expected_mask = composed(image, mask, window, scale)
+        exact, _ = composed(image.astype(np.float32), mask, window, scale)
         assert np.array_equal(got_mask, expected_mask)
         difference = np.abs(got.astype(int) - expected)
         assert difference.max() <= 3
-        assert difference.mean() < 0.15
+        assert difference.mean() < 0.2
+        assert np.abs(got - exact).mean() < np.abs(expected - exact).mean() + 0.02, "as near to floating point"
         assert got.flags.c_contiguous
         assert got_mask.flags.c_contiguous
+
+
+def test_opencv_is_left_as_it_was() -> None:
+    image, _ = natural(90, 110)
+    before = cv2.resize(image, (70, 60))
+    RandomWindow(33, (1.3, 1.3))(image=image)
+    assert not cv2.ipp.useIPP_NotExact()
+    assert np.array_equal(cv2.resize(image, (70, 60)), before)
 
 
 def test_scale_one_is_a_copy() -> None:
@@ -103,7 +113,7 @@ def test_edges_are_repeated_not_blended_with_the_border() -> None:
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 13])
 @pytest.mark.parametrize("angle", [0.0, 20.0])
 def test_any_channels_and_floating_point(dtype: type, channels: int, angle: float) -> None:
-    """Each channel comes out as it does alone; cv2 turns two channels less exactly than one."""
+    """Each channel comes out as it does alone; cv2 turns two channels less exactly than one, and rounds them anew."""
     image = np.concatenate([natural(50, 60, seed)[0] for seed in range(5)], axis=2)[..., :channels].astype(dtype)
     window = Window(Span(50, 71, 9, 41), Span(60, 85, 30, 41), flip=True, angle=angle)
     fill = [float(10 * channel) for channel in range(channels)]
@@ -113,7 +123,7 @@ def test_any_channels_and_floating_point(dtype: type, channels: int, angle: floa
     for channel in range(channels):
         alone = window.frame(window.cut(image[..., channel : channel + 1]), fill[channel : channel + 1])
         difference = np.abs(crop[..., channel].astype(float) - alone[..., 0])
-        assert difference.max() <= (4 if angle and channels == 2 else 0.01)
+        assert difference.max() <= ((4 if angle else 1) if channels == 2 else 0.01)
 
 
 @pytest.mark.parametrize("angle", [-30.0, 7.5, 90.0])
