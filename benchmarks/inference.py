@@ -43,6 +43,8 @@ from deeplab_lightning.models import DeepLabV3
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 21
 WARM_UP = 2
+REST = 0.1
+"""Seconds before each measurement: threads spin on for a while when they are done, and would hold up the next row's."""
 Segment = Callable[[Tensor], Any]
 
 
@@ -126,6 +128,7 @@ def milliseconds(segments: dict[str, Segment], picture: Tensor, rounds: int) -> 
     times: dict[str, list[float]] = {name: [] for name in segments}
     for number in range(WARM_UP + rounds):
         for name, segment in segments.items():
+            time.sleep(REST)
             started = time.perf_counter()
             segment(picture)
             if number >= WARM_UP:

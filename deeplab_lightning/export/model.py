@@ -56,20 +56,24 @@ class PictureModel(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Segment."""
-        if self.outputs == "coarse_logits":
-            return self.coarse(image)[0]
-        logits = self.logits(image)
-        if self.outputs == "classes":
-            return most_likely(logits)
-        return logits.softmax(1) if self.outputs == "probs" else logits
+        return self.coarse(image)[0] if self.outputs == "coarse_logits" else self.output_and_logits(image)[0]
 
     def logits(self, image: Tensor) -> Tensor:
         """Return the logits at the picture's size, `(B, num_classes, H, W)` float32."""
+        return self.output_and_logits(image)[1]
+
+    def output_and_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the output, if it is at the picture's size, and the logits that it is made from."""
         height, width = image.shape[-2:]
         coarse, size = self.coarse(image)
         if not self.network.align_corners and coarse.shape[-2:] == size:
-            return coarse
-        return resize_corner(coarse, size, (height, width), self.network.align_corners)
+            tall = coarse
+        else:
+            tall = resize_corner(coarse, size, (height, width), self.network.align_corners, whole_blocks=True)
+        logits = tall[:, :, :height]
+        if self.outputs == "classes":
+            return most_likely(tall)[:, :height], logits  # class ids are cut: a copy of a byte per pixel
+        return (logits.softmax(1) if self.outputs == "probs" else logits), logits
 
     def coarse(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Return the network's own logits in float32, and the size of the padded picture."""
@@ -97,8 +101,7 @@ class WithLogits(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """`(B, C, H, W)` -> the output, and logits `(B, num_classes, H, W)`."""
-        logits = self.model.logits(image)
-        return (most_likely(logits) if self.model.outputs == "classes" else logits.softmax(1)), logits
+        return self.model.output_and_logits(image)
 
 
 def most_likely(logits: Tensor) -> Tensor:

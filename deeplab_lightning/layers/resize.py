@@ -15,6 +15,8 @@ BANDS_AT_ONCE = 64
 """What other devices take together: they want few and large kernels (256 MB of float32 at a time)."""
 BLOCK_COLUMNS = 64
 """Columns that a band's rows are stretched to at a time: a product with a small matrix that is mostly not zero."""
+BLOCK_ROWS = 32
+"""Likewise rows, in an exported graph."""
 
 
 def resize(features: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
@@ -96,24 +98,39 @@ def placement(given: int, made: int, align_corners: bool) -> Placement:
     return Placement(given / made, start=-0.5, ahead=0.5)
 
 
-def resize_corner(features: Tensor, size: tuple[int, int], kept: tuple[int, int], align_corners: bool) -> Tensor:
+def resize_corner(
+    features: Tensor, size: tuple[int, int], kept: tuple[int, int], align_corners: bool, whole_blocks: bool = False
+) -> Tensor:
     """Resize to `size`, of which only the top left `kept` is made: what a padded picture's logits are cut to.
 
-    Two products with matrices, without a slice and without an operator for resizing: such a graph stays open to every
-    size when it is exported, and every format knows its operators.
+    Products with matrices, without an operator for resizing: such a graph stays open to every size when it is exported,
+    and every format knows its operators. First columns, while rows are few; then rows, `BLOCK_ROWS` at a time from
+    the few that these need, since most of the whole matrix is zero.
 
     Args:
         features: `(B, C, h, w)` float32 or float64.
         size: `(H, W)`, as in `resize`.
         kept: Rows and columns wanted, up to `size`.
         align_corners: As in `resize`.
+        whole_blocks: Leave below the wanted rows what fills the last block, for a caller to cut off later, when there
+            is less to copy.
 
     Returns:
-        `(B, C, *kept)`.
+        `(B, C, *kept)`; with `whole_blocks` as many rows more as make a multiple of `BLOCK_ROWS`.
     """
-    vertical = hat_matrix(features, features.shape[-2], size[0], align_corners, kept[0])
-    horizontal = hat_matrix(features, features.shape[-1], size[1], align_corners, kept[1])
-    return torch.matmul(torch.matmul(vertical, features), horizontal.t())
+    given, made = features.shape[-2], size[0]
+    wide = torch.matmul(features, hat_matrix(features, features.shape[-1], size[1], align_corners, kept[1]).t())
+    placed = placement(given, made, align_corners)
+    blocks = (kept[0] + BLOCK_ROWS - 1) // BLOCK_ROWS
+    needed = BLOCK_ROWS * given // made + 3
+    rows = torch.arange(blocks * BLOCK_ROWS, device=features.device, dtype=features.dtype).view(blocks, BLOCK_ROWS)
+    position = placed.of(rows).clamp(0, given - 1)
+    sources = position[:, :1].floor() + torch.arange(needed, device=features.device, dtype=features.dtype)
+    hats = (1 - (position[:, :, None] - sources[:, None, :]).abs()).clamp(min=0)
+    # Sources beyond the last row have no weight: any row can stand there.
+    taken = wide.index_select(2, sources.clamp(max=given - 1).long().flatten())
+    tall = torch.matmul(hats, taken.unflatten(2, (blocks, needed))).flatten(2, 3)
+    return tall if whole_blocks else tall[:, :, : kept[0]]
 
 
 class BandedResize:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeplab_lightning.layers.resize import BandedResize, resize
+from deeplab_lightning.layers.resize import BLOCK_ROWS, BandedResize, resize, resize_corner
 
 SIZES = [
     ((5, 7), (17, 25)),  # k * scale + 1: the grids meet
@@ -99,3 +99,19 @@ def test_gradients_in_half_precision_and_twice() -> None:
         assert half.grad.dtype == torch.bfloat16
         (expected,) = torch.autograd.grad(resize(features, (7, 9), True).sum(), features)
         assert torch.allclose(half.grad.double(), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize(("source", "size"), [*SIZES, ((3, 4), (200, 150)), ((40, 30), (25, 21)), ((1, 5), (70, 9))])
+def test_a_corner_by_products_equals_that_of_the_whole(
+    source: tuple[int, int], size: tuple[int, int], align_corners: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 3, *source, generator=generator, dtype=torch.float64)
+    whole = torch.nn.functional.interpolate(features, size, mode="bilinear", align_corners=align_corners)
+    for kept in (size, (max(size[0] - 2, 1), max(size[1] - 1, 1))):
+        corner = resize_corner(features, size, kept, align_corners)
+        assert torch.allclose(corner, whole[:, :, : kept[0], : kept[1]], atol=1e-10)
+        tall = resize_corner(features, size, kept, align_corners, whole_blocks=True)
+        assert tall.shape[2] % BLOCK_ROWS == 0
+        assert torch.equal(tall[:, :, : kept[0]], corner)
