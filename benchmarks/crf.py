@@ -49,13 +49,13 @@ def pictures(folder: str | None) -> list[tuple[str, np.ndarray, np.ndarray]]:
     found = []
     for path in sorted((voc / "JPEGImages").glob("*.jpg")):
         mask = np.array(Image.open(voc / "SegmentationClass" / f"{path.stem}.png"))
-        found.append((path.stem, read_image(path), np.where(mask == 255, 0, mask)))
+        found.append((path.stem, read_image(path), mask))
     return found
 
 
 def coarse_probs(mask: np.ndarray, classes: int) -> Tensor:
-    """Return probabilities `(1, classes, H, W)` such as a network with output stride 8 makes."""
-    truth = F.one_hot(torch.from_numpy(mask).long(), classes).permute(2, 0, 1)[None].float()
+    """Return probabilities `(1, classes, H, W)` such as a network with output stride 8 makes; void is background."""
+    truth = F.one_hot(torch.from_numpy(np.where(mask == 255, 0, mask)).long(), classes).permute(2, 0, 1)[None].float()
     size = tuple(-(-side // 8) for side in mask.shape)
     shrunk = F.avg_pool2d(F.adaptive_avg_pool2d(truth, size), 3, 1, 1, count_include_pad=False)
     noise = torch.randn(shrunk.shape, generator=torch.Generator().manual_seed(0))
