@@ -6,22 +6,21 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.plugins import CheckpointIO, LayerSync
+from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from .arguments import check_options, config_files, in_one_line, in_parsing_order, option_value, without_option
+from .arguments import check_options, config_files, in_parsing_order, option_value, without_option
 from .callbacks import (
     Divergence,
     EvaluationFiles,
@@ -30,9 +29,7 @@ from .callbacks import (
     Preview,
     Progress,
     RunFiles,
-    SafeCheckpoints,
     Speed,
-    SyncBatchNorm,
     TrainingStopped,
     WandbRun,
 )
@@ -40,8 +37,10 @@ from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
 from .data.datamodules import SegmentationDataModule
 from .errors import CheckpointError, ConfigError, DeepLabError
 from .inference import EvaluationOptions
+from .parsing import OneLineParser, asks_for_help, class_named, class_options
 from .reporting.runs import RunFolder, find_run, new_run
 from .tasks import SegmentationTask
+from .trainer_parts import as_list, place_logger, plugins
 
 DEFAULT_DATA = "DrawnScenesDataModule"
 RUNS = "runs"
@@ -72,7 +71,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def _run(command: str, arguments: Sequence[str]) -> int:
-    _quieten()
+    quieten()
     try:
         DeepLabCLI(command, list(arguments))
     except TrainingStopped as stop:
@@ -81,21 +80,6 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         print(f"deeplab_lightning {command}: {stop}", flush=True)
         return stop.exit_code
     return 0
-
-
-class OneLineParser(LightningArgumentParser):
-    """Says what is wrong in one line, and how to put it right."""
-
-    arguments: ClassVar[list[str]] = []
-    outermost = False
-    """Set on the parsers of commands; those that jsonargparse makes within them hand their message on."""
-
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        """Raise instead of printing the usage and leaving."""
-        if not self.outermost:
-            raise ValueError(message)
-        names = {key: [found.__name__ for found in classes()] for key, classes in CLASSES.items()}
-        raise ConfigError(in_one_line(str(message), self.arguments, _class_options(), names))
 
 
 class DeepLabCLI(LightningCLI):
@@ -118,13 +102,13 @@ class DeepLabCLI(LightningCLI):
         self.configs = config_files(arguments)
         given_checkpoint = option_value(arguments, "--ckpt_path")
         first_config = None
-        if given_checkpoint not in (None, "null") and not _asks_for_help(arguments):
+        if given_checkpoint not in (None, "null") and not asks_for_help(arguments):
             assert given_checkpoint is not None
             self.checkpoint_path = self._resolve_checkpoint(given_checkpoint, arguments)
             self.checkpoint = read_checkpoint(self.checkpoint_path)
             first_config = json.dumps(checkpoint_config(self.checkpoint))
             arguments = [*without_option(arguments, "--ckpt_path"), "--ckpt_path", str(self.checkpoint_path)]
-        elif command != "fit" and not _asks_for_help(arguments):
+        elif command != "fit" and not asks_for_help(arguments):
             raise CheckpointError(
                 f"{command} needs the checkpoint to score: --ckpt_path runs/v3plus/latest/checkpoints/best.ckpt"
             )
@@ -173,10 +157,10 @@ class DeepLabCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Refuse unknown options, then parse."""
-        if not _asks_for_help(self.arguments):
+        if not asks_for_help(self.arguments):
             subparser = self._subcommand_parsers[self.command]
             known = [option for action in subparser._actions for option in action.option_strings]
-            check_options(self.arguments, [*known, "--print_config"], _class_options())
+            check_options(self.arguments, [*known, "--print_config"], class_options())
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended")
             super().parse_arguments(parser, args)
@@ -199,7 +183,7 @@ class DeepLabCLI(LightningCLI):
                 "--data.val_on_train true)."
             )
         self._print_kept_settings(config)
-        datamodule = _resolve("data", config.data.class_path)
+        datamodule = class_named("data", config.data.class_path)
         description = datamodule.describe(**config.data.init_args)
         model = config.model.init_args
         if model.get("description") not in (None, description):
@@ -230,10 +214,10 @@ class DeepLabCLI(LightningCLI):
             check_fits(self.model, self.model.description["class_names"], self.checkpoint, self.checkpoint_path or "")
         self.run = self._run_folder()
         config = self._get(self.config_init, "trainer")
-        loggers = _as_list(config.get("logger"), Logger)
+        loggers = as_list(config.get("logger"), Logger)
         for logger in loggers:
-            _place_logger(logger, self.run)
-        callbacks = _as_list(config.get("callbacks"), Callback)
+            place_logger(logger, self.run)
+        callbacks = as_list(config.get("callbacks"), Callback)
         if _is_first_process():
             self._print_overview()
         return super().instantiate_trainer(
@@ -241,7 +225,7 @@ class DeepLabCLI(LightningCLI):
             default_root_dir=str(self.run.path),
             logger=[*loggers, MetricsCsv(self.run)],
             callbacks=[*callbacks, *self._callbacks(config, loggers)],
-            plugins=_plugins(config),
+            plugins=plugins(config),
         )
 
     def _print_overview(self) -> None:
@@ -363,77 +347,11 @@ class DeepLabCLI(LightningCLI):
                 settings |= own
 
 
-CLASSES: dict[str, Callable[[], list[type]]] = {
-    "model": lambda: _subclasses(SegmentationTask),
-    "data": lambda: _subclasses(SegmentationDataModule),
-}
-
-
-def _subclasses(base: type) -> list[type]:
-    found: set[type] = set()
-    direct: type
-    for direct in base.__subclasses__():
-        found |= {direct, *_subclasses(direct)}
-    return sorted(found, key=lambda found_class: found_class.__name__)
-
-
-def _resolve(key: str, class_path: str) -> Any:
-    return next(found for found in CLASSES[key]() if found.__name__ == class_path.rsplit(".", 1)[-1])
-
-
-def _class_options() -> dict[str, list[str]]:
-    """Return the constructor arguments of all models and all datamodules."""
-
-    def names(found: type) -> list[str]:
-        return [name.removeprefix("class.") for name in ArgumentParser().add_class_arguments(found, "class")]
-
-    return {key: sorted({name for found in classes() for name in names(found)}) for key, classes in CLASSES.items()}
-
-
-def _as_list(value: Any, kind: type) -> list[Any]:
-    if isinstance(value, kind):
-        return [value]
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _plugins(trainer_config: Namespace) -> list[Any]:
-    """Return the user's plugins of the trainer, and ours where he has none of that kind."""
-    given = trainer_config.get("plugins") or []
-    plugins = list(given) if isinstance(given, list | tuple) else [given]
-    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-        plugins.append(SafeCheckpoints())
-    if trainer_config.get("sync_batchnorm") and not any(isinstance(plugin, LayerSync) for plugin in plugins):
-        plugins.append(SyncBatchNorm())
-    return plugins
-
-
-def _place_logger(logger: Logger, run: RunFolder) -> None:
-    """Let a logger that was not told where to write do so in the run folder."""
-    if isinstance(logger, WandbLogger):
-        from .reporting.wandb_runs import go_offline_without_key, read_identity
-
-        if go_offline_without_key():
-            print("Weights & Biases: no key, so this run is kept in its folder (wandb login; wandb sync uploads it)")
-        if logger._wandb_init.get("dir") in (None, "."):
-            logger._save_dir = logger._wandb_init["dir"] = str(run.path)
-        if logger._wandb_init.get("name") is None:
-            logger._name = logger._wandb_init["name"] = f"{run.path.parent.name}/{run.path.name}"
-        identity = read_identity(run)
-        if identity and logger._wandb_init.get("id") is None:  # a resumed training goes on with its run
-            logger._id = logger._wandb_init["id"] = identity["id"]
-    elif isinstance(logger, TensorBoardLogger) and logger._root_dir == ".":
-        logger._root_dir = str(run.path)
-
-
 def _is_first_process() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def _asks_for_help(arguments: Sequence[str]) -> bool:
-    return any(word in ("-h", "--help") or word.startswith("--print_config") for word in arguments)
-
-
-def _quieten() -> None:
+def quieten() -> None:
     """Silence advice that does not apply here and banners that say nothing about this run."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: not any(word in record.getMessage() for word in ("litlogger", "LitModels", "Tip:"))

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 
 from .checkpoints.loading import check_fits
-from .cli import DeepLabCLI, _quieten, _resolve
+from .cli import DeepLabCLI, quieten
 from .data.datasets.base import SegmentationDataset
+from .parsing import class_named
 from .tasks import SegmentationTask
 
 
@@ -29,7 +30,7 @@ class ConfiguredModel(DeepLabCLI):
     model: SegmentationTask
 
     def __init__(self, arguments: list[str], checkpoint: str | None = None, *, on_paper: bool) -> None:
-        _quieten()
+        quieten()
         self._on_paper = on_paper
         if checkpoint is None:
             super().__init__("fit", arguments)
@@ -43,7 +44,7 @@ class ConfiguredModel(DeepLabCLI):
         if self._on_paper and "pretrained" in options:
             options["pretrained"] = False
         with torch.device("meta" if self._on_paper else "cpu"):
-            self.model = _resolve("model", config.model.class_path)(**options)
+            self.model = class_named("model", config.model.class_path)(**options)
         if self.checkpoint is not None and not self._on_paper:
             check_fits(self.model, self.model.description["class_names"], self.checkpoint, self.checkpoint_path or "")
             self.model.load_state_dict(self.checkpoint["state_dict"])
@@ -52,7 +53,7 @@ class ConfiguredModel(DeepLabCLI):
     def dataset(self, split: str) -> SegmentationDataset:
         """Open a split of the data that is named."""
         data = self.config[self.command].data
-        return _resolve("data", data.class_path)(**data.init_args.as_dict()).dataset(split)
+        return class_named("data", data.class_path)(**data.init_args.as_dict()).dataset(split)
 
     def _set_seed(self) -> None:
         """Only where there will be values."""
@@ -77,4 +78,4 @@ class ConfiguredData(ConfiguredModel):
         config = self.config[self.command]
         self.options: dict[str, Any] = config.data.init_args.as_dict()
         self.description = config.model.init_args.description
-        self.datamodule = _resolve("data", config.data.class_path)(**self.options)
+        self.datamodule = class_named("data", config.data.class_path)(**self.options)

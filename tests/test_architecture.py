@@ -21,7 +21,7 @@ LEVELS = {
     9: ["benchmarking"],
     8: ["configured"],
     7: ["cli"],
-    6: ["api", "studies"],
+    6: ["api", "studies", "parsing", "trainer_parts"],
     5: ["tasks", "callbacks", "doctor", "export"],
     4: ["data.datamodules", "checkpoints", "inference", "video"],
     3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics", "data.fingerprint"],

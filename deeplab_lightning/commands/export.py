@@ -294,7 +294,7 @@ def labelled_pictures(
 def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:
     """Open the validation split that a configuration names, or the checkpoint's own."""
     from ..checkpoints.loading import checkpoint_config, read_checkpoint
-    from ..cli import _resolve
+    from ..parsing import class_named
 
     if configuration:
         from ..configured import ConfiguredModel
@@ -304,7 +304,7 @@ def validation_split(checkpoint: Path, configuration: Sequence[str]) -> Segmenta
     if own is None:
         raise DataError("it names none")
     try:
-        return _resolve("data", own["class_path"])(**own["init_args"]).dataset("val")
+        return class_named("data", own["class_path"])(**own["init_args"]).dataset("val")
     except TypeError as error:  # weights that were imported: the data set's place is not known
         raise DataError("its place is not known") from error
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -18,11 +18,10 @@ from .. import __version__
 from ..checkpoints.loading import read_checkpoint
 from ..checkpoints.transfer import CLASSIFIERS, transfer
 from ..errors import ConfigError
-from ..inference import EvaluationOptions, Predictor
 from ..layers import Normalise
 from ..layers.heads import use_one_logit
 from ..layers.norms import pause_statistics
-from ..losses import CombinedLoss, LossOptions, cross_entropy_of_pictures
+from ..losses import CombinedLoss, LossOptions
 from ..losses.class_weights import WeightRule
 from ..losses.depth import DepthLoss
 from ..metrics.segmentation import SegmentationEvaluation
@@ -33,10 +32,10 @@ from .class_weighting import checked_weights, weights_by_rule
 from .depth import DepthHead, depth_of
 from .description import check_against, check_two_classes, describe_by_hand
 from .distillation import Distillation, DistillationOptions, FeatureLoss, put_aside, put_back
+from .evaluating import EvaluatedTask
 from .further_scores import FurtherScores
 from .norm_policy import Norm, apply_norm, expect_frozen_norms, freeze, warn_if_few
 from .optimisation import make_optimizer, make_schedule, options_of_groups
-from .processes import share_buffers
 from .speed import compile_in_place, use_gradient_checkpointing
 
 Stage = Literal["val", "test"]
@@ -52,7 +51,7 @@ class TrainedMaps(NamedTuple):
     """Those of an auxiliary head, or of single scales."""
 
 
-class SegmentationTask(LightningModule, ABC):
+class SegmentationTask(EvaluatedTask, ABC):
     """Trains and evaluates a segmentation network. Not used itself: each generation is a thin subclass.
 
     A subclass overrides `build_model`, and `trained_maps` with `loss_of` only where its paper differs; never the steps,
@@ -111,11 +110,8 @@ class SegmentationTask(LightningModule, ABC):
         gradient_checkpointing: Compute the backbone's inner maps twice instead of keeping them: slower, less memory.
     """
 
-    model: nn.Module
     features_fit_the_picture: bool = True
     """Whether what the classifier reads, resized, lies on the picture: a depth head needs that."""
-    evaluation_options = EvaluationOptions()
-    """How validation and test look at pictures. No hyper-parameter: it belongs to an evaluation, not to the weights."""
 
     def __init__(
         self,
@@ -348,48 +344,6 @@ class SegmentationTask(LightningModule, ABC):
         self.log("lr", base["lr"], batch_size=len(image))
         return loss
 
-    def predictor(self, options: EvaluationOptions | None = None) -> Predictor:
-        """Return what turns stored pictures into class maps with this network.
-
-        Args:
-            options: Scales, flip, windows, CRF; those of validation and test if not given.
-        """
-        model: Any = self.model
-        return Predictor(
-            model.coarse_logits,
-            self.normalise,
-            output_stride=model.output_stride,
-            align_corners=model.align_corners,
-            threshold=self.threshold,
-            options=options or self.evaluation_options,
-            inner_scales=getattr(model, "scales", (1.0,)),
-        )
-
-    def depth_predictor(self) -> Predictor:
-        """Return what turns stored pictures into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
-
-        Raises:
-            ConfigError: There is no depth head.
-        """
-        model, depth = cast(Any, self.model), self.depth
-        if depth is None:
-            raise ConfigError("This model has no depth head: train one with --model.depth_weight 0.1.")
-
-        def network(image: Tensor) -> Tensor:
-            model.coarse_logits(image)
-            return depth.depth()
-
-        stride = model.output_stride
-        return Predictor(network, self.normalise, output_stride=stride, align_corners=model.align_corners)
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of validation pictures; returns their class maps as `pred`."""
-        return {"pred": self._evaluate(batch)}
-
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of test pictures; returns their class maps as `pred`."""
-        return {"pred": self._evaluate(batch)}
-
     def on_before_backward(self, loss: Tensor) -> None:
         """Layers that gradient checkpointing runs again must not count the batch again."""
         if self.hparams["gradient_checkpointing"]:
@@ -399,23 +353,6 @@ class SegmentationTask(LightningModule, ABC):
         """Count batches again."""
         if self.hparams["gradient_checkpointing"]:
             self._resume_statistics()
-
-    def on_validation_epoch_start(self) -> None:
-        """Start counting, with the same network in all processes."""
-        share_buffers(self)
-        self._start_counting()
-
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._start_counting()
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation split."""
-        self._log_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the test split."""
-        self._log_scores("test")
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule stepped at every optimiser step."""
@@ -470,60 +407,3 @@ class SegmentationTask(LightningModule, ABC):
         self.threshold = facts.get("threshold")
         if self.distillation is not None:
             put_back(checkpoint)
-
-    def _evaluate(self, batch: Batch) -> list[Tensor]:
-        """Predict pictures at their own sizes, equal ones together, and count them."""
-        predictor = self.predictor()
-        if self.trainer_is_fitting:
-            predictor.threshold = None  # the scores that choose the best checkpoint have one threshold: 0.5
-        preds: list[Tensor] = []
-        losses: list[float] = []
-        images, masks = list(batch["image"]), list(batch["mask"])
-        while len(preds) < len(images):
-            first = len(preds)
-            last = first + 1
-            while last < len(images) and images[last].shape == images[first].shape:
-                last += 1
-            image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
-            pred = torch.empty_like(mask, dtype=torch.uint8)
-            loss_sums: list[Tensor] = []
-            for rows, logits in predictor.bands(image):
-                pred[:, rows] = predictor.decide(logits)
-                self._further_scores.add_logits(logits, mask[:, rows], batch["sample_id"][first:last])
-                loss_sums.append(cross_entropy_of_pictures(logits, mask[:, rows], self.ignore_index))
-            preds.extend(pred)
-            losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())  # the only wait for the device
-            if self.depth is not None:
-                depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
-                self._further_scores.add_depth(depth, depth_of(batch)[first:last], batch["sample_id"][first:last])
-        for pred, mask, sample_id, loss in zip(preds, masks, batch["sample_id"], losses, strict=True):
-            self.evaluation.update(pred, mask, sample_id, loss)
-        return preds
-
-    @property
-    def trainer_is_fitting(self) -> bool:
-        """Whether this is a validation amid training."""
-        return self._trainer is not None and self.trainer.state.fn == "fit"
-
-    def _start_counting(self) -> None:
-        self.evaluation.reset()
-        self._further_scores.reset()
-
-    def _log_scores(self, stage: Stage) -> None:
-        self.evaluation.gather()
-        scores = self.evaluation.scores()
-        values = {
-            f"{stage}/loss": self.evaluation.loss(),
-            f"{stage}/mIoU": scores.mIoU,
-            f"{stage}/pixel_acc": scores.pixel_acc,
-            f"{stage}/mean_acc": scores.mean_acc,
-            f"{stage}/fwIoU": scores.fwIoU,
-            f"{stage}/mean_dice": scores.mean_dice,
-        }
-        values |= {f"{stage}/IoU/{name}": iou for name, iou in zip(scores.class_names, scores.iou, strict=True)}
-        self._further_scores.gather()
-        values |= {f"{stage}/{name}": value for name, value in self._further_scores.values().items()}
-        if self.trainer_is_fitting:
-            self.threshold = self._further_scores.best_threshold()
-        exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-        self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})

@@ -1,0 +1,48 @@
+"""Loggers and plugins of the trainer: those that the user gave, and ours where he gave none of a kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins import CheckpointIO, LayerSync
+
+from .callbacks import SafeCheckpoints, SyncBatchNorm
+from .reporting.runs import RunFolder
+
+
+def as_list(value: Any, kind: type) -> list[Any]:
+    """Return what a configuration gives as one thing, as a list, or not at all."""
+    if isinstance(value, kind):
+        return [value]
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def plugins(trainer_config: Namespace) -> list[Any]:
+    """Return the user's plugins of the trainer, and ours where he has none of that kind."""
+    given = trainer_config.get("plugins") or []
+    found = list(given) if isinstance(given, list | tuple) else [given]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in found):
+        found.append(SafeCheckpoints())
+    if trainer_config.get("sync_batchnorm") and not any(isinstance(plugin, LayerSync) for plugin in found):
+        found.append(SyncBatchNorm())
+    return found
+
+
+def place_logger(logger: Logger, run: RunFolder) -> None:
+    """Let a logger that was not told where to write do so in the run folder."""
+    if isinstance(logger, WandbLogger):
+        from .reporting.wandb_runs import go_offline_without_key, read_identity
+
+        if go_offline_without_key():
+            print("Weights & Biases: no key, so this run is kept in its folder (wandb login; wandb sync uploads it)")
+        if logger._wandb_init.get("dir") in (None, "."):
+            logger._save_dir = logger._wandb_init["dir"] = str(run.path)
+        if logger._wandb_init.get("name") is None:
+            logger._name = logger._wandb_init["name"] = f"{run.path.parent.name}/{run.path.name}"
+        identity = read_identity(run)
+        if identity and logger._wandb_init.get("id") is None:  # a resumed training goes on with its run
+            logger._id = logger._wandb_init["id"] = identity["id"]
+    elif isinstance(logger, TensorBoardLogger) and logger._root_dir == ".":
+        logger._root_dir = str(run.path)
