@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,6 +80,15 @@ def _run(command: str, arguments: Sequence[str]) -> int:
             return 0  # the first one speaks for all; another's failure would make Lightning kill it
         print(f"deeplab_lightning {command}: {stop}", flush=True)
         return stop.exit_code
+    except ValueError as error:
+        longer = re.search(r"`val_check_interval` \((\d+)\) must be .* training batches \((\d+)\)", str(error))
+        if longer is None:
+            raise
+        steps, batches = longer.groups()
+        raise ConfigError(
+            f"--trainer.val_check_interval {steps} is more than the {batches} batches of an epoch. To count steps across "
+            f"epochs add --trainer.check_val_every_n_epoch null; to validate at the end of each epoch take 1.0."
+        ) from error
     return 0
 
 

@@ -328,6 +328,13 @@ def test_a_bad_mask_stops_training_with_its_name(tmp_path: Path, capsys: pytest.
         assert len(message.splitlines()) < 6
 
 
+def test_validations_further_apart_than_an_epoch_name_the_option(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--trainer.val_check_interval", "50", "--trainer.check_val_every_n_epoch", "1") == 2
+    message = capsys.readouterr().err
+    assert "--trainer.val_check_interval 50 is more than the" in message
+    assert "--trainer.check_val_every_n_epoch null" in message
+
+
 def test_help_of_fit_lists_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(["fit", "--help"])

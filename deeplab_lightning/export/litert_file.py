@@ -25,7 +25,9 @@ def write(order: Order) -> Exported:
     need("ai_edge_litert", "litert", "Running LiteRT")
     image = order.example[:1].clone()
     facts = order.path.with_suffix(".json")
-    converted = litert_torch.convert(order.model, (image,))
+    # litert-torch 0.10 reads weights in channels-last order as if they were in the other one.
+    model = copy.deepcopy(order.model).to(memory_format=torch.contiguous_format)
+    converted = litert_torch.convert(model, (image,))
     temporary = order.path.with_name(f".{order.path.name}.part.tflite")
     try:
         converted.export(str(temporary))
@@ -37,7 +39,7 @@ def write(order: Order) -> Exported:
         file.write(as_json(order.metadata).encode())
     run_logits = None
     if order.model.outputs != "coarse_logits":
-        of_logits = copy.copy(order.model)
+        of_logits = copy.copy(model)
         of_logits.outputs = "logits"
         probe = litert_torch.convert(of_logits, (image,))
 

@@ -30,7 +30,7 @@ UNSEEN = [(1, 64, 81), (2, 97, 130), (3, 33, 49)]
 def written(
     writer: Any, name: str, path: Path, outputs: Outputs = "classes", **order: Any
 ) -> tuple[torch.nn.Module, Exported]:
-    net = network(name)
+    net = network(name).to(memory_format=torch.channels_last)  # as tasks keep theirs
     model = PictureModel(net, NORMALISE, outputs=outputs, dtype=order.pop("dtype", torch.float32))
     given = {"precision": "fp32", "opset": 18, **order}
     return net, writer.write(Order(model, example(model, 3, True, (113, 70)), path, FACTS, **given))
@@ -144,7 +144,7 @@ def test_litert_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["encoder_decoder", "v3plus"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_litert(name: str, tmp_path: Path) -> None:
     pytest.importorskip("litert_torch")
     net, exported = written(litert_file, name, tmp_path / "model.tflite")
