@@ -86,8 +86,8 @@ def _run(command: str, arguments: Sequence[str]) -> int:
             raise
         steps, batches = longer.groups()
         raise ConfigError(
-            f"--trainer.val_check_interval {steps} is more than the {batches} batches of an epoch. To count steps across "
-            f"epochs add --trainer.check_val_every_n_epoch null; to validate at the end of each epoch take 1.0."
+            f"--trainer.val_check_interval {steps} is more than the {batches} batches of an epoch. To count steps "
+            f"across epochs add --trainer.check_val_every_n_epoch null; to validate at the end of each epoch take 1.0."
         ) from error
     return 0
 
