@@ -107,6 +107,16 @@ def test_a_recipe_of_a_paper_is_whole(path: Path, tmp_path: Path, monkeypatch: p
     assert seen["data"].batch_size == recipe["data"]["init_args"]["batch_size"]
 
 
+def test_the_recipe_for_camvid_learns_a_step(tmp_path: Path) -> None:
+    """At its full size but for the batch; the file says that nobody has run it to its end."""
+    path = REPOSITORY / "configs" / "camvid" / "v3plus_from_scratch.yaml"
+    assert "# NOT YET RUN." in path.read_text()
+    options = ["--data.root", str(write_camvid(tmp_path / "data")), "--run.folder", str(tmp_path / "runs")]
+    options += ["--data.batch_size", "2", "--data.num_workers", "0", "--data.crop_size", "129"]
+    options += ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1", "--trainer.num_sanity_val_steps", "0"]
+    assert main(["fit", "-c", str(path), *options, "--trainer.accelerator", "cpu"]) == 0
+
+
 def test_a_sweep_with_a_wrong_name_would_be_noticed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "-c", str(V3PLUS), "--model.learning_rate=0.1"]) == 2
     assert "Unknown option --model.learning_rate" in capsys.readouterr().err
