@@ -247,6 +247,8 @@ def test_a_missing_or_torn_checkpoint_is_named(
     torch.save({"state_dict": {}}, tmp_path / "foreign.ckpt")
     assert main(["validate", "--ckpt_path", str(tmp_path / "foreign.ckpt")]) == 2
     assert "was not written by deeplab_lightning" in capsys.readouterr().err
+    assert main(["inspect", str(V3PLUS)]) == 2
+    assert f"expected a checkpoint: give it with -c {V3PLUS}" in capsys.readouterr().err
 
 
 # --- errors that name the remedy ----------------------------------------------------------------------------------

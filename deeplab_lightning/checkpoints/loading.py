@@ -29,6 +29,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         pattern = "*.ckpt" if path.suffix else "*"  # a name without ending was meant for a run
         siblings = [str(entry) for entry in path.parent.glob(pattern)] if path.parent.is_dir() else []
         raise CheckpointError(f"There is no checkpoint {path}.{did_you_mean(str(path), siblings)}")
+    if path.suffix in (".yaml", ".yml"):
+        raise CheckpointError(f"{path} is a configuration, expected a checkpoint: give it with -c {path}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
