@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..errors import ConfigError
 from ..extras import need
 from ..files import atomic_open
+from ..models import SegNet
 from .formats import Exported, Order, Run
 from .metadata import as_json
 
@@ -19,8 +21,13 @@ def write(order: Order) -> Exported:
     """Write the file, and its metadata beside it, since TFLite has no place for free text.
 
     Raises:
-        ConfigError: The extra `litert` is missing.
+        ConfigError: The extra `litert` is missing, or the network is SegNet.
     """
+    if isinstance(order.model.network, SegNet):
+        raise ConfigError(
+            "SegNet's unpooling comes out wrong in LiteRT files (litert-torch 0.10: hardly a pixel agrees). What works "
+            "is --format onnx."
+        )
     litert_torch = need("litert_torch", "litert", "Export to LiteRT")
     need("ai_edge_litert", "litert", "Running LiteRT")
     image = order.example[:1].clone()
