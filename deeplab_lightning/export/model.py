@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import Normalise
-from ..layers.resize import resize_corner
+from ..layers.resize import first_rows, resize_corner
 
 Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
 Inputs = Literal["pixels", "normalised"]
@@ -70,9 +70,9 @@ class PictureModel(nn.Module):
             tall = coarse
         else:
             tall = resize_corner(coarse, size, (height, width), self.network.align_corners, whole_blocks=True)
-        logits = tall[:, :, :height]
+        logits = first_rows(tall, height)
         if self.outputs == "classes":
-            return most_likely(tall)[:, :height], logits  # class ids are cut: a copy of a byte per pixel
+            return first_rows(most_likely(tall), height), logits  # class ids are cut: a copy of a byte per pixel
         return (logits.softmax(1) if self.outputs == "probs" else logits), logits
 
     def coarse(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:

@@ -121,7 +121,8 @@ def resize_corner(
     given, made = features.shape[-2], size[0]
     wide = torch.matmul(features, hat_matrix(features, features.shape[-1], size[1], align_corners, kept[1]).t())
     placed = placement(given, made, align_corners)
-    blocks = (kept[0] + BLOCK_ROWS - 1) // BLOCK_ROWS
+    # Two at least: from one, `torch.export` would conclude that there is always one, or never.
+    blocks = torch.sym_max((kept[0] + BLOCK_ROWS - 1) // BLOCK_ROWS, 2)
     needed = BLOCK_ROWS * given // made + 3
     rows = torch.arange(blocks * BLOCK_ROWS, device=features.device, dtype=features.dtype).view(blocks, BLOCK_ROWS)
     position = placed.of(rows).clamp(0, given - 1)
@@ -130,7 +131,15 @@ def resize_corner(
     # Sources beyond the last row have no weight: any row can stand there.
     taken = wide.index_select(2, sources.clamp(max=given - 1).long().flatten())
     tall = torch.matmul(hats, taken.unflatten(2, (blocks, needed))).flatten(2, 3)
-    return tall if whole_blocks else tall[:, :, : kept[0]]
+    return tall if whole_blocks else first_rows(tall, kept[0])
+
+
+def first_rows(maps: Tensor, rows: int) -> Tensor:
+    """Return a copy of the first rows of `(..., H, W)`.
+
+    No slice: its strides would tell `torch.export` that the height is no multiple of a block's.
+    """
+    return maps.index_select(-2, torch.arange(rows, device=maps.device))
 
 
 class BandedResize:

@@ -115,3 +115,18 @@ def test_a_corner_by_products_equals_that_of_the_whole(
         tall = resize_corner(features, size, kept, align_corners, whole_blocks=True)
         assert tall.shape[2] % BLOCK_ROWS == 0
         assert torch.equal(tall[:, :, : kept[0]], corner)
+
+
+def test_a_corner_in_a_graph_of_open_sizes_takes_every_height() -> None:
+    class Enlarge(torch.nn.Module):
+        def forward(self, features: Tensor) -> Tensor:
+            size = (4 * features.shape[-2] - 3, 4 * features.shape[-1] - 3)
+            return resize_corner(features, size, (size[0] - 1, size[1]), True)
+
+    any_size = torch.export.Dim.DYNAMIC
+    program = torch.export.export(Enlarge(), (torch.randn(1, 2, 20, 7),), dynamic_shapes=({2: any_size, 3: any_size},))
+    for height in (2, 9, 10, 17, 33):  # 9 and 17 make 32 and 64 rows, whole blocks
+        features = torch.randn(1, 2, height, 12)
+        size = (4 * height - 3, 45)
+        whole = torch.nn.functional.interpolate(features, size, mode="bilinear", align_corners=True)
+        assert torch.allclose(program.module()(features), whole[:, :, : size[0] - 1], atol=1e-5)
