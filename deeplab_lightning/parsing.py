@@ -10,7 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from .arguments import in_one_line
 from .data.datamodules import SegmentationDataModule
-from .errors import ConfigError
+from .errors import ConfigError, did_you_mean
 from .tasks import SegmentationTask
 
 
@@ -51,8 +51,18 @@ def class_named(key: str, class_path: str) -> Any:
     Args:
         key: model or data.
         class_path: Its name, with or without the module.
+
+    Raises:
+        ConfigError: No such class was imported.
     """
-    return next(found for found in CLASSES[key]() if found.__name__ == class_path.rsplit(".", 1)[-1])
+    name = class_path.rsplit(".", 1)[-1]
+    classes = {found.__name__: found for found in CLASSES[key]()}
+    if name not in classes:
+        raise ConfigError(
+            f"There is no {key} class {class_path}.{did_you_mean(name, classes)} One of your own must be imported "
+            f"first."
+        )
+    return classes[name]
 
 
 def class_options() -> dict[str, list[str]]:

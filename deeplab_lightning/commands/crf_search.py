@@ -79,7 +79,7 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, pictu
     import torch
 
     from ..configured import ConfiguredModel
-    from ..data.sampling import spread
+    from ..data.splitting import spread
     from ..inference.crf import CRFOptions
 
     base = CRFOptions(**fixed)

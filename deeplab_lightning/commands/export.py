@@ -260,6 +260,7 @@ def labelled_pictures(
         DataError: It is not there.
     """
     from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.splitting import spread
 
     dataset: SegmentationDataset
     if fixed and knows_drawn_scenes(segmenter) and not configuration:
@@ -277,8 +278,7 @@ def labelled_pictures(
             f"and the model {segmenter.labels.num_classes} ({', '.join(segmenter.labels.class_names[:3])}, ...): "
             f"choose one of the same classes."
         )
-    count = min(pictures, len(dataset))
-    chosen = [index * len(dataset) // count for index in range(count)]
+    chosen = spread(len(dataset), pictures)
 
     def load() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         from tqdm import tqdm
@@ -288,7 +288,7 @@ def labelled_pictures(
             if not fixed or image.shape[:2] == size:
                 yield dataset.sample_id(index), channels_first(image), mask
 
-    return load(), f"mIoU on {count} of {len(dataset)} validation pictures of {type(dataset).__name__}"
+    return load(), f"mIoU on {len(chosen)} of {len(dataset)} validation pictures of {type(dataset).__name__}"
 
 
 def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:

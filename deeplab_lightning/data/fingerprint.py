@@ -1,8 +1,12 @@
-"""What tells one state of a data set from another, cheaply: file names and sizes, and the content of some masks.
+"""What tells one state of a data set from another, cheaply: by one fingerprint across machines, by another on one.
 
-Times of files are left out: a copy on another machine has others and is the same data. Pictures' content is left out,
-too, and of the masks only `MASKS` are read, spread evenly over the split: an edit that keeps a file's size is found
-where it changes one of those. What is drawn has no files; there, arrays stand for them.
+`fingerprint`, for records: file names and sizes, and the content of some masks. Times of files are left out: a copy on
+another machine has others and is the same data. Pictures' content is left out, too, and of the masks only `MASKS` are
+read, spread evenly over the split: an edit that keeps a file's size is found where it changes one of those. What is
+drawn has no files; there, arrays stand for them.
+
+`exact_fingerprint`, for scores that are kept: names, sizes and times of all files, and the pixels of `DECODED`
+pictures.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .datasets.base import SegmentationDataset
-from .sampling import spread
+from .splitting import spread
 
 MASKS = 64
 """Masks of a split whose content counts."""

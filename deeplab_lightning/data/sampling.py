@@ -69,9 +69,3 @@ class ShardSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.indices)
-
-
-def spread(available: int, wanted: int) -> list[int]:
-    """Return at most `wanted` positions, spread evenly over `0..available - 1`."""
-    count = min(available, wanted)
-    return [index * available // count for index in range(count)]

@@ -200,3 +200,11 @@ def names_of(splits: Mapping[str, list[str]], split: str) -> list[str]:
             f"and val.txt, or score val with `validate`."
         )
     return splits[split]
+
+
+def spread(available: int, wanted: int) -> list[int]:
+    """Return at most `wanted` places, spread evenly over `0..available - 1`, both ends among them if two are wanted."""
+    count = min(available, wanted)
+    if count < 2:
+        return list(range(count))
+    return [round(index * (available - 1) / (count - 1)) for index in range(count)]

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..data.finding import RASTER_SUFFIXES
 from ..data.rasters import has_ending, read_any, read_labels, sources_in
+from ..data.splitting import spread
 from ..errors import DeepLabError
 from .crop import fitting_crop
 
@@ -77,10 +78,7 @@ def suggested_window(sizes: Sequence[tuple[int, int]]) -> int:
 
 
 def _spread(paths: Sequence[Path]) -> list[Path]:
-    if not paths:
-        return []
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).round().astype(int))
-    return [paths[index] for index in chosen]
+    return [paths[index] for index in spread(len(paths), LOOKED_AT)]
 
 
 def _pixels(path: Path) -> np.ndarray | None:

@@ -58,12 +58,8 @@ class PictureModel(nn.Module):
         """Segment."""
         return self.coarse(image)[0] if self.outputs == "coarse_logits" else self.output_and_logits(image)[0]
 
-    def logits(self, image: Tensor) -> Tensor:
-        """Return the logits at the picture's size, `(B, num_classes, H, W)` float32."""
-        return self.output_and_logits(image)[1]
-
     def output_and_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the output, if it is at the picture's size, and the logits that it is made from."""
+        """Return classes, probabilities or logits, and what they are made from: logits at the picture's size."""
         height, width = image.shape[-2:]
         coarse, size = self.coarse(image)
         if not self.network.align_corners and coarse.shape[-2:] == size:

@@ -25,6 +25,7 @@ INPUT = "image"
 LOGITS = "logits_for_the_gate"
 QUANTISED = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
 """Operators of int8 networks. Not MatMul: those that resize the logits are exact, and stay so."""
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 RUNNER = "run_model.py"
 
 
@@ -137,16 +138,34 @@ def _quantise(proto: Any, order: Order) -> Any:
         given, prepared, made = (str(Path(folder, f"{name}.onnx")) for name in ("given", "prepared", "made"))
         onnx.save(proto, given)
         quant_pre_process(given, prepared, skip_symbolic_shape=True)  # batch norms go into their convolutions
+        beside = _beside_the_network(onnx.load(prepared).graph)
         quantization.quantize_static(
             prepared,
             made,
             Reader(),
             op_types_to_quantize=list(QUANTISED),
+            nodes_to_exclude=beside,
             per_channel=True,
             reduce_range=True,  # without it, 8 bit sums overflow on CPUs that lack VNNI
             extra_options={"ActivationSymmetric": False},
         )
         return onnx.load(made)
+
+
+def _beside_the_network(graph: Any) -> list[str]:
+    """Return the nodes whose values come from no convolution: the normalisation, and the places of the last resize.
+
+    In 8 bits, places would come out rows beside where they are, and those beyond the largest calibration picture
+    nowhere.
+    """
+    of_network: set[str] = set()
+    beside = []
+    for node in graph.node:  # in order: what a node reads was made before
+        if node.op_type in CONVOLUTIONS or (node.op_type != "Shape" and of_network.intersection(node.input)):
+            of_network.update(node.output)
+        else:
+            beside.append(node.name)
+    return beside
 
 
 @contextmanager

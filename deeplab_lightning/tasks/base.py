@@ -38,7 +38,6 @@ from .norm_policy import Norm, apply_norm, expect_frozen_norms, freeze, warn_if_
 from .optimisation import make_optimizer, make_schedule, options_of_groups
 from .speed import compile_in_place, use_gradient_checkpointing
 
-Stage = Literal["val", "test"]
 Network = TypeVar("Network", bound=nn.Module)
 
 

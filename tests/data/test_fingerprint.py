@@ -11,7 +11,7 @@ import pytest
 from deeplab_lightning.data.datasets.base import SegmentationDataset
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.fingerprint import MASKS, fingerprint
-from deeplab_lightning.data.sampling import spread
+from deeplab_lightning.data.splitting import spread
 
 
 class Files(SegmentationDataset):

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from deeplab_lightning.data.datasets.base import Draw, LoaderView, SegmentationDataset
-from deeplab_lightning.data.sampling import EpochSampler, ShardSampler, spread
+from deeplab_lightning.data.sampling import EpochSampler, ShardSampler
 from deeplab_lightning.data.transforms.pipelines import TrainingTransform
 
 
@@ -141,10 +141,3 @@ def test_without_a_transform_pictures_stay_as_they_are() -> None:
     assert sample["image"].dtype == sample["mask"].dtype == torch.uint8
     assert np.array_equal(sample["image"].numpy(), image.transpose(2, 0, 1))
     assert np.array_equal(sample["mask"].numpy(), mask)
-
-
-def test_pictures_are_spread_over_the_split() -> None:
-    assert spread(10, 4) == [0, 2, 5, 7]
-    assert spread(100, 3) == [0, 33, 66]
-    assert spread(3, 100) == [0, 1, 2]
-    assert spread(0, 5) == []

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.data.splitting import fraction_split, listed_split, split_names
+from deeplab_lightning.data.splitting import fraction_split, listed_split, split_names, spread
 from deeplab_lightning.errors import ConfigError, DataError
 
 NAMES = [f"pic{number:03d}" for number in range(200)]
@@ -151,3 +151,11 @@ def test_lists_that_share_pictures_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "val.txt", "c.jpg", "b.jpg")
     with pytest.raises(DataError, match=r"1 pictures are in both train.txt and val.txt of .*: b\."):
         split_names(tmp_path, ["a", "b", "c"])
+
+
+def test_places_are_spread_from_end_to_end() -> None:
+    assert spread(10, 4) == [0, 3, 6, 9]
+    assert spread(100, 3) == [0, 50, 99]
+    assert spread(3, 100) == [0, 1, 2]
+    assert spread(9, 1) == [0]
+    assert spread(0, 5) == []

@@ -14,7 +14,22 @@ from deeplab_lightning.layers import Normalise
 from ..models.base import randomise
 
 SMALL = "mobilenetv2_035"
+
+
+class Corners(nn.Module):
+    """Three convolutions, corners on corners: quick to convert, and its logits must be resized."""
+
+    output_stride = 4
+    align_corners = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 5, 1)]
+        self.coarse_logits = nn.Sequential(*layers)
+
+
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    "corners": Corners,
     "encoder_decoder": lambda: models.EncoderDecoder(5, base_width=4),
     "unet": lambda: models.UNet(5, base_width=4),
     "unet_valid": lambda: models.UNet(5, base_width=4, padding="valid", norm=False),

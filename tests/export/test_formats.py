@@ -39,6 +39,8 @@ def written(
 def check(net: torch.nn.Module, exported: Exported) -> None:
     assert exported.run_logits is not None
     for batch, *size in UNSEEN:
+        if min(size) < 27 and exported.path.name == "fcn.pt2":
+            continue  # docs/export.md says so
         image = pictures(*size, batch=batch)
         expected = logits_of(net, image)
         logits = torch.from_numpy(exported.run_logits(image.numpy()))
@@ -55,7 +57,7 @@ def check(net: torch.nn.Module, exported: Exported) -> None:
 def in_onnx(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Exported]:
     """One quick conversion for several tests."""
     pytest.importorskip("onnx")
-    return written(onnx_file, "encoder_decoder", tmp_path_factory.mktemp("onnx") / "model.onnx")
+    return written(onnx_file, "corners", tmp_path_factory.mktemp("onnx") / "model.onnx")
 
 
 def test_onnx_at_sizes_not_seen(in_onnx: tuple[torch.nn.Module, Exported]) -> None:
@@ -66,12 +68,12 @@ OPEN = [name for name in NETWORKS if name not in ("unet_valid", "v3_psp")]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in OPEN if name != "encoder_decoder"])
+@pytest.mark.parametrize("name", [name for name in OPEN if name != "corners"])
 def test_every_network_in_onnx(name: str, tmp_path: Path) -> None:
     check(*written(onnx_file, name, tmp_path / f"{name}.onnx"))
 
 
-@pytest.mark.parametrize("name", ["encoder_decoder"])
+@pytest.mark.parametrize("name", ["corners", "encoder_decoder"])
 def test_exported_program_at_sizes_not_seen(name: str, tmp_path: Path) -> None:
     check(*written(torch_files, name, tmp_path / f"{name}.pt2"))
 
@@ -107,9 +109,11 @@ def test_int8_has_integer_weights_and_nearly_the_same_classes(in_onnx: tuple[tor
     order = Order(model, pictures(64, 80), exported.path, FACTS, "int8", 18, lambda: calibration)
     quantised = onnx_file._quantise(onnx.load(exported.path), order)
     assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in quantised.graph.initializer}
-    image = pictures(64, 81)
-    classes = onnx_file._session(quantised.SerializeToString(), "classes")(image.numpy())
-    assert 0.7 < (torch.from_numpy(classes) == predictor(net).predict(image)).float().mean() < 1
+    image = pictures(160, 81)  # far beyond the calibration's: places of the last resize are not quantised
+    classes = torch.from_numpy(onnx_file._session(quantised.SerializeToString(), "classes")(image.numpy()))
+    same = (classes == predictor(net).predict(image)).float()
+    assert 0.9 < same.mean() < 1
+    assert same[:, 130:].mean() > 0.9
 
 
 def test_onnx_says_what_it_is(in_onnx: tuple[torch.nn.Module, Exported]) -> None:
@@ -139,7 +143,7 @@ def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported],
 def test_litert_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "litert_torch", None)
     with pytest.raises(ConfigError, match=r"litert_torch.*deeplab-lightning\[litert\]"):
-        written(litert_file, "encoder_decoder", tmp_path / "model.tflite")
+        written(litert_file, "corners", tmp_path / "model.tflite")
     assert list(tmp_path.iterdir()) == []
 
 

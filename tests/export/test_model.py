@@ -41,7 +41,9 @@ def test_it_is_the_predictor(name: str) -> None:
     for size in SIZES:
         image = pictures(*size)
         expected = logits_of(net, image)
-        assert torch.allclose(model.logits(image), expected, atol=1e-4 * float(expected.abs().max())), size
+        assert torch.allclose(model.output_and_logits(image)[1], expected, atol=1e-4 * float(expected.abs().max())), (
+            size
+        )
         agree = model(image) == predictor(net).predict(image)
         assert model(image).dtype == torch.uint8
         assert agree.float().mean() > 0.999
