@@ -121,7 +121,7 @@ def resize_corner(
     given, made = features.shape[-2], size[0]
     wide = torch.matmul(features, hat_matrix(features, features.shape[-1], size[1], align_corners, kept[1]).t())
     placed = placement(given, made, align_corners)
-    blocks = (kept[0] + BLOCK_ROWS - 1) // BLOCK_ROWS
+    blocks: Any = (kept[0] + BLOCK_ROWS - 1) // BLOCK_ROWS
     if (
         not torch.jit.is_tracing()
     ):  # two at least: from one, `torch.export` would conclude that it is always so, or never
