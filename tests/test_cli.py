@@ -11,6 +11,8 @@ import yaml
 from lightning.pytorch import Trainer
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.parsing import class_named
 from deeplab_lightning.tasks import SegmentationTask
 
 from .conftest import REPOSITORY, SMALL, V3PLUS, Fit
@@ -328,6 +330,12 @@ def test_a_bad_mask_stops_training_with_its_name(tmp_path: Path, capsys: pytest.
         assert str(victim) in message
         assert "77 (15 pixels)" in message
         assert len(message.splitlines()) < 6
+
+
+def test_a_class_that_nobody_imported_is_named() -> None:
+    assert class_named("data", "deeplab_lightning.data.datamodules.VOCDataModule").__name__ == "VOCDataModule"
+    with pytest.raises(ConfigError, match=r"no data class mine\.VOCDataModul\. Did you mean 'VOCDataModule'.*imported"):
+        class_named("data", "mine.VOCDataModul")
 
 
 def test_validations_further_apart_than_an_epoch_name_the_option(fit: Fit, capsys: pytest.CaptureFixture[str]) -> None:

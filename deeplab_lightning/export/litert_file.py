@@ -25,8 +25,8 @@ def write(order: Order) -> Exported:
     """
     if isinstance(order.model.network, SegNet):
         raise ConfigError(
-            "SegNet's unpooling comes out wrong in LiteRT files (litert-torch 0.10: hardly a pixel agrees). What works "
-            "is --format onnx."
+            "SegNet's unpooling comes out wrong in LiteRT files (litert-torch 0.10: logits are off by as much as they "
+            "are large). What works is --format onnx."
         )
     litert_torch = need("litert_torch", "litert", "Export to LiteRT")
     need("ai_edge_litert", "litert", "Running LiteRT")

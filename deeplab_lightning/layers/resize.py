@@ -122,9 +122,8 @@ def resize_corner(
     wide = torch.matmul(features, hat_matrix(features, features.shape[-1], size[1], align_corners, kept[1]).t())
     placed = placement(given, made, align_corners)
     blocks: Any = (kept[0] + BLOCK_ROWS - 1) // BLOCK_ROWS
-    if (
-        not torch.jit.is_tracing()
-    ):  # two at least: from one, `torch.export` would conclude that it is always so, or never
+    if not torch.jit.is_tracing():
+        # Two at least: from one, `torch.export` would conclude that it is always so, or never.
         blocks = torch.sym_max(blocks, 2)
     needed = BLOCK_ROWS * given // made + 3
     rows = torch.arange(blocks * BLOCK_ROWS, device=features.device, dtype=features.dtype).view(blocks, BLOCK_ROWS)
