@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OutputStride = Literal[8, 16, 32]
+SideRemainder = Literal[0, 1]
 
 
 class Sample(TypedDict):

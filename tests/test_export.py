@@ -86,7 +86,8 @@ def test_other_pictures_and_another_data_set(
         (["-o", "model.onx"], "Did you mean '.onnx'"),
         (["--format", "pt2", "-o", "model.onnx"], "model.pt2"),
         (["--format", "pt2", "--precision", "int8"], "--format onnx"),
-        (["--format", "pt2", "--size", "8", "8"], "33 or more"),
+        (["--format", "onnx", "--size", "8", "8"], "33 or more"),
+        (["--format", "pt2", "--size", "64", "64"], "takes pictures of any size"),
         (["--format", "pt2", "--pictures", "0"], "1 or more"),
         (["-o", "folder.pt2"], "it is a folder"),
         (["-o", "file/model.pt2"], "Choose another place"),
@@ -118,6 +119,32 @@ def test_a_missing_package_is_named(checkpoint: Path, tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ConfigError, match=r"deeplab-lightning\[export\]"):
         export(checkpoint, output=tmp_path / "model.onnx")
+
+
+def test_one_size_and_pictures_of_others(
+    checkpoint: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    from deeplab_lightning.commands.export import calibration_pictures
+    from deeplab_lightning.export import run_model
+
+    output = tmp_path / "model.onnx"
+    assert main(["export", str(checkpoint), "-o", str(output), "--size", "70", "91", "--pictures", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "takes one picture of 70x91" in printed
+    assert "mIoU, 2 pictures" in printed
+    Image.open(scene).crop((0, 0, 91, 69)).save(tmp_path / "lower.png")
+    words = [str(output), str(scene), str(tmp_path / "lower.png"), "--output", str(tmp_path / "ran")]
+    assert run_model.main(words) == 1
+    captured = capsys.readouterr()
+    assert "69x91 (height x width); the model takes 70x91 alone" in captured.err
+    assert "1 of 2 pictures segmented" in captured.out
+    mask = np.array(Image.open(tmp_path / "ran" / "scene_mask.png"))
+    segmenter = deeplab_lightning.load(checkpoint, "cpu")
+    assert (mask == segmenter.predict(str(scene)).mask).mean() > 0.999
+    assert {batch.shape for batch in calibration_pictures(segmenter, scene.parent, (70, 91))} == {(1, 3, 70, 91)}
+    with pytest.raises(DataError, match="none of the pictures is of --size 64 64"):
+        calibration_pictures(segmenter, scene.parent, (64, 64))
 
 
 def test_int8_of_another_model_needs_pictures(checkpoint: Path) -> None:

@@ -26,6 +26,9 @@ UNSEEN_SIZES = ((97, 130), (160, 113))
 """Of the gate's drawn pictures: no side fits an output stride, and none is the size that files are exported with."""
 STRIDE = "--model.output_stride"
 CALIBRATION_PICTURES = 64
+ONE_SIZE = ("onnx", "litert")
+"""Formats that can be written for one size."""
+DEFAULT_SIZE = (257, 257)
 SMALLEST_SIDE = 33
 
 
@@ -54,8 +57,8 @@ def main(arguments: Sequence[str]) -> int:
         "--inputs", choices=("pixels", "normalised"), default="pixels", help="what the file takes (%(default)s)"
     )
     parser.add_argument(
-        "--size", nargs=2, type=int, default=(257, 257), metavar=("H", "W"),
-        help="of pictures, where a format must fix it (257 257)"
+        "--size", nargs=2, type=int, metavar=("H", "W"),
+        help="of the one picture that the file takes: ONNX, which is then faster, or LiteRT, which needs it (257 257)"
     )  # fmt: skip
     parser.add_argument("--opset", type=int, default=18, help="of ONNX (%(default)s)")
     parser.add_argument(
@@ -74,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     configuration = without_option(configuration, STRIDE)
     if options.pictures < 1:
         raise ConfigError(f"--pictures is {options.pictures}; expected 1 or more.")
-    if min(options.size) < SMALLEST_SIDE:
+    if options.size is not None and min(options.size) < SMALLEST_SIDE:
         raise ConfigError(f"--size {options.size[0]} {options.size[1]}: expected sides of {SMALLEST_SIDE} or more.")
     limits = {
         "difference": options.max_difference,
@@ -88,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         precision=options.precision,
         outputs=options.outputs,
         inputs=options.inputs,
-        size=tuple(options.size),
+        size=None if options.size is None else tuple(options.size),
         opset=options.opset,
         calibration=options.calibration,
         output_stride=options.output_stride,
@@ -108,7 +111,7 @@ def export(
     precision: Precision = "fp32",
     outputs: Outputs = "classes",
     inputs: Inputs = "pixels",
-    size: tuple[int, int] = (257, 257),
+    size: tuple[int, int] | None = None,
     opset: int = 18,
     calibration: Path | None = None,
     output_stride: int | None = None,
@@ -126,7 +129,7 @@ def export(
         precision: Of the network.
         outputs: What the file gives.
         inputs: What it takes.
-        size: Of pictures, where the format must fix it.
+        size: Of the one picture that the file takes; None for any, where the format can have that.
         opset: Of ONNX.
         calibration: Folder of pictures, for int8.
         output_stride: Overrides the checkpoint's.
@@ -151,6 +154,10 @@ def export(
     from ..export.model import PictureModel, example
 
     chosen = chosen_format(format, output, precision)
+    if size is not None and chosen not in ONE_SIZE:
+        raise ConfigError(f"--size is for {' and '.join(ONE_SIZE)}; a file of {chosen} takes pictures of any size.")
+    if chosen == "litert" and size is None:
+        size = DEFAULT_SIZE
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     path = resolved(checkpoint)
     segmenter = load(path, "cpu", None, **model_options)
@@ -158,10 +165,10 @@ def export(
     output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{FORMATS[chosen].suffix}")
     expect_writable(output)
     if precision == "int8":
-        to_calibrate = calibration_pictures(segmenter, calibration)
+        to_calibrate = calibration_pictures(segmenter, calibration, size)
     dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
     model = PictureModel(task.model, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
-    picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size)
+    picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size or DEFAULT_SIZE)
     facts = metadata(
         task.description,
         inputs=inputs,
@@ -177,11 +184,20 @@ def export(
             yield stored if inputs == "pixels" else task.normalise(torch.from_numpy(stored)).numpy()
 
     tolerance = replace(TOLERANCES[precision], **(limits or {}))
-    labelled, of = labelled_pictures(segmenter, path, configuration, pictures, size, chosen == "litert")
+    labelled, of = labelled_pictures(segmenter, path, configuration, pictures, size)
     print(f"writing {output} ({chosen}, {precision}) ...", flush=True)
     writer: Any = importlib.import_module(f"deeplab_lightning.export.{FORMATS[chosen].module}")
     exported = writer.write(
-        Order(model, picture, output, facts, precision, opset, calibrate if precision == "int8" else None)
+        Order(
+            model,
+            picture,
+            output,
+            facts,
+            precision,
+            opset,
+            calibrate if precision == "int8" else None,
+            one_size=size is not None,
+        )
     )
     for note in exported.notes:
         print(f"note: {note}")
@@ -221,8 +237,15 @@ def expect_writable(output: Path) -> None:
         raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
 
 
-def calibration_pictures(segmenter: Segmenter, folder: Path | None) -> list[np.ndarray]:
+def calibration_pictures(
+    segmenter: Segmenter, folder: Path | None, size: tuple[int, int] | None = None
+) -> list[np.ndarray]:
     """Return pictures `(1, C, H, W)` as stored: of the folder, or drawn ones for a model of drawn scenes.
+
+    Args:
+        segmenter: The model.
+        folder: Of pictures.
+        size: That they must have, if that matters.
 
     Raises:
         ConfigError: No folder is given, and the model is of other classes.
@@ -233,7 +256,12 @@ def calibration_pictures(segmenter: Segmenter, folder: Path | None) -> list[np.n
     if folder is not None:
         chosen = find_images([folder])
         step = max(1, len(chosen) // CALIBRATION_PICTURES)
-        return [stored_batch(segmenter, path) for path in chosen[::step][:CALIBRATION_PICTURES]]
+        stored = [stored_batch(segmenter, path) for path in chosen[::step][:CALIBRATION_PICTURES]]
+        fitting = [batch for batch in stored if size is None or batch.shape[2:] == size]
+        if not fitting:
+            assert size is not None
+            raise DataError(f"--calibration {folder}: none of the pictures is of --size {size[0]} {size[1]}.")
+        return fitting
     if not knows_drawn_scenes(segmenter):
         raise ConfigError(
             "int8 is measured on pictures like those that the model is for: give --calibration FOLDER with some "
@@ -241,7 +269,7 @@ def calibration_pictures(segmenter: Segmenter, folder: Path | None) -> list[np.n
         )
     from ..data.datasets.drawn_scenes import DrawnScenes
 
-    scenes = DrawnScenes("train", CALIBRATION_PICTURES, 129, 129)
+    scenes = DrawnScenes("train", CALIBRATION_PICTURES, *(size or (129, 129)))
     return [channels_first(scenes.load(index)[0]) for index in range(len(scenes))]
 
 
@@ -250,8 +278,7 @@ def labelled_pictures(
     checkpoint: Path,
     configuration: Sequence[str],
     pictures: int,
-    size: tuple[int, int],
-    fixed: bool,
+    size: tuple[int, int] | None,
 ) -> tuple[Iterator[tuple[str, np.ndarray, np.ndarray]], str]:
     """Return name, picture and mask of a data set's validation split, and what they are or why there are none.
 
@@ -263,7 +290,7 @@ def labelled_pictures(
     from ..data.splitting import spread
 
     dataset: SegmentationDataset
-    if fixed and knows_drawn_scenes(segmenter) and not configuration:
+    if size is not None and knows_drawn_scenes(segmenter) and not configuration:
         dataset = DrawnScenes("val", pictures, *size)
     else:
         try:
@@ -285,7 +312,7 @@ def labelled_pictures(
 
         for index in tqdm(chosen, desc="measuring mIoU", unit="picture", mininterval=5):
             image, mask = dataset.load(index)
-            if not fixed or image.shape[:2] == size:
+            if size is None or image.shape[:2] == size:
                 yield dataset.sample_id(index), channels_first(image), mask
 
     return load(), f"mIoU on {len(chosen)} of {len(dataset)} validation pictures of {type(dataset).__name__}"

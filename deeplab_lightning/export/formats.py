@@ -29,6 +29,8 @@ class Order:
         metadata: For the file to carry.
         precision: Of the network. `int8` is a matter of the format; other ones are the model's already.
         opset: Of ONNX.
+        one_size: Write a file for one picture of the example's size. ONNX can have it either way; the other formats are
+            as their writers say.
         calibration: For int8: makes pictures `(1, C, H, W)`, as the file will get them.
     """
 
@@ -39,6 +41,7 @@ class Order:
     precision: Precision
     opset: int
     calibration: Callable[[], Iterable[np.ndarray]] | None = None
+    one_size: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,5 +142,5 @@ def expect_open_sizes(network: Any, suffix: str) -> None:
     if what is not None:
         raise ConfigError(
             f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for pictures "
-            f"of any size. What works is --format torchscript."
+            f"of any size. What works is --format torchscript, or ONNX for one size: --size H W."
         )

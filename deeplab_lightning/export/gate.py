@@ -187,6 +187,7 @@ class Gate:
             self.predictor.normalise,
             output_stride=self.predictor.output_stride,
             align_corners=self.predictor.align_corners,
+            side_remainder=self.predictor.side_remainder,
         )
         return torch.cat([logits for _, logits in finish.bands(torch.zeros(len(coarse), 1, *size))], dim=2)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..layers import Normalise
-from ..layers.resize import first_rows, resize_corner
+from ..layers.resize import first_rows, padded_side, resize_corner
 
 Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
 Inputs = Literal["pixels", "normalised"]
@@ -26,8 +26,8 @@ class PictureModel(nn.Module):
     - `coarse_logits`: `(B, num_classes, h, w)` float32 as the network makes them, of the padded picture: resizing and
       cutting off the padding is left to the user.
 
-    A network of corners on corners (`align_corners`) needs sides of `output_stride * k + 1`: the graph itself pads with
-    the mean pixel, and gives back the picture's own size. Pictures have at least two pixels a side.
+    A network of corners on corners (`align_corners`) needs sides of `output_stride * k + side_remainder`: the graph
+    itself pads with the mean pixel, and gives back the picture's own size. Pictures have at least two pixels a side.
 
     Args:
         network: With `coarse_logits`, `output_stride` and `align_corners`; it is copied, in eval mode.
@@ -76,9 +76,8 @@ class PictureModel(nn.Module):
         height, width = image.shape[-2:]
         pixels = self.normalise(image) if self.inputs == "pixels" else image
         if self.network.align_corners:
-            stride = self.network.output_stride
-            # In this form, and not as a remainder, sizes stay short all through the network: 16 k + 1, 8 k + 1, ...
-            padded = ((height + stride - 2) // stride * stride + 1, (width + stride - 2) // stride * stride + 1)
+            stride, remainder = self.network.output_stride, getattr(self.network, "side_remainder", 1)
+            padded = (padded_side(height, stride, remainder), padded_side(width, stride, remainder))
             pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
             height, width = padded
         return self.network.coarse_logits(pixels.to(self.dtype)).float(), (height, width)

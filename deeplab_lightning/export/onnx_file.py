@@ -1,7 +1,8 @@
-"""ONNX: every size and batch in one file; int8 by ONNX Runtime's static quantisation."""
+"""ONNX: every size and batch in one file, or one size; int8 by ONNX Runtime's static quantisation."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import tempfile
 import warnings
@@ -17,6 +18,7 @@ from ..errors import ConfigError
 from ..extras import need
 from ..files import atomic_open
 from . import run_model
+from .blocked_decoder import block_decoder
 from .formats import Exported, Order, Run, expect_open_sizes
 from .metadata import KEY, as_json
 from .model import WithLogits
@@ -38,7 +40,8 @@ def write(order: Order) -> Exported:
     onnx = need("onnx", "export", "Export to ONNX")
     need("onnxscript", "export", "Export to ONNX")
     need("onnxruntime", "export", "Export to ONNX")
-    expect_open_sizes(order.model.network, order.path.suffix)
+    if not order.one_size:
+        expect_open_sizes(order.model.network, order.path.suffix)
     proto = _convert(order)
     if order.precision == "int8":
         proto = _quantise(proto, order)
@@ -55,14 +58,16 @@ def write(order: Order) -> Exported:
         file.write(Path(run_model.__file__).read_bytes())
     output = order.model.outputs
     run = _session(str(order.path), output)
+    height, width = order.example.shape[-2:]
+    sizes = f"takes one picture of {height}x{width}" if order.one_size else "height, width and batch are open"
     return Exported(
         order.path,
         run,
         run if output == "logits" else run_logits,
-        None,
-        None,
+        (height, width) if order.one_size else None,
+        1 if order.one_size else None,
         f"onnxruntime {need('onnxruntime', 'export', 'Export to ONNX').__version__}",
-        (f"opset {order.opset}; height, width and batch are open",),
+        (f"opset {order.opset}; {sizes}",),
         (runner,),
     )
 
@@ -71,15 +76,20 @@ def _convert(order: Order) -> Any:
     """Return the graph; its second output, where the first is no logits, is for the gate."""
     output = order.model.outputs
     both = output in ("classes", "probs")
-    module = WithLogits(order.model) if both else order.model
+    model = copy.deepcopy(order.model)
+    if order.precision != "int8":  # there, every part of a sum would be rounded to 8 bits by itself
+        block_decoder(model.network, order.one_size)
+    module = WithLogits(model) if both else model
     any_size = torch.export.Dim.DYNAMIC
+    open_sizes = None if order.one_size else ({0: any_size, 2: any_size, 3: any_size},)
+    image = order.example[:1].clone() if order.one_size else order.example
     try:
         with torch.no_grad(), _quiet():
             program = torch.onnx.export(
                 module.eval(),
-                (order.example,),
+                (image,),
                 dynamo=True,
-                dynamic_shapes=({0: any_size, 2: any_size, 3: any_size},),
+                dynamic_shapes=open_sizes,
                 input_names=[INPUT],
                 output_names=[output, LOGITS] if both else [output],
                 opset_version=order.opset,
@@ -92,14 +102,14 @@ def _convert(order: Order) -> Any:
             f"works is --format torchscript."
         ) from error
     assert program is not None
-    return _named_sizes(program.model_proto, output)
+    return _named_sizes(program.model_proto)
 
 
-def _named_sizes(proto: Any, output: str) -> Any:
+def _named_sizes(proto: Any) -> Any:
     """Call the open sizes what they are: batch, height, width."""
     names = {0: "batch", 2: "height", 3: "width"}
     sizes = proto.graph.input[0].type.tensor_type.shape.dim
-    renamed = {sizes[axis].dim_param: name for axis, name in names.items()}
+    renamed = {sizes[axis].dim_param: name for axis, name in names.items() if sizes[axis].dim_param}
     for value in [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]:
         for size in value.type.tensor_type.shape.dim:
             if size.dim_param in renamed:

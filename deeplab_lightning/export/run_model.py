@@ -46,7 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"not segmented: {path}: {error}", file=sys.stderr)
             failures += 1
             continue
-        (result,) = session.run(None, {session.get_inputs()[0].name: prepared(picture, facts["preprocessing"])})
+        takes = session.get_inputs()[0]
+        size = takes.shape[2:]
+        if isinstance(size[0], int) and tuple(size) != picture.shape[:2]:
+            sizes = f"{picture.shape[0]}x{picture.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
+            print(f"not segmented: {path}: {sizes}", file=sys.stderr)
+            failures += 1
+            continue
+        (result,) = session.run(None, {takes.name: prepared(picture, facts["preprocessing"])})
         mask = result[0] if facts["output"] == "classes" else result[0].argmax(0).astype(np.uint8)
         save(output, path.stem, picture, mask, facts, options.opacity)
         shares = np.bincount(mask.ravel(), minlength=len(facts["class_names"])) / mask.size

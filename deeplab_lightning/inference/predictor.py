@@ -13,7 +13,8 @@ classes are known, so that memory does not grow with pixels times classes (unles
 Departures from the papers:
 
 - Every scaled picture is padded to `output_stride * k + 1` by itself, where the released code pads the picture first
-  and scales it with its padding. At 513 x 513 and the papers' scales the two are the same.
+  and scales it with its padding. At 513 x 513 and the papers' scales the two are the same. (segmentation_models_pytorch
+  has no `+ 1`: `side_remainder`.)
 - Windows that overlap are averaged with weights that fall towards their ends; v2 says no more than "overlapping".
 """
 
@@ -29,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import ConfigError
-from ..layers.resize import BAND_ELEMENTS, BandedResize
+from ..layers.resize import BAND_ELEMENTS, BandedResize, padded_side
 from ..metrics.segmentation import most_likely
 from .crf import DenseCRF
 from .morphology import Morphology
@@ -47,8 +48,9 @@ class Predictor:
         normalise: Stored pixels `(B, C, H, W)` -> normalised image.
         output_stride: Of the network; named in the protocol.
         align_corners: Convention in which the network's logits are to be resized. With True, pictures are first padded
-            with the mean pixel at the bottom and right to sides of the form `output_stride * k + 1`, as the papers do:
-            only there do the corners of logits and picture meet.
+            with the mean pixel at the bottom and right to sides of the form `output_stride * k + side_remainder`.
+        side_remainder: 1, as the papers do: only there do the corners of logits and picture meet. 0 for networks that
+            were trained on such sides, their corners pulled to the picture's.
         threshold: Of two classes, the probability above which a pixel is of the second one; the more likely one if
             None.
         options: Scales, flip, windows and what else is done; by default one look at the whole picture.
@@ -68,6 +70,7 @@ class Predictor:
         *,
         output_stride: int,
         align_corners: bool,
+        side_remainder: int = 1,
         threshold: float | None = None,
         options: EvaluationOptions | None = None,
         inner_scales: Sequence[float] = (1.0,),
@@ -76,14 +79,18 @@ class Predictor:
         self.normalise = normalise
         self.output_stride = output_stride
         self.align_corners = align_corners
+        self.side_remainder = side_remainder
         self.threshold = threshold
         self.options = options or EvaluationOptions()
         window = self.options.window_size
-        if align_corners and window is not None and (window - 1) % output_stride:
-            fits = max(1, round((window - 1) / output_stride)) * output_stride + 1
+        if align_corners and window is not None and (window - side_remainder) % output_stride:
+            fits = max(1, round((window - side_remainder) / output_stride)) * output_stride + side_remainder
+            form, why = f"{output_stride} k", "as it was trained on"
+            if side_remainder:
+                form, why = f"{form} + {side_remainder}", "where the corners of logits and picture meet"
             raise ConfigError(
-                f"window_size is {window}; at output stride {output_stride} this network needs {output_stride} k + 1, "
-                f"where the corners of logits and picture meet: {fits}, for example."
+                f"window_size is {window}; at output stride {output_stride} this network needs {form}, {why}: {fits}, "
+                f"for example."
             )
         inner = f"inputs at {', '.join(f'{scale:g}' for scale in inner_scales)}, " if len(inner_scales) > 1 else ""
         self.protocol = f"os{output_stride}, {inner}{self.options.words()}"
@@ -184,7 +191,7 @@ class Predictor:
         if not self.align_corners:
             return image
         height, width = image.shape[-2:]
-        bottom, right = -(height - 1) % self.output_stride, -(width - 1) % self.output_stride
+        bottom, right = (padded_side(side, self.output_stride, self.side_remainder) - side for side in (height, width))
         return F.pad(image, (0, right, 0, bottom))
 
 

@@ -39,6 +39,26 @@ def resize(features: Tensor, size: tuple[int, int], align_corners: bool) -> Tens
     return F.interpolate(features, size=size, mode="bilinear", align_corners=align_corners)
 
 
+def resize_by(features: Tensor, factor: int, side_remainder: int) -> Tensor:
+    """Resize with corners on corners by a factor, in operators that do not need to know the picture's size.
+
+    Args:
+        features: `(B, C, h, w)` floating point.
+        factor: By which the stride falls.
+        side_remainder: What the pictures' sides leave when divided by the output stride. 1: `h = k + 1` samples become
+            `factor * k + 1`; every sample repeated and then averaged with its neighbours is just the line between them.
+            0: `factor * h`.
+
+    Returns:
+        What `resize` makes of it: `(B, C, factor * (h - side_remainder) + side_remainder, ...)`.
+    """
+    if factor == 1:
+        return features
+    if side_remainder == 0:
+        return F.interpolate(features, scale_factor=float(factor), mode="bilinear", align_corners=True)
+    return F.avg_pool2d(F.interpolate(features, scale_factor=float(factor), mode="nearest"), factor, 1)
+
+
 class _Resize(torch.autograd.Function):
     """`interpolate`, whose gradient is found by two products with matrices.
 
@@ -96,6 +116,14 @@ def placement(given: int, made: int, align_corners: bool) -> Placement:
     if align_corners:
         return Placement((given - 1) / max(made - 1, 1))
     return Placement(given / made, start=-0.5, ahead=0.5)
+
+
+def padded_side(side: int, output_stride: int, side_remainder: int) -> int:
+    """Return the least side from `side` on that leaves `side_remainder` when it is divided by `output_stride`.
+
+    In this form, and not as a remainder of `side`, sizes stay short all through an exported network: 16 k + 1, 8 k + 1.
+    """
+    return (side - side_remainder + output_stride - 1) // output_stride * output_stride + side_remainder
 
 
 def resize_corner(

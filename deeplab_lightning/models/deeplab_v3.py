@@ -36,7 +36,7 @@ from ..layers import NormOptions, resize
 from ..layers.context import Context, context_module
 from ..layers.conv import classifier
 from ..layers.heads import auxiliary_head
-from ..types import OutputStride
+from ..types import OutputStride, SideRemainder
 
 
 class DeepLabV3(nn.Module):
@@ -66,6 +66,9 @@ class DeepLabV3(nn.Module):
         dropout: Probability of dropping an activation after ASPP's projection.
         aux_head: Build an auxiliary classifier on the last map but one, for the loss alone.
         align_corners: Convention of every resize in this network (all of Google's code: True).
+        side_remainder: With corners aligned, sides that pictures are padded to leave this when divided by the output
+            stride: 1, where corners meet; 0 as in segmentation_models_pytorch. Evaluation reads it; the network itself
+            takes any size.
         norm_momentum: Of the new batch norms, PyTorch's convention (1 - TensorFlow's decay).
     """
 
@@ -93,11 +96,13 @@ class DeepLabV3(nn.Module):
         dropout: float = 0.1,
         aux_head: bool = False,
         align_corners: bool = True,
+        side_remainder: SideRemainder = 1,
         norm_momentum: float = 0.1,
     ) -> None:
         super().__init__()
         self.output_stride = output_stride
         self.align_corners = align_corners
+        self.side_remainder = side_remainder
         norm = NormOptions(momentum=norm_momentum)
         self.backbone = TimmBackbone(
             backbone,

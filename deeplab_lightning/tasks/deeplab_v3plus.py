@@ -8,7 +8,7 @@ from ..backbones.resnet_variants import FirstUnit, StridePlace
 from ..backbones.timm_backbone import LowLevelTap
 from ..layers.context import Context
 from ..models import DeepLabV3Plus
-from ..types import OutputStride
+from ..types import OutputStride, SideRemainder
 from .base import SegmentationTask
 
 
@@ -45,6 +45,8 @@ class DeepLabV3PlusTask(SegmentationTask):
         aux_head: Build an auxiliary classifier on the last map but one (not in the paper).
         aux_loss_weight: Of its loss.
         align_corners: Convention of every resize of the network.
+        side_remainder: With corners aligned, sides that pictures are padded to in evaluation leave this when divided by
+            the output stride: 1, where corners meet; 0 as in segmentation_models_pytorch (train on such crops, too).
         norm_momentum: Of the batch norms in ASPP and decoder (the paper's 0.0003 needs pretrained statistics).
         kwargs: Data and optimisation, see `SegmentationTask`.
     """
@@ -79,6 +81,7 @@ class DeepLabV3PlusTask(SegmentationTask):
         aux_head: bool = False,
         aux_loss_weight: float = 0.4,
         align_corners: bool = True,
+        side_remainder: SideRemainder = 1,
         norm_momentum: float = 0.1,
         **kwargs: Any,
     ) -> None:

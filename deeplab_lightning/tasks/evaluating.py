@@ -53,8 +53,7 @@ class EvaluatedTask(LightningModule):
         return Predictor(
             model.coarse_logits,
             self.normalise,
-            output_stride=model.output_stride,
-            align_corners=model.align_corners,
+            **_grid(model),
             threshold=self.threshold,
             options=options or self.evaluation_options,
             inner_scales=getattr(model, "scales", (1.0,)),
@@ -74,8 +73,7 @@ class EvaluatedTask(LightningModule):
             model.coarse_logits(image)
             return depth.depth()
 
-        stride = model.output_stride
-        return Predictor(network, self.normalise, output_stride=stride, align_corners=model.align_corners)
+        return Predictor(network, self.normalise, **_grid(model))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
         """Evaluate a batch of validation pictures; returns their class maps as `pred`."""
@@ -158,3 +156,12 @@ class EvaluatedTask(LightningModule):
             self.threshold = self._further_scores.best_threshold()
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})
+
+
+def _grid(model: Any) -> dict[str, Any]:
+    """Return how a network's logits lie on its pictures, as `Predictor` takes it."""
+    return {
+        "output_stride": model.output_stride,
+        "align_corners": model.align_corners,
+        "side_remainder": getattr(model, "side_remainder", 1),
+    }

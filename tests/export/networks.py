@@ -40,6 +40,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "v3_psp": lambda: models.DeepLabV3(5, backbone=SMALL, aspp_channels=16, context="psp"),
     "v3_corners_apart": lambda: models.DeepLabV3(5, backbone=SMALL, aspp_channels=16, align_corners=False),
     "v3plus": lambda: models.DeepLabV3Plus(5, backbone=SMALL, aspp_channels=16, decoder_channels=16),
+    "v3plus_16k": lambda: models.DeepLabV3Plus(
+        5, backbone=SMALL, aspp_channels=16, decoder_channels=16, side_remainder=0, norm_between=False, decoder_convs=1
+    ),
     "fcn": lambda: models.FCN(5),
 }
 NORMALISE = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

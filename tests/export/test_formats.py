@@ -38,7 +38,7 @@ def written(
 
 def check(net: torch.nn.Module, exported: Exported) -> None:
     assert exported.run_logits is not None
-    for batch, *size in UNSEEN:
+    for batch, *size in UNSEEN if exported.fixed_size is None else [(1, *exported.fixed_size)]:
         if min(size) < 27 and exported.path.name == "fcn.pt2":
             continue  # docs/export.md says so
         image = pictures(*size, batch=batch)
@@ -64,6 +64,15 @@ def test_onnx_at_sizes_not_seen(in_onnx: tuple[torch.nn.Module, Exported]) -> No
     check(*in_onnx)
 
 
+def test_onnx_for_one_size(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    net, exported = written(onnx_file, "corners", tmp_path / "model.onnx", one_size=True)
+    assert (exported.fixed_size, exported.fixed_batch) == ((113, 70), 1)
+    check(net, exported)
+    with pytest.raises(Exception, match="Got invalid dimensions"):
+        exported.run(pictures(64, 80, batch=1).numpy())
+
+
 OPEN = [name for name in NETWORKS if name not in ("unet_valid", "v3_psp")]
 
 
@@ -71,6 +80,12 @@ OPEN = [name for name in NETWORKS if name not in ("unet_valid", "v3_psp")]
 @pytest.mark.parametrize("name", [name for name in OPEN if name != "corners"])
 def test_every_network_in_onnx(name: str, tmp_path: Path) -> None:
     check(*written(onnx_file, name, tmp_path / f"{name}.onnx"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_in_onnx_for_one_size(name: str, tmp_path: Path) -> None:
+    check(*written(onnx_file, name, tmp_path / f"{name}.onnx", one_size=True))
 
 
 @pytest.mark.parametrize("name", ["corners", "encoder_decoder"])

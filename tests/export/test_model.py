@@ -12,7 +12,7 @@ from deeplab_lightning.inference import Predictor
 from .networks import NORMALISE, network
 
 SIZES = [(33, 49), (64, 81), (95, 130)]
-QUICK = ["encoder_decoder", "unet", "segnet", "v2", "v3_corners_apart", "v3plus"]
+QUICK = ["encoder_decoder", "unet", "segnet", "v2", "v3_corners_apart", "v3plus", "v3plus_16k"]
 
 
 def predictor(net: nn.Module) -> Predictor:
@@ -21,6 +21,7 @@ def predictor(net: nn.Module) -> Predictor:
         NORMALISE,
         output_stride=net.output_stride,  # type: ignore[arg-type]
         align_corners=net.align_corners,  # type: ignore[arg-type]
+        side_remainder=getattr(net, "side_remainder", 1),
     )
 
 

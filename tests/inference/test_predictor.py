@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deeplab_lightning.inference import Predictor, most_likely, predictor
+from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.inference import EvaluationOptions, Predictor, most_likely, predictor
 from deeplab_lightning.layers import Normalise, resize
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -26,9 +29,22 @@ class Network:
         return F.conv2d(image, self.kernel, stride=4, padding=2)
 
 
-def build(align_corners: bool = True, output_stride: int = 16) -> tuple[Predictor, Network]:
+def build(
+    align_corners: bool = True,
+    output_stride: int = 16,
+    side_remainder: int = 1,
+    options: EvaluationOptions | None = None,
+) -> tuple[Predictor, Network]:
     network = Network()
-    return Predictor(network, Normalise(MEAN, STD), output_stride=output_stride, align_corners=align_corners), network
+    made = Predictor(
+        network,
+        Normalise(MEAN, STD),
+        output_stride=output_stride,
+        align_corners=align_corners,
+        side_remainder=side_remainder,
+        options=options,
+    )
+    return made, network
 
 
 def picture(height: int, width: int, batch: int = 1) -> Tensor:
@@ -91,10 +107,19 @@ def test_probabilities_sum_to_one() -> None:
     ],
 )
 def test_pads_to_where_corners_meet(size: tuple[int, int], output_stride: int, padded: tuple[int, int]) -> None:
-    for align_corners, seen in ((True, padded), (False, size)):
-        segmenter, network = build(align_corners, output_stride)
+    divided = tuple(math.ceil(side / output_stride) * output_stride for side in size)
+    for align_corners, side_remainder, seen in ((True, 1, padded), (True, 0, divided), (False, 1, size)):
+        segmenter, network = build(align_corners, output_stride, side_remainder)
         assert segmenter.predict(picture(*size)).shape == (1, *size)
         assert network.seen == [(1, 3, *seen)]
+
+
+@pytest.mark.parametrize(("side_remainder", "window", "fits"), [(1, 64, r"16 k \+ 1,.*: 65"), (0, 65, "16 k,.*: 64")])
+def test_windows_have_such_sides(side_remainder: int, window: int, fits: str) -> None:
+    options = EvaluationOptions(window_size=window)
+    with pytest.raises(ConfigError, match=fits):
+        build(side_remainder=side_remainder, options=options)
+    build(side_remainder=1 - side_remainder, options=options)
 
 
 def test_padding_is_the_mean_pixel() -> None:

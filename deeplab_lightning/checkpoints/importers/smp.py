@@ -1,8 +1,9 @@
 """segmentation_models_pytorch: `DeepLabV3` and `DeepLabV3Plus` on ResNets.
 
-Both have one more 3x3 behind ASPP, corners aligned, all units of a dilated stage at its rate, and no batch norm within
-separable convolutions. v3+ has one convolution in the decoder, and by default rates of 12, 24, 36 at output stride 16;
-v3 the same at 8. Neither the rates nor the output stride stand in a state dict: the defaults are taken.
+Both have one more 3x3 behind ASPP, corners aligned on sides that the output stride divides (`side_remainder`; it takes
+no others), all units of a dilated stage at its rate, and no batch norm within separable convolutions. v3+ has one
+convolution in the decoder, and by default rates of 12, 24, 36 at output stride 16; v3 the same at 8. Neither the rates
+nor the output stride stand in a state dict: the defaults are taken.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         "first_unit": "full",
         "aspp_channels": head.shape[1],
         "head_conv": True,
+        "side_remainder": 0,
         "dropout": 0.5,
     }
     renames = [(pattern.replace(r"aspp\.", r"decoder\.aspp\.0\." if plus else r"decoder\.aspp\.", 1), ours)
