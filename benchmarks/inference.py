@@ -1,15 +1,15 @@
 """From stored picture to class map at full size: ours beside what a user would pick instead, in one run.
 
-    python benchmarks/inference.py [--only smp torchvision transformers] [--rounds 9] [--no_onnx]
+    python benchmarks/inference.py [--only smp torchvision transformers] [--rounds 40] [--no_onnx]
 
 Each peer has the same backbone and picture as ours beside it. With segmentation_models_pytorch (DeepLab v3+ on
 MobileNetV2, 512x512, since it refuses 513) and torchvision (deeplabv3_mobilenet_v3_large, 513x513) ours is the same
 network with the same weights, and must give the same classes before anything is timed. transformers'
 MobileNetV2ForSemanticSegmentation is DeepLab v3 in its lite form at output stride 8; ours has the same layers and
 random weights. Theirs is run as its users do: scaled to floats and normalised, network, logits resized to the picture,
-argmax; plain, then in channels-last order, then in ONNX Runtime with all of that in the graph. Ours is the Predictor
-behind predict and validate, and the graph that `export` writes. Rounds are interleaved; of each row the middle one
-counts.
+argmax; plain, then in channels-last order, then in ONNX Runtime with all of that in the graph, for pictures of one size
+and of any. Ours is the Predictor behind predict and validate, and the files that `export` writes with --size and
+without. Every round runs all rows, in an order of its own; of each row the middle one counts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ import contextlib
 import io
 import os
 import platform
+import random
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +37,8 @@ from train_step import networks
 
 from deeplab_lightning.checkpoints.importers import place, recognise
 from deeplab_lightning.checkpoints.reading import ForeignFile
+from deeplab_lightning.export import onnx_file
+from deeplab_lightning.export.formats import Order
 from deeplab_lightning.export.model import PictureModel
 from deeplab_lightning.inference import Predictor
 from deeplab_lightning.layers import Normalise
@@ -109,12 +113,19 @@ def transformers() -> tuple[nn.Module, Any, int, bool]:
 PEERS = {"smp": smp, "torchvision": torchvision, "transformers": transformers}
 
 
-def onnx_session(module: nn.Module, picture: Tensor) -> Segment:
-    """Write a module as ONNX in memory and return what runs it."""
+def onnx_session(module: nn.Module, picture: Tensor, one_size: bool) -> Segment:
+    """Write a module as ONNX in memory, as its users do, and return what runs it."""
     import onnxruntime
 
+    open_size = torch.export.Dim.DYNAMIC
     with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
-        program = torch.onnx.export(module, (picture,), dynamo=True, verbose=False)
+        program = torch.onnx.export(
+            module,
+            (picture if one_size else picture.repeat(2, 1, 1, 1),),
+            dynamo=True,
+            verbose=False,
+            dynamic_shapes=None if one_size else ({0: open_size, 2: open_size, 3: open_size},),
+        )
     assert program is not None
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = torch.get_num_threads()
@@ -123,17 +134,36 @@ def onnx_session(module: nn.Module, picture: Tensor) -> Segment:
     return lambda picture: session.run(None, {name: picture.numpy()})[0]
 
 
+def exported(model: PictureModel, picture: Tensor, one_size: bool) -> Segment:
+    """Return what runs the file that `export` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        order = Order(model, picture.repeat(2, 1, 1, 1), Path(folder, "ours.onnx"), {}, "fp32", 18, one_size=one_size)
+        run = onnx_file.write(order).run
+    return lambda picture: run(picture.numpy())
+
+
 def milliseconds(segments: dict[str, Segment], picture: Tensor, rounds: int) -> dict[str, float]:
     """Return the median of each row."""
     times: dict[str, list[float]] = {name: [] for name in segments}
     for number in range(WARM_UP + rounds):
-        for name, segment in segments.items():
+        for name, segment in random.sample(list(segments.items()), len(segments)):
             time.sleep(REST)
             started = time.perf_counter()
             segment(picture)
             if number >= WARM_UP:
                 times[name].append(1000 * (time.perf_counter() - started))
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def predicting(ours: Any, normalise: Normalise) -> Predictor:
+    """Return what predict and validate would use."""
+    return Predictor(
+        ours.coarse_logits,
+        normalise,
+        output_stride=ours.output_stride,
+        align_corners=ours.align_corners,
+        side_remainder=getattr(ours, "side_remainder", 1),
+    )
 
 
 @torch.inference_mode()
@@ -143,9 +173,7 @@ def compare(peer: str, rounds: int, with_onnx: bool) -> None:
     theirs, ours, side, same = PEERS[peer]()
     plain, ours = Theirs(theirs).eval(), ours.eval()
     normalise = Normalise(MEAN, STD, 255)
-    predictor = Predictor(
-        ours.coarse_logits, normalise, output_stride=ours.output_stride, align_corners=ours.align_corners
-    )
+    predictor = predicting(ours, normalise)
     picture = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
     if same:
         agree = (plain(picture) == predictor.predict(picture)).float().mean().item()
@@ -156,19 +184,19 @@ def compare(peer: str, rounds: int, with_onnx: bool) -> None:
     if with_onnx:
         model = PictureModel(ours, normalise)
         onnx = {
-            "theirs, ONNX Runtime": onnx_session(plain, picture),
-            "ours, ONNX Runtime": onnx_session(model, picture),
+            "theirs, ONNX, one size": onnx_session(plain, picture, True),
+            "theirs, ONNX, any size": onnx_session(plain, picture, False),
+            "ours, ONNX, one size": exported(model, picture, True),
+            "ours, ONNX, any size": exported(model, picture, False),
         }
-        first, second = (np.asarray(run(picture)) for run in onnx.values())
-        if same and (first == second).mean() < 0.99:
+        first, *others = (np.asarray(run(picture)) for run in onnx.values())
+        if same and any((first == other).mean() < 0.99 for other in others):
             raise SystemExit(f"{peer}: the ONNX files give different classes.")
     # Once turned to channels-last, weights stay so: the plain rows have networks of their own.
     theirs_last, ours_plain = Theirs(PEERS[peer]()[0]).eval(), PEERS[peer]()[1].eval()
     theirs_last.to(memory_format=torch.channels_last)
     ours.to(memory_format=torch.channels_last)
-    plain_predictor = Predictor(
-        ours_plain.coarse_logits, normalise, output_stride=ours.output_stride, align_corners=ours.align_corners
-    )
+    plain_predictor = predicting(ours_plain, normalise)
     rows: dict[str, Segment] = {
         "theirs, plain": plain,
         "theirs, channels-last": lambda picture: theirs_last(picture.to(memory_format=torch.channels_last)),
@@ -180,7 +208,8 @@ def compare(peer: str, rounds: int, with_onnx: bool) -> None:
     weights = "the same weights" if same else f"{counts[0]:.2f} M parameters, ours {counts[1]:.2f} M"
     print(f"\n{peer}, {side}x{side}, {weights}")
     rivals = {"theirs, plain": "ours (channels-last)", "theirs, channels-last": "ours (channels-last)",
-              "theirs, ONNX Runtime": "ours, ONNX Runtime"}  # fmt: skip
+              "theirs, ONNX, one size": "ours, ONNX, one size",
+              "theirs, ONNX, any size": "ours, ONNX, any size"}  # fmt: skip
     for name, value in found.items():
         ratio = f"{found[rivals[name]] / value:>8.2f}x" if name in rivals else ""
         print(f"{name:<26}{value:>9.1f} ms{ratio}", flush=True)
@@ -190,7 +219,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=list(PEERS), choices=PEERS)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--no_onnx", action="store_true")
     options = parser.parse_args()
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}; ratios: ours / theirs")

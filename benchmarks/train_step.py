@@ -103,7 +103,7 @@ def networks(options: argparse.Namespace) -> tuple[nn.Module, DeepLabV3 | DeepLa
     )
     ours = DeepLabV3Plus(
         NUM_CLASSES, options.backbone, multi_grid=(), first_unit="full" if is_resnet else "lag",
-        atrous_rates=(12, 24, 36), norm_between=False, head_conv=True, decoder_convs=1, dropout=0.5,
+        atrous_rates=(12, 24, 36), norm_between=False, head_conv=True, decoder_convs=1, dropout=0.5, side_remainder=0,
     )  # fmt: skip
     ours.load_state_dict(renamed(theirs.state_dict(), SMP_NAMES))
     return theirs, ours

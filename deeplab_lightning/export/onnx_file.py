@@ -49,7 +49,7 @@ def write(order: Order) -> Exported:
         proto.metadata_props.add(key=key, value=text)
     run_logits = _session(proto.SerializeToString(), LOGITS) if len(proto.graph.output) > 1 else None
     if run_logits is not None:
-        del proto.graph.output[1]
+        _drop_second_output(proto.graph)
     onnx.checker.check_model(proto)
     with atomic_open(order.path) as file:
         file.write(proto.SerializeToString())
@@ -115,6 +115,22 @@ def _named_sizes(proto: Any) -> Any:
             if size.dim_param in renamed:
                 size.dim_param = renamed[size.dim_param]
     return proto
+
+
+def _drop_second_output(graph: Any) -> None:
+    """Remove it with all that only it needs: ONNX Runtime would go on computing that."""
+    del graph.output[1]
+    needed = {graph.output[0].name}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
 
 
 def _session(model: str | bytes, output: str) -> Run:

@@ -140,6 +140,8 @@ def test_onnx_says_what_it_is(in_onnx: tuple[torch.nn.Module, Exported]) -> None
         *("batch", 3, "height", "width")
     ]
     assert [output.name for output in model.graph.output] == ["classes"]
+    read = {name for node in model.graph.node for name in node.input} | {"classes"}
+    assert all(read.intersection(node.output) for node in model.graph.node)  # nothing is computed for the gate alone
 
 
 def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported], tmp_path: Path) -> None:
