@@ -77,7 +77,7 @@ def _convert(order: Order) -> Any:
     output = order.model.outputs
     both = output in ("classes", "probs")
     model = copy.deepcopy(order.model)
-    if order.precision != "int8":  # there, every part of a sum would be rounded to 8 bits by itself
+    if order.precision == "fp32":  # fp16 gains nothing, and int8 would round every part of a sum by itself
         block_decoder(model.network, order.one_size)
     module = WithLogits(model) if both else model
     any_size = torch.export.Dim.DYNAMIC
