@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch.nn import functional as F
+
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.checkpoints.importers.timm_encoder import timm_encoder
 
 from .helpers import check_logits, random_weights, save, take_over
 
 
-@pytest.mark.parametrize(("name", "encoder"), [("DeepLabV3Plus", "resnet18"), ("DeepLabV3", "resnet18")])
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        *(("DeepLabV3Plus", "resnet18"), ("DeepLabV3", "resnet18")),
+        *(("DeepLabV3Plus", "tu-mobilenetv2_050"), ("DeepLabV3", "tu-regnetx_002")),
+    ],
+)
 def test_logits(name: str, encoder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     smp = pytest.importorskip("segmentation_models_pytorch")
     theirs = random_weights(lambda: getattr(smp, name)(encoder, encoder_weights=None, classes=6, decoder_channels=32))
@@ -26,6 +36,25 @@ def test_logits(name: str, encoder: str, tmp_path: Path, capsys: pytest.CaptureF
         found = torch.cat([band for _, band in task.predictor().bands(stored)], dim=2)
         assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
     printed = capsys.readouterr().out
-    assert f"{name} on {encoder}, 6 classes, as segmentation_models_pytorch writes it" in printed
+    assert f"{name} on {encoder.removeprefix('tu-')}, 6 classes, as segmentation_models_pytorch writes it" in printed
     assert "the program's defaults" in printed
     assert task.description["class_names"][:2] == ["class_0", "class_1"]
+
+
+def test_what_timm_encoder_it_is() -> None:
+    for name, mean in (("resnet34", 0.485), ("mobilenetv4_conv_small", 0.485), ("xception65", 0.5)):
+        with torch.device("meta"):
+            weights = timm.create_model(name, features_only=True).state_dict()
+        found = timm_encoder({f"encoder.model.{key}": value for key, value in weights.items()}, "encoder.model.")
+        assert found.name == name
+        assert found.mean[0] == mean
+        assert found.norm_eps == (1e-3 if name == "xception65" else 1e-5)
+
+
+def test_an_encoder_that_pads_otherwise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    with torch.device("meta"):
+        theirs = smp.DeepLabV3Plus("tu-mobilenetv3_small_050", encoder_weights=None)
+    path = save({key: torch.zeros(value.shape) for key, value in theirs.state_dict().items()}, tmp_path)
+    assert main(["import", str(path), "--dry_run"]) == 2
+    assert "none of timm's" in capsys.readouterr().err

@@ -1,7 +1,8 @@
-"""segmentation_models_pytorch: `DeepLabV3` and `DeepLabV3Plus` on ResNets.
+"""segmentation_models_pytorch: `DeepLabV3` and `DeepLabV3Plus` on ResNets and on timm's networks (`tu-`).
 
 Both have one more 3x3 behind ASPP, corners aligned on sides that the output stride divides (`side_remainder`; it takes
-no others), all units of a dilated stage at its rate, and no batch norm within separable convolutions. v3+ has one
+no others), all units of a dilated stage at its rate (its own ResNets; timm's are left as timm has them), and no batch
+norm within separable convolutions. v3+ has one
 convolution in the decoder, and by default rates of 12, 24, 36 at output stride 16; v3 the same at 8. Neither the rates
 nor the output stride stand in a state dict: the defaults are taken.
 """
@@ -12,10 +13,12 @@ from typing import Any
 
 from ..reading import ForeignFile
 from .resnet import is_resnet, resnet_name, resnet_renames
+from .timm_encoder import timm_encoder
 from .torchvision import COUNTERS
 from .translation import Imported, Renames, translate
 
 NAME = "segmentation_models_pytorch"
+TIMM = "encoder.model."
 
 _POOLING: Renames = [
     (r"aspp\.convs\.4\.1\.(.+)", r"context.aspp.branches.4.conv.\1"),
@@ -50,7 +53,8 @@ def recognise(file: ForeignFile) -> Imported | None:
     """Return the network, if the file is one of these."""
     tensors = file.tensors
     plus = "decoder.aspp.0.convs.0.0.weight" in tensors and "decoder.block1.0.weight" in tensors
-    if "segmentation_head.0.weight" not in tensors or not is_resnet(tensors, "encoder."):
+    of_timm = any(name.startswith(TIMM) for name in tensors)
+    if "segmentation_head.0.weight" not in tensors or not (of_timm or is_resnet(tensors, "encoder.")):
         return None
     # Before version 0.4 the decoder of v3 was a plain sequence.
     old = {"decoder.0.": "decoder.aspp.", "decoder.1.": "decoder.conv.", "decoder.2.": "decoder.bn."}
@@ -60,12 +64,22 @@ def recognise(file: ForeignFile) -> Imported | None:
         renamed[name if start is None else old[start] + name.removeprefix(start)] = tensor
     if not plus and "decoder.aspp.convs.0.0.weight" not in renamed:
         return None
-    backbone = resnet_name(tensors, r"encoder\.")
+    pictures: dict[str, Any] = {}
+    if of_timm:
+        encoder = timm_encoder(tensors, TIMM)
+        backbone, encoder_renames = encoder.name, [(r"encoder\.model\.(.+)", r"backbone.features.\1")]
+        pictures = {"mean": encoder.mean, "std": encoder.std, "norm_eps": {"": 1e-5, "backbone": encoder.norm_eps}}
+        notes = ["dilation: as timm does it (lag)"]
+        if encoder.others:
+            notes.append(f"its weights fit {', '.join(encoder.others)} as well: {encoder.name} is taken")
+    else:
+        backbone, encoder_renames = resnet_name(tensors, r"encoder\."), [*resnet_renames(r"encoder\.")]
+        notes = ["dilation: all units of a dilated stage have its rate (full)"]
     head = tensors["segmentation_head.0.weight"]
     options: dict[str, Any] = {
         "backbone": backbone,
         "multi_grid": [],
-        "first_unit": "full",
+        "first_unit": "lag" if of_timm else "full",
         "aspp_channels": head.shape[1],
         "head_conv": True,
         "side_remainder": 0,
@@ -74,7 +88,6 @@ def recognise(file: ForeignFile) -> Imported | None:
     renames = [(pattern.replace(r"aspp\.", r"decoder\.aspp\.0\." if plus else r"decoder\.aspp\.", 1), ours)
                if pattern.startswith(r"aspp\.") else (pattern, ours)
                for pattern, ours in (V3PLUS if plus else V3)]  # fmt: skip
-    rate_note = "dilation: all units of a dilated stage have its rate (full)"
     if plus:
         options |= {
             "output_stride": 16,
@@ -92,9 +105,10 @@ def recognise(file: ForeignFile) -> Imported | None:
         "DeepLabV3PlusTask" if plus else "DeepLabV3Task",
         options,
         head.shape[0],
-        **translate(renamed, [*resnet_renames(r"encoder\."), *renames], COUNTERS | _UNUSED),
+        **translate(renamed, [*encoder_renames, *renames], COUNTERS | _UNUSED),
+        **pictures,
         notes=[
-            rate_note,
+            *notes,
             f"ASPP's rates and the output stride ({options['output_stride']}) are the program's defaults: the file "
             f"does not tell them",
         ],
