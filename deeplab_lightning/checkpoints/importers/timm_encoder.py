@@ -49,8 +49,8 @@ def timm_encoder(tensors: Mapping[str, Tensor], prefix: str) -> TimmEncoder:
     fitting = [network for network in known if network.shapes == wanted]
     if not fitting:
         raise CheckpointError(
-            f"Its encoder ({len(wanted)} tensors behind {prefix!r}) is none of timm's {len(known)} networks that compute "
-            f"the same at every output stride; docs/backbones.md has the families."
+            f"Its encoder ({len(wanted)} tensors behind {prefix!r}) is none of timm's {len(known)} networks that "
+            f"compute the same at every output stride; docs/backbones.md has the families."
         )
     first, *others = fitting
     if len(first.norm_eps) > 1:
