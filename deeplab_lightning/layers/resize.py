@@ -165,10 +165,13 @@ def resize_corner(
 
 
 def first_rows(maps: Tensor, rows: int) -> Tensor:
-    """Return a copy of the first rows of `(..., H, W)`.
+    """Return the first rows of `(..., H, W)`.
 
-    No slice: its strides would tell `torch.export` that the height is no multiple of a block's.
+    No slice where the number of rows is open in a graph: its strides would tell `torch.export` that the height is no
+    multiple of a block's. Where it is known, LiteRT has no other way for bytes.
     """
+    if isinstance(rows, int):
+        return maps[..., :rows, :]
     return maps.index_select(-2, torch.arange(rows, device=maps.device))
 
 
