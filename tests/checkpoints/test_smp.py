@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.checkpoints.importers.timm_encoder import timm_encoder
+from deeplab_lightning.checkpoints.importers.smp import timm_encoders
 
 from .helpers import check_logits, random_weights, save, take_over
 
@@ -45,10 +45,10 @@ def test_what_timm_encoder_it_is() -> None:
     for name, mean in (("resnet34", 0.485), ("mobilenetv4_conv_small", 0.485), ("xception65", 0.5)):
         with torch.device("meta"):
             weights = timm.create_model(name, features_only=True).state_dict()
-        found = timm_encoder({f"encoder.model.{key}": value for key, value in weights.items()}, "encoder.model.")
+        (found,) = timm_encoders({f"encoder.model.{key}": value for key, value in weights.items()})
         assert found.name == name
-        assert found.mean[0] == mean
-        assert found.norm_eps == (1e-3 if name == "xception65" else 1e-5)
+        assert found.normalisation()[0][0] == mean
+        assert found.norm_eps == {1e-3 if name == "xception65" else 1e-5}
 
 
 def test_an_encoder_that_pads_otherwise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,15 @@ nor the output stride stand in a state dict: the defaults are taken.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
+from ...backbones.by_weights import ExactNetwork, exact_networks, networks_with
+from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .resnet import is_resnet, resnet_name, resnet_renames
-from .timm_encoder import timm_encoder
 from .torchvision import COUNTERS
 from .translation import Imported, Renames, translate
 
@@ -66,12 +70,14 @@ def recognise(file: ForeignFile) -> Imported | None:
         return None
     pictures: dict[str, Any] = {}
     if of_timm:
-        encoder = timm_encoder(tensors, TIMM)
+        encoder, *others = timm_encoders(tensors)
         backbone, encoder_renames = encoder.name, [(r"encoder\.model\.(.+)", r"backbone.features.\1")]
-        pictures = {"mean": encoder.mean, "std": encoder.std, "norm_eps": {"": 1e-5, "backbone": encoder.norm_eps}}
+        mean, std = encoder.normalisation()
+        pictures = {"mean": mean, "std": std, "norm_eps": {"": 1e-5, "backbone": min(encoder.norm_eps)}}
         notes = ["dilation: as timm does it (lag)"]
-        if encoder.others:
-            notes.append(f"its weights fit {', '.join(encoder.others)} as well: {encoder.name} is taken")
+        if others:
+            names = ", ".join(other.name for other in others)
+            notes.append(f"its weights fit {names} as well: {encoder.name} is taken")
     else:
         backbone, encoder_renames = resnet_name(tensors, r"encoder\."), [*resnet_renames(r"encoder\.")]
         notes = ["dilation: all units of a dilated stage have its rate (full)"]
@@ -113,3 +119,23 @@ def recognise(file: ForeignFile) -> Imported | None:
             f"does not tell them",
         ],
     )
+
+
+def timm_encoders(tensors: Mapping[str, Tensor]) -> list[ExactNetwork]:
+    """Return the networks of timm that have the encoder's weights; one, as a rule.
+
+    Raises:
+        CheckpointError: None has, or its batch norms add several values.
+    """
+    shapes = {name.removeprefix(TIMM): tuple(value.shape) for name, value in tensors.items() if name.startswith(TIMM)}
+    fitting = networks_with(shapes)
+    if not fitting:
+        raise CheckpointError(
+            f"Its encoder ({len(shapes)} tensors behind {TIMM!r}) is none of timm's {len(exact_networks())} networks "
+            f"that compute the same at every output stride; docs/backbones.md has the families."
+        )
+    if len(fitting[0].norm_eps) > 1:
+        raise CheckpointError(
+            f"Its encoder, {fitting[0].name}, has batch norms of several eps: {sorted(fitting[0].norm_eps)}."
+        )
+    return fitting
