@@ -51,6 +51,13 @@ def test_what_timm_encoder_it_is() -> None:
         assert found.norm_eps == {1e-3 if name == "xception65" else 1e-5}
 
 
+def test_networks_that_weights_do_not_tell_apart_are_all_named() -> None:
+    with torch.device("meta"):
+        weights = timm.create_model("mobilenetv1_100h", features_only=True).state_dict()
+    found = timm_encoders({f"encoder.model.{key}": value for key, value in weights.items()})
+    assert {network.name for network in found} == {"mobilenetv1_100", "mobilenetv1_100h"}
+
+
 def test_an_encoder_that_pads_otherwise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     smp = pytest.importorskip("segmentation_models_pytorch")
     with torch.device("meta"):
