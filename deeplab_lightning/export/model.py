@@ -83,22 +83,6 @@ class PictureModel(nn.Module):
         return self.network.coarse_logits(pixels.to(self.dtype)).float(), (height, width)
 
 
-class WithLogits(nn.Module):
-    """Both the output and the full-size logits, for a gate that is to see what an argmax hides.
-
-    Args:
-        model: Of `classes` or `probs`.
-    """
-
-    def __init__(self, model: PictureModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """`(B, C, H, W)` -> the output, and logits `(B, num_classes, H, W)`."""
-        return self.model.output_and_logits(image)
-
-
 def most_likely(logits: Tensor) -> Tensor:
     """Return the class with the largest logit, `(B, C, H, W) -> (B, H, W)` uint8; every format has this operator."""
     return logits.argmax(1).to(torch.uint8)

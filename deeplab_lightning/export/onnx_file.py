@@ -21,12 +21,12 @@ from . import run_model
 from .blocked_decoder import block_decoder
 from .formats import Exported, Order, Run, expect_open_sizes
 from .metadata import KEY, as_json
-from .model import WithLogits
+from .onnx_ending import append_ending
 
 INPUT = "image"
 LOGITS = "logits_for_the_gate"
 QUANTISED = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
-"""Operators of int8 networks. Not MatMul: those that resize the logits are exact, and stay so."""
+"""Operators of int8 networks."""
 CONVOLUTIONS = ("Conv", "ConvTranspose")
 RUNNER = "run_model.py"
 
@@ -45,6 +45,11 @@ def write(order: Order) -> Exported:
     proto = _convert(order)
     if order.precision == "int8":
         proto = _quantise(proto, order)
+    output = order.model.outputs
+    if output != "coarse_logits":
+        append_ending(
+            proto, order.model, {output: output} if output == "logits" else {output: output, LOGITS: "logits"}
+        )
     for key, text in ((KEY, as_json(order.metadata)), ("opset", str(order.opset))):
         proto.metadata_props.add(key=key, value=text)
     run_logits = _session(proto.SerializeToString(), LOGITS) if len(proto.graph.output) > 1 else None
@@ -56,7 +61,6 @@ def write(order: Order) -> Exported:
     runner = order.path.parent / RUNNER
     with atomic_open(runner) as file:
         file.write(Path(run_model.__file__).read_bytes())
-    output = order.model.outputs
     run = _session(str(order.path), output)
     height, width = order.example.shape[-2:]
     sizes = f"takes one picture of {height}x{width}" if order.one_size else "height, width and batch are open"
@@ -73,25 +77,23 @@ def write(order: Order) -> Exported:
 
 
 def _convert(order: Order) -> Any:
-    """Return the graph; its second output, where the first is no logits, is for the gate."""
-    output = order.model.outputs
-    both = output in ("classes", "probs")
+    """Return the graph from the picture to coarse logits."""
     model = copy.deepcopy(order.model)
+    model.outputs = "coarse_logits"
     if order.precision == "fp32":  # fp16 gains nothing, and int8 would round every part of a sum by itself
         block_decoder(model.network, order.one_size)
-    module = WithLogits(model) if both else model
     any_size = torch.export.Dim.DYNAMIC
     open_sizes = None if order.one_size else ({0: any_size, 2: any_size, 3: any_size},)
     image = order.example[:1].clone() if order.one_size else order.example
     try:
         with torch.no_grad(), _quiet():
             program = torch.onnx.export(
-                module.eval(),
+                model.eval(),
                 (image,),
                 dynamo=True,
                 dynamic_shapes=open_sizes,
                 input_names=[INPUT],
-                output_names=[output, LOGITS] if both else [output],
+                output_names=["coarse_logits"],
                 opset_version=order.opset,
                 verbose=False,
             )
@@ -179,11 +181,7 @@ def _quantise(proto: Any, order: Order) -> Any:
 
 
 def _beside_the_network(graph: Any) -> list[str]:
-    """Return the nodes whose values come from no convolution: the normalisation, and the places of the last resize.
-
-    In 8 bits, places would come out rows beside where they are, and those beyond the largest calibration picture
-    nowhere.
-    """
+    """Return the nodes whose values come from no convolution: the normalisation, and the sizes that are computed."""
     of_network: set[str] = set()
     beside = []
     for node in graph.node:  # in order: what a node reads was made before

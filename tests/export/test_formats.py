@@ -115,17 +115,16 @@ def test_networks_laid_out_for_a_size_are_refused_where_sizes_stay_open(name: st
             written(writer, name, tmp_path / f"model.{ending}")
 
 
-def test_int8_has_integer_weights_and_nearly_the_same_classes(in_onnx: tuple[torch.nn.Module, Exported]) -> None:
-    import onnx
-
-    net, exported = in_onnx
+def test_int8_has_integer_weights_and_nearly_the_same_classes(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
     calibration = [pictures(64, 80, batch=1).numpy() for _ in range(2)]
-    model = PictureModel(net, NORMALISE)
-    order = Order(model, pictures(64, 80), exported.path, FACTS, "int8", 18, lambda: calibration)
-    quantised = onnx_file._quantise(onnx.load(exported.path), order)
-    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in quantised.graph.initializer}
-    image = pictures(160, 81)  # far beyond the calibration's: places of the last resize are not quantised
-    classes = torch.from_numpy(onnx_file._session(quantised.SerializeToString(), "classes")(image.numpy()))
+    net, exported = written(
+        onnx_file, "corners", tmp_path / "int8.onnx", precision="int8", calibration=lambda: calibration
+    )
+    weights = onnx.load(exported.path).graph.initializer
+    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in weights}
+    image = pictures(160, 81)  # far beyond the calibration's
+    classes = torch.from_numpy(exported.run(image.numpy()))
     same = (classes == predictor(net).predict(image)).float()
     assert 0.9 < same.mean() < 1
     assert same[:, 130:].mean() > 0.9
