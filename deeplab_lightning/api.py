@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, read_picture
@@ -82,6 +82,9 @@ class Segmentation:
 class Segmenter:
     """A trained model that segments pictures of any size.
 
+    What runs, as in `validate`, is a copy of the network whose batch norms are folded into its convolutions; it is made
+    with the first picture.
+
     Args:
         task: In eval mode, on its device.
         evaluation: How pictures are looked at unless `predict` is told otherwise.
@@ -126,7 +129,7 @@ class Segmenter:
         """
         picture = self._as_stored(image)
         options = options_from({**vars(self.evaluation), **evaluation})
-        predictor = self.task.predictor(options)
+        predictor = self.task.predictor(options, self._folded)
         batch = self._batch(picture)
         with torch.inference_mode():
             mask = predictor.tidy(batch, morphology or Morphology())
@@ -145,11 +148,17 @@ class Segmenter:
             image: As for `predict`.
         """
         with torch.inference_mode():
-            return self.task.predictor(self.evaluation).probs(self._batch(self._as_stored(image)))[0].cpu().numpy()
+            predictor = self.task.predictor(self.evaluation, self._folded)
+            return predictor.probs(self._batch(self._as_stored(image)))[0].cpu().numpy()
 
     def tidy_probs(self, probs: np.ndarray, morphology: Morphology) -> np.ndarray:
         """Return the mask `(H, W)` that class probabilities `(C, H, W)` make, as `predict` would."""
         return self.task.predictor(self.evaluation).tidy_probs(torch.from_numpy(probs)[None], morphology)
+
+    @cached_property
+    def _folded(self) -> nn.Module:
+        """The network in the form that is run."""
+        return self.task.folded()
 
     def _batch(self, picture: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)

@@ -94,7 +94,7 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, pictu
     }
     tried = Tried(output / "scores.json", subject)
     task = configured.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    subset = Subset(task.predictor(), dataset, chosen, output / "probs", task.device)
+    subset = Subset(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
 
     without = tried.score(None, lambda: subset.score(None))
     print(f"{len(chosen)} pictures, without CRF: mIoU {without:.4f}")

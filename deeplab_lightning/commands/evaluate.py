@@ -160,7 +160,8 @@ def evaluate(
         for evaluation in evaluations:
             if evaluation.result is None:
                 task = networks.task(evaluation.protocol.output_stride)
-                evaluation.run(task.predictor(evaluation.protocol.options), task.device, dataset, chosen, progress)
+                predictor = task.predictor(evaluation.protocol.options, task.folded())
+                evaluation.run(predictor, task.device, dataset, chosen, progress)
             rows.append(evaluation.row(name, where))
     finally:
         progress.close()

@@ -72,7 +72,7 @@ class ConvOfParts(nn.Conv2d):
         )
         for other in others:
             total += other
-        return total
+        return total if self.bias is None else total + self.bias.view(-1, 1, 1)
 
 
 class ASPPSum(nn.Module):

@@ -28,7 +28,7 @@ class GroupNormAct(nn.GroupNorm):
         super().__init__(groups_for(norm.num_features), norm.num_features, eps=norm.eps, affine=norm.affine)
         if norm.affine:
             self.weight, self.bias = norm.weight, norm.bias
-        self.after = _inside(norm)
+        self.after = behind_norm(norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, C, H, W) -> (B, C, H, W)`."""
@@ -41,7 +41,7 @@ class SyncBatchNormAct(nn.SyncBatchNorm):
     def __init__(self, norm: _BatchNorm) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
         self._take_over(norm, self)
-        self.after = _inside(norm)
+        self.after = behind_norm(norm)
         self.replaced = (norm,)  # in a tuple, so that it is no module of the network
 
     def forward(self, input: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def pause_statistics(model: nn.Module) -> Callable[[], None]:
     return resume
 
 
-def _inside(norm: _BatchNorm) -> nn.Sequential:
-    """Return what timm's batch norms do behind the norm."""
-    parts = (getattr(norm, name, None) for name in ("drop", "act"))
+def behind_norm(norm: _BatchNorm) -> nn.Sequential:
+    """Return what timm's batch norms, and those of several processes, do behind the norm."""
+    parts = (getattr(norm, name, None) for name in ("drop", "act", "after"))
     return nn.Sequential(*(part for part in parts if isinstance(part, nn.Module) and not isinstance(part, nn.Identity)))

@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from deeplab_lightning.errors import CheckpointError, ConfigError
+from deeplab_lightning.inference import Predictor
 from deeplab_lightning.labels import voc_palette
 from deeplab_lightning.layers import resize
+from deeplab_lightning.layers.norms import batch_norms
 from deeplab_lightning.layers.resize import BandedResize
 from deeplab_lightning.tasks import DeepLabV3PlusTask, SegmentationTask
 from deeplab_lightning.tasks.description import describe_by_hand
@@ -178,6 +180,23 @@ def test_a_repeated_evaluation_starts_anew() -> None:
     expected, expected_matrix = evaluate(fresh, batches(2))
     assert after == expected
     assert np.array_equal(matrix, expected_matrix)
+
+
+def test_evaluation_runs_the_folded_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    task, seen = DeepLabV3PlusTask(description=DESCRIPTION, **SMALL), []
+    predict = Predictor.bands
+
+    def watched(self: Predictor, image: Tensor) -> Any:
+        seen.append(len(batch_norms(self.network.__self__)))  # type: ignore[attr-defined]
+        return predict(self, image)
+
+    monkeypatch.setattr(Predictor, "bands", watched)
+    evaluate(task, batches(2))
+    assert seen
+    assert set(seen) == {0}
+    assert batch_norms(task.model)
+    assert task._predictor is None  # the copy is not kept
 
 
 def test_a_split_of_void_is_no_crash() -> None:
