@@ -14,6 +14,8 @@ from ..layers.resize import first_rows, padded_side, resize_corner
 
 Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
 Inputs = Literal["pixels", "normalised"]
+EXAMPLE_SIZE = (257, 257)
+"""Of the picture that files are exported with, where no size is asked for."""
 
 
 class PictureModel(nn.Module):

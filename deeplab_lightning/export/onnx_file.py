@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import copy
-import logging
 import tempfile
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import ConfigError
 from ..extras import need
 from ..files import atomic_open
 from . import run_model
 from .blocked_decoder import block_decoder
-from .formats import Exported, Order, Run, expect_open_sizes
+from .formats import Exported, Order
 from .metadata import KEY, as_json
-from .model import WithLogits
+from .onnx_graph import INPUT, LOGITS, drop_second_output, onnx_graph, quiet
+from .running import onnx_runner
 
-INPUT = "image"
-LOGITS = "logits_for_the_gate"
 QUANTISED = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
 """Operators of int8 networks. Not MatMul: those that resize the logits are exact, and stay so."""
 CONVOLUTIONS = ("Conv", "ConvTranspose")
@@ -39,17 +34,19 @@ def write(order: Order) -> Exported:
     """
     onnx = need("onnx", "export", "Export to ONNX")
     need("onnxscript", "export", "Export to ONNX")
-    need("onnxruntime", "export", "Export to ONNX")
-    if not order.one_size:
-        expect_open_sizes(order.model.network, order.path.suffix)
-    proto = _convert(order)
+    onnxruntime = need("onnxruntime", "export", "Export to ONNX")
+    model = copy.deepcopy(order.model)
+    if order.precision == "fp32":  # fp16 gains nothing, and int8 would round every part of a sum by itself
+        block_decoder(model.network, order.one_size)
+    proto = onnx_graph(model, order)
     if order.precision == "int8":
         proto = _quantise(proto, order)
     for key, text in ((KEY, as_json(order.metadata)), ("opset", str(order.opset))):
         proto.metadata_props.add(key=key, value=text)
-    run_logits = _session(proto.SerializeToString(), LOGITS) if len(proto.graph.output) > 1 else None
-    if run_logits is not None:
-        _drop_second_output(proto.graph)
+    threads, run_logits = torch.get_num_threads(), None
+    if len(proto.graph.output) > 1:
+        run_logits = onnx_runner(proto.SerializeToString(), LOGITS, threads)
+        drop_second_output(proto.graph)
     onnx.checker.check_model(proto)
     with atomic_open(order.path) as file:
         file.write(proto.SerializeToString())
@@ -57,89 +54,17 @@ def write(order: Order) -> Exported:
     with atomic_open(runner) as file:
         file.write(Path(run_model.__file__).read_bytes())
     output = order.model.outputs
-    run = _session(str(order.path), output)
-    height, width = order.example.shape[-2:]
-    sizes = f"takes one picture of {height}x{width}" if order.one_size else "height, width and batch are open"
+    run = onnx_runner(order.path, output, threads)
     return Exported(
         order.path,
         run,
         run if output == "logits" else run_logits,
-        (height, width) if order.one_size else None,
+        order.fixed_size,
         1 if order.one_size else None,
-        f"onnxruntime {need('onnxruntime', 'export', 'Export to ONNX').__version__}",
-        (f"opset {order.opset}; {sizes}",),
+        f"onnxruntime {onnxruntime.__version__}",
+        (f"opset {order.opset}; {order.sizes}",),
         (runner,),
     )
-
-
-def _convert(order: Order) -> Any:
-    """Return the graph; its second output, where the first is no logits, is for the gate."""
-    output = order.model.outputs
-    both = output in ("classes", "probs")
-    model = copy.deepcopy(order.model)
-    if order.precision == "fp32":  # fp16 gains nothing, and int8 would round every part of a sum by itself
-        block_decoder(model.network, order.one_size)
-    module = WithLogits(model) if both else model
-    any_size = torch.export.Dim.DYNAMIC
-    open_sizes = None if order.one_size else ({0: any_size, 2: any_size, 3: any_size},)
-    image = order.example[:1].clone() if order.one_size else order.example
-    try:
-        with torch.no_grad(), _quiet():
-            program = torch.onnx.export(
-                module.eval(),
-                (image,),
-                dynamo=True,
-                dynamic_shapes=open_sizes,
-                input_names=[INPUT],
-                output_names=[output, LOGITS] if both else [output],
-                opset_version=order.opset,
-                verbose=False,
-            )
-    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ConfigError(
-            f"{type(order.model.network).__name__} cannot be written as ONNX of opset {order.opset}: {reason}. What "
-            f"works is --format torchscript."
-        ) from error
-    assert program is not None
-    return _named_sizes(program.model_proto)
-
-
-def _named_sizes(proto: Any) -> Any:
-    """Call the open sizes what they are: batch, height, width."""
-    names = {0: "batch", 2: "height", 3: "width"}
-    sizes = proto.graph.input[0].type.tensor_type.shape.dim
-    renamed = {sizes[axis].dim_param: name for axis, name in names.items() if sizes[axis].dim_param}
-    for value in [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]:
-        for size in value.type.tensor_type.shape.dim:
-            if size.dim_param in renamed:
-                size.dim_param = renamed[size.dim_param]
-    return proto
-
-
-def _drop_second_output(graph: Any) -> None:
-    """Remove it with all that only it needs: ONNX Runtime would go on computing that."""
-    del graph.output[1]
-    needed = {graph.output[0].name}
-    kept = []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    del graph.node[:]
-    graph.node.extend(reversed(kept))
-    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
-
-
-def _session(model: str | bytes, output: str) -> Run:
-    """Return what runs a model to one output, with as many threads as PyTorch has."""
-    onnxruntime = need("onnxruntime", "export", "Running ONNX")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda image: session.run([output], {INPUT: image})[0]
 
 
 def _quantise(proto: Any, order: Order) -> Any:
@@ -160,7 +85,7 @@ def _quantise(proto: Any, order: Order) -> Any:
             picture = next(self.left, None)
             return None if picture is None else {INPUT: picture}
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         given, prepared, made = (str(Path(folder, f"{name}.onnx")) for name in ("given", "prepared", "made"))
         onnx.save(proto, given)
         quant_pre_process(given, prepared, skip_symbolic_shape=True)  # batch norms go into their convolutions
@@ -192,16 +117,3 @@ def _beside_the_network(graph: Any) -> list[str]:
         else:
             beside.append(node.name)
     return beside
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the exporters say to their own developers to themselves."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

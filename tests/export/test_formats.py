@@ -12,8 +12,9 @@ from PIL import Image
 
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export import litert_file, onnx_file, run_model, torch_files
-from deeplab_lightning.export.formats import Exported, Order, chosen_format
+from deeplab_lightning.export.formats import FORMATS, Exported, Order, chosen_format
 from deeplab_lightning.export.model import Outputs, PictureModel, example
+from deeplab_lightning.export.running import onnx_runner
 
 from .networks import NETWORKS, NORMALISE, network
 from .test_model import logits_of, pictures, predictor
@@ -125,7 +126,7 @@ def test_int8_has_integer_weights_and_nearly_the_same_classes(in_onnx: tuple[tor
     quantised = onnx_file._quantise(onnx.load(exported.path), order)
     assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in quantised.graph.initializer}
     image = pictures(160, 81)  # far beyond the calibration's: places of the last resize are not quantised
-    classes = torch.from_numpy(onnx_file._session(quantised.SerializeToString(), "classes")(image.numpy()))
+    classes = torch.from_numpy(onnx_runner(quantised.SerializeToString(), "classes", 1)(image.numpy()))
     same = (classes == predictor(net).predict(image)).float()
     assert 0.9 < same.mean() < 1
     assert same[:, 130:].mean() > 0.9
@@ -155,6 +156,12 @@ def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported],
     assert (np.array(mask) == exported.run(image)[0]).all()
     assert mask.getpalette()[:6] == [0, 0, 0, 10, 20, 30]
     assert Image.open(tmp_path / "noise_overlay.png").size == (91, 70)
+
+
+def test_a_float32_model_is_handed_to_formats_that_round_it_themselves() -> None:
+    assert FORMATS["onnx"].model_dtype("fp16") == FORMATS["pt2"].model_dtype("fp16") == torch.float16
+    assert FORMATS["onnx"].model_dtype("int8") == torch.float32
+    assert FORMATS["pt2"].model_dtype("bf16") == torch.bfloat16
 
 
 def test_litert_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
