@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ..export.gate import Report
     from ..export.model import Inputs, Outputs
 
-FORMATS = ("onnx", "pt2", "torchscript", "litert")
+FORMATS = ("onnx", "openvino", "pt2", "torchscript", "litert")
 UNSEEN_SIZES = ((97, 130), (160, 113))
 """Of the gate's drawn pictures: no side fits an output stride, and none is the size that files are exported with."""
 STRIDE = "--model.output_stride"
 CALIBRATION_PICTURES = 64
-ONE_SIZE = ("onnx", "litert")
+ONE_SIZE = ("onnx", "openvino", "litert")
 """Formats that can be written for one size."""
 SMALLEST_SIDE = 33
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m deeplab_lightning export",
         description="Write a trained model as a file that runs without this framework, and hold it against the "
         "original: logits and classes at sizes not seen before, mIoU on a data set, latency, size. See docs/export.md.",
-        usage="%(prog)s CHECKPOINT|RUN --format onnx|pt2|torchscript|litert [-o FILE] [options]",
+        usage="%(prog)s CHECKPOINT|RUN --format onnx|openvino|pt2|torchscript|litert [-o FILE] [options]",
         epilog="-c FILE.yaml and --data.option choose the data set that mIoU is measured on, as for validate; without "
         "them it is the validation split that the checkpoint was trained with.",
         allow_abbrev=False,
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--size", nargs=2, type=int, metavar=("H", "W"),
-        help="of the one picture that the file takes: ONNX, then faster; LiteRT, which needs it (257 257)"
+        help="of the one picture that the file takes: ONNX or OpenVINO, then faster; LiteRT, which needs it (257 257)"
     )  # fmt: skip
-    parser.add_argument("--opset", type=int, default=18, help="of ONNX (%(default)s)")
+    parser.add_argument("--opset", type=int, default=18, help="of ONNX, on OpenVINO's way too (%(default)s)")
     parser.add_argument(
         "--calibration", type=Path, metavar="FOLDER", help="pictures to measure activations on, for int8"
     )

@@ -132,6 +132,16 @@ FORMATS = {
         {"bf16": "ONNX Runtime has no bfloat16 convolutions on a CPU: fp16 in ONNX, or --format pt2"},
         ("int8",),
     ),
+    "openvino": Format(
+        ".xml",
+        ("fp32", "fp16"),
+        "openvino_file",
+        {
+            "bf16": "Its weights are fp32 or fp16; either is computed in bfloat16 where OpenVINO is told to",
+            "int8": _INT8,
+        },
+        ("fp16",),
+    ),
     "pt2": Format(".pt2", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
     "torchscript": Format(".torchscript", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
     "litert": Format(
@@ -180,5 +190,5 @@ def expect_open_sizes(network: Any, suffix: str) -> None:
     if what is not None:
         raise ConfigError(
             f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for pictures "
-            f"of any size. What works is --format torchscript, or ONNX for one size: --size H W."
+            f"of any size. What works is --format torchscript, or ONNX or OpenVINO for one size: --size H W."
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from ..extras import need
 
 Run = Callable[[np.ndarray], np.ndarray]
 """A picture `(B, C, H, W)` in, one output out."""
+IN_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+"""For OpenVINO: it computes in bfloat16 or float16 where the processor can, unless it is told not to."""
 
 
 def onnx_runner(model: Path | bytes, output: str, threads: int) -> Run:
@@ -22,3 +26,27 @@ def onnx_runner(model: Path | bytes, output: str, threads: int) -> Run:
     session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda image: session.run([output], {name: image})[0]
+
+
+def openvino_runner(model: Path | tuple[bytes, bytes], output: str, threads: int) -> Run:
+    """Return what runs a model, an `.xml` or the content of both its files, to one output in OpenVINO on the CPU."""
+    core = openvino_without_telemetry().Core()
+    read = core.read_model(*model) if isinstance(model, tuple) else core.read_model(model)
+    options = {**IN_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(read, "CPU", options)
+    return lambda image: compiled(image)[output]
+
+
+def openvino_without_telemetry() -> Any:
+    """Import OpenVINO without the package by which it tells its makers of each import.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # as if it were not installed; then a stub of OpenVINO's is used
+    return need("openvino", "openvino", "Export to OpenVINO")
+
+
+RUNNERS: dict[str, Callable[[Path, str, int], Run]] = {"onnx": onnx_runner, "openvino": openvino_runner}
+"""Format -> what runs a file of it."""

@@ -160,7 +160,7 @@ def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported],
 
 def test_a_float32_model_is_handed_to_formats_that_round_it_themselves() -> None:
     assert FORMATS["onnx"].model_dtype("fp16") == FORMATS["pt2"].model_dtype("fp16") == torch.float16
-    assert FORMATS["onnx"].model_dtype("int8") == torch.float32
+    assert FORMATS["onnx"].model_dtype("int8") == FORMATS["openvino"].model_dtype("fp16") == torch.float32
     assert FORMATS["pt2"].model_dtype("bf16") == torch.bfloat16
 
 
@@ -199,6 +199,9 @@ def test_litert(name: str, tmp_path: Path) -> None:
         (("pt2", Path("a.onnx"), "fp32"), "expected a.pt2"),
         (("onnx", None, "bf16"), "--format pt2"),
         (("litert", None, "int8"), "fp32"),
+        ((None, Path("a.xml"), "fp16"), "openvino"),
+        (("openvino", None, "bf16"), "fp32 or fp16"),
+        (("openvino", None, "int8"), "--format onnx"),
     ],
 )
 def test_the_file_that_is_meant(given: tuple[Any, Any, Any], expected: str) -> None:
