@@ -18,7 +18,7 @@ from .blocked_decoder import block_decoder
 from .formats import Exported, Order
 from .metadata import KEY, as_json
 from .onnx_graph import INPUT, LOGITS, drop_second_output, onnx_graph, quiet
-from .running import onnx_runner
+from .running import onnx_runner, runtime_of
 
 QUANTISED = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
 """Operators of int8 networks. Not MatMul: those that resize the logits are exact, and stay so."""
@@ -34,7 +34,7 @@ def write(order: Order) -> Exported:
     """
     onnx = need("onnx", "export", "Export to ONNX")
     need("onnxscript", "export", "Export to ONNX")
-    onnxruntime = need("onnxruntime", "export", "Export to ONNX")
+    runtime = runtime_of("onnx")
     model = copy.deepcopy(order.model)
     if order.precision == "fp32":  # fp16 gains nothing, and int8 would round every part of a sum by itself
         block_decoder(model.network, order.one_size)
@@ -61,7 +61,7 @@ def write(order: Order) -> Exported:
         run if output == "logits" else run_logits,
         order.fixed_size,
         1 if order.one_size else None,
-        f"onnxruntime {onnxruntime.__version__}",
+        runtime,
         (f"opset {order.opset}; {order.sizes}",),
         (runner,),
     )

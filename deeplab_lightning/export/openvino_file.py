@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ..files import atomic_open
 from .formats import Exported, Order
 from .metadata import KEY, as_json
 from .onnx_graph import LOGITS, drop_second_output, onnx_graph
-from .running import openvino_runner, openvino_without_telemetry
+from .running import openvino_runner, openvino_without_telemetry, runtime_of
 
 
 def write(order: Order) -> Exported:
@@ -25,7 +24,7 @@ def write(order: Order) -> Exported:
     Raises:
         ConfigError: The extra `openvino` is missing, or the network has something that ONNX does not.
     """
-    openvino_without_telemetry()
+    runtime = runtime_of("openvino")
     for package in ("onnx", "onnxscript"):
         need(package, "openvino", "Export to OpenVINO")
     proto = onnx_graph(order.model, order)
@@ -45,7 +44,7 @@ def write(order: Order) -> Exported:
         run if order.model.outputs == "logits" else run_logits,
         order.fixed_size,
         1 if order.one_size else None,
-        f"openvino {importlib.metadata.version('openvino')}",
+        runtime,
         (
             f"{order.sizes}; its weights stand in {beside.name}",
             "compile it with INFERENCE_PRECISION_HINT f32, as the gate does: by itself OpenVINO chooses bfloat16 or "

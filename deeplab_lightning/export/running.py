@@ -19,11 +19,11 @@ IN_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 def onnx_runner(model: Path | bytes, output: str, threads: int) -> Run:
     """Return what runs an ONNX model, a file or its content, to one output in ONNX Runtime on the CPU."""
-    onnxruntime = need("onnxruntime", "export", "Running ONNX")
-    options = onnxruntime.SessionOptions()
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     given = model if isinstance(model, bytes) else str(model)
-    session = onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+    session = runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda image: session.run([output], {name: image})[0]
 
@@ -45,7 +45,26 @@ def openvino_without_telemetry() -> Any:
     """
     modules: dict[str, Any] = sys.modules
     modules.setdefault("openvino_telemetry", None)  # as if it were not installed; then a stub of OpenVINO's is used
-    return need("openvino", "openvino", "Export to OpenVINO")
+    return need("openvino", "openvino", "OpenVINO")
+
+
+def onnxruntime() -> Any:
+    """Import ONNX Runtime.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    return need("onnxruntime", "export", "ONNX")
+
+
+def runtime_of(format: str) -> str:
+    """Return what runs files of a format, with its version: `onnxruntime 1.32.0`.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    package = {"onnx": onnxruntime, "openvino": openvino_without_telemetry}[format]()
+    return f"{package.__name__} {package.__version__.split('-')[0]}"
 
 
 RUNNERS: dict[str, Callable[[Path, str, int], Run]] = {"onnx": onnx_runner, "openvino": openvino_runner}
