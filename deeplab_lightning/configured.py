@@ -9,6 +9,7 @@ import torch
 from .checkpoints.loading import check_fits
 from .cli import DeepLabCLI, quieten
 from .data.datasets.base import SegmentationDataset
+from .inference import EvaluationOptions, options_from
 from .parsing import class_named
 from .tasks import SegmentationTask
 
@@ -49,6 +50,11 @@ class ConfiguredModel(DeepLabCLI):
             check_fits(self.model, self.model.description["class_names"], self.checkpoint, self.checkpoint_path or "")
             self.model.load_state_dict(self.checkpoint["state_dict"])
         self.crop_size: int = config.data.init_args.crop_size
+
+    @property
+    def evaluation(self) -> EvaluationOptions:
+        """How pictures are to be looked at."""
+        return options_from(self.config[self.command].evaluation.as_dict())
 
     def dataset(self, split: str) -> SegmentationDataset:
         """Open a split of the data that is named."""

@@ -79,7 +79,7 @@ ONLY_IN = {
 }
 """The one place that may import a package."""
 
-NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "litert_torch", "tensorflow", "ai_edge_litert",
+NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "openvino", "litert_torch", "tensorflow", "ai_edge_litert",
                      "tflite_runtime", "av", "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 
@@ -88,7 +88,7 @@ LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics
          "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
          "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
          "studies.cells",
-         "studies.statistics"]  # fmt: skip
+         "studies.statistics", "export.running"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 
 

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.benchmarking.plan import read_plan
+from deeplab_lightning.benchmarking import files
+from deeplab_lightning.benchmarking.measuring import _segmenter, measure
+from deeplab_lightning.benchmarking.plan import Cell, read_plan
 from deeplab_lightning.benchmarking.table import summary
+from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.export.formats import Exported, Order
+from deeplab_lightning.layers.norms import batch_norms
+from deeplab_lightning.metrics.segmentation import SegmentationEvaluation
 from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.tasks import DeepLabV3PlusTask
 
 from .conftest import REPOSITORY
 
@@ -90,6 +102,24 @@ def test_options_make_the_network(tmp_path: Path) -> None:
     assert wide["mIoU"] == ""
 
 
+def test_what_pytorch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What predict does: folded batch norms; compiled where the plan says so."""
+    task = DeepLabV3PlusTask(num_classes=3, backbone="mobilenetv2_035", aspp_channels=8, decoder_channels=8).eval()
+    compiled, runs = [], []
+
+    def compile(method: Any) -> Any:
+        compiled.append(method)
+        return lambda image: runs.append(len(batch_norms(method.__self__))) or method(image)
+
+    monkeypatch.setattr(torch, "compile", compile)
+    picture = torch.zeros(1, 3, 65, 65, dtype=torch.uint8)
+    _segmenter(task, "eager", "fp32")(picture)
+    assert not compiled
+    _segmenter(task, "compile", "fp32")(picture)
+    assert len(compiled) == 1
+    assert runs == [0]
+
+
 def test_median_and_percentile() -> None:
     (cell,) = read_plan(REPOSITORY / "configs" / "benchmarks" / "generations.yaml")[:1]
     result = {"milliseconds": [*range(1, 20), 1000.0], "peak_gib": None, "parameters": 1, "multiply_adds": 1}
@@ -106,6 +136,120 @@ def test_shipped_plans_name_configurations_that_exist() -> None:
             assert all((REPOSITORY / word).is_file() for word in cell.arguments if word.endswith(".yaml"))
 
 
+def cell(trained_run: Path, size: tuple[int, int], runtime: str) -> dict[str, Any]:
+    """A cell of the small network, whose validation pictures are of 64x80."""
+    return Cell(
+        "small", (), str(trained_run), size, 1, "fp32", runtime, (), ""  # type: ignore[arg-type]
+    ).as_dict()  # fmt: skip
+
+
+def test_a_file_is_scored_by_its_own_class_maps(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx")
+    from deeplab_lightning.export import onnx_file
+
+    best = float(np.nanmax(read_metrics(trained_run / "metrics.csv")["val/mIoU"]))
+    real = onnx_file.write
+    seen: list[Exported] = []
+
+    def write(order: Order) -> Exported:
+        seen.append(real(order))
+        return seen[-1]
+
+    monkeypatch.setattr(onnx_file, "write", write)
+    result = measure(cell(trained_run, (64, 80), "onnx_one_size"), 2, "cpu")
+    assert result["mIoU"] == pytest.approx(best, abs=1e-3)
+    assert seen[0].fixed_size == (64, 80)
+    assert len(result["milliseconds"]) == 2
+    assert result["parameters"] > 1e5
+    assert 0.03 < result["idle_gib"] <= result["peak_gib"] < 0.25  # PyTorch alone takes more
+
+    monkeypatch.setattr(
+        onnx_file, "write", lambda order: replace(seen[0], run=lambda image: np.zeros_like(image[:, 0]))
+    )
+    monkeypatch.setattr(files, "time_file", lambda *_: {})
+    monkeypatch.setattr(files, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))
+    background = measure(cell(trained_run, (64, 80), "onnx_one_size"), 2, "cpu")["mIoU"]
+    scenes = DrawnScenes("val", 5, 64, 80)
+    masks = np.stack([scenes.load(index)[1] for index in range(5)])
+    labelled = masks[masks != scenes.labels.ignore_index]
+    assert background == pytest.approx((labelled == 0).mean() / len(np.unique(labelled)))
+    assert abs(background - best) > 0.01
+
+
+def test_pictures_that_a_file_cannot_take_leave_it_unscored(trained_run: Path) -> None:
+    """A part of the split would give another number."""
+    dataset = DrawnScenes("val", 2, 64, 80)
+    exported = Exported(Path("x"), lambda image: image[:, 0], None, (65, 81), 1, "")
+    counted = SegmentationEvaluation(dataset.labels.class_names, dataset.labels.ignore_index)
+    result = files.score_pictures(exported, dataset, counted)
+    assert list(result) == ["unscored"]
+    assert "takes pictures of 65x81 alone" in result["unscored"]
+    assert "is 64x80" in result["unscored"]
+
+
+def test_files_look_at_whole_pictures_once(trained_run: Path) -> None:
+    given = cell(trained_run, (64, 80), "onnx") | {"arguments": ["--evaluation.flip", "true"]}
+    exported = Exported(Path("x"), lambda image: image[:, 0], None, None, None, "")
+    assert "flip" in files._score(given, exported)["unscored"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+def test_runtimes_side_by_side(trained_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = write(
+        tmp_path,
+        sizes=[[65, 81]],
+        runtimes=["eager", "onnx", "onnx_one_size", "openvino", "openvino_one_size"],
+        data=[],
+        variants={"small": {"checkpoint": str(trained_run)}},
+    )
+    assert main(["benchmark", str(plan), "--output", str(tmp_path / "out"), "--rounds", "2", "--device", "cpu"]) == 0
+    measured = {row["runtime"]: row for row in rows(tmp_path / "out")}
+    assert len(measured) == 5
+    for runtime, row in measured.items():
+        assert (row["mIoU"] == "") == runtime.endswith("one_size")  # the data's pictures are of 64x80
+        if row["mIoU"]:
+            assert float(row["mIoU"]) == pytest.approx(float(measured["eager"]["mIoU"]), abs=1e-3)
+        if runtime != "eager":
+            assert float(row["peak GiB"]) < float(measured["eager"]["peak GiB"]) / 2
+    printed = capsys.readouterr().out
+    assert "no mIoU of small, 65x81, fp32, onnx_one_size: the file takes pictures of 65x81 alone" in printed
+    assert ", onnxruntime " in printed
+    assert ", openvino 20" in printed
+
+
+def test_files_are_for_the_cpu_and_need_their_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = str(write(tmp_path, variants={"a": {"config": "x"}}, runtimes=["eager", "openvino"]))
+    assert main(["benchmark", plan, "--device", "cuda"]) == 2
+    assert "openvino run on a CPU, not on cuda. What works is --device cpu" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert main(["benchmark", plan, "--device", "cpu"]) == 2
+    assert "deeplab-lightning[openvino]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"runtimes": ["onnx"], "precisions": ["fp32", "bf16"]}, "onnx has no bf16, but fp32 and fp16.*eager, contig"),
+        ({"runtimes": ["eager", "openvino"], "precisions": ["bf16"]}, "openvino has no bf16"),
+        (
+            {"runtimes": ["onnx_one_size"], "batch": 2},
+            "one picture at a time, and batch is 2.*batch: 1, or runtime onnx",
+        ),
+        ({"runtimes": ["openvino", "onnx", "eager"], "precisions": ["fp32", "fp16"], "batch": 2}, None),
+    ],
+)
+def test_files_that_cannot_be(content: dict[str, Any], words: str | None, tmp_path: Path) -> None:
+    plan = write(tmp_path, variants={"a": {"config": "x"}}, **content)
+    if words is None:
+        assert len(read_plan(plan)) == 6
+    else:
+        with pytest.raises(ConfigError, match=words):
+            read_plan(plan)
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -114,6 +258,7 @@ def test_shipped_plans_name_configurations_that_exist() -> None:
         ({"variants": {"a": {"confg": "x.yaml"}}}, "unknown key 'confg'. Did you mean 'config'"),
         ({"variants": {"a": {"config": "x"}}, "precisions": ["bf61"]}, "Did you mean 'bf16'"),
         ({"variants": {"a": {"config": "x"}}, "runtimes": ["egaer"]}, "Did you mean 'eager'"),
+        ({"variants": {"a": {"config": "x"}}, "runtimes": ["onxx"]}, "Did you mean 'onnx'"),
         ({"variants": {"a": {"config": "x"}}, "sizes": [513]}, "height, width"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -88,6 +89,7 @@ def test_other_pictures_and_another_data_set(
         (["--format", "pt2", "--precision", "int8"], "--format onnx"),
         (["--format", "onnx", "--size", "8", "8"], "33 or more"),
         (["--format", "pt2", "--size", "64", "64"], "takes pictures of any size"),
+        (["--format", "openvino", "--precision", "int8"], "--format onnx"),
         (["--format", "pt2", "--pictures", "0"], "1 or more"),
         (["-o", "folder.pt2"], "it is a folder"),
         (["-o", "file/model.pt2"], "Choose another place"),
@@ -145,6 +147,20 @@ def test_one_size_and_pictures_of_others(
     assert {batch.shape for batch in calibration_pictures(segmenter, scene.parent, (70, 91))} == {(1, 3, 70, 91)}
     with pytest.raises(DataError, match="none of the pictures is of --size 64 64"):
         calibration_pictures(segmenter, scene.parent, (64, 64))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+def test_openvino_is_two_files(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "model.xml"
+    words = ["export", str(checkpoint), "-o", str(output), "--precision", "fp16", "--size", "70", "91"]
+    assert main([*words, "--pictures", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert f"written: {output}, {output.with_suffix('.bin')}, {output}.gate.json" in printed
+    assert "INFERENCE_PRECISION_HINT f32" in printed
+    report = json.loads((tmp_path / "model.xml.gate.json").read_text())
+    assert report["bytes"][1] == output.stat().st_size + output.with_suffix(".bin").stat().st_size
+    assert report["runtime"].startswith("openvino")
+    assert report["pictures"] == 2
 
 
 def test_int8_of_another_model_needs_pictures(checkpoint: Path) -> None:

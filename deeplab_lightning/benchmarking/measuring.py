@@ -7,18 +7,15 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..memory import peak_memory
+from .runtimes import FILE_RUNTIMES, Precision, Runtime
 
 if TYPE_CHECKING:
     import torch
 
     from ..tasks import SegmentationTask
-
-Precision = Literal["fp32", "bf16", "fp16"]
-Runtime = Literal["eager", "contiguous", "compile"]
-"""PyTorch in channels-last order, as predict has it; in contiguous order; compiled."""
 
 WARM_UP = 3
 
@@ -34,10 +31,9 @@ def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
     Returns:
         `milliseconds` (one for each round, waited for), `peak_gib` and `idle_gib` (of the process on a CPU, allocated
         on a GPU; idle is before the first picture), `parameters`, `multiply_adds` of one picture, and `mIoU` if the
-        cell has a checkpoint and data.
+        cell has a checkpoint and data. For a file these are of a process without PyTorch, and `mIoU` is of the class
+        maps that it makes.
     """
-    import torch
-
     from ..configured import ConfiguredModel
     from ..inspection import trace
 
@@ -50,10 +46,21 @@ def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in on_paper.model.parameters()),
         "multiply_adds": executed.multiply_adds,
     }
+    if cell["runtime"] in FILE_RUNTIMES:
+        from .files import measure_file
+
+        return result | measure_file(task.eval(), cell, rounds)
+    return result | _measure_network(task, cell, rounds, device)
+
+
+def _measure_network(task: SegmentationTask, cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
+    """Return times, memory and mIoU of the network in PyTorch."""
+    import torch
+
     segment = _segmenter(task.to(device).eval(), cell["runtime"], cell["precision"])
     channels = task.description["channels"]
     picture = torch.randint(0, 256, (cell["batch"], channels, *cell["size"]), dtype=torch.uint8, device=device)
-    result["idle_gib"] = _memory(device)
+    result: dict[str, Any] = {"idle_gib": _memory(device)}
     times = [_milliseconds(segment, picture) for _ in range(WARM_UP + rounds)][WARM_UP:]
     result |= {"milliseconds": times, "peak_gib": _memory(device)}
     if cell["checkpoint"] is not None and cell["data"] is not None:
@@ -64,13 +71,12 @@ def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
 def _segmenter(task: SegmentationTask, runtime: Runtime, precision: Precision) -> Callable[[torch.Tensor], Any]:
     import torch
 
-    from ..tasks.speed import compile_in_place
-
     if runtime == "contiguous":
         task.model.to(memory_format=torch.contiguous_format)
-    if runtime == "compile":
-        compile_in_place(task.model)
-    predictor = task.predictor()
+    network: Any = task.folded()
+    if runtime == "compile":  # `--model.compile` compiles training alone
+        network.coarse_logits = torch.compile(network.coarse_logits)
+    predictor = task.predictor(network=network)
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
     @torch.inference_mode()

@@ -10,7 +10,8 @@ from typing import Any, get_args
 import yaml
 
 from ..errors import ConfigError, did_you_mean
-from .measuring import Precision, Runtime
+from ..export.formats import FORMATS
+from .runtimes import FILE_RUNTIMES, Precision, Runtime
 
 KEYS = ("variants", "sizes", "precisions", "runtimes", "batch", "data")
 VARIANT_KEYS = ("config", "checkpoint", "options", "published")
@@ -26,7 +27,7 @@ class Cell:
         checkpoint: A checkpoint or a run, whose weights are taken; random ones otherwise.
         size: `(H, W)` of the pictures.
         batch: Pictures at a time.
-        precision: fp32, or autocast to bf16 or fp16.
+        precision: fp32, or autocast to bf16 or fp16; of a file, what `export` means by it.
         runtime: What executes it.
         data: `-c` of the data on which a checkpoint is scored; None: it is not; none: the data it was trained on.
         published: What the paper says, in words.
@@ -69,6 +70,9 @@ def read_plan(path: Path) -> list[Cell]:
     _check_keys(path, content, KEYS)
     precisions = _listed(path, content, "precisions", ["fp32"], get_args(Precision))
     runtimes = _listed(path, content, "runtimes", ["eager"], get_args(Runtime))
+    batch = int(content.get("batch", 1))
+    for runtime, precision in itertools.product(runtimes, precisions):
+        _expect_possible(path, runtime, precision, batch)
     sizes = [_size(path, size) for size in content.get("sizes", [[513, 513]])]
     data = tuple(word for file in content["data"] for word in ("-c", str(file))) if "data" in content else None
     cells = []
@@ -81,11 +85,34 @@ def read_plan(path: Path) -> list[Cell]:
         for key, value in (variant.get("options") or {}).items():
             arguments += [f"--{key}", str(value).lower() if isinstance(value, bool) else str(value)]
         cells += [
-            Cell(str(name), tuple(arguments), variant.get("checkpoint"), size, int(content.get("batch", 1)), precision,
+            Cell(str(name), tuple(arguments), variant.get("checkpoint"), size, batch, precision,
                  runtime, data, str(variant.get("published", "")))
             for size, precision, runtime in itertools.product(sizes, precisions, runtimes)
         ]  # fmt: skip
     return cells
+
+
+def _expect_possible(path: Path, runtime: Runtime, precision: Precision, batch: int) -> None:
+    """Refuse what no file can be.
+
+    Raises:
+        ConfigError: What works instead.
+    """
+    file = FILE_RUNTIMES.get(runtime)
+    if file is None:
+        return
+    known = [name for name in get_args(Precision) if name in FORMATS[file.format].precisions]
+    if precision not in known:
+        others = ", ".join(name for name in get_args(Runtime) if name not in FILE_RUNTIMES)
+        raise ConfigError(
+            f"{path}: runtime {runtime} has no {precision}, but {' and '.join(known)}. What works in {precision} is "
+            f"{others}: every runtime of a plan is measured in all its precisions, so make two plans of it."
+        )
+    if file.one_size and batch > 1:
+        raise ConfigError(
+            f"{path}: runtime {runtime} takes one picture at a time, and batch is {batch}. What works is batch: 1, or "
+            f"runtime {file.format}."
+        )
 
 
 def _check_keys(path: Path, found: dict[str, Any], known: tuple[str, ...]) -> None:

@@ -31,7 +31,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--output", type=Path, help="folder for table.md, table.csv and times.png (benchmarks/FILE)")
     parser.add_argument("--rounds", type=int, default=20, help="timed ones, after 3 to warm up (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants of the file")
-    parser.add_argument("--device", default="", help="such as cpu or cuda:1 (the GPU if there is one)")
+    parser.add_argument(
+        "--device", default="", help="such as cpu, where files run, or cuda:1 (the GPU if there is one)"
+    )
     parser.add_argument("--again", action="store_true", help="measure again what was measured before")
     parser.add_argument("--measure", help=argparse.SUPPRESS)  # a cell as JSON: what the processes are started with
     options = parser.parse_args(arguments)
@@ -63,6 +65,8 @@ def benchmark(
         0, or 1 if some cell failed.
     """
     from ..benchmarking.plan import read_plan
+    from ..benchmarking.runtimes import FILE_RUNTIMES
+    from ..export.running import runtime_of
 
     cells = read_plan(plan)
     names = list(dict.fromkeys(cell.variant for cell in cells))
@@ -74,16 +78,21 @@ def benchmark(
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    files = {cell.runtime: FILE_RUNTIMES[cell.runtime].format for cell in cells if cell.runtime in FILE_RUNTIMES}
+    if files and device.startswith("cuda"):
+        raise ConfigError(f"{plan}: {', '.join(files)} run on a CPU, not on {device}. What works is --device cpu.")
+    versions = {runtime: runtime_of(format) for runtime, format in files.items()}
     machine = describe_machine(device)
     output.mkdir(parents=True, exist_ok=True)
     known = _read(output / RESULTS)
     measured, failed, started, fresh = [], [], time.monotonic(), 0
     for number, cell in enumerate(cells, start=1):
-        key = json.dumps([machine, rounds, cell.as_dict()], sort_keys=True)
+        version = [versions[cell.runtime]] if cell.runtime in versions else []
+        key = json.dumps([machine, rounds, cell.as_dict(), *version], sort_keys=True)
+        what = f"{cell.variant}, {cell.size[0]}x{cell.size[1]}, {cell.precision}, {cell.runtime}"
         if again or key not in known:
             left = (time.monotonic() - started) / max(fresh, 1) * (len(cells) - number + 1)
             to_go = f", about {left:.0f} s left" if fresh else ""
-            what = f"{cell.variant}, {cell.size[0]}x{cell.size[1]}, {cell.precision}, {cell.runtime}"
             print(f"{number} of {len(cells)}: {what}{to_go}", flush=True)
             fresh += 1
             result = _in_a_process(cell.as_dict(), rounds, device)
@@ -94,8 +103,10 @@ def benchmark(
             with atomic_open(output / RESULTS) as file:
                 file.write(json.dumps(known, indent=1).encode())
         measured.append((cell, known[key]))
+        if "unscored" in known[key]:
+            print(f"no mIoU of {what}: {known[key]['unscored']}")
     if measured:
-        _write(output, measured, machine)
+        _write(output, measured, ", ".join([machine, *dict.fromkeys(versions.values())]))
     for failure in failed:
         print(f"not measured: {failure}", file=sys.stderr)
     return 1 if failed else 0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..arguments import option_value, without_option
 from ..errors import ConfigError, DataError, DeepLabError
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
     from ..export.gate import Report
     from ..export.model import Inputs, Outputs
 
-FORMATS = ("onnx", "pt2", "torchscript", "litert")
+FORMATS = ("onnx", "openvino", "pt2", "torchscript", "litert")
 UNSEEN_SIZES = ((97, 130), (160, 113))
 """Of the gate's drawn pictures: no side fits an output stride, and none is the size that files are exported with."""
 STRIDE = "--model.output_stride"
 CALIBRATION_PICTURES = 64
-ONE_SIZE = ("onnx", "litert")
+ONE_SIZE = ("onnx", "openvino", "litert")
 """Formats that can be written for one size."""
-DEFAULT_SIZE = (257, 257)
 SMALLEST_SIDE = 33
 
 
@@ -38,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m deeplab_lightning export",
         description="Write a trained model as a file that runs without this framework, and hold it against the "
         "original: logits and classes at sizes not seen before, mIoU on a data set, latency, size. See docs/export.md.",
-        usage="%(prog)s CHECKPOINT|RUN --format onnx|pt2|torchscript|litert [-o FILE] [options]",
+        usage="%(prog)s CHECKPOINT|RUN --format onnx|openvino|pt2|torchscript|litert [-o FILE] [options]",
         epilog="-c FILE.yaml and --data.option choose the data set that mIoU is measured on, as for validate; without "
         "them it is the validation split that the checkpoint was trained with.",
         allow_abbrev=False,
@@ -58,9 +57,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--size", nargs=2, type=int, metavar=("H", "W"),
-        help="of the one picture that the file takes: ONNX, which is then faster, or LiteRT, which needs it (257 257)"
+        help="of the one picture that the file takes: ONNX or OpenVINO, then faster; LiteRT, which needs it (257 257)"
     )  # fmt: skip
-    parser.add_argument("--opset", type=int, default=18, help="of ONNX (%(default)s)")
+    parser.add_argument("--opset", type=int, default=18, help="of ONNX, on OpenVINO's way too (%(default)s)")
     parser.add_argument(
         "--calibration", type=Path, metavar="FOLDER", help="pictures to measure activations on, for int8"
     )
@@ -142,8 +141,6 @@ def export(
         ConfigError: A setting cannot be used, a package is missing, or the network does not go into the format.
         DataError: Pictures cannot be read.
     """
-    import importlib
-
     import torch
     from rich.console import Console
 
@@ -151,13 +148,13 @@ def export(
     from ..export.formats import FORMATS, Order, chosen_format
     from ..export.gate import TOLERANCES, Gate, as_table, write_report
     from ..export.metadata import metadata
-    from ..export.model import PictureModel, example
+    from ..export.model import EXAMPLE_SIZE, PictureModel, example
 
     chosen = chosen_format(format, output, precision)
     if size is not None and chosen not in ONE_SIZE:
-        raise ConfigError(f"--size is for {' and '.join(ONE_SIZE)}; a file of {chosen} takes pictures of any size.")
+        raise ConfigError(f"--size is for {', '.join(ONE_SIZE)}; a file of {chosen} takes pictures of any size.")
     if chosen == "litert" and size is None:
-        size = DEFAULT_SIZE
+        size = EXAMPLE_SIZE
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     path = resolved(checkpoint)
     segmenter = load(path, "cpu", None, **model_options)
@@ -166,9 +163,9 @@ def export(
     expect_writable(output)
     if precision == "int8":
         to_calibrate = calibration_pictures(segmenter, calibration, size)
-    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}.get(precision, torch.float32)
+    dtype = FORMATS[chosen].model_dtype(precision)
     model = PictureModel(task.model, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
-    picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size or DEFAULT_SIZE)
+    picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(
         task.description,
         inputs=inputs,
@@ -186,8 +183,7 @@ def export(
     tolerance = replace(TOLERANCES[precision], **(limits or {}))
     labelled, of = labelled_pictures(segmenter, path, configuration, pictures, size)
     print(f"writing {output} ({chosen}, {precision}) ...", flush=True)
-    writer: Any = importlib.import_module(f"deeplab_lightning.export.{FORMATS[chosen].module}")
-    exported = writer.write(
+    exported = FORMATS[chosen].write(
         Order(
             model,
             picture,

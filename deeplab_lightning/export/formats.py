@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..errors import ConfigError, did_you_mean
 from .model import PictureModel
+from .running import Run
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
-Run = Callable[[np.ndarray], np.ndarray]
-"""A picture `(B, C, H, W)` in, one output out."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Order:
         example: A picture to export with, `(2, C, H, W)`.
         path: The file.
         metadata: For the file to carry.
-        precision: Of the network. `int8` is a matter of the format; other ones are the model's already.
+        precision: Of the file. Either the model has it already, or the format makes it, see `Format.made_in`.
         opset: Of ONNX.
         one_size: Write a file for one picture of the example's size. ONNX can have it either way; the other formats are
             as their writers say.
@@ -43,6 +44,19 @@ class Order:
     calibration: Callable[[], Iterable[np.ndarray]] | None = None
     one_size: bool = False
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """`(H, W)` that alone a file takes that is written so; None for any."""
+        height, width = self.example.shape[-2:]
+        return (height, width) if self.one_size else None
+
+    @property
+    def sizes(self) -> str:
+        """That in words."""
+        if self.fixed_size is None:
+            return "height, width and batch are open"
+        return "takes one picture of {}x{}".format(*self.fixed_size)
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -57,6 +71,7 @@ class Exported:
         runtime: What ran it, with its version.
         notes: What a user must know.
         beside: Other files that were written.
+        weights: The one of them that holds the weights, where the file itself does not.
     """
 
     path: Path
@@ -66,7 +81,13 @@ class Exported:
     fixed_batch: int | None
     runtime: str
     notes: tuple[str, ...] = ()
-    beside: tuple[Path, ...] = field(default=())
+    beside: tuple[Path, ...] = ()
+    weights: Path | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of all that is needed to run it."""
+        return sum(path.stat().st_size for path in (self.path, self.weights) if path is not None)
 
 
 @dataclass(frozen=True)
@@ -78,12 +99,28 @@ class Format:
         precisions: That it can be written in.
         module: Of this folder, with `write(order) -> Exported`.
         why_not: Precision -> what to do instead.
+        made_in: Precisions that writing makes of a float32 model; other ones are the model's own.
     """
 
     suffix: str
     precisions: tuple[Precision, ...]
     module: str
     why_not: dict[str, str]
+    made_in: tuple[Precision, ...] = ()
+
+    def model_dtype(self, precision: Precision) -> torch.dtype:
+        """Return what a model's weights are to be for a file of some precision."""
+        own = {"fp16": torch.float16, "bf16": torch.bfloat16}
+        return torch.float32 if precision in self.made_in else own.get(precision, torch.float32)
+
+    def write(self, order: Order) -> Exported:
+        """Write the file, and return it ready to run.
+
+        Raises:
+            ConfigError: A package is missing, or the network does not go into the format.
+        """
+        exported: Exported = importlib.import_module(f".{self.module}", __package__).write(order)
+        return exported
 
 
 _INT8 = "int8 needs pictures to measure activations on, which only the ONNX path here does: --format onnx"
@@ -93,6 +130,17 @@ FORMATS = {
         ("fp32", "fp16", "int8"),
         "onnx_file",
         {"bf16": "ONNX Runtime has no bfloat16 convolutions on a CPU: fp16 in ONNX, or --format pt2"},
+        ("int8",),
+    ),
+    "openvino": Format(
+        ".xml",
+        ("fp32", "fp16"),
+        "openvino_file",
+        {
+            "bf16": "Its weights are fp32 or fp16; either is computed in bfloat16 where OpenVINO is told to",
+            "int8": _INT8,
+        },
+        ("fp16",),
     ),
     "pt2": Format(".pt2", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
     "torchscript": Format(".torchscript", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
@@ -142,5 +190,5 @@ def expect_open_sizes(network: Any, suffix: str) -> None:
     if what is not None:
         raise ConfigError(
             f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for pictures "
-            f"of any size. What works is --format torchscript, or ONNX for one size: --size H W."
+            f"of any size. What works is --format torchscript, or ONNX or OpenVINO for one size: --size H W."
         )

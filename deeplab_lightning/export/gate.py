@@ -158,7 +158,7 @@ class Gate:
             (torch_ms, file_ms),
             (first.shape[2], first.shape[3]),
             torch.get_num_threads(),
-            (weights, self.exported.path.stat().st_size),
+            (weights, self.exported.bytes),
             self.exported.runtime,
             self.tolerance,
             [],

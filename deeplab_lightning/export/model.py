@@ -14,6 +14,8 @@ from ..layers.resize import first_rows, padded_side, resize_corner
 
 Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
 Inputs = Literal["pixels", "normalised"]
+EXAMPLE_SIZE = (257, 257)
+"""Of the picture that files are exported with, where no size is asked for."""
 
 
 class PictureModel(nn.Module):
@@ -81,6 +83,22 @@ class PictureModel(nn.Module):
             pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
             height, width = padded
         return self.network.coarse_logits(pixels.to(self.dtype)).float(), (height, width)
+
+
+class WithLogits(nn.Module):
+    """Both the output and the full-size logits, for a gate that is to see what an argmax hides.
+
+    Args:
+        model: Of `classes` or `probs`.
+    """
+
+    def __init__(self, model: PictureModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """`(B, C, H, W)` -> the output, and logits `(B, num_classes, H, W)`."""
+        return self.model.output_and_logits(image)
 
 
 def most_likely(logits: Tensor) -> Tensor:

@@ -12,25 +12,31 @@ the coarse logits are small, so that turning them costs little.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..extras import need
 from .model import Outputs, PictureModel
+from .onnx_graph import LOGITS
 
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-def append_ending(proto: Any, model: PictureModel, outputs: Mapping[str, Outputs]) -> None:
-    """Let a graph that ends in coarse logits go on to outputs at the picture's own size.
+def append_ending(proto: Any, model: PictureModel) -> None:
+    """Let a graph that ends in coarse logits go on to what `model` gives.
+
+    Where that is classes or probabilities, logits become a second output, `LOGITS`, for the gate.
 
     Args:
         proto: Its only input is the picture `(B, C, H, W)`, its only output the coarse logits; it is changed.
         model: Whose network says where corners lie, and to which sides pictures are padded.
-        outputs: Name of an output -> which of `PictureModel`'s it gives: `classes`, `probs` or `logits`.
     """
+    if model.outputs == "coarse_logits":
+        return
+    outputs: dict[str, Outputs] = {model.outputs: model.outputs}
+    if model.outputs != "logits":
+        outputs[LOGITS] = "logits"
     nodes = _Nodes(proto.graph)
     types = nodes.onnx.TensorProto
     picture, coarse = proto.graph.input[0], proto.graph.output[0]

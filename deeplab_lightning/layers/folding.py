@@ -32,6 +32,8 @@ def fold_batch_norms(network: nn.Module, probe: Tensor) -> nn.Module:
         return network
     original: Any = network
     folded: Any = copy.deepcopy(network, _watchers(network))
+    for name in [name for name in vars(folded) if callable(getattr(type(folded), name, None))]:
+        delattr(folded, name)  # a method in another form, such as compiled for training, would run the original
     for conv_name, norm_name in pairs:
         norm = folded.get_submodule(norm_name)
         _fold(folded.get_submodule(conv_name), norm)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export import litert_file, onnx_file, run_model, torch_files
-from deeplab_lightning.export.formats import Exported, Order, chosen_format
+from deeplab_lightning.export.formats import FORMATS, Exported, Order, chosen_format
 from deeplab_lightning.export.model import Outputs, PictureModel, example
 
 from .networks import NETWORKS, NORMALISE, network
@@ -156,6 +156,12 @@ def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported],
     assert Image.open(tmp_path / "noise_overlay.png").size == (91, 70)
 
 
+def test_a_float32_model_is_handed_to_formats_that_round_it_themselves() -> None:
+    assert FORMATS["onnx"].model_dtype("fp16") == FORMATS["pt2"].model_dtype("fp16") == torch.float16
+    assert FORMATS["onnx"].model_dtype("int8") == FORMATS["openvino"].model_dtype("fp16") == torch.float32
+    assert FORMATS["pt2"].model_dtype("bf16") == torch.bfloat16
+
+
 def test_litert_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "litert_torch", None)
     with pytest.raises(ConfigError, match=r"litert_torch.*deeplab-lightning\[litert\]"):
@@ -191,6 +197,9 @@ def test_litert(name: str, tmp_path: Path) -> None:
         (("pt2", Path("a.onnx"), "fp32"), "expected a.pt2"),
         (("onnx", None, "bf16"), "--format pt2"),
         (("litert", None, "int8"), "fp32"),
+        ((None, Path("a.xml"), "fp16"), "openvino"),
+        (("openvino", None, "bf16"), "fp32 or fp16"),
+        (("openvino", None, "int8"), "--format onnx"),
     ],
 )
 def test_the_file_that_is_meant(given: tuple[Any, Any, Any], expected: str) -> None:

@@ -72,6 +72,16 @@ def test_normalised_pictures_reach_a_file_that_wants_them(tmp_path: Path) -> Non
     assert gate(tmp_path / "model", "logits", inputs="normalised").failures == []
 
 
+def test_weights_that_stand_beside_a_file_are_weighed_too(tmp_path: Path) -> None:
+    for name, size in (("model.xml", 300), ("model.bin", 4000), ("run_model.py", 50)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    weights, script = tmp_path / "model.bin", tmp_path / "run_model.py"
+    exported = Exported(
+        tmp_path / "model.xml", np.asarray, None, None, None, "test 1.0", (), (weights, script), weights
+    )
+    assert exported.bytes == 4300
+
+
 def report_with(**values: Any) -> Report:
     comparison = Comparison((1, 40, 50), 1e-6, 1e-6, 10.0, 1.0)
     given = Report(

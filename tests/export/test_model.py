@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.export.model import PictureModel, example
+from deeplab_lightning.export.model import PictureModel, WithLogits, example
 from deeplab_lightning.inference import Predictor
 
 from .networks import NORMALISE, network
@@ -60,7 +60,9 @@ def test_outputs_and_inputs() -> None:
     assert torch.allclose(normalised(NORMALISE(image)), logits, atol=1e-5)
     coarse = PictureModel(net, NORMALISE, outputs="coarse_logits")(image)
     assert coarse.shape == (2, 5, 17, 17)  # of the padded picture, 65 x 65
-    assert torch.equal(PictureModel(net, NORMALISE)(image).long(), logits.argmax(1))
+    classes, both = WithLogits(PictureModel(net, NORMALISE))(image)
+    assert torch.equal(both, logits)
+    assert torch.equal(classes.long(), logits.argmax(1))
 
 
 @torch.no_grad()

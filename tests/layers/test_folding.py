@@ -90,6 +90,19 @@ def test_a_bias_is_kept_and_a_norm_may_have_no_weights() -> None:
 
 
 @torch.no_grad()
+def test_a_method_in_another_form_is_left_behind() -> None:
+    """Compiled for training, say: it would run the original."""
+    network, image = made(lambda: models.UNet(5, base_width=4)), torch.randn(1, 3, 65, 65)
+    calls: list[Tensor] = []
+    method = network.coarse_logits
+    network.coarse_logits = lambda image: calls.append(image) or method(image)
+    folded: Any = fold_batch_norms(network, image)
+    calls.clear()
+    folded.coarse_logits(image)
+    assert not calls
+
+
+@torch.no_grad()
 def test_norms_of_several_processes_are_folded_too() -> None:
     network, image = made(lambda: models.DeepLabV3(5, "mobilenetv2_035", **SMALL)), torch.randn(1, 3, 65, 65)
     expected = network.coarse_logits(image)

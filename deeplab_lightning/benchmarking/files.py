@@ -1,0 +1,88 @@
+"""Measuring a cell as an exported file: it is written, timed in a process of its own, and scored by its class maps."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..configured import ConfiguredModel
+from ..data.datasets.base import SegmentationDataset
+from ..export.formats import FORMATS, Exported, Order
+from ..export.model import EXAMPLE_SIZE, PictureModel, example
+from ..inference import EvaluationOptions
+from ..metrics.segmentation import SegmentationEvaluation
+from ..tasks import SegmentationTask
+from .file_timing import time_file
+from .runtimes import FILE_RUNTIMES
+
+
+def measure_file(task: SegmentationTask, cell: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Write the file, and return what `measuring.measure` does of times, memory and mIoU.
+
+    Args:
+        task: With the cell's network, on the CPU.
+        cell: `plan.Cell.as_dict()`.
+        rounds: Timed ones.
+
+    Returns:
+        Where there is a checkpoint and data but no `mIoU`, `unscored` says why.
+
+    Raises:
+        ConfigError: A package is missing, or the network does not go into the format.
+    """
+    description = task.description
+    dtype = "uint8" if description["pixel_range"] == 255 else "float32"
+    shape = (cell["batch"], description["channels"], *cell["size"])
+    with tempfile.TemporaryDirectory() as folder:
+        exported = _write(task, cell, Path(folder))
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
+            format = FILE_RUNTIMES[cell["runtime"]].format
+            timing = other.submit(time_file, format, exported.path, shape, dtype, rounds, torch.get_num_threads())
+            result = timing.result()
+        if cell["checkpoint"] is not None and cell["data"] is not None:
+            result |= _score(cell, exported)
+    return result
+
+
+def _write(task: SegmentationTask, cell: dict[str, Any], folder: Path) -> Exported:
+    runtime, description = FILE_RUNTIMES[cell["runtime"]], task.description
+    format = FORMATS[runtime.format]
+    model = PictureModel(task.model, task.normalise, dtype=format.model_dtype(cell["precision"]))
+    size = tuple(cell["size"]) if runtime.one_size else EXAMPLE_SIZE
+    picture = example(model, description["channels"], description["pixel_range"] == 255, size)
+    path = folder / f"model{format.suffix}"
+    return format.write(Order(model, picture, path, {}, cell["precision"], 18, one_size=runtime.one_size))
+
+
+def _score(cell: dict[str, Any], exported: Exported) -> dict[str, Any]:
+    """Return mIoU on the validation split that `validate` takes, or why it cannot be known."""
+    configured = ConfiguredModel([*cell["arguments"], *cell["data"]], cell["checkpoint"], on_paper=False)
+    if configured.evaluation != EvaluationOptions():
+        return {"unscored": f"a file looks at whole pictures once; evaluation is: {configured.evaluation.words()}"}
+    counted = SegmentationEvaluation(configured.model.description["class_names"], configured.model.ignore_index)
+    return score_pictures(exported, configured.dataset("val"), counted)
+
+
+def score_pictures(exported: Exported, dataset: SegmentationDataset, counted: SegmentationEvaluation) -> dict[str, Any]:
+    """Return `mIoU` of the class maps that a file makes of a whole split; or, under `unscored`, why it cannot.
+
+    Args:
+        exported: The file.
+        dataset: The split.
+        counted: Counts them, for the dataset's classes.
+    """
+    for index in range(len(dataset)):
+        image, mask = dataset.load(index)
+        size = image.shape[:2]
+        if exported.fixed_size not in (None, size):
+            takes = "the file takes pictures of {}x{} alone".format(*exported.fixed_size)
+            return {"unscored": f"{takes}, and {dataset.sample_id(index)} is {size[0]}x{size[1]}"}
+        classes = exported.run(np.ascontiguousarray(image.transpose(2, 0, 1))[None])[0]
+        counted.update(torch.from_numpy(classes), torch.from_numpy(mask), dataset.sample_id(index))
+    return {"mIoU": counted.scores().mIoU}

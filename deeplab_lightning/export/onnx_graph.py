@@ -1,0 +1,98 @@
+"""The ONNX graph of a model, which ONNX files and OpenVINO's are made from."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError
+from .formats import Order, expect_open_sizes
+from .model import PictureModel, WithLogits
+
+INPUT = "image"
+LOGITS = "logits_for_the_gate"
+
+
+def onnx_graph(model: PictureModel, order: Order) -> Any:
+    """Return the graph; its second output, where the first is no logits, is for the gate.
+
+    Args:
+        model: The order's, or one that computes the same.
+        order: Says the sizes and the opset.
+
+    Raises:
+        ConfigError: The network has something that ONNX does not, or not for open sizes.
+    """
+    if not order.one_size:
+        expect_open_sizes(model.network, order.path.suffix)
+    both = model.outputs in ("classes", "probs")
+    module = WithLogits(model) if both else model
+    any_size = torch.export.Dim.DYNAMIC
+    open_sizes = None if order.one_size else ({0: any_size, 2: any_size, 3: any_size},)
+    image = order.example[:1].clone() if order.one_size else order.example
+    try:
+        with torch.no_grad(), quiet():
+            program = torch.onnx.export(
+                module.eval(),
+                (image,),
+                dynamo=True,
+                dynamic_shapes=open_sizes,
+                input_names=[INPUT],
+                output_names=[model.outputs, LOGITS] if both else [model.outputs],
+                opset_version=order.opset,
+                verbose=False,
+            )
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ConfigError(
+            f"{type(model.network).__name__} cannot be written as ONNX of opset {order.opset}: {reason}. What "
+            f"works is --format torchscript."
+        ) from error
+    assert program is not None
+    return _named_sizes(program.model_proto)
+
+
+def drop_second_output(graph: Any) -> None:
+    """Remove it with all that only it needs: a runtime would go on computing that."""
+    del graph.output[1]
+    needed = {graph.output[0].name}
+    kept = []
+    for node in reversed(graph.node):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(reversed(kept))
+    weights = [tensor for tensor in graph.initializer if tensor.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+
+
+def _named_sizes(proto: Any) -> Any:
+    """Call the open sizes what they are: batch, height, width."""
+    names = {0: "batch", 2: "height", 3: "width"}
+    sizes = proto.graph.input[0].type.tensor_type.shape.dim
+    renamed = {sizes[axis].dim_param: name for axis, name in names.items() if sizes[axis].dim_param}
+    for value in [*proto.graph.input, *proto.graph.output, *proto.graph.value_info]:
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param in renamed:
+                size.dim_param = renamed[size.dim_param]
+    return proto
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the exporters say to their own developers to themselves."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
