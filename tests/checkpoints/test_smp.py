@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from deeplab_lightning.__main__ import main
@@ -23,6 +24,7 @@ LARGE = [
     *("timm-efficientnet-b4", "timm-tf_efficientnet_lite4", "mobileone_s1", "mobileone_s4"),
     *("resnext101_32x8d", "se_resnet152", "se_resnext101_32x4d", "senet154"),
 ]
+LARGE_AT_8 = ["efficientnet-b3", "efficientnet-b5", "mobileone_s4", "se_resnet50", "resnext50_32x4d"]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ LARGE = [
         ("DeepLabV3Plus", "se_resnext50_32x4d", "smp_se_resnext50_32x4d"),
         *(("DeepLabV3", "tu-regnetx_002", "regnetx_002"), ("DeepLabV3Plus", "timm-regnety_002", "regnety_002")),
         *(pytest.param("DeepLabV3Plus", encoder, None, marks=pytest.mark.slow) for encoder in LARGE),
-        *(pytest.param("DeepLabV3", encoder, None, marks=pytest.mark.slow) for encoder in LARGE),
+        *(pytest.param("DeepLabV3", encoder, None, marks=pytest.mark.slow) for encoder in LARGE_AT_8),
     ],
 )
 def test_logits(
@@ -67,13 +69,20 @@ def test_named_timm_encoders(encoder: str, tmp_path: Path) -> None:
     check_same(take_over(save(theirs.state_dict(), tmp_path), "--backbone", encoder).task, theirs)
 
 
+@torch.no_grad()
 def network(name: str, encoder: str) -> Any:
+    """Build theirs, with statistics of its own maps: deep networks make chaos of others."""
     smp = pytest.importorskip("segmentation_models_pytorch")
-    return random_weights(lambda: getattr(smp, name)(encoder, encoder_weights=None, classes=6, decoder_channels=32))
+    theirs = random_weights(lambda: getattr(smp, name)(encoder, encoder_weights=None, classes=6, decoder_channels=32))
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    theirs.train()(torch.randn(2, 3, 64, 64))
+    return theirs.eval()
 
 
 def check_same(task: Any, theirs: Any) -> None:
-    """Compare in 64 bits: networks with attention make much of a rounding."""
+    """Compare in 64 bits, where no rounding hides a difference."""
     task.double(), theirs.double()
     for size in ((64, 96), (128, 128)):
         check_logits(task.model, theirs, torch.randn(1, 3, *size, dtype=torch.float64), tolerance=1e-9)
