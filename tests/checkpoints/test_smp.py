@@ -77,7 +77,7 @@ def network(name: str, encoder: str) -> Any:
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
-    theirs.train()(torch.randn(2, 3, 64, 64))
+    theirs.train()(torch.randn(2, 3, 128, 128))
     return theirs.eval()
 
 

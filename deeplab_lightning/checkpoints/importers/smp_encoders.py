@@ -202,7 +202,7 @@ def _senet(weights: Mapping[str, Tensor]) -> Encoder:
     counts = units(weights, r"layer(\d+)\.(\d+)\.conv1\.weight")
     kernel = tuple(weights["layer1.0.conv2.weight"].shape) if "layer1.0.conv2.weight" in weights else ()
     deep = "layer0.conv3.weight" in weights
-    kinds: dict[tuple[int, ...], str] = {(64, 64): "se_resnet{}", (128, 4): "se_resnext{}_32x4d", (256, 4): "senet154"}
+    kinds: dict[tuple[int, ...], str] = {(64, 64): "se_resnet{}", (128, 4): "se_resnext{}_32x4d", (256, 2): "senet154"}
     depth = BOTTLENECKS.get(counts, "").removeprefix("resnet")
     backbone = f"smp_{kinds.get(kernel[:2], '')}".format(depth)
     if not SMP_ENCODER.fullmatch(backbone):
