@@ -126,7 +126,7 @@ def describe(
             f"--classes {classes} has {labels.num_classes} classes, and the network tells {imported.num_classes} "
             f"apart. Give a text file with that many names, one a line."
         )
-    first = "backbone.features.conv_stem.weight", "backbone.features.conv1.weight", "backbone.features.conv1.0.weight"
+    first = (f"backbone.features.{conv}.weight" for conv in ("conv_stem", "conv1", "conv1.0", "stem.conv_kxk.0.conv"))
     channels = next((imported.state[key].shape[1] for key in first if key in imported.state), 3)
     means, stds = list(mean or imported.mean), list(std or imported.std)
     if not len(means) == len(stds) == channels or min(stds) <= 0:

@@ -127,6 +127,7 @@ def test_networks_of_the_same_weights_that_compute_others_are_named() -> None:
         ("tu-mobilenetv2_050", "mobilenetv2_05", "none of timm's. Did you mean"),
         ("tu-mobilenetv2_050", "vgg16", "takes no output stride"),
         ("resnet18", "resnet34", "resnet34 is another"),
+        ("mit_b0", None, "no backbone computes alike"),
         ("dpn68", None, r"efficientnet-\*, timm-efficientnet-\*"),
         ("timm-skresnet18", None, "no backbone computes alike"),
         ("resnext101_32x48d", None, "known, of plain width, are resnet18"),
@@ -134,7 +135,7 @@ def test_networks_of_the_same_weights_that_compute_others_are_named() -> None:
 )
 def test_refusals(encoder: str, backbone: str | None, message: str) -> None:
     smp = pytest.importorskip("segmentation_models_pytorch")
-    with torch.device("meta"):
+    with torch.device("cpu" if encoder == "mit_b0" else "meta"):
         weights = smp.DeepLabV3Plus(encoder, encoder_weights=None).state_dict()
     with pytest.raises((CheckpointError, ConfigError), match=message):
         recognise(ForeignFile(Path("theirs.pth"), "pytorch", weights), backbone=backbone)
@@ -145,6 +146,15 @@ def test_the_command_takes_a_backbone(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["import", str(path), "--dry_run", "--backbone", "resnet34"]) == 2
     assert "--backbone resnet34 is another" in capsys.readouterr().err
     assert main(["import", str(path), "--dry_run", "--backbone", "resnet18"]) == 0
+
+
+def test_pictures_of_four_channels(tmp_path: Path) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    with torch.device("meta"):
+        theirs = smp.DeepLabV3Plus("mobileone_s0", encoder_weights=None, in_channels=4, decoder_channels=32)
+    path = save({key: torch.zeros(value.shape) for key, value in theirs.state_dict().items()}, tmp_path)
+    assert main(["import", str(path), "--dry_run"]) == 2
+    assert main(["import", str(path), "--dry_run", "--mean", *["0.5"] * 4, "--std", *["0.5"] * 4]) == 0
 
 
 def test_a_classifier_of_whole_pictures_is_not_needed(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def _of_timm(weights: Mapping[str, Tensor], backbone: str | None) -> Encoder:
     if not fitting:
         raise CheckpointError(
             f"Its encoder ({len(shapes)} weights behind 'encoder.model.': {some(list(shapes))}) is none of timm's "
-            f"networks that take an output stride."
+            f"networks that take an output stride, for pictures of 3 channels."
         )
     if len(fitting) > 1 and not compute_the_same(fitting, weights):
         raise CheckpointError(
