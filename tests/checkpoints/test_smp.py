@@ -41,7 +41,7 @@ LARGE_AT_8 = ["efficientnet-b3", "efficientnet-b5", "mobileone_s4", "se_resnet50
         ("DeepLabV3Plus", "resnext50_32x4d", "resnext50_32x4d"),
         ("DeepLabV3Plus", "se_resnet50", "smp_se_resnet50"),
         ("DeepLabV3Plus", "se_resnext50_32x4d", "smp_se_resnext50_32x4d"),
-        *(("DeepLabV3", "tu-regnetx_002", "regnetx_002"), ("DeepLabV3Plus", "timm-regnety_002", "regnety_002")),
+        *(("DeepLabV3", "tu-regnetx_002", "regnetx_002"), ("DeepLabV3Plus", "tu-regnety_002", "regnety_002")),
         *(pytest.param("DeepLabV3Plus", encoder, None, marks=pytest.mark.slow) for encoder in LARGE),
         *(pytest.param("DeepLabV3", encoder, None, marks=pytest.mark.slow) for encoder in LARGE_AT_8),
     ],
