@@ -37,6 +37,21 @@ behave as the measured one (`backbones/atrous.py` has the names). ResNets can be
 |---|---:|---:|---|
 """
 
+TAIL = """
+## As segmentation_models_pytorch builds them
+
+`import` turns encoders of that package into backbones named `smp_...`: with the weights of a network of timm, they
+compute something else. They can be trained from scratch, too. All dilate every convolution of a stage that lost its
+stride, its first unit included, and are therefore approximate.
+
+- `smp_mobilenet_v2`: `mobilenetv2_100` with its last 1x1 convolution, to 1280 channels.
+- `smp_efficientnet_b0` to `_b7`: `tf_efficientnet_b0` ..., padded as on a picture of 224, 240, 260, 300, 380, 456, 528,
+  600 pixels. In `b0`, two units of stride 16 have the last stage's rate.
+- `smp_se_resnet50`, `101`, `152`: `seresnet50` ..., max pooling without padding, a stage's stride in its first 1x1.
+- `smp_se_resnext50_32x4d`, `smp_se_resnext101_32x4d`, `smp_senet154`: likewise, with the stride in the 3x3.
+- `smp_mobileone_s0` to `_s4`: `mobileone_s0` ..., dilated as said above.
+"""
+
 
 def measured(name: str, output_stride: int) -> str:
     """Return the difference as the table shows it."""
@@ -55,7 +70,7 @@ def main() -> None:
         found = [measured(name, output_stride) for output_stride in (16, 8)]
         rows.append(f"| `{name}` | {found[0]} | {found[1]} | {atrous_support(name)} |\n")
         print(rows[-1], end="", flush=True)
-    (REPOSITORY / "docs" / "backbones.md").write_text(HEAD + "".join(rows))
+    (REPOSITORY / "docs" / "backbones.md").write_text(HEAD + "".join(rows) + TAIL)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from .smp_encoders import NAME as SMP_ENCODER
+
 AtrousSupport = Literal["exact", "approximate", "unknown"]
 
 EXACT = re.compile(
@@ -44,7 +46,7 @@ def atrous_support(name: str) -> AtrousSupport:
     architecture = name.split(".")[0]
     if EXACT.fullmatch(architecture):
         return "exact"
-    if APPROXIMATE.fullmatch(architecture):
+    if APPROXIMATE.fullmatch(architecture) or SMP_ENCODER.fullmatch(architecture):  # the latter's first units
         return "approximate"
     return "unknown"
 

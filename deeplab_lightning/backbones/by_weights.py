@@ -1,33 +1,35 @@
-"""Which of timm's networks weights belong to: names and shapes decide."""
+"""Which of timm's networks weights belong to: names and shapes decide, and where they do not, what is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import timm
 import torch
-from torch import nn
+from torch import Tensor
 
-from .atrous import atrous_support
+from ..errors import ConfigError, did_you_mean
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+OUTPUT_STRIDE = 16
+
 
 @dataclass(frozen=True)
-class ExactNetwork:
-    """One of timm's networks that compute the same at every output stride.
+class TimmNetwork:
+    """One of timm's networks that take an output stride.
 
     Attributes:
         name: timm's.
         shapes: Of its weights, by their names.
-        norm_eps: What its batch norms add to the variance.
     """
 
     name: str
     shapes: Shapes
-    norm_eps: frozenset[float]
 
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return mean and standard deviation of the pictures it is used to, per channel in 0..1."""
@@ -36,22 +38,57 @@ class ExactNetwork:
 
 
 @cache
-def exact_networks() -> tuple[ExactNetwork, ...]:
-    """Build them all, without memory for weights: some seconds.
+def timm_network(name: str) -> TimmNetwork | None:
+    """Build timm's network `name`, without memory for weights; None if there is none, or it takes no output stride."""
+    try:
+        with torch.device("meta"):
+            network = timm.create_model(name, features_only=True, output_stride=OUTPUT_STRIDE)
+    except Exception:  # timm says in many ways that it cannot
+        return None
+    return TimmNetwork(name, {key: tuple(value.shape) for key, value in network.state_dict().items()})
 
-    Others are left out: TensorFlow's paddings, say, cannot be told from shapes.
+
+def named_network(name: str) -> TimmNetwork:
+    """Return timm's network `name`.
+
+    Raises:
+        ConfigError: There is none, or it takes no output stride.
     """
-    made = []
-    for name in timm.list_models():
-        if atrous_support(name) == "exact":
-            with torch.device("meta"):
-                network = timm.create_model(name, features_only=True)
-            shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-            norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
-            made.append(ExactNetwork(name, shapes, frozenset(norm.eps for norm in norms)))
-    return tuple(made)
+    network = timm_network(name)
+    if network is None:
+        names = timm.list_models()
+        why = f"takes no output stride of {OUTPUT_STRIDE}" if name in names else "is none of timm's"
+        raise ConfigError(f"Backbone {name!r} {why}.{did_you_mean(name, names) if name not in names else ''}")
+    return network
 
 
-def networks_with(shapes: Shapes) -> list[ExactNetwork]:
-    """Return those with just these weights."""
-    return [network for network in exact_networks() if network.shapes == shapes]
+def networks_with(shapes: Shapes) -> list[TimmNetwork]:
+    """Return those with just these weights.
+
+    All are built whose names of stages are the same: some seconds.
+    """
+    found = []
+    for module in timm.list_modules():  # its networks name their stages alike
+        networks = (network for name in timm.list_models(module=module) if (network := timm_network(name)))
+        first = next(networks, None)
+        if first is not None and _stage_name(first.shapes) == _stage_name(shapes):
+            found += [network for network in (first, *networks) if network.shapes == shapes]
+    return found
+
+
+def _stage_name(shapes: Shapes) -> str:
+    """Return what most of the weights begin with, such as `layer` or `blocks`."""
+    starts = Counter(re.split(r"_?\d|\.", name)[0] for name in shapes)
+    return max(starts, key=starts.__getitem__, default="")
+
+
+@torch.no_grad()
+def compute_the_same(networks: Sequence[TimmNetwork], weights: Mapping[str, Tensor]) -> bool:
+    """Tell whether all of them make the same of a picture, given the same weights."""
+    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    maps = []
+    for network in networks:
+        features = timm.create_model(network.name, features_only=True, output_stride=OUTPUT_STRIDE).eval()
+        features.load_state_dict(weights)
+        maps.append(features(picture)[-1])
+    return all(torch.equal(one, maps[0]) for one in maps)

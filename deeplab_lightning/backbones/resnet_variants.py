@@ -87,7 +87,7 @@ def apply_variant(features: nn.Module, variant: ResNetVariant, name: str) -> Non
 def _give_first_unit_the_stages_rate(stage: Any) -> None:
     rate = _spatial(stage[-1])[-1].dilation[0]
     for conv in _spatial(stage[0]):
-        _set_rate(conv, rate)
+        set_rate(conv, rate)
 
 
 def _give_mobilenet_units_the_stages_rate(features: Any) -> None:
@@ -95,7 +95,7 @@ def _give_mobilenet_units_the_stages_rate(features: Any) -> None:
     for stage in features.blocks:
         depthwise = [unit.conv_dw for unit in stage if hasattr(unit, "conv_dw")]
         for conv in depthwise:
-            _set_rate(conv, depthwise[-1].dilation[0])
+            set_rate(conv, depthwise[-1].dilation[0])
 
 
 def _move_strides(stages: list[Any], place: StridePlace, name: str) -> None:
@@ -126,7 +126,7 @@ def _multiply_rates(stage: Any, multi_grid: tuple[int, ...], name: str) -> None:
         )
     for unit, factor in zip(stage, multi_grid, strict=True):
         for conv in _spatial(unit):
-            _set_rate(conv, conv.dilation[0] * factor)
+            set_rate(conv, conv.dilation[0] * factor)
 
 
 def _spatial(unit: Any) -> list[nn.Conv2d]:
@@ -134,6 +134,7 @@ def _spatial(unit: Any) -> list[nn.Conv2d]:
     return [conv for conv in (unit.conv1, unit.conv2) if conv.kernel_size != (1, 1)]
 
 
-def _set_rate(conv: nn.Conv2d, rate: int) -> None:
+def set_rate(conv: nn.Conv2d, rate: int) -> None:
+    """Dilate a convolution, and pad it so that the map keeps its size."""
     conv.dilation = (rate, rate)
     conv.padding = (rate * (conv.kernel_size[0] // 2),) * 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,17 +14,22 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, did_you_mean
 from ..types import OutputStride
-from . import xception71
+from . import smp_encoders, unrounded_mobilenet, xception71
 from .atrous import atrous_support
 from .resnet_variants import FirstUnit, ResNetVariant, StridePlace, apply_variant, fitting_multi_grid
 from .taps import Walk, resnet_stages, resnet_tensorflow, tensorflow_tap
-from .unrounded_mobilenet import NAME, unrounded_mobilenet
 from .weight_files import load_features
 
 LowLevelTap = Literal["stage", "tensorflow"]
 
 LOW_LEVEL_REDUCTION = 4
 WORKING = "resnet50, resnet101, xception65, mobilenetv2_100"
+
+_OTHERS: tuple[tuple[re.Pattern[str], Callable[..., Any]], ...] = (
+    (unrounded_mobilenet.NAME, unrounded_mobilenet.unrounded_mobilenet),
+    (smp_encoders.NAME, smp_encoders.smp_encoder),
+)
+"""Networks that timm has not as such: which names they have, and what builds them."""
 
 
 class BackboneFeatures(NamedTuple):
@@ -54,7 +61,8 @@ class TimmBackbone(nn.Module):
 
     Args:
         name: timm's name, such as `resnet101`, `xception65` or `mobilenetv2_100`; or `mobilenetv2_050_unrounded`, with
-            the widths of TensorFlow's depth multiplier (any hundredths).
+            the widths of TensorFlow's depth multiplier (any hundredths); or `smp_mobilenet_v2` and its like, as
+            segmentation_models_pytorch builds them (`smp_encoders.py`).
         output_stride: Ratio of the input's side to the deepest map's.
         pretrained: Start from ImageNet weights: timm's (True; fetched from the network the first time), or those in a
             file of timm or torchvision.
@@ -170,7 +178,7 @@ def _warn_if_not_exact(name: str) -> None:
     if support == "approximate":
         warnings.warn(
             f"Backbone {name!r} changes what it computes when its output stride changes (its attention, pooling or "
-            f"shortcut layers see other maps): train and evaluate it at the same output stride.",
+            f"shortcuts see other maps, or units have other rates): train and evaluate it at the same output stride.",
             stacklevel=3,
         )
     elif support == "unknown":
@@ -192,10 +200,11 @@ def _create(
     """Build timm's feature extractor; say in our words what is wrong with the name or the output stride."""
     if out_indices is not None:
         options["out_indices"] = out_indices
-    if NAME.fullmatch(name):
+    make = next((make for pattern, make in _OTHERS if pattern.fullmatch(name)), None)
+    if make is not None:
         if pretrained:
             raise ConfigError(f"There are no ImageNet weights for {name!r}: set --model.pretrained false.")
-        return unrounded_mobilenet(name, output_stride, in_channels, **options)
+        return make(name, output_stride, in_channels, **options)
     architecture, dot, _ = name.partition(".")
     if architecture not in timm.list_models():
         raise ConfigError(

@@ -17,7 +17,7 @@ from torch import nn
 NAME = re.compile(r"mobilenetv2_(?P<percent>\d{3})_unrounded")
 EXAMPLE = "mobilenetv2_050_unrounded"
 
-_STAGES = [
+STAGES = [
     ["ds_r1_k3_s1_c16"],
     ["ir_r2_k3_s2_e6_c24"],
     ["ir_r3_k3_s2_e6_c32"],
@@ -41,7 +41,7 @@ def unrounded_mobilenet(name: str, output_stride: int, in_chans: int, **options:
     match = NAME.fullmatch(name)
     assert match is not None
     return EfficientNetFeatures(
-        decode_arch_def(_STAGES),
+        decode_arch_def(STAGES),
         in_chans=in_chans,
         stem_size=32,
         output_stride=output_stride,

@@ -25,6 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("file", metavar="FILE", help="the weights; of a TensorFlow checkpoint its .index file")
     parser.add_argument("-o", "--output", help="checkpoint to write (FILE's name with .ckpt, in the working folder)")
     parser.add_argument("--format", help="the program that wrote it, if it is not recognised by itself")
+    parser.add_argument("--backbone", help="timm's name of the encoder, where several have the same weights")
     parser.add_argument(
         "--classes",
         help="voc, cityscapes, ade20k or camvid, or a text file with one name a line (by their number if left out)",
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         options.std,
         options.pixel_range,
         options.trust,
+        options.backbone,
     )
 
 
@@ -58,6 +60,7 @@ def import_file(
     std: Sequence[float] | None = None,
     pixel_range: float = 255.0,
     trust: bool = False,
+    backbone: str | None = None,
 ) -> int:
     """Import `path`, and print what was recognised, what became of every weight, and how to go on.
 
@@ -70,6 +73,7 @@ def import_file(
         std: Likewise.
         pixel_range: The stored value that means 1.0.
         trust: Run what a pickle asks for.
+        backbone: timm's name of the encoder, needed where several have the same weights.
 
     Returns:
         0, or 1 if nothing was to be written and the weights would not have fitted.
@@ -85,7 +89,7 @@ def import_file(
     from ..checkpoints.reading import read_foreign
     from ..errors import CheckpointError
 
-    imported = recognise(read_foreign(path, trust), format)
+    imported = recognise(read_foreign(path, trust), format, backbone)
     print(f"{path}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
     description, origin = describe(imported, classes, mean, std, pixel_range)
     with torch.device("meta"):  # its shapes are all that is needed
@@ -122,7 +126,7 @@ def describe(
             f"--classes {classes} has {labels.num_classes} classes, and the network tells {imported.num_classes} "
             f"apart. Give a text file with that many names, one a line."
         )
-    first = "backbone.features.conv_stem.weight", "backbone.features.conv1.weight", "backbone.features.conv1.0.weight"
+    first = (f"backbone.features.{conv}.weight" for conv in ("conv_stem", "conv1", "conv1.0", "stem.conv_kxk.0.conv"))
     channels = next((imported.state[key].shape[1] for key in first if key in imported.state), 3)
     means, stds = list(mean or imported.mean), list(std or imported.std)
     if not len(means) == len(stds) == channels or min(stds) <= 0:

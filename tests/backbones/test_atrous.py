@@ -46,6 +46,7 @@ APPROXIMATE_SMALL = [
     "efficientnet_b0",
     "tf_efficientnet_lite0",
     "mobileone_s0",
+    "smp_mobilenet_v2",
 ]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...errors import CheckpointError
 from ..reading import ForeignFile
-from .resnet import BASIC, resnet_name
+from .resnet import BASIC, RESNEXTS, resnet_name
 from .torchvision import COUNTERS
 from .translation import Imported, Renames, first_last, translate
 
@@ -48,7 +48,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         )
     backbone = resnet_name(tensors, r"backbone\.")
     deep_stem = "backbone.stem.0.weight" in tensors
-    if deep_stem and backbone in BASIC.values():
+    if deep_stem and backbone in (*BASIC.values(), *RESNEXTS):
         raise CheckpointError(
             f"Its backbone is a {backbone} with three 3x3 convolutions at its start, which timm does not have."
         )

@@ -17,6 +17,11 @@ BOTTLENECKS: dict[tuple[int, ...], str] = {
 }
 BASIC: dict[tuple[int, ...], str] = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
 
+RESNEXTS = (
+    *("resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d"),
+    *("resnext101_32x16d", "resnext101_32x32d", "resnext101_64x4d"),
+)
+
 
 def resnet_name(tensors: Mapping[str, Tensor], prefix: str) -> str:
     """Return timm's name of the ResNet whose weights are `prefix` + `layer1.0.conv1.weight` and so on.
@@ -26,12 +31,19 @@ def resnet_name(tensors: Mapping[str, Tensor], prefix: str) -> str:
     """
     counts = units(tensors, rf"{prefix}layer(\d+)\.(\d+)\.conv1\.weight")
     deep = f"{prefix}layer1.0.conv3.weight".replace("\\", "") in tensors
-    wide = tensors[f"{prefix}layer1.0.conv2.weight".replace("\\", "")]
+    kernel = tuple(tensors[f"{prefix}layer1.0.conv2.weight".replace("\\", "")].shape)
     name = (BOTTLENECKS if deep else BASIC).get(counts)
-    if name is None or tuple(wide.shape[:2]) != (64, 64):
+    width, per_group = kernel[:2]
+    if name is not None and width != per_group:
+        grouped = f"{name.replace('resnet', 'resnext')}_{width // per_group}x{per_group}d"
+        name = grouped if grouped in RESNEXTS else None
+    elif width != 64:
+        name = None
+    if name is None:
+        known = ", ".join([*BASIC.values(), *BOTTLENECKS.values(), *RESNEXTS])
         raise CheckpointError(
-            f"Its backbone has stages of {counts} units with a first 3x3 of shape {tuple(wide.shape)}; known are the "
-            f"ResNets {', '.join([*BASIC.values(), *BOTTLENECKS.values()])}, without groups and of plain width."
+            f"Its backbone has stages of {counts} units with a first 3x3 of shape {kernel}; known, of plain width, are "
+            f"{known}."
         )
     return name
 

@@ -38,7 +38,8 @@ class Imported:
         left_over: Foreign names that nothing is known about.
         mean: Of its pictures, per channel in 0..1.
         std: Likewise.
-        norm_eps: What its batch norms add to the variance: the start of our names -> eps; the longest start counts.
+        norm_eps: What its batch norms add to the variance: the start of our names -> eps, None for as much as ours; the
+            longest start counts.
         notes: What was decided that the file itself does not say, or that one should know.
     """
 
@@ -53,7 +54,7 @@ class Imported:
     left_over: list[str] = field(default_factory=list)
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
-    norm_eps: dict[str, float] = field(default_factory=lambda: {"": 1e-5})
+    norm_eps: dict[str, float | None] = field(default_factory=lambda: {"": 1e-5})
     notes: list[str] = field(default_factory=list)
 
 
@@ -154,12 +155,12 @@ def place(imported: Imported, model: nn.Module) -> Report:
     return report
 
 
-def _match_eps(state: dict[str, Tensor], model: nn.Module, norm_eps: Mapping[str, float]) -> None:
+def _match_eps(state: dict[str, Tensor], model: nn.Module, norm_eps: Mapping[str, float | None]) -> None:
     for name, norm in model.named_modules():
         if not isinstance(norm, _BatchNorm):
             continue
         theirs = norm_eps[max((start for start in norm_eps if name.startswith(start)), key=len)]
-        if theirs != norm.eps:
+        if theirs is not None and theirs != norm.eps:
             variance = state[f"{name}.running_var"].double()
             scale = state[f"{name}.weight"].double() * ((variance + norm.eps) / (variance + theirs)).sqrt()
             state[f"{name}.weight"] = scale.float()
