@@ -161,3 +161,10 @@ def test_a_classifier_of_whole_pictures_is_not_needed(tmp_path: Path) -> None:
     smp = pytest.importorskip("segmentation_models_pytorch")
     theirs = random_weights(lambda: smp.DeepLabV3Plus("resnet18", encoder_weights=None, aux_params={"classes": 3}))
     assert main(["import", str(save(theirs.state_dict(), tmp_path)), "--dry_run"]) == 0
+
+
+def test_their_other_networks_are_named_and_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    path = save(smp.Unet("resnet18", encoder_weights=None).state_dict(), tmp_path)
+    assert main(["import", str(path), "--dry_run"]) == 2
+    assert "but no DeepLab: taken over are DeepLabV3 and DeepLabV3Plus" in capsys.readouterr().err

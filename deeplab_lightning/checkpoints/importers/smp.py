@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .smp_encoders import find_encoder
 from .torchvision import COUNTERS
@@ -63,8 +64,13 @@ def recognise(file: ForeignFile, backbone: str | None = None) -> Imported | None
         start = next((start for start in old if name.startswith(start)), None)
         tensors[name if start is None else old[start] + name.removeprefix(start)] = tensor
     plus = "decoder.aspp.0.convs.0.0.weight" in tensors and "decoder.block1.0.weight" in tensors
-    if "segmentation_head.0.weight" not in tensors or not (plus or "decoder.aspp.convs.0.0.weight" in tensors):
+    if "segmentation_head.0.weight" not in tensors or not any(name.startswith("encoder.") for name in tensors):
         return None
+    if not plus and "decoder.aspp.convs.0.0.weight" not in tensors:
+        raise CheckpointError(
+            f"{file.path} is a network of segmentation_models_pytorch, but no DeepLab: taken over are DeepLabV3 and "
+            f"DeepLabV3Plus."
+        )
     encoder = find_encoder(tensors, backbone)
     head = tensors["segmentation_head.0.weight"]
     options: dict[str, Any] = {
