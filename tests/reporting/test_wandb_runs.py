@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def records(log: Path) -> list[Any]:
     return found
 
 
+def finished_log(run_folder: Path) -> list[Any]:
+    """Return the records of a run that was finished; on a busy machine its last ones are written a little later."""
+    log = next(run_folder.glob("run-*.wandb"))
+    for _ in range(300):
+        found = records(log)
+        if any(record.WhichOneof("record_type") == "exit" for record in found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{log} has no end: {[record.WhichOneof('record_type') for record in found]}")
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]], PanelPicture]:
     """One offline run with everything logged: its folder, its history (a dict per `log`) and the picture."""
@@ -71,7 +83,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[s
     (path,) = folder.glob("wandb/offline-run-*")
     history = [
         {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
-        for record in records(next(path.glob("run-*.wandb")))
+        for record in finished_log(path)
         if record.WhichOneof("record_type") == "history"
     ]
     return path, history, picture
@@ -99,7 +111,7 @@ def test_panels_with_named_masks(written: tuple[Path, list[dict[str, Any]], Pane
 
 def test_class_names_reach_the_masks(written: tuple[Path, list[dict[str, Any]], PanelPicture]) -> None:
     path, _, _ = written
-    log = b"".join(record.SerializeToString() for record in records(next(path.glob("run-*.wandb"))))
+    log = b"".join(record.SerializeToString() for record in finished_log(path))
     for name in (*NAMES, "void"):
         assert f'"{name}"'.encode() in log, name
 
