@@ -13,7 +13,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.reporting.runs import read_metrics
 
 from ..conftest import SMALL, SMALL_SCENES, V3PLUS
-from ..reporting.test_wandb_runs import records
+from ..reporting.test_wandb_runs import finished_log
 
 wandb = pytest.importorskip("wandb")
 
@@ -31,7 +31,7 @@ class Logged(NamedTuple):
 def read_back(folder: Path) -> Logged:
     """Read an offline run's log."""
     found = Logged(folder, {}, {}, [], [], set(), "")
-    for record in records(next(folder.glob("*.wandb"))):
+    for record in finished_log(folder):
         kind = record.WhichOneof("record_type")
         if kind == "config":
             found.config.update({item.key: json.loads(item.value_json) for item in record.config.update if item.key})

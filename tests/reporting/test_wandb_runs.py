@@ -40,6 +40,8 @@ def records(log: Path) -> list[Any]:
         _, length, kind = struct.unpack_from("<IHB", data, position)
         message += data[position + 7 : position + 7 + length]
         position += 7 + length
+        if position > len(data):
+            break  # it is still being written
         if kind in (1, 4):
             found.append(Record.FromString(message))
             message = b""
