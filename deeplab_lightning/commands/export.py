@@ -28,6 +28,8 @@ STRIDE = "--model.output_stride"
 CALIBRATION_PICTURES = 64
 ONE_SIZE = ("onnx", "openvino", "litert")
 """Formats that can be written for one size."""
+FOLDED = ("pt2", "torchscript")
+"""Formats whose batch norms are folded beforehand; the other runtimes do so themselves."""
 SMALLEST_SIDE = 33
 
 
@@ -164,7 +166,8 @@ def export(
     if precision == "int8":
         to_calibrate = calibration_pictures(segmenter, calibration, size)
     dtype = FORMATS[chosen].model_dtype(precision)
-    model = PictureModel(task.model, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
+    network = task.folded() if chosen in FOLDED else task.model
+    model = PictureModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
     picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(
         task.description,
@@ -198,7 +201,7 @@ def export(
     for note in exported.notes:
         print(f"note: {note}")
     unseen = unseen_pictures(segmenter, check_data, exported.fixed_size)
-    gate = Gate(segmenter.task.predictor(), model, exported, tolerance)
+    gate = Gate(task.predictor(network=task.folded()), model, exported, tolerance)
     report = gate.check(unseen, labelled, of, segmenter.labels.class_names, segmenter.labels.ignore_index)
     beside = output.with_name(f"{output.name}.gate.json")
     write_report(beside, report, facts)

@@ -88,7 +88,7 @@ class Report:
         milliseconds: Of the original and of the file: median of one picture, warm.
         timed: `(H, W)` of it.
         threads: That both had.
-        bytes: Of the checkpoint's weights (float32) and of the file.
+        bytes: Of the weights of the network that was exported (in float32) and of the file.
         runtime: What ran the file.
         tolerance: That it was held to.
         failures: In words; empty if it passed.
