@@ -44,9 +44,10 @@ def fold_batch_norms(network: nn.Module, probe: Tensor) -> nn.Module:
 
 
 def _watchers(network: nn.Module) -> dict[int, Any]:
-    """Return, as what is copied already, those who keep maps of the network: they watch the copy, too."""
+    """Return, as what is copied already, those outside who keep maps of the network: they watch the copy, too."""
     hooks = (hook for module in network.modules() for hook in module._forward_hooks.values())
-    return {id(owner): owner for hook in hooks if (owner := getattr(hook, "__self__", None)) is not None}
+    owners = (getattr(hook, "__self__", None) for hook in hooks)
+    return {id(owner): owner for owner in owners if owner is not None and not isinstance(owner, nn.Module)}
 
 
 def _pairs(network: Any, probe: Tensor) -> list[tuple[str, str]]:

@@ -117,6 +117,28 @@ def test_norms_of_several_processes_are_folded_too() -> None:
     assert torch.allclose(folded.coarse_logits(image), expected, atol=1e-4 * float(expected.abs().max()))
 
 
+class Watching(Small):
+    """A network that looks at a layer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv.register_forward_hook(self.see)
+
+    def see(self, *_: object) -> None:
+        """Look."""
+
+
+@torch.no_grad()
+def test_a_network_that_watches_itself_is_copied_all_the_same() -> None:
+    network, image = made(Watching), torch.randn(1, 3, 9, 9)
+    before = copy.deepcopy(network.state_dict())
+    expected = network.coarse_logits(image)
+    folded: Any = fold_batch_norms(network, image)
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert torch.equal(network.coarse_logits(image), expected)
+    assert torch.allclose(folded.coarse_logits(image), expected, atol=1e-5)
+
+
 @torch.no_grad()
 def test_who_watches_the_network_watches_the_copy() -> None:
     """Even while a map of a training step is held, which cannot be copied."""
