@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,10 @@ import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError, DataError
+from deeplab_lightning.export import gate
+from deeplab_lightning.export.gate import Gate
+from deeplab_lightning.inference import Predictor
+from deeplab_lightning.layers.norms import batch_norms
 
 from .test_main import run_python
 
@@ -61,6 +66,24 @@ def test_a_run_becomes_a_file_with_its_report(
     picture = torch.from_numpy(np.array(Image.open(scene))).permute(2, 0, 1)[None]
     ours = deeplab_lightning.load(trained_run, "cpu", output_stride=8).predict(str(scene)).mask
     assert (module(picture)[0].numpy() == ours).mean() > 0.999
+
+
+def test_the_original_is_what_predict_runs_and_pytorchs_files_are_folded(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    originals: list[Any] = []
+
+    class Watched(Gate):
+        def __init__(self, predictor: Predictor, *others: Any) -> None:
+            originals.append(predictor.network.__self__)  # type: ignore[attr-defined]
+            super().__init__(predictor, *others)
+
+    monkeypatch.setattr(gate, "Gate", Watched)
+    output = tmp_path / "model.torchscript"
+    assert main(["export", str(checkpoint), "-o", str(output), "--pictures", "1"]) == 0
+    assert [len(batch_norms(network)) for network in originals] == [0]
+    assert batch_norms(deeplab_lightning.load(checkpoint, "cpu").task.model)
+    assert "batch_norm" not in str(torch.jit.load(output).inlined_graph)
 
 
 def test_past_the_tolerance_the_exit_code_is_1(checkpoint: Path, tmp_path: Path) -> None:

@@ -166,7 +166,8 @@ def export(
     if precision == "int8":
         to_calibrate = calibration_pictures(segmenter, calibration, size)
     dtype = FORMATS[chosen].model_dtype(precision)
-    network = task.folded() if chosen in FOLDED else task.model
+    folded = task.folded()
+    network = folded if chosen in FOLDED else task.model
     model = PictureModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
     picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(
@@ -201,7 +202,7 @@ def export(
     for note in exported.notes:
         print(f"note: {note}")
     unseen = unseen_pictures(segmenter, check_data, exported.fixed_size)
-    gate = Gate(task.predictor(network=task.folded()), model, exported, tolerance)
+    gate = Gate(task.predictor(network=folded), model, exported, tolerance)
     report = gate.check(unseen, labelled, of, segmenter.labels.class_names, segmenter.labels.ignore_index)
     beside = output.with_name(f"{output.name}.gate.json")
     write_report(beside, report, facts)
