@@ -1,4 +1,4 @@
-"""The boundary measures: milliseconds of one core per picture of 500 x 375 with 21 classes.
+"""The boundary measures: milliseconds of one core per image of 500 x 375 with 21 classes.
 
     python benchmarks/boundary.py [--rounds 5] [--data FOLDER]
 
@@ -19,10 +19,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deeplab_lightning.data.pictures import read_mask
+from deeplab_lightning.data.images import read_mask
 from deeplab_lightning.metrics.bf_score import BFScore
 from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
-from deeplab_lightning.metrics.by_picture import ByPicture
+from deeplab_lightning.metrics.by_image import ByImage
 from deeplab_lightning.metrics.trimap import Trimap
 
 CLASSES, VOID = [f"class {index}" for index in range(21)], 255
@@ -54,16 +54,16 @@ def main() -> None:
         "boundary IoU": lambda: BoundaryIoU(CLASSES, VOID),
         "BF score": lambda: BFScore(CLASSES, VOID),
     }
-    print(f"{platform.machine()}, OpenCV {cv2.__version__}, ms of one core per picture")
+    print(f"{platform.machine()}, OpenCV {cv2.__version__}, ms of one core per image")
     for what, masks in sets.items():
         moved = [np.where(mask == VOID, 0, np.roll(mask, 3, axis=1)) for mask in masks]
         preds = [np.where(pred == VOID, 0, pred).astype(np.uint8) for pred in moved]
         for name, make in measures.items():
-            times = [per_picture(make(), preds, masks) for _ in range(options.rounds)]
-            print(f"{what:<12} {len(masks):>3} pictures  {name:<26}{statistics.median(times):>8.1f}", flush=True)
+            times = [per_image(make(), preds, masks) for _ in range(options.rounds)]
+            print(f"{what:<12} {len(masks):>3} images  {name:<26}{statistics.median(times):>8.1f}", flush=True)
 
 
-def per_picture(measure: ByPicture, preds: list[np.ndarray], masks: list[np.ndarray]) -> float:
+def per_image(measure: ByImage, preds: list[np.ndarray], masks: list[np.ndarray]) -> float:
     """Return milliseconds."""
     started = time.process_time()
     for number, (pred, mask) in enumerate(zip(preds, masks, strict=True)):

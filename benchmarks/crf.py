@@ -4,8 +4,8 @@
 
 Errors are those of the marginals after 10 iterations on a crop at full resolution, small enough for brute force in
 float64: their mean absolute difference, and the share of pixels whose most likely class differs. Times are of whole
-pictures, in seconds of the wall clock and (in brackets) of all cores together, the best of three of each form, which
-take turns, the lattice's making included. Pictures are those of VOC in DEEPLAB_SHARED_DATA or --data, else a drawn
+images, in seconds of the wall clock and (in brackets) of all cores together, the best of three of each form, which
+take turns, the lattice's making included. Images are those of VOC in DEEPLAB_SHARED_DATA or --data, else a drawn
 scene; the probabilities are made of their masks: shrunk by 8, blurred, with noise, enlarged, as of a network with
 output stride 8.
 
@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
-from deeplab_lightning.data.pictures import read_image
+from deeplab_lightning.data.images import read_image
 from deeplab_lightning.inference.crf import PAPERS, CRFOptions, DenseCRF
 from deeplab_lightning.inference.crf.lattice import LatticeKernel
 from deeplab_lightning.layers import resize
@@ -39,7 +39,7 @@ from deeplab_lightning.layers import resize
 Marginals = Callable[[Tensor, Tensor, CRFOptions], Tensor]
 
 
-def pictures(folder: str | None) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def images(folder: str | None) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Return names, images and masks."""
     voc = Path(folder or "") / "VOCdevkit" / "VOC2012"
     if folder is None or not voc.is_dir():
@@ -136,7 +136,7 @@ def main() -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}")
 
     print(f"\n{'error against brute force':<44}{'mean |dQ|':>11}{'argmax differs':>16}{'CRF changes':>13}")
-    for name, image, mask in pictures(options.data):
+    for name, image, mask in images(options.data):
         height, width = options.crop
         top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
         window = (slice(top, top + height), slice(left, left + width))
@@ -155,7 +155,7 @@ def main() -> None:
                 print(f"{label:<44}{error:>11.2e}{differs:>16.3%}{changes:>13.2%}", flush=True)
 
     print(f"\n{'time of 10 iterations':<44}{'s':>8}{'(all cores)':>13}")
-    for name, image, mask in pictures(options.data)[:1]:
+    for name, image, mask in images(options.data)[:1]:
         pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())[None]
         probs = coarse_probs(mask, options.classes)
         for paper in ("v1", "v2_resnet101"):

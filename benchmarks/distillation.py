@@ -3,7 +3,7 @@
     python benchmarks/distillation.py --teacher runs/v3plus [--steps 250] [--seeds 0 1 2] [--option value ...]
 
 The student is DeepLab v3+ with MobileNetV2 at half its width and heads of 48 channels; the teacher a trained v3+, such
-as `fit -c configs/v3plus.yaml` leaves. Runs of one seed see the same pictures in the same order; `both` has the loss of
+as `fit -c configs/v3plus.yaml` leaves. Runs of one seed see the same images in the same order; `both` has the loss of
 the scores and that of the features. Further options are handed to `fit`.
 """
 

@@ -1,10 +1,10 @@
 """The figures of docs/drawn_scenes.md: class shares, and how far colour alone gets.
 
-    python benchmarks/drawn_scenes_facts.py [pictures] [docs/pictures/drawn_scenes.png]
+    python benchmarks/drawn_scenes_facts.py [images] [docs/images/drawn_scenes.png]
 
-The colour classifier is a table of 16x16x16 RGB cells, fitted on two thirds of the pictures and scored on the rest:
+The colour classifier is a table of 16x16x16 RGB cells, fitted on two thirds of the images and scored on the rest:
 every pixel gets the class most often seen with its colour, once as the classes come and once balanced. With a file
-name, a sheet of validation pictures and their masks is written there.
+name, an overview of validation images and their masks is written there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deeplab_lightning.metrics.scores import scores_from_confusion
 
 
 def main(count: int) -> None:
-    """Draw `count` pictures and print the tables."""
+    """Draw `count` images and print the tables."""
     source = DrawnScenes("train", count, 129, 129)
     labels = source.labels
     classes = labels.num_classes
@@ -45,10 +45,10 @@ def main(count: int) -> None:
             held_out.append((truth, colour))
 
     labelled = pixels[:classes].sum()
-    print(f"{count} pictures of 129x129; {1000 * spent / count:.1f} ms of CPU time each ({platform.machine()})")
-    print(f"{'class':<12}{'pixels':>8}{'pictures':>10}   (at least 20 pixels)")
-    for name, area, pictures in zip(labels.class_names, pixels[:classes], present, strict=True):
-        print(f"{name:<12}{area / labelled:>8.3f}{pictures / count:>10.2f}")
+    print(f"{count} images of 129x129; {1000 * spent / count:.1f} ms of CPU time each ({platform.machine()})")
+    print(f"{'class':<12}{'pixels':>8}{'images':>10}   (at least 20 pixels)")
+    for name, area, images in zip(labels.class_names, pixels[:classes], present, strict=True):
+        print(f"{name:<12}{area / labelled:>8.3f}{images / count:>10.2f}")
     print(f"void: {pixels[labels.ignore_index] / pixels.sum():.3f} of all pixels")
 
     everywhere = np.zeros((classes, classes), np.int64)
@@ -63,20 +63,20 @@ def main(count: int) -> None:
         print(f"mIoU of colour alone, classes {name}: {scores_from_confusion(matrix, labels.class_names).mIoU:.3f}")
 
 
-def write_sheet(path: str, rows: int = 3, columns: int = 4, side: int = 160, gap: int = 6) -> None:
-    """Write pictures beside their masks."""
+def write_overview(path: str, rows: int = 3, columns: int = 4, side: int = 160, gap: int = 6) -> None:
+    """Write images beside their masks."""
     source = DrawnScenes("val", rows * columns, side, side)
     colours = np.full((256, 3), 255, np.uint8)
     colours[: source.labels.num_classes] = source.labels.palette
     pairs = [np.hstack([image, colours[mask]]) for image, mask in map(source.load, range(rows * columns))]
-    sheet = np.full((rows * (side + gap) - gap, columns * (2 * side + gap) - gap, 3), 255, np.uint8)
+    overview = np.full((rows * (side + gap) - gap, columns * (2 * side + gap) - gap, 3), 255, np.uint8)
     for index, pair in enumerate(pairs):
         top, left = index // columns * (side + gap), index % columns * (2 * side + gap)
-        sheet[top : top + side, left : left + 2 * side] = pair
-    Image.fromarray(sheet).save(path)
+        overview[top : top + side, left : left + 2 * side] = pair
+    Image.fromarray(overview).save(path)
 
 
 if __name__ == "__main__":
     main(int(sys.argv[1]) if len(sys.argv) > 1 else 600)
     if len(sys.argv) > 2:
-        write_sheet(sys.argv[2])
+        write_overview(sys.argv[2])

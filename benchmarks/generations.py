@@ -3,8 +3,8 @@
     python benchmarks/generations.py [--minutes 3] [--only v1 v3 ...] [--option value ...]
 
 Each `configs/NAME.yaml` is timed for a few steps; it then trains for as many as fit into the minutes (its schedule made
-that long), through the command line, and is scored on all validation pictures. The same time is not the same number of
-pictures: small networks see more of them, and large ones from scratch have hardly begun. So this says what a CPU gets
+that long), through the command line, and is scored on all validation images. The same time is not the same number of
+images: small networks see more of them, and large ones from scratch have hardly begun. So this says what a CPU gets
 out of each in those minutes, not which generation is better. Further options are handed to `fit`.
 """
 
@@ -80,10 +80,8 @@ def main() -> None:
         ]
         rows.append(f"| {' | '.join(cells)} |")
         print(rows[-1], flush=True)
-    head = (
-        f"val mIoU after {options.minutes:g} min | loss at first, at last | pictures seen | parameters | multiply-adds"
-    )
-    print(f"\n| config | {head} | step, per picture |\n|---|---:|---:|---:|---:|---:|---:|")
+    head = f"val mIoU after {options.minutes:g} min | loss at first, at last | images seen | parameters | multiply-adds"
+    print(f"\n| config | {head} | step, per image |\n|---|---:|---:|---:|---:|---:|---:|")
     print("\n".join(rows))
 
 

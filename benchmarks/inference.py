@@ -1,13 +1,13 @@
-"""From stored picture to class map at full size: ours beside what a user would pick instead, in one run.
+"""From stored image to class map at full size: ours beside what a user would pick instead, in one run.
 
     python benchmarks/inference.py [--only smp torchvision transformers] [--rounds 40] [--no_onnx]
 
-Each peer has the same backbone and picture as ours beside it. With segmentation_models_pytorch (DeepLab v3+ on
+Each peer has the same backbone and image as ours beside it. With segmentation_models_pytorch (DeepLab v3+ on
 MobileNetV2, 512x512, since it refuses 513) and torchvision (deeplabv3_mobilenet_v3_large, 513x513) ours is the same
 network with the same weights, and must give the same classes before anything is timed. transformers'
 MobileNetV2ForSemanticSegmentation is DeepLab v3 in its lite form at output stride 8; ours has the same layers and
-random weights. Theirs is run as its users do: scaled to floats and normalised, network, logits resized to the picture,
-argmax; plain, then in channels-last order, then in ONNX Runtime with all of that in the graph, for pictures of one size
+random weights. Theirs is run as its users do: scaled to floats and normalised, network, logits resized to the image,
+argmax; plain, then in channels-last order, then in ONNX Runtime with all of that in the graph, for images of one size
 and of any. Ours is the Predictor behind predict and validate, and the files that `export` writes with --size and
 without. Every round runs all rows, in an order of its own; of each row the middle one counts.
 """
@@ -39,7 +39,7 @@ from deeplab_lightning.checkpoints.importers import place, recognise
 from deeplab_lightning.checkpoints.reading import ForeignFile
 from deeplab_lightning.export import onnx_file
 from deeplab_lightning.export.formats import Order
-from deeplab_lightning.export.model import PictureModel
+from deeplab_lightning.export.model import ImageModel
 from deeplab_lightning.inference import Predictor
 from deeplab_lightning.layers import Normalise
 from deeplab_lightning.layers.folding import fold_batch_norms
@@ -69,20 +69,20 @@ class Theirs(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1))
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """`(B, 3, H, W)` uint8 -> `(B, H, W)` int64."""
-        result: Any = self.network((picture.float() / 255 - self.mean) / self.std)
+        result: Any = self.network((image.float() / 255 - self.mean) / self.std)
         if isinstance(result, dict):
             result = result["out"] if "out" in result else result["logits"]
         elif hasattr(result, "logits"):
             result = result.logits
-        if result.shape[-2:] != picture.shape[-2:]:
-            result = F.interpolate(result, picture.shape[-2:], mode="bilinear", align_corners=False)
+        if result.shape[-2:] != image.shape[-2:]:
+            result = F.interpolate(result, image.shape[-2:], mode="bilinear", align_corners=False)
         return result.argmax(1)
 
 
 def smp() -> tuple[nn.Module, Any, int, bool]:
-    """Return their network and ours, the picture's side, and whether both have the same weights."""
+    """Return their network and ours, the image's side, and whether both have the same weights."""
     options = argparse.Namespace(network="v3plus", backbone="mobilenetv2_100")
     return *networks(options), 512, True
 
@@ -114,7 +114,7 @@ def transformers() -> tuple[nn.Module, Any, int, bool]:
 PEERS = {"smp": smp, "torchvision": torchvision, "transformers": transformers}
 
 
-def onnx_session(module: nn.Module, picture: Tensor, one_size: bool) -> Segment:
+def onnx_session(module: nn.Module, image: Tensor, one_size: bool) -> Segment:
     """Write a module as ONNX in memory, as its users do, and return what runs it."""
     import onnxruntime
 
@@ -122,7 +122,7 @@ def onnx_session(module: nn.Module, picture: Tensor, one_size: bool) -> Segment:
     with torch.no_grad(), contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
             module,
-            (picture if one_size else picture.repeat(2, 1, 1, 1),),
+            (image if one_size else image.repeat(2, 1, 1, 1),),
             dynamo=True,
             verbose=False,
             dynamic_shapes=None if one_size else ({0: open_size, 2: open_size, 3: open_size},),
@@ -132,25 +132,25 @@ def onnx_session(module: nn.Module, picture: Tensor, one_size: bool) -> Segment:
     settings.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), settings)
     name = session.get_inputs()[0].name
-    return lambda picture: session.run(None, {name: picture.numpy()})[0]
+    return lambda image: session.run(None, {name: image.numpy()})[0]
 
 
-def exported(model: PictureModel, picture: Tensor, one_size: bool) -> Segment:
+def exported(model: ImageModel, image: Tensor, one_size: bool) -> Segment:
     """Return what runs the file that `export` writes."""
     with tempfile.TemporaryDirectory() as folder:
-        order = Order(model, picture.repeat(2, 1, 1, 1), Path(folder, "ours.onnx"), {}, "fp32", 18, one_size=one_size)
+        order = Order(model, image.repeat(2, 1, 1, 1), Path(folder, "ours.onnx"), {}, "fp32", 18, one_size=one_size)
         run = onnx_file.write(order).run
-    return lambda picture: run(picture.numpy())
+    return lambda image: run(image.numpy())
 
 
-def milliseconds(segments: dict[str, Segment], picture: Tensor, rounds: int) -> dict[str, float]:
+def milliseconds(segments: dict[str, Segment], image: Tensor, rounds: int) -> dict[str, float]:
     """Return the median of each row."""
     times: dict[str, list[float]] = {name: [] for name in segments}
     for number in range(WARM_UP + rounds):
         for name, segment in random.sample(list(segments.items()), len(segments)):
             time.sleep(REST)
             started = time.perf_counter()
-            segment(picture)
+            segment(image)
             if number >= WARM_UP:
                 times[name].append(1000 * (time.perf_counter() - started))
     return {name: statistics.median(values) for name, values in times.items()}
@@ -175,22 +175,22 @@ def compare(peer: str, rounds: int, with_onnx: bool) -> None:
     theirs, ours, side, same = PEERS[peer]()
     plain, ours = Theirs(theirs).eval(), ours.eval()
     normalise = Normalise(MEAN, STD, 255)
-    picture = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
+    image = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
     if same:
-        agree = (plain(picture) == predicting(ours, normalise).predict(picture)).float().mean().item()
+        agree = (plain(image) == predicting(ours, normalise).predict(image)).float().mean().item()
         if agree < 0.99:  # random weights leave classes so close that rounding decides some
             raise SystemExit(f"{peer}: not the same network, {agree:.2%} of the classes agree.")
     counts = [sum(parameter.numel() for parameter in network.parameters()) / 1e6 for network in (theirs, ours)]
     onnx = {}
     if with_onnx:
-        model = PictureModel(ours, normalise)
+        model = ImageModel(ours, normalise)
         onnx = {
-            "theirs, ONNX, one size": onnx_session(plain, picture, True),
-            "theirs, ONNX, any size": onnx_session(plain, picture, False),
-            "ours, ONNX, one size": exported(model, picture, True),
-            "ours, ONNX, any size": exported(model, picture, False),
+            "theirs, ONNX, one size": onnx_session(plain, image, True),
+            "theirs, ONNX, any size": onnx_session(plain, image, False),
+            "ours, ONNX, one size": exported(model, image, True),
+            "ours, ONNX, any size": exported(model, image, False),
         }
-        first, *others = (np.asarray(run(picture)) for run in onnx.values())
+        first, *others = (np.asarray(run(image)) for run in onnx.values())
         if same and any((first == other).mean() < 0.99 for other in others):
             raise SystemExit(f"{peer}: the ONNX files give different classes.")
     # Once turned to channels-last, weights stay so: the plain rows have networks of their own.
@@ -200,12 +200,12 @@ def compare(peer: str, rounds: int, with_onnx: bool) -> None:
     predictor, plain_predictor = predicting(ours, normalise), predicting(ours_plain, normalise)
     rows: dict[str, Segment] = {
         "theirs, plain": plain,
-        "theirs, channels-last": lambda picture: theirs_last(picture.to(memory_format=torch.channels_last)),
+        "theirs, channels-last": lambda image: theirs_last(image.to(memory_format=torch.channels_last)),
         "ours, plain": plain_predictor.predict,
         "ours (channels-last)": predictor.predict,
         **onnx,
     }
-    found = milliseconds(rows, picture, rounds)
+    found = milliseconds(rows, image, rounds)
     weights = "the same weights" if same else f"{counts[0]:.2f} M parameters, ours {counts[1]:.2f} M"
     print(f"\n{peer}, {side}x{side}, {weights}")
     rivals = {"theirs, plain": "ours (channels-last)", "theirs, channels-last": "ours (channels-last)",

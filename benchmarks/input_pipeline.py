@@ -1,14 +1,14 @@
-"""Pictures per second of input pipelines for segmentation, side by side: file in, what goes to the device out.
+"""Images per second of input pipelines for segmentation, side by side: file in, what goes to the device out.
 
     python benchmarks/input_pipeline.py [--seconds 4] [--only voc]
 
-Every pipeline reads generated picture and mask files, scales by 0.5 to 2, crops, pads, mirrors and jitters colours, on
+Every pipeline reads generated image and mask files, scales by 0.5 to 2, crops, pads, mirrors and jitters colours, on
 one core. The peers' are written here with their public transforms and defaults:
 
 - albumentations: RandomScale, PadIfNeeded, RandomCrop, HorizontalFlip, ColorJitter, Normalize, ToTensorV2; cv2 reads.
 - mmsegmentation: what its RandomResize, RandomCrop (cat_max_ratio 0.75), RandomFlip, PhotoMetricDistortion and
-  preprocessor do, in cv2 and NumPy; cv2 reads pictures, Pillow masks, as there.
-- torchvision: the reference presets of its segmentation training, on PIL pictures and on tensors (transforms v2), with
+  preprocessor do, in cv2 and NumPy; cv2 reads images, Pillow masks, as there.
+- torchvision: the reference presets of its segmentation training, on PIL images and on tensors (transforms v2), with
   the colour jitter added. As there, VOC's shorter side becomes 260 to 1040 (base size 520: 1.4 times the others' scale,
   so twice the pixels); Cityscapes, for which there is no preset, is scaled like the others.
 
@@ -44,7 +44,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 from deeplab_lightning.data.datamodules.base import IMAGENET_MEAN, IMAGENET_STD
 from deeplab_lightning.data.datasets.base import LoaderView, SegmentationDataset, collate_crops
-from deeplab_lightning.data.pictures import read_image, read_mask, write_mask
+from deeplab_lightning.data.images import read_image, read_mask, write_mask
 from deeplab_lightning.data.tiles import TiledDataset
 from deeplab_lightning.data.transforms.pipelines import TrainingTransform
 from deeplab_lightning.labels import VOC
@@ -55,11 +55,11 @@ Pair = tuple[Path, Path]
 Step = Callable[[Pair], object]
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- images ---------------------------------------------------------------------------------------------------------
 
 
 def draw(height: int, width: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a picture of polygons on a sky of slow colours, with texture, and its mask."""
+    """Return an image of polygons on a sky of slow colours, with texture, and its mask."""
     rng = np.random.default_rng(seed)
     image = 120 + 40 * _smooth(rng, height, width, 40, cv2.INTER_CUBIC)
     mask = np.zeros((height, width), np.uint8)
@@ -78,7 +78,7 @@ def _smooth(rng: np.random.Generator, height: int, width: int, cell: int, interp
 
 
 class Files(SegmentationDataset):
-    """Pictures and masks as files."""
+    """Images and masks as files."""
 
     labels = VOC
 
@@ -103,7 +103,7 @@ class Files(SegmentationDataset):
 
 
 def write(folder: Path, kind: str, count: int) -> list[Pair]:
-    """Write pictures, unless they are there."""
+    """Write images, unless they are there."""
     pairs = []
     for number in range(count):
         suffix = ".jpg" if kind == "voc" else ".png"
@@ -124,7 +124,7 @@ def write(folder: Path, kind: str, count: int) -> list[Pair]:
 
 
 def _read(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Read as most people do: the picture by cv2, the mask by Pillow, which knows palettes."""
+    """Read as most people do: the image by cv2, the mask by Pillow, which knows palettes."""
     return cv2.cvtColor(cv2.imread(str(pair[0])), cv2.COLOR_BGR2RGB), np.array(Image.open(pair[1]))
 
 
@@ -245,7 +245,7 @@ def torchvision(crop: int, on_tensors: bool, base_size: int | None) -> Step:
 
 
 def milliseconds(steps: dict[str, Step], pairs: list[Pair], seconds: float) -> dict[str, float]:
-    """Return the median over rounds, each of which runs all steps over all pictures, `seconds` for each step.
+    """Return the median over rounds, each of which runs all steps over all images, `seconds` for each step.
 
     Each step has a process of its own, as a loader's worker has: buffers that one leaves to the allocator would make
     another faster than it is.
@@ -267,7 +267,7 @@ def milliseconds(steps: dict[str, Step], pairs: list[Pair], seconds: float) -> d
 
 
 def _rounds(step: Step, pairs: list[Pair], pipe: Connection) -> None:
-    """In a process: run a step over all pictures whenever told to, and answer with the seconds it took."""
+    """In a process: run a step over all images whenever told to, and answer with the seconds it took."""
     while pipe.recv():
         started = time.process_time()
         for pair in pairs:
@@ -276,7 +276,7 @@ def _rounds(step: Step, pairs: list[Pair], pipe: Connection) -> None:
 
 
 class Stepped(Dataset[object]):
-    """A step as a data set, each picture many times over."""
+    """A step as a data set, each image many times over."""
 
     def __init__(self, step: Step, pairs: list[Pair], length: int) -> None:
         self.step, self.pairs, self.length = step, pairs, length
@@ -289,7 +289,7 @@ class Stepped(Dataset[object]):
 
 
 def through_loaders(steps: dict[str, Step], pairs: list[Pair], seconds: float) -> dict[str, float]:
-    """Return milliseconds per picture of batches of 8 through two workers, median of three interleaved rounds."""
+    """Return milliseconds per image of batches of 8 through two workers, median of three interleaved rounds."""
     loaders = {
         name: DataLoader(
             Stepped(step, pairs, 10**9),
@@ -316,7 +316,7 @@ def through_loaders(steps: dict[str, Step], pairs: list[Pair], seconds: float) -
 
 
 def table(title: str, found: dict[str, float]) -> None:
-    """Print milliseconds, pictures per second, and how many times slower than ours."""
+    """Print milliseconds, images per second, and how many times slower than ours."""
     best = {name: value for name, value in found.items() if name.startswith("ours")}
     print(f"\n{title}\n{'':<34}{'ms':>8}{'per s':>8}" + "".join(f"{'x ' + name:>16}" for name in best))
     for name, value in found.items():
@@ -325,11 +325,11 @@ def table(title: str, found: dict[str, float]) -> None:
 
 
 def main() -> None:
-    """Write the pictures, measure, print the tables."""
+    """Write the images, measure, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="for each pipeline")
     parser.add_argument("--only", choices=["voc", "cityscapes"])
-    parser.add_argument("--folder", type=Path, help="where the generated pictures are kept")
+    parser.add_argument("--folder", type=Path, help="where the generated images are kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -355,7 +355,7 @@ def main() -> None:
                     "decoding alone": _read,
                 }
                 found = milliseconds(steps, pairs, options.seconds)
-                table(f"{kind}, pictures of {size / 1e3:.0f} kB, crop {crop}, one core", found)
+                table(f"{kind}, images of {size / 1e3:.0f} kB, crop {crop}, one core", found)
                 stored = sum(path.stat().st_size for path in (folder / f"{kind}_cache").rglob("*.tiles"))
                 files = sum(path.stat().st_size for pair in pairs for path in pair)
                 print(f"cache {stored / 1e6:.1f} MB, files {files / 1e6:.1f} MB")

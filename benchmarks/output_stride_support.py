@@ -27,7 +27,7 @@ A network trained at output stride 32 can be run at 16 or 8: strides are taken o
 where the denser features, subsampled, equal the strided ones does one set of weights serve all of them. Not every
 network that accepts an output stride keeps that promise; `fit` warns of those that do not, and refuses those without.
 
-Measured with timm {timm.__version__}, random weights and batch-norm statistics, float64, pictures of odd and even size:
+Measured with timm {timm.__version__}, random weights and batch-norm statistics, float64, images of odd and even size:
 the largest difference from the strided features, relative to the largest of them. Written by
 `python benchmarks/output_stride_support.py`; the suite repeats the measurement. Larger members of a family are taken to
 behave as the measured one (`backbones/atrous.py` has the names). ResNets can be built in the papers' other forms, too:
@@ -45,7 +45,7 @@ compute something else. They can be trained from scratch, too. All dilate every 
 stride, its first unit included, and are therefore approximate.
 
 - `smp_mobilenet_v2`: `mobilenetv2_100` with its last 1x1 convolution, to 1280 channels.
-- `smp_efficientnet_b0` to `_b7`: `tf_efficientnet_b0` ..., padded as on a picture of 224, 240, 260, 300, 380, 456, 528,
+- `smp_efficientnet_b0` to `_b7`: `tf_efficientnet_b0` ..., padded as on an image of 224, 240, 260, 300, 380, 456, 528,
   600 pixels. In `b0`, two units of stride 16 have the last stage's rate.
 - `smp_se_resnet50`, `101`, `152`: `seresnet50` ..., max pooling without padding, a stage's stride in its first 1x1.
 - `smp_se_resnext50_32x4d`, `smp_se_resnext101_32x4d`, `smp_senet154`: likewise, with the stride in the 3x3.

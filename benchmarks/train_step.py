@@ -11,7 +11,7 @@ and the cross-entropy without full-resolution logits. The steps of all rows are 
 counts: other programs on the machine then disturb all rows alike. Memory is measured in a process for each row: the
 most that was resident on a CPU, or allocated on a GPU; `idle` is before the first step.
 
-`--cityscapes` is our default network alone: steps on 1024x2048 pictures, and the prediction of one.
+`--cityscapes` is our default network alone: steps on 1024x2048 images, and the prediction of one.
 """
 
 from __future__ import annotations
@@ -258,8 +258,8 @@ def cityscapes(options: argparse.Namespace, device: torch.device) -> None:
         network.train(name == "step")
         elapsed = statistics.median([milliseconds(run) for _ in range(1 + options.steps)][1:])
         idle, peak = in_a_process("--memory_of", name)
-        pictures = options.batch if name == "step" else 1
-        print(f"{name:<9}{pictures} pictures{elapsed:>10.0f} ms{idle:>7.2f} GiB idle{peak:>7.2f} GiB peak")
+        images = options.batch if name == "step" else 1
+        print(f"{name:<9}{images} images{elapsed:>10.0f} ms{idle:>7.2f} GiB idle{peak:>7.2f} GiB peak")
 
 
 def main() -> None:

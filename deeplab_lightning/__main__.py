@@ -16,12 +16,12 @@ COMMANDS = {
     "validate": ("deeplab_lightning.cli:validate", "score a checkpoint on the validation split"),
     "test": ("deeplab_lightning.cli:test", "score a checkpoint on the test split"),
     "evaluate": ("deeplab_lightning.commands.evaluate:main", "score a checkpoint under many protocols, in one table"),
-    "predict": ("deeplab_lightning.commands.predict:main", "segment picture files with a checkpoint"),
+    "predict": ("deeplab_lightning.commands.predict:main", "segment image files with a checkpoint"),
     "import": ("deeplab_lightning.commands.import_:main", "take over weights that another program trained"),
     "export": ("deeplab_lightning.commands.export:main", "write a model for ONNX, LiteRT or plain PyTorch, checked"),
     "doctor": ("deeplab_lightning.commands.doctor:main", "look at a data set before training: doctor FOLDER"),
     "inspect": ("deeplab_lightning.commands.inspect:main", "say what a network really computes, layer by layer"),
-    "benchmark": ("deeplab_lightning.commands.benchmark:main", "time networks from picture to class map, as a table"),
+    "benchmark": ("deeplab_lightning.commands.benchmark:main", "time networks from image to class map, as a table"),
     "ablate": ("deeplab_lightning.commands.ablate:main", "train a study's combinations, and print a paper's table"),
     "sweep": ("deeplab_lightning.commands.sweep:main", "search hyper-parameters by a sweep file, without a server"),
     "compare": ("deeplab_lightning.commands.compare:main", "set runs side by side, with significance"),
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the program's name; `sys.argv` if None.
 
     Returns:
-        Exit code: 0, 2 for a mistake the user can mend, or what the command says.
+        Exit code: 0, 2 for a mistake the user can fix, or what the command says.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .checkpoints.loading import read_checkpoint
-from .data.rasters import Source, as_declared, read_picture
+from .data.rasters import Source, as_declared, read_source
 from .errors import DataError
 from .inference import EvaluationOptions, options_from
 from .inference.morphology import Morphology
@@ -37,13 +37,13 @@ from .tasks.rebuild import load_task
 
 @dataclass(frozen=True)
 class Segmentation:
-    """A segmented picture.
+    """A segmented image.
 
     Attributes:
         image: `(H, W, C)`, as it was segmented: uint8 RGB, or what the model's own data is like.
         mask: `(H, W)` uint8 class ids.
         labels: What the ids mean.
-        protocol: How the picture was looked at, in words.
+        protocol: How the image was looked at, in words.
     """
 
     image: np.ndarray
@@ -56,14 +56,14 @@ class Segmentation:
     def probs(self) -> np.ndarray:
         """The class probabilities, `(num_classes, H, W)` float32.
 
-        They are many times larger than the mask: the network sees the picture once more when they are first asked for.
+        They are many times larger than the mask: the network sees the image once more when they are first asked for.
         """
         if self._look_again is None:
             raise DataError("This segmentation was made without a network: it has no probabilities.")
         return self._look_again()
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
-        """Return the classes' colours laid over the picture, `(H, W, 3)` uint8."""
+        """Return the classes' colours laid over the image, `(H, W, 3)` uint8."""
         return overlay(self.image, self.mask, self.labels.colour_table(), opacity)
 
     def _repr_png_(self) -> bytes:
@@ -73,26 +73,26 @@ class Segmentation:
         return file.getvalue()
 
     def shares(self) -> dict[str, float]:
-        """Return the share of the picture that each class found in it covers, largest first."""
+        """Return the share of the image that each class found in it covers, largest first."""
         counts = np.bincount(self.mask.ravel(), minlength=self.labels.num_classes)
         shares = {name: float(counts[index] / self.mask.size) for index, name in enumerate(self.labels.class_names)}
         return dict(sorted(((name, share) for name, share in shares.items() if share), key=lambda entry: -entry[1]))
 
 
 class Segmenter:
-    """A trained model that segments pictures of any size.
+    """A trained model that segments images of any size.
 
     What runs, as in `validate`, is a copy of the network whose batch norms are folded into its convolutions; it is made
-    with the first picture.
+    with the first image.
 
     Args:
         task: In eval mode, on its device.
-        evaluation: How pictures are looked at unless `predict` is told otherwise.
+        evaluation: How images are looked at unless `predict` is told otherwise.
 
     Attributes:
         labels: The classes.
-        protocol: How pictures are segmented, in words.
-        channels: Of the pictures that it takes in.
+        protocol: How images are segmented, in words.
+        channels: Of the images that it takes in.
         pixel_range: The stored value that means 1.0 in them.
     """
 
@@ -114,35 +114,35 @@ class Segmenter:
         morphology: Morphology | None = None,
         **evaluation: Any,
     ) -> Segmentation:
-        """Segment one picture.
+        """Segment one image.
 
         Args:
             image: A file, or a slice of a volume such as `scan.nii.gz#17`; uint8 array `(H, W, 3)` RGB or `(H, W)`
-                grey; uint8 tensor `(3, H, W)`; or a Pillow picture. For a model of other data, arrays `(H, W, C)` and
+                grey; uint8 tensor `(3, H, W)`; or a Pillow image. For a model of other data, arrays `(H, W, C)` and
                 tensors `(C, H, W)` with its channels and stored values.
-            morphology: Tidies up the mask; it needs memory for all classes' probabilities.
-            evaluation: For this picture, fields of `EvaluationOptions`: `scales=(0.5, 1), flip=True, crf="v1"`.
+            morphology: Post-processes the mask; it needs memory for all classes' probabilities.
+            evaluation: For this image, fields of `EvaluationOptions`: `scales=(0.5, 1), flip=True, crf="v1"`.
 
         Raises:
             ConfigError: There is no such option, or it cannot be used.
-            DataError: The file cannot be read, or the picture is of another kind than the model's data.
+            DataError: The file cannot be read, or the image is of another kind than the model's data.
         """
-        picture = self._as_stored(image)
+        stored = self._as_stored(image)
         options = options_from({**vars(self.evaluation), **evaluation})
         predictor = self.task.predictor(options, self._folded)
-        batch = self._batch(picture)
+        batch = self._batch(stored)
         with torch.inference_mode():
-            mask = predictor.tidy(batch, morphology or Morphology())
+            mask = predictor.postprocess(batch, morphology or Morphology())
 
         def look_again() -> np.ndarray:
             with torch.inference_mode():
                 return predictor.probs(batch)[0].cpu().numpy()
 
         protocol = ", ".join(filter(None, (predictor.protocol, str(morphology or ""))))
-        return Segmentation(picture, mask, self.labels, protocol, look_again)
+        return Segmentation(stored, mask, self.labels, protocol, look_again)
 
     def probs(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
-        """Return the class probabilities of one picture, `(C, H, W)` float32, at its own size.
+        """Return the class probabilities of one image, `(C, H, W)` float32, at its own size.
 
         Args:
             image: As for `predict`.
@@ -151,22 +151,22 @@ class Segmenter:
             predictor = self.task.predictor(self.evaluation, self._folded)
             return predictor.probs(self._batch(self._as_stored(image)))[0].cpu().numpy()
 
-    def tidy_probs(self, probs: np.ndarray, morphology: Morphology) -> np.ndarray:
+    def postprocess_probs(self, probs: np.ndarray, morphology: Morphology) -> np.ndarray:
         """Return the mask `(H, W)` that class probabilities `(C, H, W)` make, as `predict` would."""
-        return self.task.predictor(self.evaluation).tidy_probs(torch.from_numpy(probs)[None], morphology)
+        return self.task.predictor(self.evaluation).postprocess_probs(torch.from_numpy(probs)[None], morphology)
 
     @cached_property
     def _folded(self) -> nn.Module:
         """The network in the form that is run."""
         return self.task.folded()
 
-    def _batch(self, picture: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].to(self.task.device)
+    def _batch(self, image: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(self.task.device)
 
     def _as_stored(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return `(H, W, C)` uint8 or float32, as the data module of this model's training would."""
         if isinstance(image, str | Path | Source):
-            return read_picture(image, self.channels, self.pixel_range)
+            return read_source(image, self.channels, self.pixel_range)
         is_rgb = self.channels == 3 and self.pixel_range == 255
         if isinstance(image, Image.Image):
             image = np.array(image.convert("RGB") if is_rgb else image)
@@ -193,7 +193,7 @@ def load(
     Args:
         path: A checkpoint, or a run (`runs/v3plus` or `runs/v3plus/version_0`), of which the best checkpoint is taken.
         device: Such as "cuda"; the GPU if there is one, else the CPU.
-        evaluation: How pictures are looked at unless `predict` is told otherwise; once, whole, if not given.
+        evaluation: How images are looked at unless `predict` is told otherwise; once, whole, if not given.
         model_options: Options of the model to set otherwise than in training, such as `output_stride=8`.
 
     Raises:

@@ -133,14 +133,14 @@ def in_one_line(
         inner, expected, value = found.groups()
         option = f"--{key}.{inner}" if key != inner else f"--{key}"
         hint = " (write null for no value)" if value == "None" else ""
-        return f"{option} is {value}{hint}; expected {_type_in_words(expected)}."
+        return f"{option} is {value}{hint}; expected {_describe_type(expected)}."
     if found := re.search(
         r'- Parser key "(\w+)":\s+Does not validate against any of the Union subtypes\s+Subtypes: \[(.*)\]\n'
         r"[\s\S]*?\n {8}Given value: (.*)",
         message,
     ):
         inner, alternatives, value = found.groups()
-        expected = " or ".join(_type_in_words(one) for one in _union_members(alternatives))
+        expected = " or ".join(_describe_type(one) for one in _union_members(alternatives))
         return f"--{key}.{inner} is {value}; expected {expected}."
     if found := re.search(r"argument \S+: expected one argument", message):
         bare = [
@@ -177,7 +177,7 @@ def _unknown_class_option(key: str, name: str, class_options: Mapping[str, Seque
     return f"Unknown option --{key}.{name}.{did_you_mean(name, names)}"
 
 
-def _type_in_words(expected: str) -> str:
+def _describe_type(expected: str) -> str:
     if found := re.search(r"Literal\[(.*)\]", expected):
         return f"one of {found[1]}".replace("'", "")
     if found := re.fullmatch(r"<class '(\w+)'>", expected):

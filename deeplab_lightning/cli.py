@@ -156,7 +156,7 @@ class DeepLabCLI(LightningCLI):
             help="Name of the run; the first configuration's stem if not given.",
         )
         parser.add_argument("--run.folder", type=str, default=RUNS, help="Folder of all runs.")
-        parser.add_class_arguments(EvaluationOptions, "evaluation", help="How pictures are evaluated")
+        parser.add_class_arguments(EvaluationOptions, "evaluation", help="How images are evaluated")
         parser.add_argument(
             "--run.watch_gradients",
             type=int,
@@ -188,8 +188,8 @@ class DeepLabCLI(LightningCLI):
             )
         if config.trainer.overfit_batches:
             raise ConfigError(
-                "--trainer.overfit_batches changes the order of pictures behind this framework's back. To see whether "
-                "a network learns a few pictures by heart, add -c configs/debug/overfit.yaml (--data.train_limit 8 "
+                "--trainer.overfit_batches changes the order of images behind this framework's back. To see whether "
+                "a network learns a few images by heart, add -c configs/debug/overfit.yaml (--data.train_limit 8 "
                 "--data.val_on_train true)."
             )
         self._print_kept_settings(config)
@@ -244,7 +244,7 @@ class DeepLabCLI(LightningCLI):
         parameters = sum(parameter.numel() for parameter in model.model.parameters())
         sizes = ", ".join(f"{len(self.datamodule.dataset(split))} {split}" for split in splits)
         print(f"{type(model.model).__name__}: {parameters:,} parameters, {model.predictor().protocol}")
-        print(f"{type(self.datamodule).__name__}: {sizes} pictures, {model.num_classes} classes", flush=True)
+        print(f"{type(self.datamodule).__name__}: {sizes} images, {model.num_classes} classes", flush=True)
         if self._get(self.config_init, "trainer").get("deterministic"):
             print(NOT_DETERMINISTIC, flush=True)
 
@@ -371,7 +371,7 @@ def quieten() -> None:
         ".*Checkpoint directory .* exists and is not empty.*",
         ".*callbacks used to create the checkpoint need to be provided.*",  # evaluation needs none of fit's
         ".*smaller than the logging interval.*",
-        ".*sync_dist=True.*",  # all processes log the same scores, of all pictures
+        ".*sync_dist=True.*",  # all processes log the same scores, of all images
         ".*treespec.*deprecated.*",
     ):
         warnings.filterwarnings("ignore", message=message)

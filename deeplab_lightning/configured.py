@@ -53,7 +53,7 @@ class ConfiguredModel(DeepLabCLI):
 
     @property
     def evaluation(self) -> EvaluationOptions:
-        """How pictures are to be looked at."""
+        """How images are to be looked at."""
         return options_from(self.config[self.command].evaluation.as_dict())
 
     def dataset(self, split: str) -> SegmentationDataset:

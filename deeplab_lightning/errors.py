@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class DeepLabError(Exception):
-    """Base of the errors that the user, not the developer, can mend."""
+    """Base of the errors that the user, not the developer, can fix."""
 
     def __init__(self, message: str) -> None:
         # PyTorch hands on an error of a loader's worker with its whole traceback for a message: keep the last words.

@@ -13,7 +13,7 @@ SideRemainder = Literal[0, 1]
 
 
 class Sample(TypedDict):
-    """One picture with its labels, as a data set returns it.
+    """One image with its labels, as a data set returns it.
 
     `image` is `(C, H, W)`, uint8 where the source is uint8; `mask` is `(H, W)` uint8 train ids; `sample_id` is unique
     within its split and stays the same from run to run. `depth`, where it was asked for, is `(H, W)` float32, 0 where
@@ -30,7 +30,7 @@ class Batch(TypedDict):
     """What the tasks receive.
 
     In training `image` is `(B, C, H, W)` and `mask` `(B, H, W)`. In evaluation both are lists of `B` tensors, since
-    pictures keep their own sizes. Pixel values are as stored (uint8, 0..255): normalising is the task's work.
+    images keep their own sizes. Pixel values are as stored (uint8, 0..255): normalising is the task's work.
     """
 
     image: Tensor | list[Tensor]
@@ -43,7 +43,7 @@ class DataDescription(TypedDict):
     """What a model must know of its data: plain types only, so that it can be saved with the hyper-parameters.
 
     A datamodule gives it without reading a pixel (`SegmentationDataModule.describe`); the task normalises by it, and a
-    checkpoint carries it, so that a picture can be segmented from the checkpoint alone.
+    checkpoint carries it, so that an image can be segmented from the checkpoint alone.
     """
 
     class_names: list[str]

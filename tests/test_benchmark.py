@@ -65,7 +65,7 @@ def test_a_checkpoint_is_timed_and_scored(
     results = list(json.loads((tmp_path / "out" / "results.json").read_text()).values())
     assert [len(result["milliseconds"]) for result in results] == [2, 2]
     assert float(first["median ms"]) == pytest.approx(float(np.median(results[0]["milliseconds"])))
-    assert float(first["pictures/s"]) == pytest.approx(1000 / float(first["median ms"]))
+    assert float(first["images/s"]) == pytest.approx(1000 / float(first["median ms"]))
     assert 0.1 < float(first["peak GiB"]) < 4
     network = deeplab_lightning.load(trained_run).task.model
     assert int(first["parameters"]) == sum(parameter.numel() for parameter in network.parameters())
@@ -112,10 +112,10 @@ def test_what_pytorch_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         return lambda image: runs.append(len(batch_norms(method.__self__))) or method(image)
 
     monkeypatch.setattr(torch, "compile", compile)
-    picture = torch.zeros(1, 3, 65, 65, dtype=torch.uint8)
-    _segmenter(task, "eager", "fp32")(picture)
+    image = torch.zeros(1, 3, 65, 65, dtype=torch.uint8)
+    _segmenter(task, "eager", "fp32")(image)
     assert not compiled
-    _segmenter(task, "compile", "fp32")(picture)
+    _segmenter(task, "compile", "fp32")(image)
     assert len(compiled) == 1
     assert runs == [0]
 
@@ -137,7 +137,7 @@ def test_shipped_plans_name_configurations_that_exist() -> None:
 
 
 def cell(trained_run: Path, size: tuple[int, int], runtime: str) -> dict[str, Any]:
-    """A cell of the small network, whose validation pictures are of 64x80."""
+    """A cell of the small network, whose validation images are of 64x80."""
     return Cell(
         "small", (), str(trained_run), size, 1, "fp32", runtime, (), ""  # type: ignore[arg-type]
     ).as_dict()  # fmt: skip
@@ -176,18 +176,18 @@ def test_a_file_is_scored_by_its_own_class_maps(trained_run: Path, monkeypatch: 
     assert abs(background - best) > 0.01
 
 
-def test_pictures_that_a_file_cannot_take_leave_it_unscored(trained_run: Path) -> None:
+def test_images_that_a_file_cannot_take_leave_it_unscored(trained_run: Path) -> None:
     """A part of the split would give another number."""
     dataset = DrawnScenes("val", 2, 64, 80)
     exported = Exported(Path("x"), lambda image: image[:, 0], None, (65, 81), 1, "")
     counted = SegmentationEvaluation(dataset.labels.class_names, dataset.labels.ignore_index)
-    result = files.score_pictures(exported, dataset, counted)
+    result = files.score_images(exported, dataset, counted)
     assert list(result) == ["unscored"]
-    assert "takes pictures of 65x81 alone" in result["unscored"]
+    assert "takes images of 65x81 alone" in result["unscored"]
     assert "is 64x80" in result["unscored"]
 
 
-def test_files_look_at_whole_pictures_once(trained_run: Path) -> None:
+def test_files_look_at_whole_images_once(trained_run: Path) -> None:
     given = cell(trained_run, (64, 80), "onnx") | {"arguments": ["--evaluation.flip", "true"]}
     exported = Exported(Path("x"), lambda image: image[:, 0], None, None, None, "")
     assert "flip" in files._score(given, exported)["unscored"]
@@ -207,13 +207,13 @@ def test_runtimes_side_by_side(trained_run: Path, tmp_path: Path, capsys: pytest
     measured = {row["runtime"]: row for row in rows(tmp_path / "out")}
     assert len(measured) == 5
     for runtime, row in measured.items():
-        assert (row["mIoU"] == "") == runtime.endswith("one_size")  # the data's pictures are of 64x80
+        assert (row["mIoU"] == "") == runtime.endswith("one_size")  # the data's images are of 64x80
         if row["mIoU"]:
             assert float(row["mIoU"]) == pytest.approx(float(measured["eager"]["mIoU"]), abs=1e-3)
         if runtime != "eager":
             assert float(row["peak GiB"]) < float(measured["eager"]["peak GiB"]) / 2
     printed = capsys.readouterr().out
-    assert "no mIoU of small, 65x81, fp32, onnx_one_size: the file takes pictures of 65x81 alone" in printed
+    assert "no mIoU of small, 65x81, fp32, onnx_one_size: the file takes images of 65x81 alone" in printed
     assert ", onnxruntime " in printed
     assert ", openvino 20" in printed
 
@@ -236,7 +236,7 @@ def test_files_are_for_the_cpu_and_need_their_package(
         ({"runtimes": ["eager", "openvino"], "precisions": ["bf16"]}, "openvino has no bf16"),
         (
             {"runtimes": ["onnx_one_size"], "batch": 2},
-            "one picture at a time, and batch is 2.*batch: 1, or runtime onnx",
+            "one image at a time, and batch is 2.*batch: 1, or runtime onnx",
         ),
         ({"runtimes": ["openvino", "onnx", "eager"], "precisions": ["fp32", "fp16"], "batch": 2}, None),
     ],

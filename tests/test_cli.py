@@ -171,7 +171,7 @@ def test_evaluating_at_another_output_stride_really_does_so(
     image = torch.zeros(1, 3, 65, 65)
     assert network.output_stride == 8
     assert network.eval().backbone(image).high_level.shape[-2:] == (9, 9)  # 16 would give 5x5
-    assert "os8, scale 1, whole picture" in capsys.readouterr().out
+    assert "os8, scale 1, whole image" in capsys.readouterr().out
 
 
 def test_a_checkpoint_brings_its_model_and_data(trained: dict[str, Any], checkpoint: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_missing_or_torn_checkpoint_is_named(
     [
         (["--model.backbone", "mobilenetv2_10"], ["Unknown backbone 'mobilenetv2_10'.", "Did you mean 'mobilenetv2_1"]),
         (["--model.backbone", "vgg16"], ["Backbone 'vgg16' does not honour output stride 16", "resnet50"]),
-        (["--data.batch_size", "99"], ["12 pictures, fewer than one batch of 99", "--data.batch_size 12"]),
+        (["--data.batch_size", "99"], ["12 images, fewer than one batch of 99", "--data.batch_size 12"]),
     ],
     ids=["unknown backbone", "no output stride", "batch larger than the set"],
 )

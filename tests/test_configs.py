@@ -57,13 +57,13 @@ SLOW = {"fcn"}
     "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in MODELS]
 )
 def test_a_model_alone_trains_on_drawn_scenes(path: Path, tmp_path: Path) -> None:
-    """One real step with the real network, on few pictures; what it leaves segments a picture of another size."""
+    """One real step with the real network, on few images; what it leaves segments an image of another size."""
     options = ["--data.batch_size", "2", "--data.num_workers", "0", "--data.val_size", "1", "--trainer.max_steps", "1"]
     options += ["--trainer.num_sanity_val_steps", "0", "--run.folder", str(tmp_path), "--trainer.accelerator", "cpu"]
     assert main(["fit", "-c", str(path), *options, "--trainer.val_check_interval", "1"]) == 0
     model = deeplab_lightning.load(tmp_path / path.stem / "version_0")
-    picture = np.random.default_rng(0).integers(0, 256, (50, 67, 3), dtype=np.uint8)
-    assert model.predict(picture).mask.shape == (50, 67)
+    image = np.random.default_rng(0).integers(0, 256, (50, 67, 3), dtype=np.uint8)
+    assert model.predict(image).mask.shape == (50, 67)
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)

@@ -44,11 +44,11 @@ def test_a_search_and_its_continuation(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "search"
-    command = ["crf-search", "--ckpt_path", str(checkpoint), "--pictures", "1", "--output", str(output)]
+    command = ["crf-search", "--ckpt_path", str(checkpoint), "--images", "1", "--output", str(output)]
     command += ["--iterations", "2"]
     assert main(command) == 0
     printed = capsys.readouterr()
-    assert "1 pictures, without CRF: mIoU" in printed.out
+    assert "1 images, without CRF: mIoU" in printed.out
     assert "coarse 1/2: w1 4, sigma_alpha 30, sigma_beta 5: mIoU" in printed.err
     best = json.loads((output / "best.json").read_text())
     score, without = best.pop("mIoU"), best.pop("mIoU_without")
@@ -59,11 +59,11 @@ def test_a_search_and_its_continuation(
     assert [value for point, value in kept if not point] == [without]
     assert not (output / "probs").exists()
 
-    monkeypatch.setattr(crf_search.Subset, "score", None)  # nothing is computed again
+    monkeypatch.setattr(crf_search.ProbabilityCache, "score", None)  # nothing is computed again
     assert main(command) == 0
     assert json.loads((output / "best.json").read_text())["mIoU"] == score
     assert main([*command, "--w2", "1"]) == 2
-    assert "another checkpoint, data, pictures or fixed parameters" in capsys.readouterr().err
+    assert "another checkpoint, data, images or fixed parameters" in capsys.readouterr().err
 
 
 def test_without_a_crf_the_score_is_that_of_validate(
@@ -80,7 +80,7 @@ def test_without_a_crf_the_score_is_that_of_validate(
 
 
 def test_errors(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["crf-search", "--ckpt_path", str(checkpoint), "--pictures", "0"]) == 2
+    assert main(["crf-search", "--ckpt_path", str(checkpoint), "--images", "0"]) == 2
     assert "expected 1 or more" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(["crf-search", "--ckpt_path", str(checkpoint), "--output", str(tmp_path / "file" / "x")]) == 2

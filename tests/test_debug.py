@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 
 from .conftest import REPOSITORY, SMALL, SMALL_SCENES, V3PLUS, Fit
 
@@ -17,7 +17,7 @@ DEBUG = REPOSITORY / "configs" / "debug"
 NETWORK = SMALL[: SMALL.index("--data.crop_size")]
 
 
-def test_overfitting_trains_and_validates_on_the_same_few_pictures(tmp_path: Path) -> None:
+def test_overfitting_trains_and_validates_on_the_same_few_images(tmp_path: Path) -> None:
     words = ["fit", "-c", str(V3PLUS), "-c", str(DEBUG / "overfit.yaml"), *NETWORK, *SMALL_SCENES[:4]]
     words += ["--run.folder", str(tmp_path), "--trainer.accelerator", "cpu", "--data.train_limit", "4"]
     words += ["--data.batch_size", "4", "--data.crop_size", "81", "--trainer.max_steps", "8", "--model.lr", "0.1"]
@@ -26,7 +26,7 @@ def test_overfitting_trains_and_validates_on_the_same_few_pictures(tmp_path: Pat
     with (run / "metrics.csv").open() as file:
         losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
     assert losses[-1] < 0.8 * losses[0]
-    assert PictureCounts.load(run / "per_picture.npz").sample_ids == [f"train-{index:06}" for index in range(4)]
+    assert ImageCounts.load(run / "per_image.npz").sample_ids == [f"train-{index:06}" for index in range(4)]
 
 
 @pytest.mark.parametrize("name", ["fast_dev_run", "profiler"])

@@ -19,7 +19,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.tasks import SegmentationTask
 
 from .conftest import SMALL, SMALL_SCENES, V3PLUS
@@ -65,7 +65,7 @@ def together(words: Sequence[str], processes: int, folder: Path) -> list[str]:
 
 
 def run_as(rank: int, processes: int, port: int, words: list[str], log: Path) -> None:
-    """Be process `rank`: note the pictures that are drawn and the weights in the end."""
+    """Be process `rank`: note the images that are drawn and the weights in the end."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -90,43 +90,43 @@ def run_as(rank: int, processes: int, port: int, words: list[str], log: Path) ->
     os._exit(code)
 
 
-def evaluation(folder: Path) -> tuple[np.ndarray, PictureCounts, str, str]:
-    """Return what an evaluation left: matrix, counts of each picture, scores, logged values."""
+def evaluation(folder: Path) -> tuple[np.ndarray, ImageCounts, str, str]:
+    """Return what an evaluation left: matrix, counts of each image, scores, logged values."""
     return (
         np.load(folder / "confusion.npz")["matrix"],
-        PictureCounts.load(folder / "per_picture.npz"),
+        ImageCounts.load(folder / "per_image.npz"),
         (folder / "per_class.csv").read_text(),
         (folder / "metrics.csv").read_text(),
     )
 
 
-def assert_same_evaluation(runs: Path, pictures: int) -> None:
+def assert_same_evaluation(runs: Path, images: int) -> None:
     assert sorted(entry.name for entry in runs.iterdir() if entry.is_dir()) == ["one-validate", "several-validate"]
     assert [entry.name for entry in (runs / "several-validate").iterdir()] == ["version_0"]
     matrix, counts, scores, logged = evaluation(runs / "one-validate" / "version_0")
     matrix_of, counts_of, scores_of, logged_of = evaluation(runs / "several-validate" / "version_0")
     assert np.array_equal(matrix_of, matrix)
-    assert counts_of.sample_ids == counts.sample_ids == [f"val-{index:06}" for index in range(pictures)]
+    assert counts_of.sample_ids == counts.sample_ids == [f"val-{index:06}" for index in range(images)]
     assert all(np.array_equal(counts_of.matrix(name), counts.matrix(name)) for name in counts.sample_ids)
     assert scores_of == scores
     assert logged_of == logged
 
 
-def validate_words(checkpoint: Path, runs: Path, pictures: int) -> list[str]:
-    words = ["validate", "--ckpt_path", str(checkpoint), "--data.val_size", str(pictures)]
+def validate_words(checkpoint: Path, runs: Path, images: int) -> list[str]:
+    words = ["validate", "--ckpt_path", str(checkpoint), "--data.val_size", str(images)]
     return [*words, "--data.eval_batch_size", "1", "--run.folder", str(runs), "--run.name"]
 
 
-@pytest.mark.parametrize(("processes", "pictures"), [(2, 5), (3, 5), (3, 2)])
+@pytest.mark.parametrize(("processes", "images"), [(2, 5), (3, 5), (3, 2)])
 def test_evaluation_is_exact_under_any_number_of_processes(
-    checkpoint: Path, tmp_path: Path, processes: int, pictures: int
+    checkpoint: Path, tmp_path: Path, processes: int, images: int
 ) -> None:
-    words = validate_words(checkpoint, tmp_path, pictures)
+    words = validate_words(checkpoint, tmp_path, images)
     assert main([*words, "one"]) == 0
     printed = together([*words, "several"], processes, tmp_path)
-    assert f"{pictures} pictures; os16" in printed[0]
-    assert not any("pictures" in text for text in printed[1:])  # the first process alone speaks
-    assert_same_evaluation(tmp_path, pictures)
+    assert f"{images} images; os16" in printed[0]
+    assert not any("images" in text for text in printed[1:])  # the first process alone speaks
+    assert_same_evaluation(tmp_path, images)
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_evaluation_in_two_processes_that_lightning_starts(checkpoint: Path, tmp
 
 
 def test_training_in_two_processes(tmp_path: Path) -> None:
-    """Validates on one picture, so that one process has none of its own; goes on; both end with the same weights."""
+    """Validates on one image, so that one process has none of its own; goes on; both end with the same weights."""
     words = ["fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES, "--run.folder", str(tmp_path / "runs")]
     words += ["--data.val_size", "1", "--model.ema_decay", "0.5"]
     together([*words, "--trainer.max_steps", "2"], 2, tmp_path)
@@ -156,7 +156,7 @@ def test_training_in_two_processes(tmp_path: Path) -> None:
     assert all(torch.equal(checkpoint["state_dict"][key], first[key]) for key in first)  # the average, in both
     drawn = [(tmp_path / f"drawn-{rank}.txt").read_text().split() for rank in (0, 1)]
     assert len(drawn[0]) == len(drawn[1]) == 6
-    assert len({*drawn[0], *drawn[1]}) == 12  # one epoch: each picture once, over both processes and the resume
+    assert len({*drawn[0], *drawn[1]}) == 12  # one epoch: each image once, over both processes and the resume
     matrix, counts, *_ = evaluation(run / "version_0")
     assert counts.sample_ids == ["val-000000"]
     assert matrix.sum() <= 64 * 80

@@ -11,7 +11,7 @@ import yaml
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.doctor import build_for_trial
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
-from deeplab_lightning.data.pictures import write_image, write_mask
+from deeplab_lightning.data.images import write_image, write_mask
 from deeplab_lightning.doctor import throughput
 
 from .conftest import SMALL, V3PLUS
@@ -26,7 +26,7 @@ def camvid(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scenes(tmp_path: Path) -> Path:
-    """A user's own folder: pictures, masks, and the classes' names."""
+    """A user's own folder: images, masks, and the classes' names."""
     drawn = DrawnScenes("train", 10, 80, 96)
     for index in range(len(drawn)):
         image, mask = drawn.load(index)
@@ -53,18 +53,18 @@ def test_sound_data_exit_with_0_and_leave_a_report(
     out = tmp_path / "out"
     assert main(["doctor", str(camvid), "--out", str(out), "--no_trial"]) == 0
     printed = capsys.readouterr().out
-    assert "looked at 8 train, 4 val pictures" in printed
+    assert "looked at 8 train, 4 val images" in printed
     assert "0 errors" in printed
     report = json.loads((out / "report.json").read_text())
     assert report["exit_code"] == 0
     assert [found["kind"] for found in report["findings"]] == ["no_test"]
     assert report["data"]["class"] == "CamVidDataModule"
     assert sum(row["train_share"] for row in report["classes"]) == pytest.approx(1)
-    assert (out / "sheet.png").stat().st_size > 10_000
+    assert (out / "overview.png").stat().st_size > 10_000
 
 
 def test_errors_exit_with_1(camvid: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (camvid / "valannot" / "Seq_val_00001.png").write_bytes(b"no picture")
+    (camvid / "valannot" / "Seq_val_00001.png").write_bytes(b"no image")
     assert main(["doctor", str(camvid), "--out", str(tmp_path / "out"), "--no_trial"]) == 1
     printed = capsys.readouterr().out
     assert "error (unreadable_mask): 1 of 4 val masks cannot be read" in printed
@@ -84,9 +84,9 @@ def test_what_fit_would_read_can_be_examined(camvid: Path, tmp_path: Path, capsy
     assert main(["doctor", *configs, "--data.batch_size", "9"]) == 1
     printed = capsys.readouterr().out
     assert f"CamVidDataModule, {camvid}\n" in printed
-    assert "error (batch): The train split has 8 pictures, fewer than one batch of 9." in printed
+    assert "error (batch): The train split has 8 images, fewer than one batch of 9." in printed
     assert main(["doctor", *configs, "--data.batch_size", "8", "--limit", "2"]) == 0
-    assert "looked at 2 train, 2 val pictures" in capsys.readouterr().out
+    assert "looked at 2 train, 2 val images" in capsys.readouterr().out
 
 
 def test_the_trial_builds_what_fit_would_train() -> None:
@@ -107,8 +107,8 @@ def test_the_step_and_the_loader_are_measured(
     assert main(["doctor", str(scenes), *options, "--out", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["trial"]["device"] == "cpu"
-    assert 1e6 < report["trial"]["per_picture"] < 1e9
-    assert report["pictures_per_second"] > 1
+    assert 1e6 < report["trial"]["per_image"] < 1e9
+    assert report["images_per_second"] > 1
     assert {"batch", "loader"} <= {found["kind"] for found in report["advice"]}
     assert "Measured on the cpu in real training steps" in capsys.readouterr().out
 
@@ -119,7 +119,7 @@ def test_from_a_folder_to_predictions(scenes: Path, tmp_path: Path, monkeypatch:
     written = yaml.safe_load(Path("my_data.yaml").read_text())["data"]
     assert written["class_path"] == "FolderDataModule"
     assert written["init_args"]["class_names"][:2] == ["background", "house"]
-    assert Path("runs/doctor/mine/sheet.png").is_file()
+    assert Path("runs/doctor/mine/overview.png").is_file()
     small = [*SMALL[:6], "--data.num_workers", "0", "--data.batch_size", "2", *SMALL[12:]]
     assert main(["fit", "-c", str(V3PLUS), "-c", "my_data.yaml", *small]) == 0
     assert main(["predict", "mine/images", "--ckpt_path", "runs/v3plus"]) == 0

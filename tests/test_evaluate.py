@@ -54,7 +54,7 @@ def rows_of(run: Path) -> list[dict[str, str]]:
 
 
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows with each picture that is segmented, by its protocol."""
+    """Return a list that grows with each image that is segmented, by its protocol."""
     seen: list[str] = []
     predict = Predictor.predict
 
@@ -70,9 +70,9 @@ def test_the_table_has_what_validate_says(run: Path, capsys: pytest.CaptureFixtu
     assert evaluate(run, *TWO) == 0
     printed = capsys.readouterr().out
     plain, several = rows_of(run)
-    assert plain["protocol"] == "os16, scale 1, whole picture"
-    assert several["protocol"] == "os8, scales 0.75, 1, flip, whole picture"
-    assert "| protocol | mIoU | pixel acc | boundary IoU | BF | s/picture | peak MB | pictures |" in printed
+    assert plain["protocol"] == "os16, scale 1, whole image"
+    assert several["protocol"] == "os8, scales 0.75, 1, flip, whole image"
+    assert "| protocol | mIoU | pixel acc | boundary IoU | BF | s/image | peak MB | images |" in printed
     assert printed.splitlines()[0] == (run / "evaluate" / "table.md").read_text().splitlines()[0]
     options = [[], ["--model.output_stride", "8", "--evaluation.scales", "[0.75, 1]", "--evaluation.flip", "true"]]
     for row, words in zip((plain, several), options, strict=True):
@@ -81,8 +81,8 @@ def test_the_table_has_what_validate_says(run: Path, capsys: pytest.CaptureFixtu
         folder = sorted((run / "validate").iterdir())[-1]
         matrix = np.load(folder / "confusion.npz")["matrix"]
         assert float(row["pixel acc"]) == matrix.trace() / matrix.sum()
-        assert float(row["seconds per picture"]) > 0
-        assert int(row["pictures"]) == 5
+        assert float(row["seconds per image"]) > 0
+        assert int(row["images"]) == 5
     assert float(plain["pixel acc"]) != float(several["pixel acc"])
 
 
@@ -98,13 +98,13 @@ def test_what_was_scored_is_not_scored_again(run: Path, monkeypatch: pytest.Monk
     assert (run / "evaluate" / "table.csv").read_text() == table
 
 
-def test_other_data_pictures_or_weights_are_scored_anew(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_data_images_or_weights_are_scored_anew(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = looks(monkeypatch)
     plain = TWO[:2]
-    for words, pictures in (([], 5), (["--pictures", "2"], 2), (["--data.height", "72"], 5), (["--split", "test"], 3)):
+    for words, images in (([], 5), (["--images", "2"], 2), (["--data.height", "72"], 5), (["--split", "test"], 3)):
         before = len(seen)
         assert evaluate(run, *plain, *words) == 0
-        assert len(seen) - before == pictures
+        assert len(seen) - before == images
     checkpoint = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
     name = next(name for name in checkpoint["state_dict"] if name.endswith("weight"))
     checkpoint["state_dict"][name] += 0.1
@@ -115,9 +115,7 @@ def test_other_data_pictures_or_weights_are_scored_anew(run: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("sure", [True, False])
-def test_a_kill_costs_the_picture_at_hand(
-    run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sure: bool
-) -> None:
+def test_a_kill_costs_the_image_at_hand(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, sure: bool) -> None:
     """Killed with all saved (`sure`), or stopped by an error; both go on and give the same scores."""
     assert evaluate(run, *TWO[:2], "--output", str(tmp_path / "uninterrupted")) == 0
     words = ["--ckpt_path", str(run), "--device", "cpu", *TWO[:2]]
@@ -149,7 +147,7 @@ def test_a_kill_costs_the_picture_at_hand(
     assert main(["evaluate", *words]) == 0
     assert len(seen) == 2
     expected = list(csv.DictReader((tmp_path / "uninterrupted" / "table.csv").read_text().splitlines()))
-    for name in ("mIoU", "pixel acc", "pictures"):
+    for name in ("mIoU", "pixel acc", "images"):
         assert rows_of(run)[0][name] == expected[0][name]
 
 
@@ -168,10 +166,10 @@ def test_protocols_from_a_file_and_their_mistakes(
 ) -> None:
     file = tmp_path / "protocols.yaml"
     file.write_text("- {window_size: 65, overlap: 0.5}\n- {crf: {iterations: 1}}\n")
-    assert evaluate(run, "--protocols", str(file), "--pictures", "1") == 0
+    assert evaluate(run, "--protocols", str(file), "--images", "1") == 0
     words = [row["protocol"] for row in rows_of(run)]
     assert words[0] == "os16, scale 1, windows of 65 overlapping 50%"
-    assert words[1].startswith("os16, scale 1, whole picture, CRF 1 iterations")
+    assert words[1].startswith("os16, scale 1, whole image, CRF 1 iterations")
     for given, message in (
         ("{output_strid: 8}", "Did you mean"),
         ("{output_stride: 7}", "expected 8, 16 or 32"),
@@ -206,19 +204,19 @@ def test_default_protocols_are_those_of_the_paper() -> None:
 
 
 def test_the_default_set_of_a_run_has_both_output_strides(run: Path) -> None:
-    assert evaluate(run, "--pictures", "1") == 0
+    assert evaluate(run, "--images", "1") == 0
     scales = "scales 0.5, 0.75, 1, 1.25, 1.5, 1.75"
     assert [row["protocol"] for row in rows_of(run)] == [
-        f"os{stride}, {look}, whole picture" for stride in (16, 8) for look in ("scale 1", scales, f"{scales}, flip")
+        f"os{stride}, {view}, whole image" for stride in (16, 8) for view in ("scale 1", scales, f"{scales}, flip")
     ]
 
 
-# --- measures and tidying ---------------------------------------------------------------------------------------------
+# --- measures and post-processing -------------------------------------------------------------------------------------
 
 
 def test_measures_are_columns_and_curves(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The same numbers as the measures give by themselves, also when the second run finds them all in files."""
-    words = [*TWO[:2], "--pictures", "2", "--measures", "trimap", "boundary_iou"]
+    words = [*TWO[:2], "--images", "2", "--measures", "trimap", "boundary_iou"]
     assert evaluate(run, *words) == 0
     folder = run / "evaluate"
     (row,) = rows_of(run)
@@ -229,9 +227,9 @@ def test_measures_are_columns_and_curves(run: Path, capsys: pytest.CaptureFixtur
     iou = BoundaryIoU(data.labels.class_names, data.labels.ignore_index)
     trimap = Trimap(data.labels.class_names, data.labels.ignore_index)
     for index in spread(5, 2):
-        picture, mask = data.load(index)
+        image, mask = data.load(index)
         for measure in (iou, trimap):
-            measure.update(model.predict(picture).mask, mask, str(index))
+            measure.update(model.predict(image).mask, mask, str(index))
     assert float(row["boundary IoU"]) == pytest.approx(iou.compute().mean)
     assert float(row["trimap 40 px"]) == pytest.approx(trimap.compute().mIoU[-1])
     with (folder / "trimap-1.csv").open(newline="") as file:
@@ -247,19 +245,19 @@ def test_measures_are_columns_and_curves(run: Path, capsys: pytest.CaptureFixtur
     assert "Did you mean 'trimap'" in capsys.readouterr().err
 
 
-def test_tidying_is_part_of_a_protocol(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["--protocol", "{tidying: {min_area: 2000}}"]
-    assert evaluate(run, *TWO[:2], *given, "--pictures", "2", "--measures", "none") == 0
-    plain, tidied = rows_of(run)
-    assert tidied["protocol"] == "os16, scale 1, whole picture, min area 2000"
-    assert plain["pixel acc"] != tidied["pixel acc"]
+def test_postprocessing_is_part_of_a_protocol(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--protocol", "{postprocessing: {min_area: 2000}}"]
+    assert evaluate(run, *TWO[:2], *given, "--images", "2", "--measures", "none") == 0
+    plain, processed = rows_of(run)
+    assert processed["protocol"] == "os16, scale 1, whole image, min area 2000"
+    assert plain["pixel acc"] != processed["pixel acc"]
     assert "boundary IoU" not in plain
     for words, message in (
         ("{min_aera: 3}", "Did you mean 'min_area'"),
         ("{threshold: 0.5}", "needs `unsure: CLASS`"),
         ("[3]", "expected such as"),
     ):
-        assert evaluate(run, "--protocol", f"{{tidying: {words}}}") == 2
+        assert evaluate(run, "--protocol", f"{{postprocessing: {words}}}") == 2
         assert message in capsys.readouterr().err
 
 
@@ -299,7 +297,7 @@ def test_the_published_column_stands_beside_ours(run: Path, monkeypatch: pytest.
     assert evaluate(run, "--protocol", "{}", "--protocol", "{scales: [0.5, 1]}") == 0
     assert [row["published mIoU"] for row in rows_of(run)] == ["0.7885", ""]
     assert "| published mIoU |" in (run / "evaluate" / "table.md").read_text()
-    assert evaluate(run, "--protocol", "{}", "--pictures", "2") == 0  # a part of the split is something else
+    assert evaluate(run, "--protocol", "{}", "--images", "2") == 0  # a part of the split is something else
     assert [row["published mIoU"] for row in rows_of(run)] == [""]
     assert evaluate(run, "--protocol", "{}", "--published", "nothing") == 0
     assert [row["published mIoU"] for row in rows_of(run)] == [""]
@@ -311,9 +309,9 @@ def test_the_published_column_stands_beside_ours(run: Path, monkeypatch: pytest.
 def test_the_fingerprint_follows_names_files_and_pixels(tmp_path: Path) -> None:
     class Filed(DrawnScenes):
         def files(self, index: int) -> tuple[Path, ...]:
-            return (tmp_path / "picture",)
+            return (tmp_path / "image",)
 
-    (tmp_path / "picture").write_text("a")
+    (tmp_path / "image").write_text("a")
     data = Filed("val", 4, 64, 64)
     first = exact_fingerprint(data, range(4))
     assert first == exact_fingerprint(Filed("val", 4, 64, 64), range(4))
@@ -321,7 +319,7 @@ def test_the_fingerprint_follows_names_files_and_pixels(tmp_path: Path) -> None:
     assert first != exact_fingerprint(Filed("test", 4, 64, 64), range(4))
     assert first != exact_fingerprint(Filed("val", 4, 64, 65), range(4))
     time.sleep(0.01)
-    (tmp_path / "picture").write_text("b")
+    (tmp_path / "image").write_text("b")
     assert first != exact_fingerprint(data, range(4))
 
 
@@ -332,7 +330,7 @@ def test_a_measure_goes_on_from_its_state(name: str) -> None:
     masks[1][:, 3] = 255
     whole, half, rest = (MEASURES[name](["a", "b", "c"], 255) for _ in range(3))
     fresh = MEASURES[name](["a", "b", "c"], 255)
-    fresh.restore(fresh.state())  # of no picture
+    fresh.restore(fresh.state())  # of no image
     for number, (pred, mask) in enumerate(zip(preds, masks, strict=True)):
         whole.update(pred, mask, str(number))
         if number < 2:
@@ -347,7 +345,7 @@ def test_absent_values_show_as_a_dash() -> None:
     row = ProtocolRow("os8", {"mIoU": float("nan")}, None, 0.123456, None, 3)
     other = ProtocolRow("os16", {"pixel acc": 0.5}, 0.7721, 12.3456, 2_500_000_000, 3)
     assert as_markdown([row, other]).splitlines() == [
-        "| protocol | mIoU | pixel acc | published mIoU | s/picture | peak MB | pictures |",
+        "| protocol | mIoU | pixel acc | published mIoU | s/image | peak MB | images |",
         "|---|---:|---:|---:|---:|---:|---:|",
         "| os8 | - | - | - | 0.123 | - | 3 |",
         "| os16 | - | 0.5000 | 0.7721 | 12.3 | 2500 | 3 |",

@@ -51,7 +51,7 @@ def test_a_run_becomes_a_file_with_its_report(
     output = tmp_path / "out" / "model.torchscript"
     assert main(["export", str(trained_run.parent), "-o", str(output), "--model.output_stride", "8"]) == 0
     printed = capsys.readouterr().out
-    assert "mIoU, 5 pictures" in printed
+    assert "mIoU, 5 images" in printed
     assert "passed" in printed
     report = json.loads(output.with_name("model.torchscript.gate.json").read_text())
     assert report["passed"]
@@ -63,9 +63,9 @@ def test_a_run_becomes_a_file_with_its_report(
     extra = {"deeplab_lightning.json": ""}
     module = torch.jit.load(output, _extra_files=extra)
     assert json.loads(extra["deeplab_lightning.json"])["palette"] == report["exported"]["palette"]
-    picture = torch.from_numpy(np.array(Image.open(scene))).permute(2, 0, 1)[None]
+    image = torch.from_numpy(np.array(Image.open(scene))).permute(2, 0, 1)[None]
     ours = deeplab_lightning.load(trained_run, "cpu", output_stride=8).predict(str(scene)).mask
-    assert (module(picture)[0].numpy() == ours).mean() > 0.999
+    assert (module(image)[0].numpy() == ours).mean() > 0.999
 
 
 def test_the_original_is_what_predict_runs_and_pytorchs_files_are_folded(
@@ -80,7 +80,7 @@ def test_the_original_is_what_predict_runs_and_pytorchs_files_are_folded(
 
     monkeypatch.setattr(gate, "Gate", Watched)
     output = tmp_path / "model.torchscript"
-    assert main(["export", str(checkpoint), "-o", str(output), "--pictures", "1"]) == 0
+    assert main(["export", str(checkpoint), "-o", str(output), "--images", "1"]) == 0
     assert [len(batch_norms(network)) for network in originals] == [0]
     assert batch_norms(deeplab_lightning.load(checkpoint, "cpu").task.model)
     assert "batch_norm" not in str(torch.jit.load(output).inlined_graph)
@@ -88,17 +88,17 @@ def test_the_original_is_what_predict_runs_and_pytorchs_files_are_folded(
 
 def test_past_the_tolerance_the_exit_code_is_1(checkpoint: Path, tmp_path: Path) -> None:
     words = ["export", str(checkpoint), "-o", str(tmp_path / "model.torchscript"), "--precision", "bf16"]
-    assert main([*words, "--pictures", "1", "--max_difference", "1e-9"]) == 1
+    assert main([*words, "--images", "1", "--max_difference", "1e-9"]) == 1
 
 
-def test_other_pictures_and_another_data_set(
+def test_other_images_and_another_data_set(
     checkpoint: Path, tmp_path: Path, scene: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["export", str(checkpoint), "-o", str(tmp_path / "model.torchscript"), "--outputs", "probs"]
     words += ["--data.height", "64", "--data.width", "96", "--data.val_size", "3", "--check_data", str(scene)]
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert "mIoU, 3 pictures" in printed
+    assert "mIoU, 3 images" in printed
     assert "probs, 1x70x91" in printed
     assert "probs, 1x57x69" in printed
 
@@ -111,9 +111,9 @@ def test_other_pictures_and_another_data_set(
         (["--format", "pt2", "-o", "model.onnx"], "model.pt2"),
         (["--format", "pt2", "--precision", "int8"], "--format onnx"),
         (["--format", "onnx", "--size", "8", "8"], "33 or more"),
-        (["--format", "pt2", "--size", "64", "64"], "takes pictures of any size"),
+        (["--format", "pt2", "--size", "64", "64"], "takes images of any size"),
         (["--format", "openvino", "--precision", "int8"], "--format onnx"),
-        (["--format", "pt2", "--pictures", "0"], "1 or more"),
+        (["--format", "pt2", "--images", "0"], "1 or more"),
         (["-o", "folder.pt2"], "it is a folder"),
         (["-o", "file/model.pt2"], "Choose another place"),
         (["-o", "model.onnx", "--precision", "int8", "--calibration", "empty"], "empty"),
@@ -146,66 +146,66 @@ def test_a_missing_package_is_named(checkpoint: Path, tmp_path: Path, monkeypatc
         export(checkpoint, output=tmp_path / "model.onnx")
 
 
-def test_one_size_and_pictures_of_others(
+def test_one_size_and_images_of_others(
     checkpoint: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("onnx")
-    from deeplab_lightning.commands.export import calibration_pictures
+    from deeplab_lightning.commands.export import calibration_images
     from deeplab_lightning.export import run_model
 
     output = tmp_path / "model.onnx"
-    assert main(["export", str(checkpoint), "-o", str(output), "--size", "70", "91", "--pictures", "2"]) == 0
+    assert main(["export", str(checkpoint), "-o", str(output), "--size", "70", "91", "--images", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "takes one picture of 70x91" in printed
-    assert "mIoU, 2 pictures" in printed
+    assert "takes one image of 70x91" in printed
+    assert "mIoU, 2 images" in printed
     Image.open(scene).crop((0, 0, 91, 69)).save(tmp_path / "lower.png")
     words = [str(output), str(scene), str(tmp_path / "lower.png"), "--output", str(tmp_path / "ran")]
     assert run_model.main(words) == 1
     captured = capsys.readouterr()
     assert "69x91 (height x width); the model takes 70x91 alone" in captured.err
-    assert "1 of 2 pictures segmented" in captured.out
+    assert "1 of 2 images segmented" in captured.out
     mask = np.array(Image.open(tmp_path / "ran" / "scene_mask.png"))
     segmenter = deeplab_lightning.load(checkpoint, "cpu")
     assert (mask == segmenter.predict(str(scene)).mask).mean() > 0.999
-    assert {batch.shape for batch in calibration_pictures(segmenter, scene.parent, (70, 91))} == {(1, 3, 70, 91)}
-    with pytest.raises(DataError, match="none of the pictures is of --size 64 64"):
-        calibration_pictures(segmenter, scene.parent, (64, 64))
+    assert {batch.shape for batch in calibration_images(segmenter, scene.parent, (70, 91))} == {(1, 3, 70, 91)}
+    with pytest.raises(DataError, match="none of the images is of --size 64 64"):
+        calibration_images(segmenter, scene.parent, (64, 64))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
 def test_openvino_is_two_files(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "model.xml"
     words = ["export", str(checkpoint), "-o", str(output), "--precision", "fp16", "--size", "70", "91"]
-    assert main([*words, "--pictures", "2"]) == 0
+    assert main([*words, "--images", "2"]) == 0
     printed = capsys.readouterr().out
     assert f"written: {output}, {output.with_suffix('.bin')}, {output}.gate.json" in printed
     assert "INFERENCE_PRECISION_HINT f32" in printed
     report = json.loads((tmp_path / "model.xml.gate.json").read_text())
     assert report["bytes"][1] == output.stat().st_size + output.with_suffix(".bin").stat().st_size
     assert report["runtime"].startswith("openvino")
-    assert report["pictures"] == 2
+    assert report["images"] == 2
 
 
-def test_int8_of_another_model_needs_pictures(checkpoint: Path) -> None:
+def test_int8_of_another_model_needs_images(checkpoint: Path) -> None:
     from dataclasses import replace
 
-    from deeplab_lightning.commands.export import calibration_pictures
+    from deeplab_lightning.commands.export import calibration_images
 
     segmenter = deeplab_lightning.load(checkpoint, "cpu")
-    assert len(calibration_pictures(segmenter, None)) == 64
+    assert len(calibration_images(segmenter, None)) == 64
     names = tuple(f"other_{index}" for index in range(10))
     segmenter.labels = replace(segmenter.labels, class_names=names)
     with pytest.raises(ConfigError, match="--calibration FOLDER"):
-        calibration_pictures(segmenter, None)
+        calibration_images(segmenter, None)
 
 
-def test_pictures_of_a_format_of_one_size(checkpoint: Path, scene: Path) -> None:
-    from deeplab_lightning.commands.export import unseen_pictures
+def test_images_of_a_format_of_one_size(checkpoint: Path, scene: Path) -> None:
+    from deeplab_lightning.commands.export import unseen_images
 
     segmenter = deeplab_lightning.load(checkpoint, "cpu")
-    assert [batch.shape for batch in unseen_pictures(segmenter, None, (81, 97))] == [(1, 3, 81, 97)]
+    assert [batch.shape for batch in unseen_images(segmenter, None, (81, 97))] == [(1, 3, 81, 97)]
     with pytest.raises(DataError, match="81x97 alone"):
-        unseen_pictures(segmenter, [str(scene)], (81, 97))
+        unseen_images(segmenter, [str(scene)], (81, 97))
 
 
 @pytest.mark.slow

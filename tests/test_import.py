@@ -46,9 +46,9 @@ def test_help_is_light() -> None:
 def test_predict_and_python_take_what_it_writes(theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["import", str(theirs)]) == 0
-    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save("picture.png")
-    assert main(["predict", "picture.png", "--ckpt_path", "theirs.ckpt", "--device", "cpu"]) == 0
-    assert Image.open("predictions/masks/picture.png").size == (50, 40)
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save("image.png")
+    assert main(["predict", "image.png", "--ckpt_path", "theirs.ckpt", "--device", "cpu"]) == 0
+    assert Image.open("predictions/masks/image.png").size == (50, 40)
     assert deeplab_lightning.load("theirs.ckpt", "cpu").labels.class_names[1] == "aeroplane"
 
 
@@ -131,7 +131,7 @@ def test_every_weight_must_find_its_place(
     [
         (["--classes", "cityscapes"], "--classes cityscapes has 19 classes, and the network tells 21 apart"),
         (["--classes", "vok"], "neither a file nor one of voc, .*Did you mean 'voc'"),
-        (["--mean", "0.5"], "takes pictures of 3 channels, and there are 1 means and 3 standard deviations"),
+        (["--mean", "0.5"], "takes images of 3 channels, and there are 1 means and 3 standard deviations"),
         (["--format", "torchvison"], "No format 'torchvison'. Did you mean 'torchvision'"),
         (["--format", "vainf"], "which is no network that vainf writes"),
     ],

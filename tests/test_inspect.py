@@ -32,7 +32,7 @@ def scene(tmp_path: Path) -> Path:
 
 
 def colours_in(path: Path) -> set[str]:
-    """Return which of the colours of lines and dots a picture holds."""
+    """Return which of the colours of lines and dots an image holds."""
     pixels = np.array(Image.open(path).convert("RGB")).reshape(-1, 3)
     found = {"#{:02x}{:02x}{:02x}".format(*pixel) for pixel in np.unique(pixels, axis=0)}
     return found & set(COLOURS)
@@ -44,7 +44,7 @@ def colours_in(path: Path) -> set[str]:
 def test_a_configuration_is_described(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", *SMALL_MODEL, *CROP, "--model.output_stride", "8"]) == 0
     printed = capsys.readouterr().out
-    assert "picture 129x129" in printed
+    assert "image 129x129" in printed
     assert "\nclassifier" in printed
     assert "mobilenetv2_035: exact" in printed
     lines = [line.split() for line in printed.splitlines() if line.startswith("warning: ")]
@@ -64,10 +64,10 @@ def test_a_network_on_paper_has_no_values() -> None:
     assert all(parameter.is_meta for parameter in task.parameters())
 
 
-def test_the_picture_can_have_another_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_image_can_have_another_size(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     layers = tmp_path / "layers.csv"
     assert main(["inspect", *SMALL_MODEL, "--size", "65", "97", "--csv", str(layers)]) == 0
-    assert "picture 65x97" in capsys.readouterr().out
+    assert "image 65x97" in capsys.readouterr().out
     with layers.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert (rows[-1]["height"], rows[-1]["width"], rows[-1]["sees_all"]) == ("65", "97", "1")
@@ -92,7 +92,7 @@ def test_nothing_is_made_fetched_or_opened(
 def test_a_checkpoint_brings_its_model(checkpoint: Path, trained_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(checkpoint)]) == 0
     first = capsys.readouterr().out
-    assert "picture 65x65" in first
+    assert "image 65x65" in first
     assert main(["inspect", str(trained_run)]) == 0
     assert capsys.readouterr().out == first
     assert main(["inspect", str(checkpoint), "--model.output_stride", "8"]) == 0
@@ -111,8 +111,8 @@ def test_warnings_of_the_backbone_are_told_with_the_others(capsys: pytest.Captur
 def test_fields_are_drawn(tmp_path: Path) -> None:
     plot = tmp_path / "fields.png"
     assert main(["inspect", *SMALL_MODEL, "--size", "129", "161", "--plot", str(plot)]) == 0
-    picture = Image.open(plot)
-    assert min(picture.size) > 600
+    image = Image.open(plot)
+    assert min(image.size) > 600
     assert colours_in(plot) == set(COLOURS[:3])  # three branches
 
 
@@ -166,9 +166,7 @@ def test_the_maps_are_those_of_predict(
 
     drawn: dict[str, tuple[np.ndarray, tuple[int, int]]] = {}
 
-    def note(
-        picture: np.ndarray, maps: np.ndarray, name: str, png: Path, *, covered: tuple[int, int], **_: bool
-    ) -> None:
+    def note(image: np.ndarray, maps: np.ndarray, name: str, png: Path, *, covered: tuple[int, int], **_: bool) -> None:
         drawn[name] = maps, tuple(covered)
 
     monkeypatch.setattr(activations, "plot_activations", note)
@@ -197,13 +195,13 @@ def test_a_configuration_alone_draws_random_weights_and_says_so(
 def test_grey_single_and_signed_maps_are_drawn(tmp_path: Path) -> None:
     from deeplab_lightning.reporting.activations import plot_activations
 
-    picture = np.full((40, 60, 3), 200, np.uint8)
+    image = np.full((40, 60, 3), 200, np.uint8)
     for name, maps in {
         "pooled": np.ones((300, 1, 1), np.float32),
         "signed": np.linspace(-1, 1, 2 * 5 * 7, dtype=np.float32).reshape(2, 5, 7),
         "zero": np.zeros((1, 5, 7), np.float32),
     }.items():
-        plot_activations(picture, maps, name, tmp_path / f"{name}.png", covered=(49, 65), align_corners=True)
+        plot_activations(image, maps, name, tmp_path / f"{name}.png", covered=(49, 65), align_corners=True)
         assert Image.open(tmp_path / f"{name}.png").size[0] > 300
 
 
@@ -216,7 +214,7 @@ def test_grey_single_and_signed_maps_are_drawn(tmp_path: Path) -> None:
         ([], "inspect needs a network: a checkpoint, a run, or -c configs/v3plus.yaml."),
         ([*SMALL_MODEL, "--layers", "aspp"], "add --image FILE"),
         ([*SMALL_MODEL, "--image", "x.png", "--plot", "y.png"], "leave out --plot"),
-        ([*SMALL_MODEL, "--size", "20", "65"], "A picture of 20x65 is too small: --size takes 33 and more."),
+        ([*SMALL_MODEL, "--size", "20", "65"], "An image of 20x65 is too small: --size takes 33 and more."),
         ([*SMALL_MODEL, "--plot", "y.jpg"], "name it y.png instead of y.jpg"),
         ([*SMALL_MODEL, "--image", "nowhere.png"], "nowhere.png does not exist"),
         ([*SMALL_MODEL, "--size", "65", "65", "--csv", "/nowhere/layers.csv"], "Cannot write /nowhere/layers.csv"),

@@ -15,7 +15,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
 from deeplab_lightning.inference import EvaluationOptions, Predictor
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def predict(checkpoint: Path, output: Path, *words: str | Path) -> int:
     )
 
 
-def test_masks_and_overlays_at_the_pictures_own_sizes(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
-    pictures = tmp_path / "in"
-    (pictures / "deeper").mkdir(parents=True)
-    Image.fromarray(scene).save(pictures / "a.png")
-    Image.fromarray(scene[:47, :33]).save(pictures / "deeper" / "b.jpg")
-    assert predict(checkpoint, tmp_path / "out", pictures) == 0
+def test_masks_and_overlays_at_the_images_own_sizes(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+    images = tmp_path / "in"
+    (images / "deeper").mkdir(parents=True)
+    Image.fromarray(scene).save(images / "a.png")
+    Image.fromarray(scene[:47, :33]).save(images / "deeper" / "b.jpg")
+    assert predict(checkpoint, tmp_path / "out", images) == 0
     for name, size in (("a", (80, 64)), ("deeper/b", (33, 47))):
         mask = Image.open(tmp_path / "out" / "masks" / f"{name}.png")
         assert mask.mode == "P"
@@ -54,7 +54,7 @@ def test_predict_agrees_with_validate_pixel_by_pixel(trained_run: Path, checkpoi
     for index in range(len(source)):
         Image.fromarray(source.load(index)[0]).save(tmp_path / f"{source.sample_id(index)}.png")
     assert predict(checkpoint, tmp_path / "out", tmp_path / "*.png") == 0
-    counts = PictureCounts(source.labels.class_names)
+    counts = ImageCounts(source.labels.class_names)
     for index in range(len(source)):
         truth = source.load(index)[1].astype(int)
         pred = np.array(Image.open(tmp_path / "out" / "masks" / f"{source.sample_id(index)}.png")).astype(int)
@@ -66,13 +66,13 @@ def test_predict_agrees_with_validate_pixel_by_pixel(trained_run: Path, checkpoi
     assert np.array_equal(np.load(validated / "confusion.npz")["matrix"], counts.total())
 
 
-def test_unusual_pictures_work(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
-    picture = Image.fromarray(scene)
+def test_unusual_images_work(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+    image = Image.fromarray(scene)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
-    picture.save(tmp_path / "turned.jpg", exif=exif)
-    picture.convert("L").save(tmp_path / "grey.png")
-    picture.convert("RGBA").save(tmp_path / "alpha.png")
+    image.save(tmp_path / "turned.jpg", exif=exif)
+    image.convert("L").save(tmp_path / "grey.png")
+    image.convert("RGBA").save(tmp_path / "alpha.png")
     Image.fromarray(scene[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
     assert predict(checkpoint, tmp_path / "out", tmp_path) == 0
     sizes = {
@@ -82,7 +82,7 @@ def test_unusual_pictures_work(checkpoint: Path, tmp_path: Path, scene: np.ndarr
     assert sizes == {"turned": (64, 80), "grey": (80, 64), "alpha": (80, 64), "deep": (80, 64)}
 
 
-def test_an_unreadable_picture_is_reported_at_the_end_and_stops_nothing(
+def test_an_unreadable_image_is_reported_at_the_end_and_stops_nothing(
     checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(scene).save(tmp_path / "a.png")
@@ -91,13 +91,13 @@ def test_an_unreadable_picture_is_reported_at_the_end_and_stops_nothing(
     broken.write_bytes((tmp_path / "a.png").read_bytes()[:2000])
     assert predict(checkpoint, tmp_path / "out", tmp_path) == 1
     printed = capsys.readouterr().out
-    assert "2 of 3 pictures segmented" in printed
+    assert "2 of 3 images segmented" in printed
     assert "not segmented: " in printed.splitlines()[-1]
     assert str(broken) in printed.splitlines()[-1]
     assert sorted(path.name for path in (tmp_path / "out" / "masks").iterdir()) == ["a.png", "z.png"]
 
 
-def test_pictures_that_differ_in_their_ending_keep_it(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+def test_images_that_differ_in_their_ending_keep_it(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
     Image.fromarray(scene).save(tmp_path / "a.png")
     Image.fromarray(scene).save(tmp_path / "a.jpg")
     assert predict(checkpoint, tmp_path / "out", tmp_path) == 0
@@ -109,7 +109,7 @@ def test_predict_at_another_output_stride_says_so(
 ) -> None:
     Image.fromarray(scene).save(tmp_path / "a.png")
     assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", "--model.output_stride", "8") == 0
-    assert "(os8, scale 1, whole picture)" in capsys.readouterr().out
+    assert "(os8, scale 1, whole image)" in capsys.readouterr().out
 
 
 def test_no_place_to_write_is_named(
@@ -171,7 +171,7 @@ def test_loading_what_is_not_there_names_what_is(trained_run: Path) -> None:
         deeplab_lightning.load(trained_run / "checkpoints" / "nothing.ckpt")
 
 
-def test_masks_are_tidied_up(
+def test_masks_are_postprocessed(
     checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(scene).save(tmp_path / "a.png")
@@ -181,7 +181,7 @@ def test_masks_are_tidied_up(
     assert np.array_equal(probs.argmax(0), plain)
     threshold = float(np.median(probs.max(0)))
     names = model.labels.class_names
-    words = ("--threshold", str(threshold), "--unsure", names[3], "--min_area", "30", "--tidy_classes", names[0])
+    words = ("--threshold", str(threshold), "--unsure", names[3], "--min_area", "30", "--postprocess_classes", names[0])
     assert predict(checkpoint, tmp_path / "out", tmp_path / "a.png", *words) == 0
     assert ", min area 30 of classes 0): " in capsys.readouterr().out
     from deeplab_lightning.inference.morphology import Morphology
@@ -193,7 +193,7 @@ def test_masks_are_tidied_up(
     assert "Did you mean 'house'" in capsys.readouterr().err
 
 
-# --- how pictures are looked at ---------------------------------------------------------------------------------------
+# --- how images are looked at -----------------------------------------------------------------------------------------
 
 
 def test_predict_takes_evaluation_options_and_says_so(
@@ -223,7 +223,7 @@ def test_probabilities_come_when_they_are_asked_for(
     probs = Predictor.probs
     monkeypatch.setattr(Predictor, "probs", lambda self, image: looks.append("") or probs(self, image))
     result = model.predict(scene, scales=(0.75, 1.0))
-    assert result.protocol == "os16, scales 0.75, 1, whole picture"
+    assert result.protocol == "os16, scales 0.75, 1, whole image"
     assert looks == []
     assert result.probs.shape == (10, 64, 80)
     assert result.probs.dtype == np.float32

@@ -25,18 +25,18 @@ def run(trained_run: Path, tmp_path: Path) -> RunFolder:
 
 def test_what_fit_leaves_on_the_card(run: RunFolder) -> None:
     card = read_card(run)
-    assert card["data"]["train"]["pictures"] == 12
-    assert card["data"]["val"]["pictures"] == 5
+    assert card["data"]["train"]["images"] == 12
+    assert card["data"]["val"]["images"] == 5
     assert card["parameters"] > 10_000
     (session,) = card["sessions"]
     assert (session["from_step"], session["to_step"]) == (0, 4)
     assert session["seconds"] > 0
     evaluation = read_evaluation(run)
     assert evaluation is not None
-    assert (evaluation.split, evaluation.pictures) == ("val", 5)
+    assert (evaluation.split, evaluation.images) == ("val", 5)
     assert evaluation.protocol.startswith("os16, scale 1")
     assert evaluation.step in (2, 4)
-    assert len(read_gallery(run.pictures).pictures) == 5
+    assert len(read_gallery(run.images).images) == 5
 
 
 def test_it_prints_the_command_and_finds_nothing(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +60,7 @@ def test_it_finds_what_differs(run: RunFolder, capsys: pytest.CaptureFixture[str
     assert "data train masks" in printed
     assert "data val masks" in printed
     assert "--data.scene_seed 9" in printed
-    assert "data val pictures" not in printed
+    assert "data val images" not in printed
 
 
 def test_running_it_gives_the_same_run(run: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,7 @@ def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     number: signal.Signals,
     exit_code: int,
 ) -> None:
-    # 12 pictures in batches of 2 are 6 steps an epoch: step 8 stops inside the second one.
+    # 12 images in batches of 2 are 6 steps an epoch: step 8 stops inside the second one.
     options = ["--trainer.max_steps", "10", "--trainer.val_check_interval", "4", "--trainer.log_every_n_steps", "1"]
     workers = ["--data.num_workers", "2"]
     assert fit(*options, "--run.name", "whole") == 0
@@ -101,7 +101,7 @@ def test_resuming_draws_only_what_was_not_trained(fit: Fit, monkeypatch: pytest.
     monkeypatch.setattr(SegmentationTask, "training_step", training_step)
     assert fit("--trainer.max_steps", "4") == 0
     assert fit("--trainer.max_steps", "6", "--ckpt_path", "last") == 0
-    assert len(seen) == len(set(seen)) == 12  # one epoch, each picture once
+    assert len(seen) == len(set(seen)) == 12  # one epoch, each image once
 
 
 def test_a_learning_rate_given_on_resume_is_used(fit: Fit, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def train_in_a_process(runs: Path, name: str, place: str, step: int, *options: s
 
 
 def assert_same_end(runs: Path, whole: str, parts: str) -> None:
-    """Weights, averages, momentum, log, scores, and for every batch the pictures that were in it."""
+    """Weights, averages, momentum, log, scores, and for every batch the images that were in it."""
     folders = [runs / name / "version_0" for name in (whole, parts)]
     expected, actual = (torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True) for folder in folders)
     for key in ("state_dict", "current_model_state"):
@@ -323,7 +323,7 @@ def test_a_damaged_last_checkpoint_names_the_others(
     assert torch.load(folder / "last.ckpt", weights_only=True)["global_step"] == 4
 
 
-def test_pictures_are_the_same_for_every_number_of_workers() -> None:
+def test_images_are_the_same_for_every_number_of_workers() -> None:
     # What makes the exact resume above possible; here by itself, where it is quick to see why it broke.
     from deeplab_lightning.data.datamodules import DrawnScenesDataModule
 

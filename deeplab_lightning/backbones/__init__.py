@@ -1,4 +1,4 @@
-"""Networks that turn a picture into feature maps."""
+"""Networks that turn an image into feature maps."""
 
 from .timm_backbone import BackboneFeatures, TimmBackbone
 from .vgg_atrous import VGGAtrous

@@ -3,7 +3,7 @@
 Removing a stride and dilating what follows must leave the features at the old sampling points as they were (the
 "atrous consistency" of the papers): only then does one set of weights serve output strides 32, 16 and 8. Not every
 network that accepts `output_stride` keeps that promise. Both tables were measured on timm 1.0.31 with random weights
-and batch-norm statistics, in float64, at output strides 16 and 8 on pictures of odd and even size;
+and batch-norm statistics, in float64, at output strides 16 and 8 on images of odd and even size;
 `tests/backbones/test_atrous.py` repeats it for members of each. Larger members of a measured family are taken to
 behave as the measured ones.
 """
@@ -52,7 +52,7 @@ def atrous_support(name: str) -> AtrousSupport:
 
 
 def scale_rates(rates_at_16: tuple[int, ...], output_stride: int) -> tuple[int, ...]:
-    """Scale atrous rates stated for output stride 16, so that they span the same part of the picture.
+    """Scale atrous rates stated for output stride 16, so that they span the same part of the image.
 
     (6, 12, 18) becomes (12, 24, 36) at output stride 8 and (3, 6, 9) at 32.
     """

@@ -32,7 +32,7 @@ class TimmNetwork:
     shapes: Shapes
 
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Return mean and standard deviation of the pictures it is used to, per channel in 0..1."""
+        """Return mean and standard deviation of the images it is used to, per channel in 0..1."""
         settings = timm.get_pretrained_cfg(self.name)
         return tuple(settings.mean), tuple(settings.std)
 
@@ -84,11 +84,11 @@ def _stage_name(shapes: Shapes) -> str:
 
 @torch.no_grad()
 def compute_the_same(networks: Sequence[TimmNetwork], weights: Mapping[str, Tensor]) -> bool:
-    """Tell whether all of them make the same of a picture, given the same weights."""
-    picture = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    """Tell whether all of them make the same of an image, given the same weights."""
+    image = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     maps = []
     for network in networks:
         features = timm.create_model(network.name, features_only=True, output_stride=OUTPUT_STRIDE).eval()
         features.load_state_dict(weights)
-        maps.append(features(picture)[-1])
+        maps.append(features(image)[-1])
     return all(torch.equal(one, maps[0]) for one in maps)

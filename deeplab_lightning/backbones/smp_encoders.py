@@ -3,7 +3,7 @@
 | `smp_` and its name | timm's network | what it does otherwise |
 |---|---|---|
 | `mobilenet_v2` | `mobilenetv2_100` | ends with the 1x1 to 1280 channels, which timm counts as classifier |
-| `efficientnet_b0` ... `_b7` | `tf_efficientnet_b0` ... | pads always as TensorFlow does on pictures of one size |
+| `efficientnet_b0` ... `_b7` | `tf_efficientnet_b0` ... | pads always as TensorFlow does on images of one size |
 | `se_resnet50`, `_101`, `_152` | `seresnet50` ... | pools without padding; a stage's stride is in its first 1x1 |
 | `se_resnext50_32x4d`, `_101_` | `seresnext50_32x4d` ... | pools without padding |
 | `senet154` | `senet154` | pools without padding |
@@ -34,7 +34,7 @@ NAME = re.compile(
     r"smp_(mobilenet_v2|efficientnet_b[0-7]|se_resnet(50|101|152)|se_resnext(50|101)_32x4d|senet154|mobileone_s[0-4])"
 )
 SIDES = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6": 528, "b7": 600}
-"""Of the pictures that EfficientNets were trained on (Tan and Le 2019)."""
+"""Of the images that EfficientNets were trained on (Tan and Le 2019)."""
 
 
 def smp_encoder(name: str, output_stride: int, in_chans: int, **options: Any) -> Any:
@@ -43,7 +43,7 @@ def smp_encoder(name: str, output_stride: int, in_chans: int, **options: Any) ->
     Args:
         name: Matches `NAME`.
         output_stride: As timm's.
-        in_chans: Channels of the picture.
+        in_chans: Channels of the image.
         options: `out_indices`, as timm's.
     """
     kind = name.removeprefix("smp_")
@@ -89,10 +89,10 @@ def _mobilenet_v2(**options: Any) -> Any:
 
 
 def _pad_as_on(features: nn.Module, side: int) -> None:
-    """Fix the paddings of strided convolutions to those on a picture of `side` x `side`.
+    """Fix the paddings of strided convolutions to those on an image of `side` x `side`.
 
     TensorFlow pads a map of even side by one more at its end than at its start, of odd side by as much. Maps of
-    pictures whose sides the output stride divides are even, and `Conv2dSame` then does the former by itself.
+    images whose sides the output stride divides are even, and `Conv2dSame` then does the former by itself.
     """
     strided = [(path, conv) for path, conv in features.named_modules() if isinstance(conv, Conv2dSame)]
     for path, conv in strided:

@@ -16,11 +16,11 @@ from ..errors import ConfigError, did_you_mean
 from ..types import OutputStride
 from . import smp_encoders, unrounded_mobilenet, xception71
 from .atrous import atrous_support
+from .feature_hooks import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
 from .resnet_variants import FirstUnit, ResNetVariant, StridePlace, apply_variant, fitting_multi_grid
-from .taps import Walk, resnet_stages, resnet_tensorflow, tensorflow_tap
 from .weight_files import load_features
 
-LowLevelTap = Literal["stage", "tensorflow"]
+LowLevelMap = Literal["stage", "tensorflow"]
 
 LOW_LEVEL_REDUCTION = 4
 WORKING = "resnet50, resnet101, xception65, mobilenetv2_100"
@@ -57,7 +57,8 @@ class TimmBackbone(nn.Module):
 
     Feature maps are chosen by their reduction, never by their place in a list: the low-level map is the one at
     stride 4, the high-level map the deepest. The low-level map is the output of the last stage at stride 4 (of a
-    ResNet, `layer1` after its ReLU; of MobileNetV2, the 24-channel bottleneck), or TensorFlow's (see `taps.py`).
+    ResNet, `layer1` after its ReLU; of MobileNetV2, the 24-channel bottleneck), or TensorFlow's
+    (see `feature_hooks.py`).
 
     Args:
         name: timm's name, such as `resnet101`, `xception65` or `mobilenetv2_100`; or `mobilenetv2_050_unrounded`, with
@@ -75,7 +76,7 @@ class TimmBackbone(nn.Module):
         ceil_mode: Round sizes up at a ResNet's first pooling, as Caffe does.
         beta_stem: Three 3x3 convolutions (64, 64, 128) instead of a ResNet's 7x7: TensorFlow's "beta" form, on which
             the v3 and v3+ papers rest.
-        low_level_tap: `stage`, or TensorFlow's tensor for ResNet, Xception and MobileNetV2.
+        low_level_map: `stage`, or TensorFlow's tensor for ResNet, Xception and MobileNetV2.
 
     Attributes:
         stage_channels: Channels of each map of `BackboneFeatures.stages`.
@@ -101,7 +102,7 @@ class TimmBackbone(nn.Module):
         stride_place: StridePlace = "conv2",
         ceil_mode: bool = False,
         beta_stem: bool = False,
-        low_level_tap: LowLevelTap = "stage",
+        low_level_map: LowLevelMap = "stage",
     ) -> None:
         super().__init__()
         self.name = name
@@ -131,7 +132,7 @@ class TimmBackbone(nn.Module):
             multi_grid = fitting_multi_grid(self.features, default_multi_grid)
         apply_variant(self.features, ResNetVariant(tuple(multi_grid), first_unit, stride_place, ceil_mode), name)
         self._walk: Walk | None = resnet_stages if stride_place == "previous" else None
-        if low_level_tap == "tensorflow":
+        if low_level_map == "tensorflow":
             self._take_low_level_as_tensorflow_does()
         self.low_level_channels, self.high_level_channels = self.stage_channels[0], self.stage_channels[-1]
 
@@ -141,13 +142,13 @@ class TimmBackbone(nn.Module):
         return BackboneFeatures(tuple(maps))
 
     def _take_low_level_as_tensorflow_does(self) -> None:
-        tap = tensorflow_tap(self.name.split(".")[0], self.features)
-        if tap is None:
+        found = tensorflow_low_level_map(self.name.split(".")[0], self.features)
+        if found is None:
             raise ConfigError(
                 f"TensorFlow's low-level tensor is known for ResNets of bottlenecks, Xception and MobileNetV2, not for "
-                f"{self.name!r}: leave low_level_tap at 'stage', or take {WORKING}."
+                f"{self.name!r}: leave low_level_map at 'stage', or take {WORKING}."
             )
-        self._walk, channels = tap
+        self._walk, channels = found
         if self._walk is resnet_tensorflow:
             self.stage_channels[0] = channels
         else:

@@ -35,7 +35,7 @@ def unrounded_mobilenet(name: str, output_stride: int, in_chans: int, **options:
     Args:
         name: Matches `NAME`; the depth multiplier in hundredths stands in it.
         output_stride: As timm's.
-        in_chans: Channels of the picture.
+        in_chans: Channels of the image.
         options: `out_indices`, as timm's.
     """
     match = NAME.fullmatch(name)

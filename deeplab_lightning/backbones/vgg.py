@@ -62,7 +62,7 @@ def vgg16_stages(in_channels: int = 3, *, conv5_rate: int = 1, norm: NormOptions
     """Return VGG16's five stages, without pools.
 
     Args:
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         conv5_rate: Atrous rate of the fifth stage.
         norm: As in `vgg_stage`.
     """
@@ -162,7 +162,7 @@ def vgg16_from_state_dict(state: Mapping[str, Tensor], source: str) -> VGG16Weig
 def load_stages(stages: Iterable[nn.Module], weights: VGG16Weights) -> None:
     """Copy the 13 trained convolutions into those of `stages`.
 
-    Pictures with other than 3 channels get what timm gives them: the sum over channels for one, else repeated kernels.
+    Images with other than 3 channels get what timm gives them: the sum over channels for one, else repeated kernels.
     """
     for conv, (weight, bias) in zip(_convolutions(stages), weights.convs, strict=True):
         if conv.in_channels != weight.shape[1]:

@@ -80,10 +80,10 @@ class VGGAtrous(nn.Module):
     ```
 
     The max pools are 3x3 with padding 1 (VGG: 2x2), so that the maps of 8k + 1 pixels have their corners on the
-    picture's. Sides that are not of that form lose a fraction: 306 gives 39, as in the paper.
+    image's. Sides that are not of that form lose a fraction: 306 gives 39, as in the paper.
 
     Args:
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         fc6: Kernel and width of fc6 and fc7, as in the v1 paper's variants.
         atrous_rates: Of fc6, one parallel branch each. v1 has one, the ASPP of v2 four.
         pool5a: Add v1's average pool (3x3, stride 1) after pool5; v2 has none.

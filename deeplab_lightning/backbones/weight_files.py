@@ -48,7 +48,7 @@ def load_features(features: nn.Module, path: Path, name: str) -> None:
     """Load the trained weights of timm's network `name`, as timm or torchvision name them.
 
     ResNets have the same names in both, and in timm's feature extractors. torchvision's MobileNetV2 has its layers in
-    timm's order. Pictures with other than 3 channels get what timm gives them.
+    timm's order. Images with other than 3 channels get what timm gives them.
 
     Args:
         features: timm's feature extractor.

@@ -1,1 +1,1 @@
-"""How fast networks are, from picture to class map, and what that costs: the command `benchmark`."""
+"""How fast networks are, from image to class map, and what that costs: the command `benchmark`."""

@@ -14,12 +14,12 @@ from .measuring import WARM_UP
 
 
 def time_file(format: str, path: Path, shape: tuple[int, ...], dtype: str, rounds: int, threads: int) -> dict[str, Any]:
-    """Time a file from stored pictures to class maps.
+    """Time a file from stored images to class maps.
 
     Args:
         format: Of `export.running.RUNNERS`.
         path: The file.
-        shape: `(B, C, H, W)` of the pictures.
+        shape: `(B, C, H, W)` of the images.
         dtype: Of their pixels.
         rounds: Timed ones, after three to warm up.
         threads: For the runtime.
@@ -28,11 +28,11 @@ def time_file(format: str, path: Path, shape: tuple[int, ...], dtype: str, round
         `milliseconds`, `peak_gib` and `idle_gib`, as `measuring.measure`.
     """
     run = RUNNERS[format](path, "classes", threads)
-    picture = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
     idle, times = _gib(), []
     for _ in range(WARM_UP + rounds):
         started = time.perf_counter()
-        run(picture)
+        run(image)
         times.append(1000 * (time.perf_counter() - started))
     return {"idle_gib": idle, "milliseconds": times[WARM_UP:], "peak_gib": _gib()}
 

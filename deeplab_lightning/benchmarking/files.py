@@ -14,7 +14,7 @@ import torch
 from ..configured import ConfiguredModel
 from ..data.datasets.base import SegmentationDataset
 from ..export.formats import FORMATS, Exported, Order
-from ..export.model import EXAMPLE_SIZE, PictureModel, example
+from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions
 from ..metrics.segmentation import SegmentationEvaluation
 from ..tasks import SegmentationTask
@@ -53,23 +53,23 @@ def measure_file(task: SegmentationTask, cell: dict[str, Any], rounds: int) -> d
 def _write(task: SegmentationTask, cell: dict[str, Any], folder: Path) -> Exported:
     runtime, description = FILE_RUNTIMES[cell["runtime"]], task.description
     format = FORMATS[runtime.format]
-    model = PictureModel(task.model, task.normalise, dtype=format.model_dtype(cell["precision"]))
+    model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(cell["precision"]))
     size = tuple(cell["size"]) if runtime.one_size else EXAMPLE_SIZE
-    picture = example(model, description["channels"], description["pixel_range"] == 255, size)
+    image = example(model, description["channels"], description["pixel_range"] == 255, size)
     path = folder / f"model{format.suffix}"
-    return format.write(Order(model, picture, path, {}, cell["precision"], 18, one_size=runtime.one_size))
+    return format.write(Order(model, image, path, {}, cell["precision"], 18, one_size=runtime.one_size))
 
 
 def _score(cell: dict[str, Any], exported: Exported) -> dict[str, Any]:
     """Return mIoU on the validation split that `validate` takes, or why it cannot be known."""
     configured = ConfiguredModel([*cell["arguments"], *cell["data"]], cell["checkpoint"], on_paper=False)
     if configured.evaluation != EvaluationOptions():
-        return {"unscored": f"a file looks at whole pictures once; evaluation is: {configured.evaluation.words()}"}
+        return {"unscored": f"a file looks at whole images once; evaluation is: {configured.evaluation.words()}"}
     counted = SegmentationEvaluation(configured.model.description["class_names"], configured.model.ignore_index)
-    return score_pictures(exported, configured.dataset("val"), counted)
+    return score_images(exported, configured.dataset("val"), counted)
 
 
-def score_pictures(exported: Exported, dataset: SegmentationDataset, counted: SegmentationEvaluation) -> dict[str, Any]:
+def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationEvaluation) -> dict[str, Any]:
     """Return `mIoU` of the class maps that a file makes of a whole split; or, under `unscored`, why it cannot.
 
     Args:
@@ -81,7 +81,7 @@ def score_pictures(exported: Exported, dataset: SegmentationDataset, counted: Se
         image, mask = dataset.load(index)
         size = image.shape[:2]
         if exported.fixed_size not in (None, size):
-            takes = "the file takes pictures of {}x{} alone".format(*exported.fixed_size)
+            takes = "the file takes images of {}x{} alone".format(*exported.fixed_size)
             return {"unscored": f"{takes}, and {dataset.sample_id(index)} is {size[0]}x{size[1]}"}
         classes = exported.run(np.ascontiguousarray(image.transpose(2, 0, 1))[None])[0]
         counted.update(torch.from_numpy(classes), torch.from_numpy(mask), dataset.sample_id(index))

@@ -21,7 +21,7 @@ WARM_UP = 3
 
 
 def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
-    """Build the network of a cell and time it from stored pictures to class maps.
+    """Build the network of a cell and time it from stored images to class maps.
 
     Args:
         cell: `plan.Cell.as_dict()`.
@@ -30,7 +30,7 @@ def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
 
     Returns:
         `milliseconds` (one for each round, waited for), `peak_gib` and `idle_gib` (of the process on a CPU, allocated
-        on a GPU; idle is before the first picture), `parameters`, `multiply_adds` of one picture, and `mIoU` if the
+        on a GPU; idle is before the first image), `parameters`, `multiply_adds` of one image, and `mIoU` if the
         cell has a checkpoint and data. For a file these are of a process without PyTorch, and `mIoU` is of the class
         maps that it makes.
     """
@@ -59,9 +59,9 @@ def _measure_network(task: SegmentationTask, cell: dict[str, Any], rounds: int, 
 
     segment = _segmenter(task.to(device).eval(), cell["runtime"], cell["precision"])
     channels = task.description["channels"]
-    picture = torch.randint(0, 256, (cell["batch"], channels, *cell["size"]), dtype=torch.uint8, device=device)
+    image = torch.randint(0, 256, (cell["batch"], channels, *cell["size"]), dtype=torch.uint8, device=device)
     result: dict[str, Any] = {"idle_gib": _memory(device)}
-    times = [_milliseconds(segment, picture) for _ in range(WARM_UP + rounds)][WARM_UP:]
+    times = [_milliseconds(segment, image) for _ in range(WARM_UP + rounds)][WARM_UP:]
     result |= {"milliseconds": times, "peak_gib": _memory(device)}
     if cell["checkpoint"] is not None and cell["data"] is not None:
         result["mIoU"] = _score(cell, device)
@@ -80,19 +80,19 @@ def _segmenter(task: SegmentationTask, runtime: Runtime, precision: Precision) -
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
     @torch.inference_mode()
-    def segment(picture: torch.Tensor) -> Any:
-        with torch.autocast(picture.device.type, dtype=dtype, enabled=dtype is not None):
-            return predictor.predict(picture)
+    def segment(image: torch.Tensor) -> Any:
+        with torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None):
+            return predictor.predict(image)
 
     return segment
 
 
-def _milliseconds(segment: Callable[[torch.Tensor], Any], picture: torch.Tensor) -> float:
+def _milliseconds(segment: Callable[[torch.Tensor], Any], image: torch.Tensor) -> float:
     import torch
 
     started = time.perf_counter()
-    segment(picture)
-    if picture.device.type == "cuda":
+    segment(image)
+    if image.device.type == "cuda":
         torch.cuda.synchronize()
     return 1000 * (time.perf_counter() - started)
 

@@ -25,8 +25,8 @@ class Cell:
         variant: Its name.
         arguments: `-c`, `--model.x` of the network, as for `fit`.
         checkpoint: A checkpoint or a run, whose weights are taken; random ones otherwise.
-        size: `(H, W)` of the pictures.
-        batch: Pictures at a time.
+        size: `(H, W)` of the images.
+        batch: Images at a time.
         precision: fp32, or autocast to bf16 or fp16; of a file, what `export` means by it.
         runtime: What executes it.
         data: `-c` of the data on which a checkpoint is scored; None: it is not; none: the data it was trained on.
@@ -110,7 +110,7 @@ def _expect_possible(path: Path, runtime: Runtime, precision: Precision, batch: 
         )
     if file.one_size and batch > 1:
         raise ConfigError(
-            f"{path}: runtime {runtime} takes one picture at a time, and batch is {batch}. What works is batch: 1, or "
+            f"{path}: runtime {runtime} takes one image at a time, and batch is {batch}. What works is batch: 1, or "
             f"runtime {file.format}."
         )
 

@@ -8,7 +8,7 @@ from typing import Literal
 Precision = Literal["fp32", "bf16", "fp16"]
 Runtime = Literal["eager", "contiguous", "compile", "onnx", "onnx_one_size", "openvino", "openvino_one_size"]
 """PyTorch in channels-last order, as predict has it; in contiguous order; compiled. Or a file that `export` writes, for
-pictures of any size or for the cell's, in its own runtime on the CPU."""
+images of any size or for the cell's, in its own runtime on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class FileRuntime:
 
     Attributes:
         format: Of `export.formats.FORMATS`.
-        one_size: Whether the file is for one picture of the cell's size.
+        one_size: Whether the file is for one image of the cell's size.
     """
 
     format: str

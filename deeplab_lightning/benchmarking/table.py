@@ -1,4 +1,4 @@
-"""What was measured, as a table and a picture."""
+"""What was measured, as a table and an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from .plan import Cell
 
 HEADINGS = (
-    "variant", "size", "precision", "runtime", "median ms", "p95 ms", "pictures/s", "peak GiB", "parameters",
+    "variant", "size", "precision", "runtime", "median ms", "p95 ms", "images/s", "peak GiB", "parameters",
     "multiply-adds", "mIoU", "published",
 )  # fmt: skip
 Measured = Sequence[tuple[Cell, dict[str, Any]]]
@@ -29,7 +29,7 @@ def summary(cell: Cell, result: dict[str, Any]) -> dict[str, Any]:
         "runtime": cell.runtime,
         "median ms": median,
         "p95 ms": float(np.percentile(result["milliseconds"], 95)),
-        "pictures/s": 1000 * cell.batch / median,
+        "images/s": 1000 * cell.batch / median,
         "peak GiB": result["peak_gib"],
         "parameters": result["parameters"],
         "multiply-adds": result["multiply_adds"],
@@ -45,7 +45,7 @@ def markdown(measured: Measured, machine: str) -> str:
         row = summary(cell, result)
         cells = [
             row["variant"], row["size"], row["precision"], row["runtime"], f"{row['median ms']:.1f}",
-            f"{row['p95 ms']:.1f}", f"{row['pictures/s']:.2f}",
+            f"{row['p95 ms']:.1f}", f"{row['images/s']:.2f}",
             "" if row["peak GiB"] is None else f"{row['peak GiB']:.2f}", f"{row['parameters'] / 1e6:.2f} M",
             f"{row['multiply-adds'] / 1e9:.2f} B", "" if row["mIoU"] is None else f"{row['mIoU']:.4f}",
             row["published"],
@@ -80,7 +80,7 @@ def plot(path: Path, measured: Measured, machine: str) -> None:
         axes.annotate(f" {row['median ms']:.0f} ms{score}", (max(row["median ms"], row["p95 ms"]), place),
                       xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)  # fmt: skip
     axes.set_xlim(0, 1.3 * max(row["p95 ms"] for row in rows))
-    axes.set_xlabel("ms from picture to class map (bar: median, mark: 95th percentile)")
+    axes.set_xlabel("ms from image to class map (bar: median, mark: 95th percentile)")
     axes.set_title(machine, fontsize=8, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)

@@ -1,4 +1,4 @@
-"""Training that has gone wrong stops, and says where, on which pictures, and what the likely cause is."""
+"""Training that has gone wrong stops, and says where, on which images, and what the likely cause is."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ class Divergence(Callback):
         )
 
     def _likely_cause(self, trainer: Trainer, step: Step) -> str:
-        bad = _pictures_with_bad_values(trainer, step.sample_ids)
+        bad = _images_with_bad_values(trainer, step.sample_ids)
         if bad:
-            return f"Likely cause: {bad[0]} holds values that are no finite numbers. Mend it or take it out."
+            return f"Likely cause: {bad[0]} holds values that are no finite numbers. Fix it or take it out."
         if str(trainer.precision).startswith("16"):
             return "Likely cause: half precision overflowed. Use --trainer.precision bf16-mixed, or 32."
         recent = list(self._recent)
@@ -107,7 +107,7 @@ class Divergence(Callback):
                 f"{step.lr / 10:.2g}, more --model.warmup_steps, or --trainer.gradient_clip_val 1."
             )
         return (
-            "The losses before were unsuspicious: look at these pictures and masks (`doctor` does), and clip gradients "
+            "The losses before were unsuspicious: look at these images and masks (`doctor` does), and clip gradients "
             "with --trainer.gradient_clip_val 1."
         )
 
@@ -117,7 +117,7 @@ def _logging_interval(trainer: Any) -> int:
 
 
 def _files(trainer: Trainer, sample_ids: list[str]) -> list[str]:
-    """Return the pictures' files, or their ids where there are none."""
+    """Return the images' files, or their ids where there are none."""
     datamodule: Any = getattr(trainer, "datamodule", None)
     names = []
     for sample_id, index in _indices(trainer, sample_ids).items():
@@ -126,8 +126,8 @@ def _files(trainer: Trainer, sample_ids: list[str]) -> list[str]:
     return names
 
 
-def _pictures_with_bad_values(trainer: Trainer, sample_ids: list[str]) -> list[str]:
-    """Read the pictures again, and return those with NaN or infinity (float files can hold them)."""
+def _images_with_bad_values(trainer: Trainer, sample_ids: list[str]) -> list[str]:
+    """Read the images again, and return those with NaN or infinity (float files can hold them)."""
     datamodule: Any = getattr(trainer, "datamodule", None)
     bad = []
     for sample_id, index in _indices(trainer, sample_ids).items():
@@ -139,7 +139,7 @@ def _pictures_with_bad_values(trainer: Trainer, sample_ids: list[str]) -> list[s
 
 
 def _indices(trainer: Trainer, sample_ids: list[str]) -> dict[str, int | None]:
-    """Return each picture's place in the training split, or None where there is no datamodule."""
+    """Return each image's place in the training split, or None where there is no datamodule."""
     datamodule: Any = getattr(trainer, "datamodule", None)
     if datamodule is None:
         return dict.fromkeys(sample_ids)

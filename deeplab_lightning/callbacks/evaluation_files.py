@@ -11,18 +11,18 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
-from ..data.pictures import write_image
+from ..data.images import write_image
 from ..data.splitting import spread
 from ..metrics.scores import Scores, scores_from_confusion
 from ..reporting.evaluation import Evaluation, write_evaluation
 from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery
-from ..reporting.panels import PanelPicture, panel_sheet
+from ..reporting.panels import PanelImage, panel_overview
 from ..reporting.plots import plot_confusion
 from ..reporting.runs import RunFolder
 from ..reporting.tables import per_class_table, write_confusion, write_per_class_csv
 
-PANEL_PICTURES = 6
-"""Pictures per panel sheet, spread evenly over the split."""
+PANEL_IMAGES = 6
+"""Images per panel overview, spread evenly over the split."""
 
 
 class EvaluationFiles(Callback):
@@ -41,7 +41,7 @@ class EvaluationFiles(Callback):
         self.step = step
         self.best_score = -math.inf
         self._table: Any = None
-        self._panels: list[PanelPicture] = []
+        self._panels: list[PanelImage] = []
         self._gallery = GalleryCollector(0)
         self._spread: set[int] = set()
         self._seen, self._began = 0, 0.0
@@ -55,24 +55,24 @@ class EvaluationFiles(Callback):
         self.best_score = state_dict["best_score"]
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Begin a sheet."""
+        """Begin an overview."""
         self._begin(pl_module, trainer.val_dataloaders)
 
     def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Begin a sheet."""
+        """Begin an overview."""
         self._begin(pl_module, trainer.test_dataloaders)
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep some pictures."""
+        """Keep some images."""
         self._keep(sum(map(int, trainer.num_val_batches)), outputs, batch, batch_idx)
         self._keep_for_gallery(trainer, pl_module, outputs, batch)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Keep some pictures."""
+        """Keep some images."""
         self._keep(sum(map(int, trainer.num_test_batches)), outputs, batch, batch_idx)
         self._keep_for_gallery(trainer, pl_module, outputs, batch)
 
@@ -107,10 +107,10 @@ class EvaluationFiles(Callback):
         self._spread = set() if sampler is None else set(spread(len(sampler), SPREAD))
 
     def _keep_for_gallery(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any) -> None:
-        """Take pictures that are spread over the split, and the worst."""
-        counts = pl_module.evaluation.pictures
-        pictures = zip(batch["sample_id"], batch["image"], batch["mask"], outputs["pred"], strict=True)
-        for sample_id, image, mask, pred in pictures:
+        """Take images that are spread over the split, and the worst."""
+        counts = pl_module.evaluation.images
+        images = zip(batch["sample_id"], batch["image"], batch["mask"], outputs["pred"], strict=True)
+        for sample_id, image, mask, pred in images:
             is_spread = self._seen in self._spread
             self._seen += 1
             if trainer.sanity_checking or not trainer.is_global_zero:
@@ -121,30 +121,30 @@ class EvaluationFiles(Callback):
                 self._gallery.add(sample_id, shown, mask.cpu().numpy(), pred.cpu().numpy(), score, is_spread)
 
     def _keep(self, batches: int, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Take the first picture of evenly spread batches."""
-        wanted = {round(share * (batches - 1) / max(PANEL_PICTURES - 1, 1)) for share in range(PANEL_PICTURES)}
+        """Take the first image of evenly spread batches."""
+        wanted = {round(share * (batches - 1) / max(PANEL_IMAGES - 1, 1)) for share in range(PANEL_IMAGES)}
         if batch_idx not in wanted:
             return
         image = np.ascontiguousarray(batch["image"][0].cpu().numpy().transpose(1, 2, 0))
         mask, pred = batch["mask"][0].cpu().numpy(), outputs["pred"][0].cpu().numpy()
-        self._panels.append(PanelPicture(batch["sample_id"][0], image, mask, pred))
+        self._panels.append(PanelImage(batch["sample_id"][0], image, mask, pred))
 
     def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, split: str, title: str) -> None:
         evaluation, description, run = pl_module.evaluation, pl_module.description, self.run
-        matrix, class_names = evaluation.pictures.total(), description["class_names"]
+        matrix, class_names = evaluation.images.total(), description["class_names"]
         write_per_class_csv(run.per_class, scores)
         write_confusion(run.confusion, matrix, class_names)
-        evaluation.pictures.save(run.per_picture)
-        plot_confusion(matrix, class_names, run.confusion_picture)
+        evaluation.images.save(run.per_image)
+        plot_confusion(matrix, class_names, run.confusion_image)
         if self._panels:
             run.panels.mkdir(exist_ok=True)
-            write_image(run.panels / "panels.png", panel_sheet(self._panels, class_names, description["palette"]))
-        write_gallery(run.pictures, self._gallery.pictures(), class_names, description["palette"])
-        protocol, pictures = pl_module.predictor().protocol, len(evaluation.pictures)
+            write_image(run.panels / "panels.png", panel_overview(self._panels, class_names, description["palette"]))
+        write_gallery(run.images, self._gallery.images(), class_names, description["palette"])
+        protocol, images = pl_module.predictor().protocol, len(evaluation.images)
         score = None if math.isnan(scores.mIoU) else scores.mIoU
         seconds = round(time.monotonic() - self._began, 3)
-        write_evaluation(run, Evaluation(split, protocol, pictures, trainer.global_step or self.step, score, seconds))
-        caption = f"{pictures} pictures; {protocol}"
+        write_evaluation(run, Evaluation(split, protocol, images, trainer.global_step or self.step, score, seconds))
+        caption = f"{images} images; {protocol}"
         self._table = per_class_table(scores, title, caption)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

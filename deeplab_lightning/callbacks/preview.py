@@ -9,8 +9,8 @@ import numpy as np
 from lightning.pytorch import Callback, Trainer
 
 from ..data.datasets.base import Draw, LoaderView
-from ..data.pictures import write_image
-from ..reporting.augmented import augmented_sheet
+from ..data.images import write_image
+from ..reporting.augmented import augmented_overview
 from ..reporting.runs import RunFolder
 
 
@@ -25,7 +25,7 @@ class Preview(Callback):
         self.run = run
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Draw the sheet, with the pipeline for a caption."""
+        """Draw the overview, with the pipeline for a caption."""
         datamodule: Any = getattr(trainer, "datamodule", None)
         if not trainer.is_global_zero or not getattr(datamodule, "preview", 0):
             return
@@ -33,7 +33,7 @@ class Preview(Callback):
         view = LoaderView(dataset, datamodule.transform, datamodule.seed)
         chosen = np.linspace(0, len(dataset) - 1, min(datamodule.preview, len(dataset))).round().astype(int).tolist()
         samples = [view[Draw(0, index)] for index in chosen]
-        sheet = augmented_sheet(
+        overview = augmented_overview(
             [
                 (sample["sample_id"], _as_rgb(sample["image"].permute(1, 2, 0).numpy()), sample["mask"].numpy())
                 for sample in samples
@@ -42,12 +42,12 @@ class Preview(Callback):
             str(datamodule.transform),
         )
         path = self.run.panels / "augmented.png"
-        write_image(path, sheet)
+        write_image(path, overview)
         print(f"Augmented samples: {path}", flush=True)
 
 
 def _as_rgb(image: np.ndarray) -> np.ndarray:
-    """Show a picture `(H, W, C)` by its first three channels or its first, stretched if it has not 8 bits."""
+    """Show an image `(H, W, C)` by its first three channels or its first, stretched if it has not 8 bits."""
     shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
     if shown.dtype == np.uint8:
         return np.ascontiguousarray(shown)

@@ -116,7 +116,7 @@ class RunFiles(Callback):
         for logger in trainer.loggers:
             logger.save()
         try:
-            plot_curves(self.run.metrics, self.run.curves_picture)
+            plot_curves(self.run.metrics, self.run.curves_image)
         except DeepLabError:  # nothing logged yet
             return
 

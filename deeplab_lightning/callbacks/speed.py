@@ -20,8 +20,8 @@ class Speed(Callback):
     """Measures whole stretches of `log_every_n_steps` steps, validation left out; no step is synchronised for it.
 
     The figures differ from run to run, so they have a file of their own, beside `metrics.csv`, which is the same for
-    the same seed. Other loggers get them, too. The columns: `step`, `seconds_per_step`, `pictures_per_second` (of all
-    processes), `data_wait` (share of the time in which the step waited for pictures), `memory_gib` (peak, of the GPU;
+    the same seed. Other loggers get them, too. The columns: `step`, `seconds_per_step`, `images_per_second` (of all
+    processes), `data_wait` (share of the time in which the step waited for images), `memory_gib` (peak, of the GPU;
     without one, of this process), `hours_left`.
 
     Args:
@@ -33,7 +33,7 @@ class Speed(Callback):
         self._rows: list[dict[str, str]] = []
         self._stretch_began = 0.0
         self._left_at: float | None = None
-        self._waited, self._pictures, self._batches = 0.0, 0, 0
+        self._waited, self._images, self._batches = 0.0, 0, 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with the file of a run that was stopped."""
@@ -48,7 +48,7 @@ class Speed(Callback):
             self._waited += now - self._left_at
         else:
             self._stretch_began = now
-        self._pictures += len(batch["image"])
+        self._images += len(batch["image"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -69,7 +69,7 @@ class Speed(Callback):
     def _restart(self, at: float | None = None) -> None:
         self._stretch_began = at or 0.0
         self._left_at = at
-        self._waited, self._pictures, self._batches = 0.0, 0, 0
+        self._waited, self._images, self._batches = 0.0, 0, 0
 
     def _write(self, trainer: Trainer) -> None:
         assert self._left_at is not None
@@ -78,7 +78,7 @@ class Speed(Callback):
         steps_left = float(trainer.estimated_stepping_batches) - trainer.global_step
         figures = {
             "seconds_per_step": per_step,
-            "pictures_per_second": self._pictures * trainer.world_size / seconds,
+            "images_per_second": self._images * trainer.world_size / seconds,
             "data_wait": self._waited / seconds,
             "memory_gib": _peak_memory(trainer),
             "hours_left": steps_left * per_step / 3600,

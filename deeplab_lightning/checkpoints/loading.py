@@ -15,7 +15,7 @@ from ..errors import CheckpointError, did_you_mean
 FROM_DATA = ("num_classes", "ignore_index", "class_names", "description")
 """Hyper-parameters that follow from the data, not from a configuration."""
 PIXELS = ("mean", "std", "pixel_range")
-"""What of a data description says how a picture's pixels reach the network."""
+"""What of a data description says how an image's pixels reach the network."""
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:

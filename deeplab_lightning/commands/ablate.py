@@ -81,7 +81,7 @@ def write(study: Study, folder: StudyFolder, resamples: int) -> int:
 def dry_run(study: Study, folder: StudyFolder) -> int:
     """Check every cell's options against the command line, and print what there is to do and what it costs."""
     from ..studies.cells import Costs
-    from ..studies.programs import in_words
+    from ..studies.programs import describe_duration
 
     recipes = check_recipes(study, folder)
     costs = Costs(folder, study)
@@ -97,11 +97,11 @@ def dry_run(study: Study, folder: StudyFolder) -> int:
         recipe = recipes[cell.recipe]
         print(
             f"{cell.key:<14}{names[cell.key]:<{width + 2}}{cell.seed:>5}  {recipe['parameters'] / 1e6:>6.2f} M  "
-            f"{recipe['multiply_adds'] / 1e9:>7.2f} G  {in_words(seconds[cell.recipe]):>9}  "
+            f"{recipe['multiply_adds'] / 1e9:>7.2f} G  {describe_duration(seconds[cell.recipe]):>9}  "
             f"{state(study, folder, cell)}"
         )
     source = "measured in this folder" if measured else "an estimate from two trial steps, without validation"
-    print(f"\ntime left, one cell after the other: {in_words(costs.seconds_left(seconds))} ({source})")
+    print(f"\ntime left, one cell after the other: {describe_duration(costs.seconds_left(seconds))} ({source})")
     return 0
 
 
@@ -202,21 +202,21 @@ class _Progress:
 
     def __init__(self, study: Study, folder: StudyFolder, cell: Cell, recipes: Mapping[str, Mapping[str, Any]]) -> None:
         from ..studies.cells import Costs
-        from ..studies.programs import EveryNow
+        from ..studies.programs import RateLimiter
 
         self.folder, self.cell, self.recipes = folder, cell, recipes
         self.costs = Costs(folder, study)
         self.on_terminal = sys.stdout.isatty()
-        self.due = EveryNow(2.0 if self.on_terminal else SECONDS_BETWEEN_LINES)
+        self.due = RateLimiter(2.0 if self.on_terminal else SECONDS_BETWEEN_LINES)
 
     def __call__(self) -> None:
-        from ..studies.programs import in_words
+        from ..studies.programs import describe_duration
 
         if not self.due():
             return
         done, total = self.folder.progress(self.cell)
         seconds = self.costs.cell_seconds(self.recipes, {})
-        left = in_words(self.costs.seconds_left(seconds))
+        left = describe_duration(self.costs.seconds_left(seconds))
         line = f"  step {done}/{total or '?'}, {left} left for the study by one process"
         print(f"\r{line}\033[K" if self.on_terminal else line, end="" if self.on_terminal else "\n", flush=True)
 
@@ -290,7 +290,7 @@ def _trial(study: Study, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         configuration = merged(cell.configs, cell.options)
         steps, batch = value_of(configuration, "trainer.max_steps"), value_of(configuration, "data.batch_size") or 8
         work = recipes[cell.recipe]["multiply_adds"] / recipes[baseline.recipe]["multiply_adds"]
-        guess[cell.recipe] = cost.seconds_per_picture * batch * work * (steps or float("nan"))
+        guess[cell.recipe] = cost.seconds_per_image * batch * work * (steps or float("nan"))
     return guess
 
 

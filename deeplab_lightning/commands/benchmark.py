@@ -1,4 +1,4 @@
-"""`benchmark`: how fast networks are from picture to class map, in a table and a picture."""
+"""`benchmark`: how fast networks are from image to class map, in a table and an image."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m deeplab_lightning benchmark",
-        description="Time networks from stored picture to class map at full size: each line of the table in a process "
+        description="Time networks from stored image to class map at full size: each line of the table in a process "
         "of its own, warmed up, one after the other. What was measured on this machine before is not measured again.",
         allow_abbrev=False,
     )

@@ -22,8 +22,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deeplab_lightning compare",
         description="Set runs side by side: what differs in their configurations, scores with significance, classes, "
-        "the pictures they disagree on, accuracy against cost. Prints tables, and writes one HTML file. Scores of "
-        "different splits, protocols or pictures get tables of their own.",
+        "the images they disagree on, accuracy against cost. Prints tables, and writes one HTML file. Scores of "
+        "different splits, protocols or images get tables of their own.",
         allow_abbrev=False,
     )
     parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{RUN_HELP}; the first is the baseline")

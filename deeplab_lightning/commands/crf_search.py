@@ -38,39 +38,39 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m deeplab_lightning crf-search",
-        description="Find w1, sigma_alpha and sigma_beta of the dense CRF on pictures of the validation split, as the "
+        description="Find w1, sigma_alpha and sigma_beta of the dense CRF on images of the validation split, as the "
         "papers of DeepLab v1 and v2 do: a coarse grid, then finer steps around the best. A search that was stopped "
         "goes on where it was.",
         epilog="-c FILE.yaml and --data.option are those of validate, such as -c configs/data/voc.yaml.",
         allow_abbrev=False,
     )
     parser.add_argument("--ckpt_path", required=True, help="checkpoint, or a run such as runs/v1 (its best one)")
-    parser.add_argument("--pictures", type=int, default=100, help="spread evenly over the split (%(default)s)")
+    parser.add_argument("--images", type=int, default=100, help="spread evenly over the split (%(default)s)")
     parser.add_argument("--w2", type=float, default=3.0, help="weight of the Gaussian kernel, fixed (%(default)s)")
     parser.add_argument("--sigma_gamma", type=float, default=3.0, help="its reach in pixels, fixed (%(default)s)")
     parser.add_argument("--iterations", type=int, default=10, help="of mean field (%(default)s)")
     parser.add_argument("--output", type=Path, default=Path("crf-search"), help="folder for the results (%(default)s)")
     own, configuration = split_arguments(arguments)
     options = parser.parse_args(own)
-    if options.pictures < 1:
-        raise ConfigError(f"--pictures is {options.pictures}; expected 1 or more.")
+    if options.images < 1:
+        raise ConfigError(f"--images is {options.images}; expected 1 or more.")
     return crf_search(
         configuration,
         options.ckpt_path,
         options.output,
-        options.pictures,
+        options.images,
         {"iterations": options.iterations, "w2": options.w2, "sigma_gamma": options.sigma_gamma},
     )
 
 
-def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, pictures: int, fixed: dict[str, Any]) -> int:
+def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, images: int, fixed: dict[str, Any]) -> int:
     """Search, print the table, and write `scores.json` (all that was tried) and `best.json` (the options) to `output`.
 
     Args:
         configuration: `-c`, `--model.x` and `--data.x` as given to `validate`.
         ckpt_path: Checkpoint or run.
         output: Also keeps the network's probabilities, as float16, until the search is done.
-        pictures: How many of the validation split.
+        images: How many of the validation split.
         fixed: The other fields of `CRFOptions`.
 
     Returns:
@@ -85,19 +85,19 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, pictu
     base = CRFOptions(**fixed)
     configured = ConfiguredModel(list(configuration), ckpt_path, on_paper=False)
     dataset = configured.dataset("val")
-    chosen = spread(len(dataset), pictures)
+    chosen = spread(len(dataset), images)
     subject = {
         "checkpoint": str(configured.checkpoint_path),
         "arguments": list(configuration),
-        "pictures": [dataset.sample_id(index) for index in chosen],
+        "images": [dataset.sample_id(index) for index in chosen],
         "fixed": fixed,
     }
     tried = Tried(output / "scores.json", subject)
     task = configured.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    subset = Subset(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
+    subset = ProbabilityCache(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
 
     without = tried.score(None, lambda: subset.score(None))
-    print(f"{len(chosen)} pictures, without CRF: mIoU {without:.4f}")
+    print(f"{len(chosen)} images, without CRF: mIoU {without:.4f}")
     best = search(lambda point: tried.score(point, lambda: subset.score(options_at(base, point))))
     print(table(tried.scores))
     found = asdict(options_at(base, best)) | {"mIoU": tried.scores[best], "mIoU_without": without}
@@ -191,7 +191,7 @@ class Tried:
         if kept is not None:
             if kept["subject"] != subject:
                 raise ConfigError(
-                    f"{path} holds a search with another checkpoint, data, pictures or fixed parameters: choose "
+                    f"{path} holds a search with another checkpoint, data, images or fixed parameters: choose "
                     f"another folder with --output, or delete {path.parent}."
                 )
             self.scores = {tuple(point) if point else None: score for point, score in kept["scores"]}
@@ -205,14 +205,14 @@ class Tried:
         return self.scores[point]
 
 
-class Subset:
-    """Pictures with the network's probabilities, which are computed once and kept on disk as float16.
+class ProbabilityCache:
+    """Images with the network's probabilities, which are computed once and kept on disk as float16.
 
     Args:
         predictor: Gives the probabilities.
         dataset: The split.
-        chosen: Which of its pictures.
-        folder: For the probabilities: `C * H * W * 2` bytes a picture.
+        chosen: Which of its images.
+        folder: For the probabilities: `C * H * W * 2` bytes an image.
         device: Where the CRF is to run.
     """
 
@@ -224,7 +224,7 @@ class Subset:
         folder.mkdir(exist_ok=True)
 
     def score(self, options: CRFOptions | None) -> float:
-        """Return the mIoU over all pictures behind a CRF, or without one."""
+        """Return the mIoU over all images behind a CRF, or without one."""
         import torch
 
         from ..inference import most_likely
@@ -234,8 +234,8 @@ class Subset:
         labels = self.dataset.labels
         evaluation = SegmentationEvaluation(labels.class_names, labels.ignore_index)
         for index in self.chosen:
-            picture, mask = self.dataset.load(index)
-            image = torch.from_numpy(picture.transpose(2, 0, 1).copy()).to(self.device)[None]
+            stored, mask = self.dataset.load(index)
+            image = torch.from_numpy(stored.transpose(2, 0, 1).copy()).to(self.device)[None]
             probs = self._probs(index, image)
             marginals = probs if options is None else DenseCRF(options)(probs, image)
             evaluation.update(most_likely(marginals)[0].cpu(), torch.from_numpy(mask), self.dataset.sample_id(index))

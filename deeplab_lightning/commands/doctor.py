@@ -1,4 +1,4 @@
-"""`doctor`: look at a data set before it costs hours, and say what mends it."""
+"""`doctor`: look at a data set before it costs hours, and say what fixes it."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of a data set; its layout is found out")
     parser.add_argument("--write", type=Path, metavar="FILE.yaml", help="write a configuration that reads FOLDER")
     parser.add_argument("--overwrite", action="store_true", help="even if FILE.yaml exists")
-    parser.add_argument("--out", type=Path, help="for report.json and sheet.png (runs/doctor/NAME)")
-    parser.add_argument("--limit", type=int, metavar="N", help="look at N pictures of each split (all)")
+    parser.add_argument("--out", type=Path, help="for report.json and overview.png (runs/doctor/NAME)")
+    parser.add_argument("--limit", type=int, metavar="N", help="look at N images of each split (all)")
     parser.add_argument("--no_trial", action="store_true", help="leave out the trial steps and the loader's speed")
     parser.add_argument("--strict", action="store_true", help="the exit code is 1 for warnings too")
     own, configuration = split_arguments(arguments)
@@ -69,14 +69,14 @@ def doctor(
     trial: bool = True,
     strict: bool = False,
 ) -> int:
-    """Examine a data set; print what was found, and leave `report.json` and `sheet.png`.
+    """Examine a data set; print what was found, and leave `report.json` and `overview.png`.
 
     Args:
         folder: Whose layout is to be recognised; the configuration alone says what to read if None.
         configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
         out: Folder for the files.
         write: File for the configuration that reads `folder`.
-        limit: Pictures of each split to look at; all if None.
+        limit: Images of each split to look at; all if None.
         trial: Make training steps and draw batches, to measure memory and speed.
         strict: Count warnings as errors.
 
@@ -86,7 +86,7 @@ def doctor(
     from ..configured import ConfiguredData
     from ..doctor.examination import by_split, class_table, examine
     from ..doctor.findings import as_plain, as_text, counted, exit_code, of_severity
-    from ..doctor.sheet import write_sheet
+    from ..doctor.overview import write_overview
 
     out = out or RUNS / _name(folder, configuration)
     arguments = list(configuration)
@@ -106,17 +106,17 @@ def doctor(
     cost, rate = (_try(data, done, arguments)) if trial else (None, None)
     code = exit_code([*done.findings, *done.advice], strict)
 
-    print(f"looked at {by_split(done.looks)} pictures\n")
+    print(f"looked at {by_split(done.looks)} images\n")
     print(as_text(done.findings) or "nothing is wrong")
     if done.advice:
         print(f"\nwhat is true of the data, and would suit it\n{as_text(done.advice)}")
     report = {
         "data": {"class": type(data.datamodule).__name__, **_plain(data.options)},
-        "pictures": {split: len(looks) for split, looks in done.looks.items()},
+        "images": {split: len(looks) for split, looks in done.looks.items()},
         "findings": as_plain(done.findings),
         "advice": as_plain(done.advice),
         "classes": class_table(done),
-        "pictures_per_second": rate,
+        "images_per_second": rate,
         "trial": None if cost is None else vars(cost) | {"largest_batch": cost.largest_batch()},
         "exit_code": code,
     }
@@ -124,13 +124,13 @@ def doctor(
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if any(done.loadable(split) for split in done.looks):
-            title = f"{_name(folder, configuration)}: {by_split(done.looks)} pictures"
-            write_sheet(done, title, out / "sheet.png", data.description["pixel_range"])
+            title = f"{_name(folder, configuration)}: {by_split(done.looks)} images"
+            write_overview(done, title, out / "overview.png", data.description["pixel_range"])
     except OSError as error:
         raise DataError(f"Cannot write to {out}: {error.strerror}. Choose another folder with --out.") from error
     everything = [*done.findings, *done.advice]
     counts = [counted(len(of_severity(everything, severity)), severity) for severity in ("error", "warning", "note")]
-    print(f"\n{', '.join(counts)}: {out}/report.json, {out}/sheet.png")
+    print(f"\n{', '.join(counts)}: {out}/report.json, {out}/overview.png")
     if write is not None:
         print(f"configuration: {write}\n  python -m deeplab_lightning fit -c configs/v3plus.yaml -c {write}")
     return code
@@ -158,21 +158,21 @@ def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost |
     """Make the trial steps and draw from the loader; add what they say to the advice."""
     from ..doctor.cost import batch
     from ..doctor.findings import finding
-    from ..doctor.throughput import pictures_per_second, speed
+    from ..doctor.throughput import images_per_second, speed
     from ..doctor.trial import TrialError, measure
 
     cost = rate = None
     crop_size, batch_size, workers = (data.options[name] for name in ("crop_size", "batch_size", "num_workers"))
-    print(f"trial: training steps of 1 and 2 pictures at crop {crop_size} ...", flush=True)
+    print(f"trial: training steps of 1 and 2 images at crop {crop_size} ...", flush=True)
     try:
         cost = measure(partial(build_for_trial, list(arguments)), crop_size)
-        pictures = len(done.datasets["train"]) if "train" in done.datasets else batch_size
-        done.advice += batch(cost, batch_size, pictures)
+        images = len(done.datasets["train"]) if "train" in done.datasets else batch_size
+        done.advice += batch(cost, batch_size, images)
     except TrialError as error:
-        what = f"The training step of 2 pictures at crop {crop_size} failed: {error}."
-        done.advice.append(finding("warning", "trial", what, "mend what it says; or leave it out with --no_trial"))
+        what = f"The training step of 2 images at crop {crop_size} failed: {error}."
+        done.advice.append(finding("warning", "trial", what, "fix what it says; or leave it out with --no_trial"))
     if done.loadable("train") and len(done.datasets["train"]) >= batch_size:
-        rate = pictures_per_second(data.datamodule)
+        rate = images_per_second(data.datamodule)
         done.advice += speed(rate, cost, workers)
     return cost, rate
 

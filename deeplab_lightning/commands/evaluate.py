@@ -51,14 +51,14 @@ def main(arguments: Sequence[str]) -> int:
         "trimap_void (around void, the papers' for VOC), none (boundary_iou bf_score); see docs/boundaries.md",
     )
     parser.add_argument("--split", choices=("val", "test"), default="val", help="(%(default)s)")
-    parser.add_argument("--pictures", type=int, help="so many, spread evenly over the split (all)")
+    parser.add_argument("--images", type=int, help="so many, spread evenly over the split (all)")
     parser.add_argument("--output", type=Path, help="folder for the results (evaluate/ in the run's folder)")
     parser.add_argument("--published", metavar="NAME", help="recipe in configs/paper to compare with (the run's name)")
     parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
     own, configuration = split_arguments(arguments)
     options = parser.parse_args(own)
-    if options.pictures is not None and options.pictures < 1:
-        raise ConfigError(f"--pictures is {options.pictures}; expected 1 or more.")
+    if options.images is not None and options.images < 1:
+        raise ConfigError(f"--images is {options.images}; expected 1 or more.")
     given = [from_yaml(text, "--protocol") for text in options.protocol]
     if options.protocols is not None:
         given += read_list(options.protocols)
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
         options.ckpt_path,
         [as_protocol(one) for one in given],
         options.split,
-        options.pictures,
+        options.images,
         options.output,
         options.published,
         options.device,
@@ -80,7 +80,7 @@ def evaluate(
     ckpt_path: str,
     protocols: Sequence[Protocol] = (),
     split: str = "val",
-    pictures: int | None = None,
+    images: int | None = None,
     output: Path | None = None,
     recipe: str | None = None,
     device: str | None = None,
@@ -95,7 +95,7 @@ def evaluate(
         ckpt_path: Checkpoint or run.
         protocols: The rows; the default set of the model's generation if there is none.
         split: Of the data.
-        pictures: How many of it; all if None.
+        images: How many of it; all if None.
         output: Folder of the results; in the checkpoint's run if None.
         recipe: Whose published figures to show; the one that the run is named after if None.
         device: Where to run.
@@ -114,7 +114,7 @@ def evaluate(
     networks = _Networks(list(configuration), ckpt_path, device)
     configured = networks.configured(None)
     dataset = configured.dataset(split)
-    chosen = spread(len(dataset), pictures or len(dataset))
+    chosen = spread(len(dataset), images or len(dataset))
     checkpoint = configured.checkpoint_path
     assert checkpoint is not None
     run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
@@ -144,7 +144,7 @@ def evaluate(
             continue
         morphology = protocol.morphology(dataset.labels)
         key: dict[str, Any] = {"model": plain(dict(task.hparams)), "options": asdict(protocol.options)}
-        key |= subject | {"tidying": str(morphology), "measures": measured}
+        key |= subject | {"postprocessing": str(morphology), "measures": measured}
         words = ", ".join(filter(None, (predictor.protocol, str(morphology))))
         evaluations.append(Evaluation(folder, key, protocol, words))
 

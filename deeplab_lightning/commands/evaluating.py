@@ -18,15 +18,15 @@ PREFIX = "--evaluation."
 
 def add_evaluation_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `--evaluation.scales` and the others; their values are YAML, read by `evaluation_options`."""
-    group = parser.add_argument_group("how pictures are looked at (docs/inference.md)")
+    group = parser.add_argument_group("how images are looked at (docs/inference.md)")
 
     def add(name: str, metavar: str, what: str, *others: str) -> None:
         group.add_argument(f"{PREFIX}{name}", *others, dest=f"{PREFIX}{name}", metavar=metavar, help=what)
 
-    add("scales", "'[0.5, 1]'", "sides relative to the picture's (1)")
+    add("scales", "'[0.5, 1]'", "sides relative to the image's (1)")
     add("flip", "BOOL", "mirrored as well (false)")
     add("fusion", "mean|max", "of probabilities, or over the scales of scores as in v2 (mean)")
-    add("window_size", "PIXELS", "side of a sliding window, for pictures that are too large for memory (none)")
+    add("window_size", "PIXELS", "side of a sliding window, for images that are too large for memory (none)")
     add("overlap", "SHARE", "of a window's side that its neighbours see too (0.25)")
     add("crf", "NAME|'{w1: 4}'", "dense CRF: v1, v2_vgg16, v2_resnet101, or one's own parameters (none)", "--crf")
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("onnx", "openvino", "pt2", "torchscript", "litert")
 UNSEEN_SIZES = ((97, 130), (160, 113))
-"""Of the gate's drawn pictures: no side fits an output stride, and none is the size that files are exported with."""
+"""Of the gate's drawn images: no side fits an output stride, and none is the size that files are exported with."""
 STRIDE = "--model.output_stride"
-CALIBRATION_PICTURES = 64
+CALIBRATION_IMAGES = 64
 ONE_SIZE = ("onnx", "openvino", "litert")
 """Formats that can be written for one size."""
 FOLDED = ("pt2", "torchscript")
@@ -59,16 +59,14 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument(
         "--size", nargs=2, type=int, metavar=("H", "W"),
-        help="of the one picture that the file takes: ONNX or OpenVINO, then faster; LiteRT, which needs it (257 257)"
+        help="of the one image that the file takes: ONNX or OpenVINO, then faster; LiteRT, which needs it (257 257)"
     )  # fmt: skip
     parser.add_argument("--opset", type=int, default=18, help="of ONNX, on OpenVINO's way too (%(default)s)")
-    parser.add_argument(
-        "--calibration", type=Path, metavar="FOLDER", help="pictures to measure activations on, for int8"
-    )
+    parser.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to measure activations on, for int8")
     parser.add_argument(STRIDE, dest="output_stride", type=int, choices=(8, 16, 32), help="other than in training")
     gate = parser.add_argument_group("gate")
-    gate.add_argument("--check_data", nargs="+", metavar="PICTURE", help="to compare on: files, folders or globs")
-    gate.add_argument("--pictures", type=int, default=100, help="to measure mIoU on, at most (%(default)s)")
+    gate.add_argument("--check_data", nargs="+", metavar="IMAGE", help="to compare on: files, folders or globs")
+    gate.add_argument("--images", type=int, default=100, help="to measure mIoU on, at most (%(default)s)")
     gate.add_argument("--max_difference", type=float, help="of a logit, as a share of the largest (by the precision)")
     gate.add_argument("--min_agreement", type=float, help="share of pixels with the same class, 0..1 (likewise)")
     gate.add_argument("--max_miou_drop", type=float, help="0..1 (likewise)")
@@ -76,8 +74,8 @@ def main(arguments: Sequence[str]) -> int:
     stride = option_value(configuration, STRIDE)
     options = parser.parse_args([*own, *([STRIDE, stride] if stride is not None else [])])
     configuration = without_option(configuration, STRIDE)
-    if options.pictures < 1:
-        raise ConfigError(f"--pictures is {options.pictures}; expected 1 or more.")
+    if options.images < 1:
+        raise ConfigError(f"--images is {options.images}; expected 1 or more.")
     if options.size is not None and min(options.size) < SMALLEST_SIDE:
         raise ConfigError(f"--size {options.size[0]} {options.size[1]}: expected sides of {SMALLEST_SIDE} or more.")
     limits = {
@@ -98,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
         output_stride=options.output_stride,
         check_data=options.check_data,
         configuration=configuration,
-        pictures=options.pictures,
+        images=options.images,
         limits={key: value for key, value in limits.items() if value is not None},
     )
     return 1 if report.failures else 0
@@ -118,7 +116,7 @@ def export(
     output_stride: int | None = None,
     check_data: Sequence[str] | None = None,
     configuration: Sequence[str] = (),
-    pictures: int = 100,
+    images: int = 100,
     limits: dict[str, float] | None = None,
 ) -> Report:
     """Write a file, print what the gate says of it, and keep that beside it as `FILE.gate.json`.
@@ -130,18 +128,18 @@ def export(
         precision: Of the network.
         outputs: What the file gives.
         inputs: What it takes.
-        size: Of the one picture that the file takes; None for any, where the format can have that.
+        size: Of the one image that the file takes; None for any, where the format can have that.
         opset: Of ONNX.
-        calibration: Folder of pictures, for int8.
+        calibration: Folder of images, for int8.
         output_stride: Overrides the checkpoint's.
-        check_data: Pictures to compare on; drawn ones if not given.
+        check_data: Images to compare on; drawn ones if not given.
         configuration: `-c` and `--data.x` as given to `validate`: the data set that mIoU is measured on.
-        pictures: How many of it, at most.
+        images: How many of it, at most.
         limits: Fields of `Tolerance` to set otherwise than the precision does.
 
     Raises:
         ConfigError: A setting cannot be used, a package is missing, or the network does not go into the format.
-        DataError: Pictures cannot be read.
+        DataError: Images cannot be read.
     """
     import torch
     from rich.console import Console
@@ -150,11 +148,11 @@ def export(
     from ..export.formats import FORMATS, Order, chosen_format
     from ..export.gate import TOLERANCES, Gate, as_table, write_report
     from ..export.metadata import metadata
-    from ..export.model import EXAMPLE_SIZE, PictureModel, example
+    from ..export.model import EXAMPLE_SIZE, ImageModel, example
 
     chosen = chosen_format(format, output, precision)
     if size is not None and chosen not in ONE_SIZE:
-        raise ConfigError(f"--size is for {', '.join(ONE_SIZE)}; a file of {chosen} takes pictures of any size.")
+        raise ConfigError(f"--size is for {', '.join(ONE_SIZE)}; a file of {chosen} takes images of any size.")
     if chosen == "litert" and size is None:
         size = EXAMPLE_SIZE
     model_options = {} if output_stride is None else {"output_stride": output_stride}
@@ -164,12 +162,12 @@ def export(
     output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{FORMATS[chosen].suffix}")
     expect_writable(output)
     if precision == "int8":
-        to_calibrate = calibration_pictures(segmenter, calibration, size)
+        to_calibrate = calibration_images(segmenter, calibration, size)
     dtype = FORMATS[chosen].model_dtype(precision)
     folded = task.folded()
     network = folded if chosen in FOLDED else task.model
-    model = PictureModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
-    picture = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
+    model = ImageModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
+    image = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(
         task.description,
         inputs=inputs,
@@ -185,12 +183,12 @@ def export(
             yield stored if inputs == "pixels" else task.normalise(torch.from_numpy(stored)).numpy()
 
     tolerance = replace(TOLERANCES[precision], **(limits or {}))
-    labelled, of = labelled_pictures(segmenter, path, configuration, pictures, size)
+    labelled, of = labelled_images(segmenter, path, configuration, images, size)
     print(f"writing {output} ({chosen}, {precision}) ...", flush=True)
     exported = FORMATS[chosen].write(
         Order(
             model,
-            picture,
+            image,
             output,
             facts,
             precision,
@@ -201,7 +199,7 @@ def export(
     )
     for note in exported.notes:
         print(f"note: {note}")
-    unseen = unseen_pictures(segmenter, check_data, exported.fixed_size)
+    unseen = unseen_images(segmenter, check_data, exported.fixed_size)
     gate = Gate(task.predictor(network=folded), model, exported, tolerance)
     report = gate.check(unseen, labelled, of, segmenter.labels.class_names, segmenter.labels.ignore_index)
     beside = output.with_name(f"{output.name}.gate.json")
@@ -237,50 +235,50 @@ def expect_writable(output: Path) -> None:
         raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
 
 
-def calibration_pictures(
+def calibration_images(
     segmenter: Segmenter, folder: Path | None, size: tuple[int, int] | None = None
 ) -> list[np.ndarray]:
-    """Return pictures `(1, C, H, W)` as stored: of the folder, or drawn ones for a model of drawn scenes.
+    """Return images `(1, C, H, W)` as stored: of the folder, or drawn ones for a model of drawn scenes.
 
     Args:
         segmenter: The model.
-        folder: Of pictures.
+        folder: Of images.
         size: That they must have, if that matters.
 
     Raises:
         ConfigError: No folder is given, and the model is of other classes.
-        DataError: There is no picture in it.
+        DataError: There is no image in it.
     """
     from ..data.finding import find_images
 
     if folder is not None:
         chosen = find_images([folder])
-        step = max(1, len(chosen) // CALIBRATION_PICTURES)
-        stored = [stored_batch(segmenter, path) for path in chosen[::step][:CALIBRATION_PICTURES]]
+        step = max(1, len(chosen) // CALIBRATION_IMAGES)
+        stored = [stored_batch(segmenter, path) for path in chosen[::step][:CALIBRATION_IMAGES]]
         fitting = [batch for batch in stored if size is None or batch.shape[2:] == size]
         if not fitting:
             assert size is not None
-            raise DataError(f"--calibration {folder}: none of the pictures is of --size {size[0]} {size[1]}.")
+            raise DataError(f"--calibration {folder}: none of the images is of --size {size[0]} {size[1]}.")
         return fitting
     if not knows_drawn_scenes(segmenter):
         raise ConfigError(
-            "int8 is measured on pictures like those that the model is for: give --calibration FOLDER with some "
-            f"{CALIBRATION_PICTURES} of them, without masks."
+            "int8 is measured on images like those that the model is for: give --calibration FOLDER with some "
+            f"{CALIBRATION_IMAGES} of them, without masks."
         )
     from ..data.datasets.drawn_scenes import DrawnScenes
 
-    scenes = DrawnScenes("train", CALIBRATION_PICTURES, *(size or (129, 129)))
+    scenes = DrawnScenes("train", CALIBRATION_IMAGES, *(size or (129, 129)))
     return [channels_first(scenes.load(index)[0]) for index in range(len(scenes))]
 
 
-def labelled_pictures(
+def labelled_images(
     segmenter: Segmenter,
     checkpoint: Path,
     configuration: Sequence[str],
-    pictures: int,
+    images: int,
     size: tuple[int, int] | None,
 ) -> tuple[Iterator[tuple[str, np.ndarray, np.ndarray]], str]:
-    """Return name, picture and mask of a data set's validation split, and what they are or why there are none.
+    """Return name, image and mask of a data set's validation split, and what they are or why there are none.
 
     Raises:
         ConfigError: The data set that was asked for has other classes.
@@ -291,7 +289,7 @@ def labelled_pictures(
 
     dataset: SegmentationDataset
     if size is not None and knows_drawn_scenes(segmenter) and not configuration:
-        dataset = DrawnScenes("val", pictures, *size)
+        dataset = DrawnScenes("val", images, *size)
     else:
         try:
             dataset = validation_split(checkpoint, configuration)
@@ -305,17 +303,17 @@ def labelled_pictures(
             f"and the model {segmenter.labels.num_classes} ({', '.join(segmenter.labels.class_names[:3])}, ...): "
             f"choose one of the same classes."
         )
-    chosen = spread(len(dataset), pictures)
+    chosen = spread(len(dataset), images)
 
     def load() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         from tqdm import tqdm
 
-        for index in tqdm(chosen, desc="measuring mIoU", unit="picture", mininterval=5):
+        for index in tqdm(chosen, desc="measuring mIoU", unit="image", mininterval=5):
             image, mask = dataset.load(index)
             if size is None or image.shape[:2] == size:
                 yield dataset.sample_id(index), channels_first(image), mask
 
-    return load(), f"mIoU on {len(chosen)} of {len(dataset)} validation pictures of {type(dataset).__name__}"
+    return load(), f"mIoU on {len(chosen)} of {len(dataset)} validation images of {type(dataset).__name__}"
 
 
 def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:
@@ -336,7 +334,7 @@ def validation_split(checkpoint: Path, configuration: Sequence[str]) -> Segmenta
         raise DataError("its place is not known") from error
 
 
-def unseen_pictures(
+def unseen_images(
     segmenter: Segmenter, check_data: Sequence[str] | None, fixed: tuple[int, int] | None
 ) -> list[np.ndarray]:
     """Return batches `(B, C, H, W)` of two sizes that were not seen at export; of the size there is, if it is fixed."""
@@ -350,12 +348,12 @@ def unseen_pictures(
         if fixed is not None:
             given = [batch for batch in given if batch.shape[2:] == fixed]
             if not given:
-                raise DataError(f"The file takes pictures of {fixed[0]}x{fixed[1]} alone, and --check_data has none.")
+                raise DataError(f"The file takes images of {fixed[0]}x{fixed[1]} alone, and --check_data has none.")
             return given
         cut = [batch[..., : batch.shape[2] - 13, : batch.shape[3] - 22] for batch in given]
         return given + [np.ascontiguousarray(batch) for batch in cut if min(batch.shape[2:]) >= SMALLEST_SIDE]
     if segmenter.channels != 3 or segmenter.pixel_range != 255:
-        raise ConfigError("The model is of other data than 8-bit RGB: give pictures of it with --check_data.")
+        raise ConfigError("The model is of other data than 8-bit RGB: give images of it with --check_data.")
     sizes = UNSEEN_SIZES if fixed is None else (fixed,)
     batches = []
     for number, (height, width) in enumerate(sizes):
@@ -373,10 +371,10 @@ def knows_drawn_scenes(segmenter: Segmenter) -> bool:
 
 
 def stored_batch(segmenter: Segmenter, path: Path) -> np.ndarray:
-    """Read a picture as the model's data is stored, `(1, C, H, W)`."""
-    from ..data.rasters import read_picture
+    """Read an image as the model's data is stored, `(1, C, H, W)`."""
+    from ..data.rasters import read_source
 
-    return channels_first(read_picture(path, segmenter.channels, segmenter.pixel_range))
+    return channels_first(read_source(path, segmenter.channels, segmenter.pixel_range))
 
 
 def channels_first(image: np.ndarray) -> np.ndarray:

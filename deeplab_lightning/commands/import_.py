@@ -105,7 +105,7 @@ def import_file(
         )
     settings = write(output, task, imported, path)
     print(f"\nwritten: {output}, and {settings} for training on\nnext:")
-    print(f"  python -m deeplab_lightning predict PICTURE --ckpt_path {output}")
+    print(f"  python -m deeplab_lightning predict IMAGE --ckpt_path {output}")
     print(f"  python -m deeplab_lightning fit -c {settings} -c configs/data/YOURS.yaml")
     return 0
 
@@ -131,7 +131,7 @@ def describe(
     means, stds = list(mean or imported.mean), list(std or imported.std)
     if not len(means) == len(stds) == channels or min(stds) <= 0:
         raise ConfigError(
-            f"The network takes pictures of {channels} channels, and there are {len(means)} means and {len(stds)} "
+            f"The network takes images of {channels} channels, and there are {len(means)} means and {len(stds)} "
             f"standard deviations: give --mean and --std with {channels} numbers each, deviations above 0."
         )
     return {

@@ -1,4 +1,4 @@
-"""`inspect`: what a network really computes, layer by layer, and what its parts answer to a picture."""
+"""`inspect`: what a network really computes, layer by layer, and what its parts answer to an image."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def main(arguments: Sequence[str]) -> int:
         prog="python -m deeplab_lightning inspect",
         description="Say what a network really computes: run it once without weights or data, and list every layer "
         "with its size, stride, receptive field, parameters and multiply-adds. Or, with --image, draw what its parts "
-        "answer to a picture.",
+        "answer to an image.",
         usage="%(prog)s CHECKPOINT|RUN|-c FILE.yaml [--model.option value ...] [options]",
         epilog="-c FILE.yaml, --model.option and --data.option are those of fit: inspect -c configs/v3plus.yaml "
         "--model.output_stride 8. They override a checkpoint's own.",
         allow_abbrev=False,
     )
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT|RUN", help="such as runs/v3plus (its best one)")
-    parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="of the picture (the data's crop_size)")
+    parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="of the image (the data's crop_size)")
     parser.add_argument("--all", action="store_true", help="every layer, equal blocks too")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the layers to a file as well")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw receptive fields and taps as well")
     drawing = parser.add_argument_group("feature maps")
-    drawing.add_argument("--image", metavar="FILE", help="picture to run the network on")
+    drawing.add_argument("--image", metavar="FILE", help="image to run the network on")
     drawing.add_argument("--layers", metavar="A,B", help="modules such as aspp,decoder (all parts of the network)")
     drawing.add_argument("--output", type=Path, default=Path("activations"), help="folder for NAME.png (%(default)s)")
     own, configuration = split_arguments(arguments)
@@ -46,11 +46,11 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigError("inspect needs a network: a checkpoint, a run, or -c configs/v3plus.yaml.")
     if options.image is None:
         if options.layers is not None:
-            raise ConfigError("--layers names what is drawn of a picture: add --image FILE.")
+            raise ConfigError("--layers names what is drawn of an image: add --image FILE.")
         return describe(configuration, options.checkpoint, options.size, options.all, options.csv, options.plot)
     for option in ("size", "csv", "plot"):
         if getattr(options, option) is not None:
-            raise ConfigError(f"--image draws feature maps of that picture, without a report: leave out --{option}.")
+            raise ConfigError(f"--image draws feature maps of that image, without a report: leave out --{option}.")
     names = [name.strip() for name in (options.layers or "").split(",") if name.strip()]
     return draw_activations(configuration, options.checkpoint, options.image, names, options.output)
 
@@ -85,7 +85,7 @@ def describe(
     Args:
         configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
         checkpoint: A checkpoint or a run.
-        size: `(H, W)` of the picture; the data's crop if None.
+        size: `(H, W)` of the image; the data's crop if None.
         every_layer: Do not fold blocks that repeat one another.
         csv: File for the layers.
         plot: File for the drawing.
@@ -106,7 +106,7 @@ def describe(
     task = configured.model
     height, width = size or (configured.crop_size, configured.crop_size)
     if min(height, width) < SMALLEST_SIDE:
-        raise ConfigError(f"A picture of {height}x{width} is too small: --size takes {SMALLEST_SIDE} and more.")
+        raise ConfigError(f"An image of {height}x{width} is too small: --size takes {SMALLEST_SIDE} and more.")
     executed = trace(task.model, (height, width), task.description["channels"])
 
     print(report(executed, every_layer))
@@ -128,12 +128,12 @@ def describe(
 def draw_activations(
     configuration: Sequence[str], checkpoint: str | None, image: str, names: Sequence[str], output: Path
 ) -> int:
-    """Run a network on a picture as `predict` does, and draw what some of its modules make of it.
+    """Run a network on an image as `predict` does, and draw what some of its modules make of it.
 
     Args:
         configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
         checkpoint: A checkpoint or a run; without one the weights are those a training starts from.
-        image: The picture.
+        image: The image.
         names: Modules, see `inspection.find_parts`; none stands for all parts of the network.
         output: Folder for the drawings, `NAME.png` each.
 
@@ -143,16 +143,16 @@ def draw_activations(
     import torch
 
     from ..configured import ConfiguredModel
-    from ..data.pictures import read_image
+    from ..data.images import read_image
     from ..inspection import capture, find_parts
     from ..reporting.activations import plot_activations
 
-    picture = read_image(image)
+    stored = read_image(image)
     task = ConfiguredModel(list(configuration), checkpoint, on_paper=False).model.eval()
     network: Any = task.model
     parts = find_parts(network, names)
     predictor = task.predictor()
-    run, covered = predictor.network, picture.shape[:2]
+    run, covered = predictor.network, stored.shape[:2]
 
     def note_size(padded: torch.Tensor) -> torch.Tensor:
         nonlocal covered
@@ -160,7 +160,7 @@ def draw_activations(
         return run(padded)
 
     predictor.network = note_size
-    batch = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
+    batch = torch.from_numpy(stored.transpose(2, 0, 1).copy())[None]
     with capture(network, parts) as maps:
         predictor.predict(batch)
     silent = [name for name in parts if name not in maps] if names else []
@@ -174,7 +174,7 @@ def draw_activations(
         path = output / f"{name}.png"
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            plot_activations(picture, made[0].numpy(), name, path, covered=covered, align_corners=network.align_corners)
+            plot_activations(stored, made[0].numpy(), name, path, covered=covered, align_corners=network.align_corners)
     whose = f"weights of {checkpoint}" if checkpoint else "no checkpoint: weights as a training starts from"
     print(f"{', '.join(maps)}: {output}/NAME.png ({whose})")
     return 0
@@ -195,13 +195,13 @@ def _draw_fields(executed: Trace, network: str, png: Path) -> None:
         windows.append(window(branch, f"rate {rate}", taps=executed.taps(branch), note=share))
     seen = sorted((entry for entry in windows if entry), key=lambda entry: entry.rows[1] - entry.rows[0])
     if not seen:
-        raise ConfigError("This network sees the picture through means only: there is no receptive field to draw.")
+        raise ConfigError("This network sees the image through means only: there is no receptive field to draw.")
     height, width = executed.size
     side = max(64, height, width)  # scenes are drawn from there on
-    picture, _ = DrawnScenes("val", 1, side, side).load(0)
+    image, _ = DrawnScenes("val", 1, side, side).load(0)
     title = f"{network} on {height} x {width}: what the centre of its deepest map and of its atrous branches sees"
     with _writing(png):
-        plot_receptive_fields(picture[:height, :width], seen, title, png)
+        plot_receptive_fields(image[:height, :width], seen, title, png)
 
 
 def _support(task: SegmentationTask) -> str:

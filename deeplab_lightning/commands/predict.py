@@ -1,4 +1,4 @@
-"""`predict`: picture files in, masks and overlays out, from a checkpoint alone."""
+"""`predict`: image files in, masks and overlays out, from a checkpoint alone."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ from .evaluating import add_evaluation_arguments, evaluation_options
 if TYPE_CHECKING:
     from ..inference import EvaluationOptions
 
-from .tidying import Tidying
-from .videos import FilmSettings
+from .postprocessing import Postprocessing
+from .videos import VideoSettings
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if a picture could not be read."""
+    """Run the command; the exit code is 1 if an image could not be read."""
     parser = argparse.ArgumentParser(
         prog="python -m deeplab_lightning predict",
-        description="Segment pictures. For each one a palette PNG of class ids and an overlay, at the picture's own "
-        "size.",
+        description="Segment images. For each one a palette PNG of class ids and an overlay, at the image's own size.",
         allow_abbrev=False,
     )
-    parser.add_argument("inputs", nargs="+", metavar="PICTURE", help="files, folders or globs")
+    parser.add_argument("inputs", nargs="+", metavar="IMAGE", help="files, folders or globs")
     parser.add_argument("--ckpt_path", required=True, help="checkpoint, or a run such as runs/v3plus (its best one)")
     parser.add_argument("--output", default="predictions", help="folder for masks/ and overlays/ (%(default)s)")
     parser.add_argument(
@@ -40,11 +39,11 @@ def main(arguments: Sequence[str]) -> int:
         help="masks of Cityscapes' label ids instead of train ids, as its server wants them",
     )
     parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
-    Tidying.add_options(parser)
+    Postprocessing.add_options(parser)
     videos = parser.add_argument_group(
         "videos", "files by their ending; a job that was killed goes on when started again"
     )
-    videos.add_argument("--video", action="store_true", help="take folders of pictures for the frames of videos")
+    videos.add_argument("--video", action="store_true", help="take folders of images for the frames of videos")
     videos.add_argument("--fps", default="25", help="frames per second of such folders (%(default)s)")
     videos.add_argument("--view", choices=("overlay", "side_by_side"), default="overlay", help="(%(default)s)")
     videos.add_argument(
@@ -65,10 +64,10 @@ def main(arguments: Sequence[str]) -> int:
         options.opacity,
         options.device,
         options.label_ids,
-        FilmSettings(
+        VideoSettings(
             options.video, options.fps, options.view, options.smoothing, tuple(options.objects), options.object_area
         ),
-        Tidying.of(options),
+        Postprocessing.of(options),
         evaluation_options(options),
     )
 
@@ -81,11 +80,11 @@ def predict(
     opacity: float = 0.5,
     device: str | None = None,
     label_ids: bool = False,
-    films: FilmSettings | None = None,
-    tidying: Tidying | None = None,
+    video_settings: VideoSettings | None = None,
+    postprocessing: Postprocessing | None = None,
     evaluation: EvaluationOptions | None = None,
 ) -> int:
-    """Segment every picture and video that `inputs` stands for; unreadable ones are reported at the end.
+    """Segment every image and video that `inputs` stands for; unreadable ones are reported at the end.
 
     Args:
         inputs: Files, folders or globs.
@@ -95,12 +94,12 @@ def predict(
         opacity: Of the classes in overlays.
         device: Where to run.
         label_ids: Write Cityscapes' label ids in place of train ids.
-        films: What to make of videos; the defaults if None.
-        tidying: How masks are tidied up; not if None.
+        video_settings: What to make of videos; the defaults if None.
+        postprocessing: How masks are post-processed; not if None.
         evaluation: Scales, flip, windows, CRF.
 
     Returns:
-        0, or 1 if some picture could not be segmented.
+        0, or 1 if some image could not be segmented.
 
     Raises:
         ConfigError: Label ids are asked for, but the model's classes are not those of Cityscapes.
@@ -109,7 +108,7 @@ def predict(
 
     from ..api import load
     from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images
-    from ..data.pictures import write_image, write_mask
+    from ..data.images import write_image, write_mask
     from ..data.rasters import sources_in
     from ..errors import ConfigError, DataError
     from ..labels import CITYSCAPES
@@ -117,9 +116,9 @@ def predict(
     from ..video.reading import find_videos
     from .videos import segment_videos
 
-    films, tidying = films or FilmSettings(), tidying or Tidying()
-    movies, others = find_videos(inputs, films.folders)
-    pictures = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
+    video_settings, postprocessing = video_settings or VideoSettings(), postprocessing or Postprocessing()
+    videos, others = find_videos(inputs, video_settings.folders)
+    images = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     model = load(ckpt_path, device, evaluation, **model_options)
     if label_ids and model.labels.class_names != CITYSCAPES.class_names:
@@ -127,7 +126,7 @@ def predict(
             f"--label_ids is for the 19 classes of Cityscapes; {ckpt_path} has {model.labels.num_classes} classes "
             f"({', '.join(model.labels.class_names[:3])}, ...). Leave it out."
         )
-    morphology = tidying.morphology(model.labels)
+    morphology = postprocessing.morphology(model.labels)
     protocol = ", ".join(filter(None, (model.protocol, str(morphology))))
     ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
     table = label_id_colours() if label_ids else model.labels.colour_table()
@@ -141,16 +140,18 @@ def predict(
     except OSError as error:
         raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
 
-    of_videos = segment_videos(movies, model, morphology, output, films, opacity, label_ids, table) if movies else []
-    if movies and not pictures:
+    of_videos = (
+        segment_videos(videos, model, morphology, output, video_settings, opacity, label_ids, table) if videos else []
+    )
+    if videos and not images:
         return report_failures(of_videos)
 
     done, failures = 0, []
     seconds_between_lines = 0.1 if sys.stderr.isatty() else 15
-    named = list(zip(pictures, output_names(pictures), strict=True))
-    for picture, name in tqdm(named, unit="picture", mininterval=seconds_between_lines):
+    named = list(zip(images, output_names(images), strict=True))
+    for image, name in tqdm(named, unit="image", mininterval=seconds_between_lines):
         try:
-            results = [(part.mark, model.predict(part, morphology)) for part in sources_in(picture)]
+            results = [(part.mark, model.predict(part, morphology)) for part in sources_in(image)]
         except DataError as error:
             failures.append(str(error))
             continue
@@ -160,7 +161,7 @@ def predict(
             write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
         done += len(results)
     total = done + len(failures)
-    print(f"{done} of {total} pictures segmented ({protocol}): {output}/masks, {output}/overlays")
+    print(f"{done} of {total} images segmented ({protocol}): {output}/masks, {output}/overlays")
     return report_failures([*of_videos, *failures])
 
 
@@ -171,15 +172,15 @@ def report_failures(failures: Sequence[str]) -> int:
     return 1 if failures else 0
 
 
-def output_names(pictures: Sequence[Path]) -> list[Path]:
-    """Name the outputs after the pictures, without endings, keeping the folders below their common one.
+def output_names(images: Sequence[Path]) -> list[Path]:
+    """Name the outputs after the images, without endings, keeping the folders below their common one.
 
-    Where two pictures differ in their ending alone, the endings stay in the names.
+    Where two images differ in their ending alone, the endings stay in the names.
     """
     from ..data.finding import without_ending
 
-    absolute = [Path(os.path.abspath(picture)) for picture in pictures]
-    common = Path(os.path.commonpath([picture.parent for picture in absolute]))
-    relative = [picture.relative_to(common) for picture in absolute]
+    absolute = [Path(os.path.abspath(image)) for image in images]
+    common = Path(os.path.commonpath([image.parent for image in absolute]))
+    relative = [image.relative_to(common) for image in absolute]
     taken = Counter(map(without_ending, relative))
-    return [picture if taken[without_ending(picture)] > 1 else without_ending(picture) for picture in relative]
+    return [image if taken[without_ending(image)] > 1 else without_ending(image) for image in relative]

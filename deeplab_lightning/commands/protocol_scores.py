@@ -1,4 +1,4 @@
-"""What a checkpoint scores under one protocol: counted picture by picture, kept, and gone on with after a stop."""
+"""What a checkpoint scores under one protocol: counted image by image, kept, and gone on with after a stop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import atomic_open
 from ..memory import forget_peak, peak_memory
-from .protocols import NOT_TIDIED, Protocol
+from .protocols import NOT_POSTPROCESSED, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +31,7 @@ SECONDS_BETWEEN_SAVES = 20
 
 
 class Evaluation:
-    """One protocol on all pictures; what is known of it lies in `KEY.npz` (counts) and, when done, `KEY.json`.
+    """One protocol on all images; what is known of it lies in `KEY.npz` (counts) and, when done, `KEY.json`.
 
     Args:
         folder: For the files.
@@ -52,7 +52,7 @@ class Evaluation:
             self.result = json.loads(self._result.read_text(encoding="utf-8"))
 
     def cost(self) -> float:
-        """Return what a picture costs, in looks at scale 1 and output stride 16: for the time to go."""
+        """Return what an image costs, in views at scale 1 and output stride 16: for the time to go."""
         options = self.protocol.options
         stride = self.protocol.output_stride or 16
         return sum(scale**2 for scale in options.scales) * (1 + options.flip) * max(1.0, 16 / stride)
@@ -65,7 +65,7 @@ class Evaluation:
         chosen: Sequence[int],
         progress: Progress,
     ) -> None:
-        """Score the pictures that are not scored yet; what is done is kept, however this ends."""
+        """Score the images that are not scored yet; what is done is kept, however this ends."""
         import numpy as np
         import torch
 
@@ -98,11 +98,11 @@ class Evaluation:
                 sample_id = dataset.sample_id(index)
                 if sample_id in seconds:
                     continue
-                picture, mask = dataset.load(index)
-                image = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).to(device)[None]
+                stored, mask = dataset.load(index)
+                image = torch.from_numpy(np.ascontiguousarray(stored.transpose(2, 0, 1))).to(device)[None]
                 started = time.perf_counter()
                 with torch.inference_mode():
-                    pred = torch.from_numpy(predictor.tidy(image, morphology))
+                    pred = torch.from_numpy(predictor.postprocess(image, morphology))
                 taken = time.perf_counter() - started
                 for measure in measures.values():
                     measure.update(pred, torch.from_numpy(mask), sample_id)
@@ -119,7 +119,7 @@ class Evaluation:
             "scores": scores,
             "seconds": statistics.median(seconds.values()),
             "peak_bytes": most_memory() or None,
-            "pictures": len(seconds),
+            "images": len(seconds),
             "key": plain(self.key),
         }
         with atomic_open(self._result) as file:
@@ -130,7 +130,7 @@ class Evaluation:
         return self._taken_up(labels)[0]
 
     def _taken_up(self, labels: LabelSet) -> tuple[dict[str, Measure], dict[str, float], int]:
-        """Return the measures, the seconds of each picture, and the peak of memory, as far as they were known."""
+        """Return the measures, the seconds of each image, and the peak of memory, as far as they were known."""
         import numpy as np
 
         from ..metrics.measures import MEASURES
@@ -159,7 +159,7 @@ class Evaluation:
         options = self.protocol.options
         published = None
         if (
-            self.protocol.tidying == NOT_TIDIED
+            self.protocol.postprocessing == NOT_POSTPROCESSED
             and options.window_size is None
             and options.crf_options in (None, *PAPERS.values())
         ):
@@ -167,7 +167,7 @@ class Evaluation:
             published = published_miou(recipe, data, stride, options.scales, options.flip, options.crf is not None)
         result = self.result
         return ProtocolRow(
-            self.words, result["scores"], published, result["seconds"], result["peak_bytes"], result["pictures"]
+            self.words, result["scores"], published, result["seconds"], result["peak_bytes"], result["images"]
         )
 
 
@@ -176,26 +176,26 @@ class Progress:
 
     Args:
         evaluations: All of them.
-        pictures: Of each.
+        images: Of each.
     """
 
-    def __init__(self, evaluations: Sequence[Evaluation], pictures: int) -> None:
+    def __init__(self, evaluations: Sequence[Evaluation], images: int) -> None:
         from tqdm import tqdm
 
         cost = sum(evaluation.cost() for evaluation in evaluations if evaluation.result is None)
         self._places = {id(evaluation): place for place, evaluation in enumerate(evaluations, 1)}
         between_lines = 0.1 if sys.stderr.isatty() else 15
         shown = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go"
-        self._bar = tqdm(total=cost * pictures, bar_format=shown, mininterval=between_lines, disable=cost == 0)
+        self._bar = tqdm(total=cost * images, bar_format=shown, mininterval=between_lines, disable=cost == 0)
 
     def start(self, evaluation: Evaluation, done: int) -> None:
-        """Begin a protocol of whose pictures some are done."""
+        """Begin a protocol of whose images some are done."""
         self._bar.set_description(f"protocol {self._places[id(evaluation)]} of {len(self._places)}")
         self._bar.initial += done * evaluation.cost()  # no time went into them
         self._bar.update(done * evaluation.cost())
 
     def step(self, evaluation: Evaluation) -> None:
-        """Count a picture."""
+        """Count an image."""
         self._bar.update(evaluation.cost())
 
     def close(self) -> None:

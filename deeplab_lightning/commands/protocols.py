@@ -1,4 +1,4 @@
-"""Rows of `evaluate`'s table: how pictures are looked at, as written in YAML, and each generation's by default."""
+"""Rows of `evaluate`'s table: how images are looked at, as written in YAML, and each generation's by default."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DeepLabError, did_you_mean
 from .evaluating import from_yaml
-from .tidying import Tidying
+from .postprocessing import Postprocessing
 
 if TYPE_CHECKING:
     from ..inference import EvaluationOptions
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..labels import LabelSet
     from ..tasks import SegmentationTask
 
-NOT_TIDIED = Tidying()
+NOT_POSTPROCESSED = Postprocessing()
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,16 @@ class Protocol:
     Attributes:
         output_stride: Of the network; its own if None.
         options: Everything else.
-        tidying: What is done to the class maps, in the words of `predict`.
+        postprocessing: What is done to the class maps, in the words of `predict`.
     """
 
     output_stride: int | None
     options: EvaluationOptions
-    tidying: Tidying = NOT_TIDIED
+    postprocessing: Postprocessing = NOT_POSTPROCESSED
 
     def morphology(self, labels: LabelSet) -> Morphology:
-        """Return the tidying for these classes."""
-        return self.tidying.morphology(labels)
+        """Return the post-processing for these classes."""
+        return self.postprocessing.morphology(labels)
 
 
 def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
@@ -51,14 +51,14 @@ def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
         vgg = task.hparams.get("backbone") == "vgg16"
         paper = "v1" if generation == "DeepLabV1Task" else "v2_vgg16" if vgg else "v2_resnet101"
         is_rgb = task.description["channels"] == 3 and task.description["pixel_range"] == 255
-        looks = [once, EvaluationOptions(crf=paper)] if is_rgb else [once]
+        views = [once, EvaluationOptions(crf=paper)] if is_rgb else [once]
     else:
         scales = CITYSCAPES_SCALES if "Cityscapes" in dataset else VOC_SCALES
-        looks = [once, EvaluationOptions(scales), EvaluationOptions(scales, flip=True)]
+        views = [once, EvaluationOptions(scales), EvaluationOptions(scales, flip=True)]
     strides: list[int | None] = [None]
     if generation in ("DeepLabV3Task", "DeepLabV3PlusTask") and model.output_stride != 8:
         strides.append(8)
-    return [Protocol(stride, look) for stride in strides for look in looks]
+    return [Protocol(stride, view) for stride in strides for view in views]
 
 
 def read_list(path: Path) -> list[Any]:
@@ -79,7 +79,7 @@ def as_protocol(given: Any) -> Protocol:
 
     if not isinstance(given, Mapping):
         raise ConfigError(f"The protocol {given!r} is not a mapping; expected such as '{{output_stride: 8}}'.")
-    names = ["output_stride", "tidying", *(field.name for field in fields(EvaluationOptions))]
+    names = ["output_stride", "postprocessing", *(field.name for field in fields(EvaluationOptions))]
     for name in given:
         if name not in names:
             raise ConfigError(
@@ -92,20 +92,20 @@ def as_protocol(given: Any) -> Protocol:
         options = options_from({name: value for name, value in given.items() if name not in names[:2]})
     except DeepLabError as error:
         raise ConfigError(f"The protocol {dict(given)} cannot be used: {error}") from error
-    return Protocol(stride, options, _as_tidying(given.get("tidying") or {}))
+    return Protocol(stride, options, _as_postprocessing(given.get("postprocessing") or {}))
 
 
-def _as_tidying(given: Any) -> Tidying:
+def _as_postprocessing(given: Any) -> Postprocessing:
     if not isinstance(given, Mapping):
-        raise ConfigError(f"The protocol's tidying is {given!r}; expected such as '{{min_area: 50}}'.")
+        raise ConfigError(f"The protocol's postprocessing is {given!r}; expected such as '{{min_area: 50}}'.")
     for name in given:
-        if name not in Tidying._fields:
+        if name not in Postprocessing._fields:
             raise ConfigError(
-                f"Tidying has no {name!r}.{did_you_mean(str(name), Tidying._fields)} There are: "
-                f"{', '.join(Tidying._fields)}."
+                f"Postprocessing has no {name!r}.{did_you_mean(str(name), Postprocessing._fields)} There are: "
+                f"{', '.join(Postprocessing._fields)}."
             )
     words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    tidying = Tidying(**words)
-    if tidying.threshold and tidying.unsure is None:
-        raise ConfigError("A tidying with a threshold needs `unsure: CLASS`: scores know no other label.")
-    return tidying
+    postprocessing = Postprocessing(**words)
+    if postprocessing.threshold and postprocessing.unsure is None:
+        raise ConfigError("Post-processing with a threshold needs `unsure: CLASS`: scores know no other label.")
+    return postprocessing

@@ -46,7 +46,7 @@ def reproduce(folder: Path, handed_on: Sequence[str] = (), run_it: bool = False)
     Returns:
         0, or the exit code of `fit`.
     """
-    from ..reporting.card import energy_in_words, read_card, wall_seconds
+    from ..reporting.card import describe_energy, read_card, wall_seconds
     from ..reporting.runs import find_run
 
     run = find_run(folder)
@@ -57,7 +57,7 @@ def reproduce(folder: Path, handed_on: Sequence[str] = (), run_it: bool = False)
     card = read_card(run)
     words = command(run, card, handed_on)
     seconds = wall_seconds(card)
-    took = "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes, energy: {energy_in_words(card)}"
+    took = "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes, energy: {describe_energy(card)}"
     print(f"{run.path}, {card.get('date', 'date not recorded')}\ntook: {took}")
     if len(card.get("sessions") or []) > 1:
         print(
@@ -89,7 +89,7 @@ def command(run: RunFolder, card: Mapping[str, Any], handed_on: Sequence[str]) -
     words = ["fit", "-c", str(run.config), "--run.folder", str(run.path.parent.parent), "--run.name"]
     words.append(f"{run.path.parent.name}-again")
     if card.get("devices"):
-        # `auto` takes what there is, and the number of processes decides which picture comes when.
+        # `auto` takes what there is, and the number of processes decides which image comes when.
         words += ["--trainer.devices", str(card["devices"])]
     return [*words, *handed_on]
 
@@ -155,10 +155,10 @@ def _compared(old: RunFolder, new: RunFolder) -> str:
     """Say whether the new run scored as the old one did."""
     import numpy as np
 
-    from ..metrics.per_picture import PictureCounts
+    from ..metrics.per_image import ImageCounts
     from ..metrics.scores import scores_from_confusion
 
-    totals = [PictureCounts.load(run.per_picture) for run in (old, new)]
+    totals = [ImageCounts.load(run.per_image) for run in (old, new)]
     then, again = (scores_from_confusion(counts.total(), counts.class_names).mIoU for counts in totals)
     if np.array_equal(totals[0].total(), totals[1].total()):
         return f"The same to the last pixel: mIoU {again:.4f}, in {new.path}"

@@ -91,11 +91,11 @@ class _Display:
     """A table that is kept up to date on a terminal; elsewhere a line for what happens."""
 
     def __init__(self, local: LocalSweep) -> None:
-        from ..studies.programs import EveryNow
+        from ..studies.programs import RateLimiter
 
         self.local = local
         self.live: Any = None
-        self.due = EveryNow(2.0 if sys.stdout.isatty() else SECONDS_BETWEEN_LINES)
+        self.due = RateLimiter(2.0 if sys.stdout.isatty() else SECONDS_BETWEEN_LINES)
         self.number = 0
 
     def __enter__(self) -> _Display:
@@ -147,9 +147,9 @@ class _Display:
             print(message)
 
     def _left(self) -> str:
-        from ..studies.programs import in_words
+        from ..studies.programs import describe_duration
 
-        return f"{in_words(self.local.seconds_left())} left"
+        return f"{describe_duration(self.local.seconds_left())} left"
 
     def _refresh(self) -> None:
         from ..studies.sweep_summary import live_table

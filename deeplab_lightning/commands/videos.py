@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from ..video.segmenting import EachFrame
 
 
-class FilmSettings(NamedTuple):
+class VideoSettings(NamedTuple):
     """What `predict` is to make of videos.
 
     Attributes:
-        folders: Whether folders of pictures are videos.
+        folders: Whether folders of images are videos.
         fps: Frames per second of such folders, a number such as "29.97" or "30000/1001".
         view: What to look at.
         smoothing: Weight of the past in the mean of probabilities.
@@ -41,7 +41,7 @@ def segment_videos(
     model: Segmenter,
     morphology: Morphology,
     output: Path,
-    films: FilmSettings,
+    settings: VideoSettings,
     opacity: float,
     label_ids: bool,
     table: np.ndarray,
@@ -51,9 +51,9 @@ def segment_videos(
     Args:
         videos: Files, and folders of frames.
         model: The model.
-        morphology: Tidies up the masks.
+        morphology: Post-processes the masks.
         output: Gets `masks/NAME.mkv`, `overlays/NAME.mp4`, `objects/NAME.csv` and `reports/NAME.json`.
-        films: What is made.
+        settings: What is made.
         opacity: Of the classes in overlays.
         label_ids: Write Cityscapes' label ids.
         table: Colours of the ids that are written, `(256, 3)` uint8.
@@ -76,12 +76,12 @@ def segment_videos(
 
     need("av", "video", "Segmenting videos")
     try:
-        rate = Fraction(films.fps)
+        rate = Fraction(settings.fps)
         if not 0 < rate <= 1000:
             raise ValueError
     except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"--fps is a number above 0, such as 25 or 30000/1001; got {films.fps!r}.") from error
-    options = VideoOptions(films.view, opacity, films.smoothing, films.objects, films.object_area)
+        raise ConfigError(f"--fps is a number above 0, such as 25 or 30000/1001; got {settings.fps!r}.") from error
+    options = VideoOptions(settings.view, opacity, settings.smoothing, settings.objects, settings.object_area)
     written_ids = to_label_ids(np.arange(256, dtype=np.uint8)) if label_ids else None
     protocol = ", ".join(filter(None, (model.protocol, str(options), str(morphology))))
     identity = f"{weights_hash(model)}; {protocol}" + ("; label ids" if label_ids else "")
@@ -89,7 +89,7 @@ def segment_videos(
     for video, name in zip(videos, output_names(videos), strict=True):
         try:
             source = FrameFolder(video, rate) if video.is_dir() else VideoFile(video)
-            segment = segmenter_of(model, films.smoothing, morphology)  # anew: it remembers frames
+            segment = segmenter_of(model, settings.smoothing, morphology)  # anew: it remembers frames
             with tqdm(
                 total=source.expected, unit="frame", desc=name.name, mininterval=0.1 if sys.stderr.isatty() else 15
             ) as bar:
@@ -111,7 +111,7 @@ def segmenter_of(model: Segmenter, smoothing: float, morphology: Morphology) -> 
     if not smoothing:
         return EachFrame(lambda image: model.predict(image, morphology).mask)
 
-    return Smoothed(model.probs, lambda probs: model.tidy_probs(probs, morphology), smoothing)
+    return Smoothed(model.probs, lambda probs: model.postprocess_probs(probs, morphology), smoothing)
 
 
 def weights_hash(model: Segmenter) -> str:

@@ -1,4 +1,4 @@
-"""What annotation files of all kinds share: JSON that may be damaged, and pictures of another size than it says."""
+"""What annotation files of all kinds share: JSON that may be damaged, and images of another size than it says."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def check_declared_size(
-    image: np.ndarray, height: object, width: object, picture: str | Path, annotation: str | Path
+    image: np.ndarray, height: object, width: object, source: str | Path, annotation: str | Path
 ) -> None:
-    """Refuse a picture of another size than its annotation was drawn on: every point would be off.
+    """Refuse an image of another size than its annotation was drawn on: every point would be off.
 
     Args:
         image: `(H, W, 3)`.
-        height: Of the picture, as the annotation says; None where it does not.
+        height: Of the image, as the annotation says; None where it does not.
         width: Likewise.
-        picture: Where `image` comes from, for the message.
+        source: Where `image` comes from, for the message.
         annotation: Where the size comes from, for the message.
 
     Raises:
@@ -55,8 +55,8 @@ def check_declared_size(
     found = image.shape[:2]
     if (height is None and width is None) or found == (height, width):
         return
-    turned = " One is turned: look at the picture's EXIF orientation." if found == (width, height) else ""
+    turned = " One is turned: look at the image's EXIF orientation." if found == (width, height) else ""
     raise DataError(
-        f"{picture} is {found[1]}x{found[0]}, but {annotation} was drawn on a picture of {width}x{height} (width x "
-        f"height).{turned} Put back the picture that was annotated, or annotate this one."
+        f"{source} is {found[1]}x{found[0]}, but {annotation} was drawn on an image of {width}x{height} (width x "
+        f"height).{turned} Put back the image that was annotated, or annotate this one."
     )

@@ -1,4 +1,4 @@
-"""What must hold between a picture, its mask and the label set, and between the names in the splits of a data set."""
+"""What must hold between an image, its mask and the label set, and between the names in the splits of a data set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import DataError
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask_path: str | Path) -> None:
-    """Refuse a mask of another size than its picture.
+    """Refuse a mask of another size than its image.
 
     Args:
         image: `(H, W, 3)`.
@@ -31,7 +31,7 @@ def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask
         " One is turned against the other: look at their EXIF orientation." if image.shape[1::-1] == mask.shape else ""
     )
     raise DataError(
-        f"A mask must have the size of its picture: {image_path} is {image_width}x{image_height}, "
+        f"A mask must have the size of its image: {image_path} is {image_width}x{image_height}, "
         f"{mask_path} is {width}x{height} (width x height).{turned} Check that they belong together, and resize with "
         f"nearest neighbour if one of them was scaled."
     )
@@ -83,7 +83,7 @@ def _guessed_remedy(values: set[int], wrong: list[int], ignore_index: int) -> st
 
 
 def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) -> None:
-    """Refuse a list that names a picture twice.
+    """Refuse a list that names an image twice.
 
     Args:
         sample_ids: The names in the list.

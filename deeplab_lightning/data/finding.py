@@ -11,14 +11,14 @@ from pathlib import Path
 from ..errors import ConfigError, DataError, did_you_mean
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Endings by which pictures are found in folders, lower case. `read_image` itself goes by content, not by name."""
+"""Endings by which images are found in folders, lower case. `read_image` itself goes by content, not by name."""
 
 RASTER_SUFFIXES = (".npy", ".nii", ".nii.gz", ".dcm")
-"""Endings of what is no picture file but holds pictures: arrays, volumes, DICOM."""
+"""Endings of what is no image file but holds images: arrays, volumes, DICOM."""
 
 
 def find_images(inputs: Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """Find the pictures that files, folders and globs stand for.
+    """Find the images that files, folders and globs stand for.
 
     Folders are searched through by ending, hidden files and linked folders left out. A file named in full is taken
     whatever its ending, so that reading it can say what is wrong.
@@ -28,17 +28,17 @@ def find_images(inputs: Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_
         suffixes: Endings that count, lower case.
 
     Returns:
-        Each picture once, in the order of `inputs` and sorted within each.
+        Each image once, in the order of `inputs` and sorted within each.
 
     Raises:
-        DataError: An input stands for no picture.
+        DataError: An input stands for no image.
     """
     found: dict[Path, None] = {}
     for entry in map(str, inputs):
-        pictures = _matches(entry, suffixes)
-        if not pictures:
+        images = _matches(entry, suffixes)
+        if not images:
             raise DataError(_no_match(entry, suffixes))
-        found.update(dict.fromkeys(pictures))
+        found.update(dict.fromkeys(images))
     return list(found)
 
 
@@ -47,25 +47,23 @@ def _matches(entry: str, suffixes: tuple[str, ...]) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return pictures_below(path, suffixes)
-    pictures: set[Path] = set()
+        return images_below(path, suffixes)
+    images: set[Path] = set()
     for match in map(Path, glob.glob(str(path), recursive=True)):
         if match.is_dir():  # as if the shell had expanded the pattern
-            pictures.update(pictures_below(match, suffixes))
+            images.update(images_below(match, suffixes))
         elif match.name.lower().endswith(suffixes):
-            pictures.add(match)
-    return sorted(pictures)
+            images.add(match)
+    return sorted(images)
 
 
-def pictures_below(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """List the pictures in a folder and its own folders by ending, sorted; hidden ones and linked folders left out."""
-    pictures: list[Path] = []
+def images_below(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
+    """List the images in a folder and its own folders by ending, sorted; hidden ones and linked folders left out."""
+    images: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        pictures += [
-            Path(parent, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)
-        ]
-    return sorted(pictures)
+        images += [Path(parent, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)]
+    return sorted(images)
 
 
 def without_ending(path: Path) -> Path:
@@ -75,13 +73,13 @@ def without_ending(path: Path) -> Path:
 
 def _no_match(entry: str, suffixes: tuple[str, ...]) -> str:
     path = Path(entry).expanduser()
-    wanted = f"pictures end in {', '.join(suffixes)}"
+    wanted = f"images end in {', '.join(suffixes)}"
     if path.is_dir():
         endings = Counter(Path(name).suffix or "no ending" for _, _, names in os.walk(path) for name in names)
         held = ", ".join(f"{count} x {ending}" for ending, count in endings.most_common(5)) or "nothing"
-        return f"No pictures in folder {path}: it holds {held}; {wanted}."
+        return f"No images in folder {path}: it holds {held}; {wanted}."
     if glob.has_magic(entry):
-        return f"No pictures match {entry!r}: {wanted}.{nearest_sibling(path)}"
+        return f"No images match {entry!r}: {wanted}.{nearest_sibling(path)}"
     return f"{entry} does not exist.{nearest_sibling(path)}"
 
 
@@ -134,7 +132,7 @@ def read_list(list_file: Path, expected: str) -> list[list[str]]:
 
     Args:
         list_file: Text in UTF-8.
-        expected: What a line may hold, ways parted by " or ", such as `ID or picture label`.
+        expected: What a line may hold, ways parted by " or ", such as `ID or image label`.
 
     Raises:
         DataError: A line has another number of words, or the file cannot be read.

@@ -1,12 +1,12 @@
 """What tells one state of a data set from another, cheaply: by one fingerprint across machines, by another on one.
 
 `fingerprint`, for records: file names and sizes, and the content of some masks. Times of files are left out: a copy on
-another machine has others and is the same data. Pictures' content is left out, too, and of the masks only `MASKS` are
+another machine has others and is the same data. Images' content is left out, too, and of the masks only `MASKS` are
 read, spread evenly over the split: an edit that keeps a file's size is found where it changes one of those. What is
 drawn has no files; there, arrays stand for them.
 
 `exact_fingerprint`, for scores that are kept: names, sizes and times of all files, and the pixels of `DECODED`
-pictures.
+images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MASKS = 64
 DRAWN = 4
 """Samples that are drawn anew where there are no files."""
 DECODED = 8
-"""Pictures whose pixels and labels are part of the exact fingerprint."""
+"""Images whose pixels and labels are part of the exact fingerprint."""
 _LARGEST = 1 << 22
 """Of larger files, such as annotations in one JSON, only the beginning and the end are read."""
 
@@ -37,7 +37,7 @@ def fingerprint(dataset: SegmentationDataset) -> dict[str, int | str]:
         dataset: The split.
 
     Returns:
-        `pictures`, how many; `files`, a hash of all sample ids with the names and sizes of their files, in order; and
+        `images`, how many; `files`, a hash of all sample ids with the names and sizes of their files, in order; and
         `masks`, a hash of the content of some masks. The same data in another folder has the same.
     """
     size = len(dataset)
@@ -56,18 +56,18 @@ def fingerprint(dataset: SegmentationDataset) -> dict[str, int | str]:
             if path not in read:
                 read.add(path)
                 _add_content(masks, path)
-    return {"pictures": size, "files": names.hexdigest()[:16], "masks": masks.hexdigest()[:16]}
+    return {"images": size, "files": names.hexdigest()[:16], "masks": masks.hexdigest()[:16]}
 
 
 def exact_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> str:
-    """Return what changes when some pictures, their masks or their reading do: for scores that are kept.
+    """Return what changes when some images, their masks or their reading do: for scores that are kept.
 
     Unlike `fingerprint` it counts files' times, so that an edited file is never taken for the old one, and how classes
     are read.
 
     Args:
         dataset: The split.
-        chosen: Places of the pictures.
+        chosen: Places of the images.
     """
     digest = hashlib.sha256()
     labels = dataset.labels

@@ -1,4 +1,4 @@
-"""Rasters read by GDAL (package rasterio, extra `geo`): TIFF of many channels, and windows of very big pictures."""
+"""Rasters read by GDAL (package rasterio, extra `geo`): TIFF of many channels, and windows of very big images."""
 
 from __future__ import annotations
 
@@ -77,14 +77,14 @@ def check_same_grid(path: str | Path, other: str | Path) -> None:
     with _opened(path) as one, _opened(other) as two:
         if one.shape != two.shape:
             raise DataError(
-                f"A mask must have the size of its picture: {path} is {one.width}x{one.height}, {other} is "
+                f"A mask must have the size of its image: {path} is {one.width}x{one.height}, {other} is "
                 f"{two.width}x{two.height} (width x height). Cut or resample them to one grid."
             )
         placed = not (one.transform.is_identity or two.transform.is_identity)
         if placed and not one.transform.almost_equals(two.transform, precision=1e-6 * abs(one.transform.a)):
             raise DataError(
                 f"{path} and {other} lie in different places: their pixels' transforms are {tuple(one.transform)[:6]} "
-                f"and {tuple(two.transform)[:6]}. Resample the mask to the picture's grid."
+                f"and {tuple(two.transform)[:6]}. Resample the mask to the image's grid."
             )
 
 

@@ -11,7 +11,7 @@ from ..errors import ConfigError, DataError
 from ..labels import LabelSet
 from ..labels.label_set import RGB
 from .checks import check_labels
-from .pictures import equal_channels
+from .images import equal_channels
 
 BLACK_AND_WHITE = "label_map: {0: 0, 255: 1}"
 """What a user of such masks has to set."""
@@ -35,7 +35,7 @@ class MaskDecoder:
         labels: Which ids are legal.
         label_map: Stored value -> train id, or `labels.ignore_index`, for all values that may occur. Masks are numbers
             then, whatever `colours` says.
-        colours: RGB -> train id or `labels.ignore_index`, for masks that are pictures in colours. Those that store
+        colours: RGB -> train id or `labels.ignore_index`, for masks that are images in colours. Those that store
             numbers, palette indices among them, are taken at their numbers.
 
     Raises:
@@ -56,7 +56,7 @@ class MaskDecoder:
         if wrong:
             raise ConfigError(
                 f"data.label_map leads to {', '.join(map(str, wrong))}, expected classes 0..{labels.num_classes - 1} "
-                f"or {labels.ignore_index} (ignored). Name that many classes in data.class_names, or mend the map."
+                f"or {labels.ignore_index} (ignored). Name that many classes in data.class_names, or fix the map."
             )
 
     def __call__(self, stored: np.ndarray, path: str | Path) -> np.ndarray:

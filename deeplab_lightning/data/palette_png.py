@@ -1,7 +1,7 @@
-"""Palette PNG masks to their indices, twice as fast as through a picture library.
+"""Palette PNG masks to their indices, twice as fast as through an image library.
 
-Writers leave the rows of palette pictures unfiltered, as PNG recommends (section 12.7), so that the indices follow from
-inflating alone. VOC's masks are such files, and those of `pictures.write_mask`.
+Writers leave the rows of palette images unfiltered, as PNG recommends (section 12.7), so that the indices follow from
+inflating alone. VOC's masks are such files, and those of `images.write_mask`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def unfiltered_indices(data: bytes) -> np.ndarray | None:
         data: The whole file.
 
     Returns:
-        `(H, W)` uint8, or None where it is another kind of file, or damaged in any way: a picture library then reads
+        `(H, W)` uint8, or None where it is another kind of file, or damaged in any way: an image library then reads
         it, or says what is wrong.
     """
     if data[:16] != _SIGNATURE + b"\0\0\0\rIHDR" or len(data) < 33:

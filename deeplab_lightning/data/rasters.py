@@ -1,7 +1,7 @@
-"""Pictures of any kind, by what the data's description says of them: N channels, 8 or 16 bits, floating point.
+"""Images of any kind, by what the data's description says of them: N channels, 8 or 16 bits, floating point.
 
-The kinds are those of `pictures`, NumPy arrays (`.npy`), NIfTI slices, DICOM files and windows of big rasters. A file
-may hold several pictures: a `Source` says which.
+The kinds are those of `images`, NumPy arrays (`.npy`), NIfTI slices, DICOM files and windows of big rasters. A file
+may hold several images: a `Source` says which.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DataError
 from .finding import nearest_sibling
 from .georasters import Window, read_raster, windows_of
-from .pictures import read_image, read_mask_as_stored, read_stored
+from .images import read_image, read_mask_as_stored, read_stored
 from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
 
 _SLICE = re.compile(r"(.*\.nii(?:\.gz)?)#(\d+)", re.IGNORECASE)
@@ -25,7 +25,7 @@ _TIFF_SUFFIXES = (".tif", ".tiff")
 
 
 class Source(NamedTuple):
-    """Where a picture comes from.
+    """Where an image comes from.
 
     Attributes:
         path: The file.
@@ -49,13 +49,13 @@ class Source(NamedTuple):
 
 
 def source(reference: str | Path) -> Source:
-    """Read a reference to a picture: a path, or `volume.nii.gz#17` for slice 17."""
+    """Read a reference to an image: a path, or `volume.nii.gz#17` for slice 17."""
     slice_of = _SLICE.fullmatch(str(reference))
     return Source(Path(slice_of[1]), int(slice_of[2])) if slice_of else Source(Path(reference))
 
 
 def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
-    """List the pictures that a file holds: the slices of a volume, the windows of a TIFF, or the one picture.
+    """List the images that a file holds: the slices of a volume, the windows of a TIFF, or the one image.
 
     Args:
         path: The file; only its header is read.
@@ -71,10 +71,10 @@ def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
     return [Source(path)]
 
 
-def read_picture(reference: Source | str | Path, channels: int, pixel_range: float) -> np.ndarray:
-    """Read a picture as a model of so many channels and this pixel range takes it in.
+def read_source(reference: Source | str | Path, channels: int, pixel_range: float) -> np.ndarray:
+    """Read an image as a model of so many channels and this pixel range takes it in.
 
-    Three channels of 0..255 are RGB: such pictures are read by `read_image`, which makes RGB of grey, transparent and
+    Three channels of 0..255 are RGB: such images are read by `read_image`, which makes RGB of grey, transparent and
     16-bit ones. All others keep their stored values.
 
     Args:
@@ -87,7 +87,7 @@ def read_picture(reference: Source | str | Path, channels: int, pixel_range: flo
 
     Raises:
         ConfigError: A package for this kind of file is missing.
-        DataError: The file cannot be read, or its picture is of another kind (`as_declared`).
+        DataError: The file cannot be read, or its image is of another kind (`as_declared`).
     """
     chosen = reference if isinstance(reference, Source) else source(reference)
     if channels == 3 and pixel_range == 255 and chosen.part is None and not has_ending(chosen.path, _STORED_SUFFIXES):
@@ -134,7 +134,7 @@ def as_declared(stored: np.ndarray, channels: int, pixel_range: float, where: st
     if meant is not None:
         raise DataError(
             f"{where} holds {stored.dtype} values from {smallest:g} to {largest:g}, but pixel_range is "
-            f"{pixel_range:g}, as the data's settings say, or the checkpoint's. For pictures like this, set "
+            f"{pixel_range:g}, as the data's settings say, or the checkpoint's. For images like this, set "
             f"pixel_range: {meant}, and mean and std in units of it."
         )
     return stored if stored.dtype == np.uint8 else stored.astype(np.float32)
@@ -156,7 +156,7 @@ def read_any(chosen: Source) -> np.ndarray:
 
 
 def read_labels(chosen: Source) -> np.ndarray:
-    """Read a mask of any kind: `(H, W)` integers, or `(H, W, 3)` uint8 where it is a picture in colours.
+    """Read a mask of any kind: `(H, W)` integers, or `(H, W, 3)` uint8 where it is an image in colours.
 
     Raises:
         DataError: The file cannot be read, or holds several channels or fractions.

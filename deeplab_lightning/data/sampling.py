@@ -1,4 +1,4 @@
-"""In which order pictures are drawn: a pure function of (seed, epoch)."""
+"""In which order images are drawn: a pure function of (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .datasets.base import Draw
 
 
 class EpochSampler(Sampler[Draw]):
-    """Shuffles the training pictures anew in every epoch, the same way in every run with the same seed.
+    """Shuffles the training images anew in every epoch, the same way in every run with the same seed.
 
-    Every process of a distributed run takes each `world_size`-th picture of one common order; the order is lengthened
+    Every process of a distributed run takes each `world_size`-th image of one common order; the order is lengthened
     from its own beginning so that all get equally many. (Evaluation must not do that: see `ShardSampler`.)
 
     Args:
-        size: Pictures in the set.
+        size: Images in the set.
         seed: Of the order.
         rank: This process.
         world_size: Number of processes.
@@ -55,10 +55,10 @@ class EpochSampler(Sampler[Draw]):
 
 
 class ShardSampler(Sampler[int]):
-    """Deals the evaluation pictures out to the processes: each exactly once, in order, no padding.
+    """Deals the evaluation images out to the processes: each exactly once, in order, no padding.
 
-    Only where there are more processes than pictures, those left over get the first one again, since Lightning would
-    leave a process without pictures out, and the others would wait for it. It counts once: results are kept by id.
+    Only where there are more processes than images, those left over get the first one again, since Lightning would
+    leave a process without images out, and the others would wait for it. It counts once: results are kept by id.
     """
 
     def __init__(self, size: int, rank: int = 0, world_size: int = 1) -> None:

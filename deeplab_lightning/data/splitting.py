@@ -1,6 +1,6 @@
-"""Which pictures of a user's own folder are for training and which for scoring: by lists, by folders, or by a fraction.
+"""Which images of a user's own folder are for training and which for scoring: by lists, by folders, or by a fraction.
 
-Names are those of pictures below some folder, with slashes and without endings: `pic1`, `train/pic1`, `day 2/pic1`.
+Names are those of images below some folder, with slashes and without endings: `pic1`, `train/pic1`, `day 2/pic1`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPLITS = ("train", "val", "test")
 def split_names(
     root: Path, names: Sequence[str], val_fraction: float = 0.2, test_fraction: float = 0.0, seed: int = 0
 ) -> dict[str, list[str]]:
-    """Divide pictures by what the user has laid down, or by chance where he has laid down nothing.
+    """Divide images by what the user has laid down, or by chance where he has laid down nothing.
 
     1. Lists `train.txt` and `val.txt` (and `test.txt`, if there is one) in `root`: what none of them names is left out.
     2. Otherwise folders `train/` and `val/` (and `test/`), if all names begin with one of them.
@@ -27,9 +27,9 @@ def split_names(
 
     Args:
         root: Where the lists are looked for.
-        names: All pictures, as in the module's first lines; each once.
-        val_fraction: Share of pictures for validation, 0..1, where neither lists nor folders decide.
-        test_fraction: Share of pictures for the test, likewise.
+        names: All images, as in the module's first lines; each once.
+        val_fraction: Share of images for validation, 0..1, where neither lists nor folders decide.
+        test_fraction: Share of images for the test, likewise.
         seed: Of chance.
 
     Returns:
@@ -51,11 +51,11 @@ def split_names(
         by_folder.setdefault(name.partition("/")[0] if "/" in name else "", []).append(name)
     found = [split for split in SPLITS if split in by_folder]
     if found:
-        _check_both(found, f"Pictures of {root} lie in", "/")
+        _check_both(found, f"Images of {root} lie in", "/")
         outside = [name for folder, inside in by_folder.items() if folder not in SPLITS for name in inside]
         if outside:
             raise DataError(
-                f"{len(outside)} of {len(names)} pictures of {root} lie in none of its folders {'/, '.join(found)}/: "
+                f"{len(outside)} of {len(names)} images of {root} lie in none of its folders {'/, '.join(found)}/: "
                 f"{first_few(outside)}. Move them into one of these, or write lists train.txt and val.txt."
             )
         return {split: by_folder[split] for split in found}
@@ -87,7 +87,7 @@ def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: i
     counts = {split: max(1, round(share * len(names))) for split, share in fractions.items()}
     if sum(counts.values()) >= len(names):
         raise DataError(
-            f"{len(names)} annotated pictures cannot be divided into train, {', '.join(fractions)}: each needs one at "
+            f"{len(names)} annotated images cannot be divided into train, {', '.join(fractions)}: each needs one at "
             f"least. Annotate more of them."
         )
     left = sorted(names, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
@@ -106,7 +106,7 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
 
     Args:
         list_file: Text in UTF-8.
-        names: All pictures.
+        names: All images.
 
     Returns:
         The names, in the order of the list.
@@ -120,7 +120,7 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the list {list_file}: {error}. Save it as text in UTF-8.") from error
     if not lines:
-        raise DataError(f"{list_file} is empty. Write one picture a line, or remove the file.")
+        raise DataError(f"{list_file} is empty. Write one image a line, or remove the file.")
     by_last: dict[str, list[str]] = {}
     for name in names:
         by_last.setdefault(name.rpartition("/")[2], []).append(name)
@@ -137,7 +137,7 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
     if unknown:
         near = did_you_mean(_without_ending(unknown[0]), names)
         raise DataError(
-            f"{list_file}: {len(unknown)} of {len(lines)} lines name no annotated picture: {first_few(unknown)}.{near} "
+            f"{list_file}: {len(unknown)} of {len(lines)} lines name no annotated image: {first_few(unknown)}.{near} "
             f"Take them out of the list, or add the files."
         )
     check_unique(chosen, f"List {list_file.stem}", list_file)
@@ -171,20 +171,20 @@ def _check_both(found: Iterable[str], what: str, mark: str) -> None:
         present = " and ".join(f"{split}{mark}" for split in found)
         raise DataError(
             f"{what} {present} but not {missing}: train and val are both needed. Add {missing}, or take away {present} "
-            f"and let chance divide the pictures."
+            f"and let chance divide the images."
         )
 
 
 def _check_disjoint(splits: Mapping[str, list[str]], root: Path) -> None:
-    """Refuse lists that share pictures."""
+    """Refuse lists that share images."""
     order = list(splits)
     for position, one in enumerate(order):
         for other in order[position + 1 :]:
             shared = sorted(set(splits[one]) & set(splits[other]))
             if shared:
                 raise DataError(
-                    f"{len(shared)} pictures are in both {one}.txt and {other}.txt of {root}: {first_few(shared)}. "
-                    f"Scores of pictures that were trained on are worth nothing: take them out of one list."
+                    f"{len(shared)} images are in both {one}.txt and {other}.txt of {root}: {first_few(shared)}. "
+                    f"Scores of images that were trained on are worth nothing: take them out of one list."
                 )
 
 

@@ -12,34 +12,34 @@ from .datasets.base import SegmentationDataset
 def channel_statistics(
     dataset: SegmentationDataset, limit: int | None = None, pixel_range: float = 255.0
 ) -> tuple[list[float], list[float]]:
-    """Compute the exact mean and (population) standard deviation over all pixels of all pictures, in one pass.
+    """Compute the exact mean and (population) standard deviation over all pixels of all images, in one pass.
 
-    Pictures are merged one by one in float64 by their means and squared deviations (Chan, Golub, LeVeque: "Updating
+    Images are merged one by one in float64 by their means and squared deviations (Chan, Golub, LeVeque: "Updating
     formulae and a pairwise algorithm for computing sample variances", 1979), so nothing is lost where the mean is large
     against the spread. Ignored pixels count too: they are seen by the network.
 
     Args:
         dataset: Usually the training split.
-        limit: Look at no more than so many pictures, spread evenly.
+        limit: Look at no more than so many images, spread evenly.
         pixel_range: The stored value that means 1.0.
 
     Returns:
         Mean and standard deviation of each channel, in units of `pixel_range`.
 
     Raises:
-        DataError: There are no pictures, one is unreadable, or their channels differ.
+        DataError: There are no images, one is unreadable, or their channels differ.
     """
     size = len(dataset) if limit is None else min(limit, len(dataset))
     if size == 0:
-        raise DataError("Statistics need at least one picture; the split is empty.")
+        raise DataError("Statistics need at least one image; the split is empty.")
     chosen = np.unique(np.linspace(0, len(dataset) - 1, size).round().astype(int)).tolist()
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for index in tqdm(chosen, desc="mean and std", unit="pictures"):
+    for index in tqdm(chosen, desc="mean and std", unit="images"):
         image = dataset.load(index)[0]
         pixels = image.reshape(-1, image.shape[2]).astype(np.float64)
         if count and pixels.shape[1] != len(mean):
             raise DataError(
-                f"{dataset.sample_id(index)} has {pixels.shape[1]} channels, the pictures before it {len(mean)}: all "
+                f"{dataset.sample_id(index)} has {pixels.shape[1]} channels, the images before it {len(mean)}: all "
                 f"must have the same."
             )
         own_mean = pixels.mean(axis=0)

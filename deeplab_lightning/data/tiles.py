@@ -1,10 +1,10 @@
-"""A lossless cache of decoded pictures and masks, of which only the tiles are read that a crop needs.
+"""A lossless cache of decoded images and masks, of which only the tiles are read that a crop needs.
 
-Decoding a PNG of Cityscapes takes most of a worker's time, whatever part of it is used. So each picture is written once
+Decoding a PNG of Cityscapes takes most of a worker's time, whatever part of it is used. So each image is written once
 more as tiles, in a form that is quick to decode (differences of neighbours, compressed by Zstandard) and about as large
 as the PNG. Pixels are the same to the bit: a run with the cache equals one without.
 
-A file of the cache holds picture and mask, one after the other, each a row of tiles after the other:
+A file of the cache holds image and mask, one after the other, each a row of tiles after the other:
 
     blake2b of the header (16 bytes) | length of the header (4 bytes) | header, JSON | tiles
 
@@ -44,14 +44,14 @@ _FORMAT = 1
 
 
 class TiledDataset(SegmentationDataset):
-    """A data set whose pictures come from a cache; what is not there yet is decoded and written when first read.
+    """A data set whose images come from a cache; what is not there yet is decoded and written when first read.
 
     Args:
-        source: Reads the pictures from their files.
+        source: Reads the images from their files.
         folder: Of the cache; made if need be. Several data sets may share one.
 
     Raises:
-        ConfigError: The package zstandard is not installed, or the pictures are no files.
+        ConfigError: The package zstandard is not installed, or the images are no files.
     """
 
     def __init__(self, source: SegmentationDataset, folder: str | Path) -> None:
@@ -65,7 +65,7 @@ class TiledDataset(SegmentationDataset):
         return len(self.source)
 
     def sample_id(self, index: int) -> str:
-        """Return the name of picture `index`."""
+        """Return the name of image `index`."""
         return self.source.sample_id(index)
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -73,13 +73,13 @@ class TiledDataset(SegmentationDataset):
         return self.source.files(index)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read a whole picture and its mask."""
+        """Read a whole image and its mask."""
         image, mask = self.open(index)
         everything = slice(None), slice(None)
         return image[everything], mask[everything]
 
     def open(self, index: int) -> tuple[Stored, Stored]:
-        """Return a picture and its mask, of which parts are read by slicing."""
+        """Return an image and its mask, of which parts are read by slicing."""
         if not self.files(index):
             return self.source.load(index)
         tiles = self._tiles(index) or self.build(index)
@@ -91,19 +91,19 @@ class TiledDataset(SegmentationDataset):
         return self.source.has_depth
 
     def depth(self, index: int) -> np.ndarray:
-        """Return the picture's depth, from its own file: it is not cached."""
+        """Return the image's depth, from its own file: it is not cached."""
         return self.source.depth(index)
 
     def summary(self) -> str:
         """Say in a line how much is stored, and where."""
         sizes = [path.stat().st_size for index in range(len(self)) if (path := self._path(index)).is_file()]
         return (
-            f"cache {self.folder}: {len(sizes)} of {len(self)} pictures, {sum(sizes) / 1e9:.2f} GB; the others are "
+            f"cache {self.folder}: {len(sizes)} of {len(self)} images, {sum(sizes) / 1e9:.2f} GB; the others are "
             f"added when they are first read"
         )
 
     def build(self, index: int) -> Tiles:
-        """Decode a picture and its mask, and write their tiles.
+        """Decode an image and its mask, and write their tiles.
 
         Raises:
             DataError: The source is unreadable, or the folder cannot be written.
@@ -123,7 +123,7 @@ class TiledDataset(SegmentationDataset):
         return self.folder / name[:2] / f"{name}.tiles"
 
     def _tiles(self, index: int) -> Tiles | None:
-        """Open what is stored of a picture; None if nothing is, or nothing that can be used."""
+        """Open what is stored of an image; None if nothing is, or nothing that can be used."""
         try:
             tiles = Tiles(self._path(index).open("rb", buffering=0))
         except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
@@ -139,12 +139,12 @@ class TiledDataset(SegmentationDataset):
 
 
 class TiledArray:
-    """A stored picture or mask: it has a shape, and slicing it reads and decodes what is asked for.
+    """A stored image or mask: it has a shape, and slicing it reads and decodes what is asked for.
 
     Args:
         dataset: What makes damaged files anew.
-        index: Picture in the data set.
-        which: 0 for the picture, 1 for the mask.
+        index: Image in the data set.
+        which: 0 for the image, 1 for the mask.
         tiles: What is stored of it.
     """
 
@@ -289,7 +289,7 @@ def _describe(path: Path) -> list[Any]:
     return [size, changed, _content(path, size, changed)]
 
 
-@lru_cache(maxsize=16)  # an annotation file may hold the masks of all pictures
+@lru_cache(maxsize=16)  # an annotation file may hold the masks of all images
 def _content(path: Path, size: int, changed: int) -> str:
     return _digest(path.read_bytes()).hex() if size else ""
 
@@ -297,7 +297,7 @@ def _content(path: Path, size: int, changed: int) -> str:
 def _identity(dataset: SegmentationDataset) -> str:
     """Name what besides the files decides the numbers in a mask: the kind of data set and its settings.
 
-    Lists are what belongs to single pictures, such as their paths: adding a picture leaves the others valid.
+    Lists are what belongs to single images, such as their paths: adding an image leaves the others valid.
     """
     settings = {name: value for name, value in vars(dataset).items() if not isinstance(value, list)}
     return repr((_FORMAT, __version__, type(dataset).__module__, type(dataset).__qualname__, _plain(settings)))

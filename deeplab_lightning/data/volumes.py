@@ -1,4 +1,4 @@
-"""Medical pictures: slices of NIfTI volumes and DICOM files (packages nibabel and pydicom, extra `medical`)."""
+"""Medical images: slices of NIfTI volumes and DICOM files (packages nibabel and pydicom, extra `medical`)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_slice(path: str | Path, index: int) -> np.ndarray:
     """Read an axial slice of a NIfTI volume, from the feet upwards.
 
     Slices come out the same however the file orders its axes: rows run from the front of the body to the back, columns
-    from its left to its right, so picture and mask fit together as long as both headers are right. Of an unpacked
+    from its left to its right, so image and mask fit together as long as both headers are right. Of an unpacked
     `.nii` only the slice is read; of `.nii.gz` all that stands before it is unpacked.
 
     Args:
@@ -79,7 +79,7 @@ def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:
 
 
 def read_dicom(path: str | Path) -> np.ndarray:
-    """Read a DICOM picture in the units of its rescale slope and intercept, for CT Hounsfield units.
+    """Read a DICOM image in the units of its rescale slope and intercept, for CT Hounsfield units.
 
     No window is applied: that is what `mean` and `std` are for.
 

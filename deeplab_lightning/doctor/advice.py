@@ -11,11 +11,11 @@ from ..data.finding import first_few
 from ..labels import LabelSet
 from .crop import SMALLEST_CROP, fitting_crop
 from .findings import Finding, Severity, finding
-from .pictures import Look, channel_statistics, class_counts
+from .images import Look, channel_statistics, class_counts
 
 RARE_SHARE = 0.005
 """Of the labelled pixels; fewer make a class rare."""
-RARE_PICTURES = 5
+RARE_IMAGES = 5
 IMBALANCE = 20.0
 """How much more frequent the most frequent class is than the rarest before weights are worth a try."""
 SHIFT = 0.05
@@ -23,7 +23,7 @@ SHIFT = 0.05
 
 
 def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -> list[Finding]:
-    """Compare the pictures' sizes with the training window."""
+    """Compare the images' sizes with the training window."""
     found = Counter(look.size for look in looks if look.error is None)
     listed = [f"{width}x{height} ({count})" for (height, width), count in found.most_common()]
     longest = max(max(size) for size in found)
@@ -31,20 +31,20 @@ def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -
     suggested = fitting_crop(shorter)
     seen = [min(1, crop_size / height) * min(1, crop_size / width) for height, width in found.elements()]
     what = (
-        f"Train pictures (width x height): {first_few(listed)}. A crop of {crop_size} shows {np.mean(seen):.0%} of "
+        f"Train images (width x height): {first_few(listed)}. A crop of {crop_size} shows {np.mean(seen):.0%} of "
         f"one at scale 1; the largest 16k+1 that fits into the shorter side of half of them is {suggested}."
     )
     remedy = "keep it" if suggested == crop_size else f"data: {{init_args: {{crop_size: {suggested}}}}}"
     notes = [finding("note", "crop", what, remedy)]
     if crop_size - 16 > longest * max(scale_range):
         what = (
-            f"A crop of {crop_size} is larger than every picture at every scale (the longest side is {longest}, times "
+            f"A crop of {crop_size} is larger than every image at every scale (the longest side is {longest}, times "
             f"{max(scale_range):g}): {1 - _covered(shorter, longest, crop_size, max(scale_range)):.0%} of it or more "
             f"is padding."
         )
         notes.append(finding("warning", "crop_too_large", what, f"data: {{init_args: {{crop_size: {suggested}}}}}"))
     if crop_size % 16 != 1:
-        what = f"A crop of {crop_size} is not 16k+1, with which the corners of maps and picture would meet."
+        what = f"A crop of {crop_size} is not 16k+1, with which the corners of maps and image would meet."
         remedy = f"data: {{init_args: {{crop_size: {max(SMALLEST_CROP, (crop_size - 1) // 16 * 16 + 1)}}}}}"
         notes.append(finding("note", "crop_uneven", what, remedy))
     return notes
@@ -57,7 +57,7 @@ def _covered(shorter: np.ndarray, longest: int, crop_size: int, scale: float) ->
 def normalisation(
     looks: Sequence[Look], mean: Sequence[float], std: Sequence[float], pixel_range: float
 ) -> list[Finding]:
-    """Compare the pictures' mean and standard deviation with those that the network subtracts and divides by.
+    """Compare the images' mean and standard deviation with those that the network subtracts and divides by.
 
     Args:
         looks: Of the training split.
@@ -67,14 +67,14 @@ def normalisation(
     """
     own_mean, own_std = channel_statistics(looks, pixel_range)
     if len(own_mean) != len(mean):
-        what = f"Pictures have {len(own_mean)} channels, mean and std are given for {len(mean)}."
+        what = f"Images have {len(own_mean)} channels, mean and std are given for {len(mean)}."
         return [finding("error", "channels", what, _as_yaml(own_mean, own_std))]
-    # Of pictures normalised by the declared numbers: 0 and 1 would be perfect.
+    # Of images normalised by the declared numbers: 0 and 1 would be perfect.
     rest, spread = (own_mean - mean) / np.asarray(std), own_std / np.asarray(std)
     far = bool(np.abs(rest).max() > 1 or spread.max() > 2 or spread.min() < 0.5)
     severity: Severity = "warning" if far else "note"
     what = (
-        f"Train pictures have mean {_numbers(own_mean)} and std {_numbers(own_std)}; configured are {_numbers(mean)} "
+        f"Train images have mean {_numbers(own_mean)} and std {_numbers(own_std)}; configured are {_numbers(mean)} "
         f"and {_numbers(std)}, which leaves a mean of {_numbers(rest)} and a std of {_numbers(spread)}."
     )
     if not far:
@@ -95,21 +95,21 @@ def shift(splits: Mapping[str, Sequence[Look]], pixel_range: float) -> list[Find
 
 def balance(looks: Sequence[Look], labels: LabelSet) -> list[Finding]:
     """Name rare classes, and suggest class weights where some are far more frequent than others."""
-    pixels, pictures = class_counts(looks, labels.num_classes)
+    pixels, images = class_counts(looks, labels.num_classes)
     occurs = pixels > 0
     if not occurs.any():
         return []
     share = pixels / pixels.sum()
     notes = []
-    few = min(RARE_PICTURES, sum(look.error is None for look in looks) // 2)
+    few = min(RARE_IMAGES, sum(look.error is None for look in looks) // 2)
     rare = [
-        f"{name} ({share[index]:.2%} in {pictures[index]} pictures)"
+        f"{name} ({share[index]:.2%} in {images[index]} images)"
         for index, name in enumerate(labels.class_names)
-        if occurs[index] and (share[index] < RARE_SHARE or pictures[index] < few)
+        if occurs[index] and (share[index] < RARE_SHARE or images[index] < few)
     ]
     if rare:
         what = f"Rare in train: {first_few(rare, 6)}."
-        notes.append(finding("note", "rare_class", what, "more pictures of them help most; class weights a little"))
+        notes.append(finding("note", "rare_class", what, "more images of them help most; class weights a little"))
     most, least = int(share.argmax()), int(np.where(occurs, share, 2).argmin())
     ratio = share[most] / share[least]
     if ratio > IMBALANCE:

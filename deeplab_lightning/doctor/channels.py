@@ -1,4 +1,4 @@
-"""Pictures of an unknown folder that are not 8-bit colours: how many channels, which range, which mean."""
+"""Images of an unknown folder that are not 8-bit colours: how many channels, which range, which mean."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ LOOKED_AT = 20
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
 
 
-def unusual_pictures(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for pictures of the usual kinds."""
+def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for images of the usual kinds."""
     unusual = [path for path in paths if has_ending(path, READ_BY_RASTERS)]
     stored = [values for path in unusual[:: max(1, len(unusual) // LOOKED_AT)] if (values := _read(path)) is not None]
     if not stored or (stored[0].dtype == np.uint8 and stored[0].shape[-1] in (1, 3, 4)):

@@ -1,4 +1,4 @@
-"""What masks hold: classes that do not occur, masks without any, black and white ones, pictures of one colour."""
+"""What masks hold: classes that do not occur, masks without any, black and white ones, images of one colour."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from ..data.finding import first_few
 from ..labels import LabelSet
 from .findings import Finding, finding
-from .pictures import Look, class_counts
+from .images import Look, class_counts
 
 FOREGROUND_SHARE = 0.1
 """A mask of nothing but 0 and 255 with more 255 than this is taken for black and white; VOC's borders are 5%."""
@@ -23,14 +23,14 @@ def empty_classes(split: str, looks: Sequence[Look], labels: LabelSet) -> list[F
         return []
     what = f"{len(names)} of {labels.num_classes} classes have no pixel in {split}: {first_few(names, 10)}."
     then = {
-        "train": "they cannot be learned: add pictures of them, or merge them with another class",
-        "val": "their IoU shows as '-' and enters no mean: move pictures of them from train to val",
+        "train": "they cannot be learned: add images of them, or merge them with another class",
+        "val": "their IoU shows as '-' and enters no mean: move images of them from train to val",
     }
     return [finding("warning", "empty_class", what, then.get(split, then["val"]))]
 
 
 def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_files: Sequence[str]) -> list[Finding]:
-    """Return masks without a class, masks that are black and white, and pictures of a single colour.
+    """Return masks without a class, masks that are black and white, and images of a single colour.
 
     Args:
         split: Its name.
@@ -54,7 +54,7 @@ def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_fi
                 "warning",
                 "all_void",
                 f"{len(void)} of {len(looks)} {split} masks hold no class, only {labels.ignore_index} (ignored).",
-                "take these pictures out of the list: they teach and score nothing",
+                "take these images out of the list: they teach and score nothing",
                 void,
             )
         )
@@ -75,8 +75,8 @@ def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_fi
         found.append(
             finding(
                 "warning",
-                "blank_picture",
-                f"{len(blank)} of {len(looks)} {split} pictures are of one single colour.",
+                "blank_image",
+                f"{len(blank)} of {len(looks)} {split} images are of one single colour.",
                 "look at them, and take them out of the list",
                 blank,
             )

@@ -1,4 +1,4 @@
-"""A training window for pictures of given sizes."""
+"""A training window for images of given sizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures that are there twice: within a split, with other masks, and in two splits (a leak). By content, not name."""
+"""Images that are there twice: within a split, with other masks, and in two splits (a leak). By content, not name."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from .findings import Finding, finding
-from .pictures import Look
+from .images import Look
 
 
 def repeated(split: str, looks: Sequence[Look]) -> list[Finding]:
-    """Return the pictures that a split holds more than once: with one mask, or, which cannot be right, with several."""
+    """Return the images that a split holds more than once: with one mask, or, which cannot be right, with several."""
     same, other = [], []
-    for group in _by_picture(looks).values():
+    for group in _by_image(looks).values():
         names = " = ".join(look.sample_id for look in group)
         if len({look.mask_hash for look in group}) > 1:
             other.append(names)
@@ -24,7 +24,7 @@ def repeated(split: str, looks: Sequence[Look]) -> list[Finding]:
             finding(
                 "warning",
                 "duplicate",
-                f"Pictures of {split} that are there under several names, with equal masks: {len(same)}.",
+                f"Images of {split} that are there under several names, with equal masks: {len(same)}.",
                 f"keep one of each in the list of {split}: the others count it double",
                 same,
             )
@@ -34,7 +34,7 @@ def repeated(split: str, looks: Sequence[Look]) -> list[Finding]:
             finding(
                 "error",
                 "contradiction",
-                f"Pictures of {split} that are there more than once, with masks that differ: {len(other)}.",
+                f"Images of {split} that are there more than once, with masks that differ: {len(other)}.",
                 f"look which mask is right, and take the other out of the list of {split}",
                 other,
             )
@@ -43,10 +43,10 @@ def repeated(split: str, looks: Sequence[Look]) -> list[Finding]:
 
 
 def leaks(splits: Mapping[str, Sequence[Look]]) -> list[Finding]:
-    """Return the pictures that two splits share, an error for each two splits."""
+    """Return the images that two splits share, an error for each two splits."""
     found = []
     names = list(splits)
-    groups = {split: _by_picture(looks) for split, looks in splits.items()}
+    groups = {split: _by_image(looks) for split, looks in splits.items()}
     for position, one in enumerate(names):
         for other in names[position + 1 :]:
             shared = [key for key in groups[other] if key in groups[one]]
@@ -56,8 +56,8 @@ def leaks(splits: Mapping[str, Sequence[Look]]) -> list[Finding]:
                     finding(
                         "error",
                         "leak",
-                        f"{len(shared)} of {len(groups[other])} {other} pictures are {one} pictures too: their scores "
-                        f"tell nothing of other pictures.",
+                        f"{len(shared)} of {len(groups[other])} {other} images are {one} images too: their scores "
+                        f"tell nothing of other images.",
                         f"take them out of the list of {one} (or of {other})",
                         pairs,
                     )
@@ -65,7 +65,7 @@ def leaks(splits: Mapping[str, Sequence[Look]]) -> list[Finding]:
     return found
 
 
-def _by_picture(looks: Sequence[Look]) -> dict[bytes, list[Look]]:
+def _by_image(looks: Sequence[Look]) -> dict[bytes, list[Look]]:
     groups: dict[bytes, list[Look]] = defaultdict(list)
     for look in looks:
         if look.error is None:

@@ -17,8 +17,8 @@ from .advice import balance, normalisation, shift, sizes
 from .classes import empty_classes, strange_masks
 from .duplicates import leaks, repeated
 from .findings import Finding, finding
+from .images import Look, class_counts, files_of, look_at_split
 from .pairs import leftovers
-from .pictures import Look, class_counts, files_of, look_at_split
 from .unloadable import unloadable, unreadable_files
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 _REASONS = {
-    "leak": re.compile(r"pictures are in (both|VOC val)"),
-    "missing_files": re.compile(r"files are missing|have no (mask|picture)"),
+    "leak": re.compile(r"images are in (both|VOC val)"),
+    "missing_files": re.compile(r"files are missing|have no (mask|image)"),
 }
 """Kind of finding -> how data sets word it when they refuse a split for that reason; all else is of kind `split`."""
 
@@ -53,7 +53,7 @@ class Examination:
     advice: list[Finding] = field(default_factory=list)
 
     def loadable(self, split: str) -> bool:
-        """Whether a split has a picture that can be loaded."""
+        """Whether a split has an image that can be loaded."""
         return any(look.error is None for look in self.looks.get(split, ()))
 
 
@@ -64,13 +64,13 @@ def examine(
     limit: int | None = None,
     workers: int | None = None,
 ) -> Examination:
-    """Open every split of a data set and look at its pictures.
+    """Open every split of a data set and look at its images.
 
     Args:
         datamodule: The data set.
         description: What the model is told of it.
         options: The arguments of `datamodule`.
-        limit: Pictures of each split to look at, spread evenly; all if None.
+        limit: Images of each split to look at, spread evenly; all if None.
         workers: Threads; as many as there are cores if None.
     """
     done = Examination(datamodule.labels)
@@ -111,16 +111,16 @@ def examine(
 
 
 def class_table(done: Examination) -> list[dict[str, Any]]:
-    """Return for each class its share of the labelled pixels and the number of its pictures, split by split."""
+    """Return for each class its share of the labelled pixels and the number of its images, split by split."""
     counts = {split: class_counts(looks, done.labels.num_classes) for split, looks in done.looks.items()}
     return [
         {"class": name}
         | {
             f"{split}_{column}": value
-            for split, (pixels, pictures) in counts.items()
+            for split, (pixels, images) in counts.items()
             for column, value in (
                 ("share", float(pixels[index] / max(1, pixels.sum()))),
-                ("pictures", int(pictures[index])),
+                ("images", int(images[index])),
             )
         }
         for index, name in enumerate(done.labels.class_names)
@@ -153,8 +153,8 @@ def _unopened(splits: Sequence[str], message: str) -> Finding:
     kind = next((kind for kind, words in _REASONS.items() if words.search(message)), "split")
     what = f"{' and '.join(splits)} cannot be opened. {message}"
     if splits == ["test"]:
-        return finding("error", kind, what, "mend it, or leave `test` alone: `fit` and `validate` do not need it")
-    return finding("error", kind, what, "`fit` cannot start before this is mended")
+        return finding("error", kind, what, "fix it, or leave `test` alone: `fit` and `validate` do not need it")
+    return finding("error", kind, what, "`fit` cannot start before this is fixed")
 
 
 def _beside_the_splits(done: Examination, root: Path | None) -> list[Finding]:
@@ -177,10 +177,10 @@ def _too_few(done: Examination, options: Mapping[str, Any]) -> list[Finding]:
     if "train" not in done.datasets or len(done.datasets["train"]) >= options["batch_size"]:
         return []
     count = len(done.datasets["train"])
-    what = f"The train split has {count} pictures, fewer than one batch of {options['batch_size']}."
+    what = f"The train split has {count} images, fewer than one batch of {options['batch_size']}."
     return [finding("error", "batch", what, f"data: {{init_args: {{batch_size: {count}}}}}")]
 
 
 def by_split(looks: Mapping[str, Sequence[Look]]) -> str:
-    """Say how many pictures were looked at."""
+    """Say how many images were looked at."""
     return ", ".join(f"{len(found)} {split}" for split, found in looks.items()) or "no"

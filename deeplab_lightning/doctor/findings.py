@@ -23,7 +23,7 @@ class Finding:
         severity: How grave it is.
         kind: Short name, the same in every run, such as `leak`.
         what: What was found, with figures.
-        remedy: The line of YAML or the command that mends it, or what follows.
+        remedy: The line of YAML or the command that fixes it, or what follows.
         files: The files it is about, the first `KEPT_FILES`.
         count: How many files there are in all.
     """
@@ -42,7 +42,7 @@ def finding(severity: Severity, kind: str, what: str, remedy: str, files: Sequen
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number with its noun, such as `1 picture` or `3 pictures`."""
+    """Return a number with its noun, such as `1 image` or `3 images`."""
     return f"{number} {what}" + "s" * (number != 1)
 
 

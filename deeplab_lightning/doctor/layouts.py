@@ -15,16 +15,16 @@ from ..data.finding import (
     RASTER_SUFFIXES,
     files_by_stem,
     found_instead,
-    pictures_below,
+    images_below,
     without_ending,
 )
 from ..errors import ConfigError
 from ..labels.cityscapes import CITYSCAPES
 from ..labels.label_set import VOID_COLOUR
-from .channels import unusual_pictures
-from .masks import MaskValues, look_at_masks, picture_sizes, suggested_window
+from .channels import unusual_images
+from .masks import MaskValues, image_sizes, look_at_masks, suggested_window
 
-PICTURE_FOLDERS = ("images", "imgs", "image", "img", "pictures", "photos", "JPEGImages")
+IMAGE_FOLDERS = ("images", "imgs", "image", "img", "pictures", "photos", "JPEGImages")
 MASK_FOLDERS = ("masks", "labels", "annotations", "mask", "label", "gt", "segmentation", "SegmentationClass")
 NAME_FILES = ("labels.txt", "classes.txt", "class_names.txt")
 CHILDREN = 20
@@ -87,7 +87,7 @@ def propose(folder: Path) -> Proposal:
     if not folder.is_dir():
         raise ConfigError(f"doctor looks at folders: {found_instead(folder, '')}")
     for place in _places(folder):
-        for recognise in (_voc, _cityscapes, _camvid, _camvid32, _ade20k, _picture_and_mask_folders, _coco):
+        for recognise in (_voc, _cityscapes, _camvid, _camvid32, _ade20k, _image_and_mask_folders, _coco):
             found = recognise(place)
             if found is not None:
                 return found
@@ -131,58 +131,58 @@ def _cityscapes(root: Path) -> Proposal | None:
     arguments: dict[str, Any] = {"root": _text(root)}
     if not (root / "gtFine" / "train").is_dir():
         arguments["annotations"] = "coarse"
-    pictures = sorted((root / "leftImg8bit" / "train").glob("*/*_leftImg8bit.*"))
+    images = sorted((root / "leftImg8bit" / "train").glob("*/*_leftImg8bit.*"))
     proposal = Proposal("Cityscapes", "CityscapesDataModule", arguments)
     proposal.remarks.append(f"{CITYSCAPES.num_classes} classes; label ids are mapped to train ids as they are read.")
-    return _with_window(proposal, pictures, len(pictures))
+    return _with_window(proposal, images, len(images))
 
 
 def _camvid(root: Path) -> Proposal | None:
     if not (root / "train").is_dir() or not (root / "trainannot").is_dir():
         return None
-    pictures = files_by_stem(root / "train").values()
-    listed = len(_lines(root / "train.txt")) or len(pictures)
-    return _with_window(Proposal("CamVid", "CamVidDataModule", {"root": _text(root)}), pictures, listed)
+    images = files_by_stem(root / "train").values()
+    listed = len(_lines(root / "train.txt")) or len(images)
+    return _with_window(Proposal("CamVid", "CamVidDataModule", {"root": _text(root)}), images, listed)
 
 
 def _camvid32(root: Path) -> Proposal | None:
     if not (root / "701_StillsRaw_full").is_dir() or not (root / "LabeledApproved_full").is_dir():
         return None
-    pictures = files_by_stem(root / "701_StillsRaw_full").values()
-    listed = len(_lines(root / "train.txt")) or len(pictures)
-    return _with_window(Proposal("CamVid's originals", "CamVid32DataModule", {"root": _text(root)}), pictures, listed)
+    images = files_by_stem(root / "701_StillsRaw_full").values()
+    listed = len(_lines(root / "train.txt")) or len(images)
+    return _with_window(Proposal("CamVid's originals", "CamVid32DataModule", {"root": _text(root)}), images, listed)
 
 
 def _ade20k(root: Path) -> Proposal | None:
     if not (root / "images" / "training").is_dir() or not (root / "annotations" / "training").is_dir():
         return None
-    pictures = files_by_stem(root / "images" / "training").values()
-    return _with_window(Proposal("ADE20K", "ADE20KDataModule", {"root": _text(root)}), pictures, len(pictures))
+    images = files_by_stem(root / "images" / "training").values()
+    return _with_window(Proposal("ADE20K", "ADE20KDataModule", {"root": _text(root)}), images, len(images))
 
 
-def _picture_and_mask_folders(root: Path) -> Proposal | None:
+def _image_and_mask_folders(root: Path) -> Proposal | None:
     bases = [root] if not (root / "train").is_dir() else [root, *(root / split for split in ("train", "val", "test"))]
-    images, masks = (_first_folder(bases, names) for names in (PICTURE_FOLDERS, MASK_FOLDERS))
+    images, masks = (_first_folder(bases, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
     if images is None or masks is None:
         return None
-    pictures, mask_files = (
+    image_files, mask_files = (
         {k: v for base in bases for k, v in _below(base / name).items()} for name in (images, masks)
     )
-    if not pictures or not mask_files:
+    if not image_files or not mask_files:
         return None
-    suffix = _mask_suffix(set(pictures), set(mask_files))
+    suffix = _mask_suffix(set(image_files), set(mask_files))
     arguments: dict[str, Any] = {"root": _text(root), "images": images, "masks": masks}
     if suffix:
         arguments["mask_suffix"] = suffix
     proposal = Proposal(f"{images}/ and {masks}/", "FolderDataModule", arguments)
     _describe_classes(proposal, root, look_at_masks(list(mask_files.values())))
-    kind = unusual_pictures(list(pictures.values()))
+    kind = unusual_images(list(image_files.values()))
     proposal.init_args |= kind
     if kind:
         proposal.comments["mean"] = f"measured; {len(kind['mean'])} channels"
         proposal.comments["pixel_range"] = "the stored value that means 1: check it"
-    pairs = sum(f"{stem}{suffix}" in mask_files for stem in pictures)
-    return _with_window(proposal, pictures.values(), max(1, int(0.8 * pairs)))
+    pairs = sum(f"{stem}{suffix}" in mask_files for stem in image_files)
+    return _with_window(proposal, image_files.values(), max(1, int(0.8 * pairs)))
 
 
 def _labelme(root: Path) -> Proposal | None:
@@ -201,9 +201,9 @@ def _labelme(root: Path) -> Proposal | None:
     special = ("__ignore__", "_background_", "background")
     named = dict.fromkeys([*_names_in_file(root), *sorted(set(found))])
     names = ["background", *[name for name in named if name not in special]]
-    pictures = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+    images = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
     proposal = Proposal("LabelMe", "LabelMeDataModule", {"root": _text(root), "class_names": names})
-    return _with_window(proposal, pictures, max(1, int(0.8 * len(annotations))))
+    return _with_window(proposal, images, max(1, int(0.8 * len(annotations))))
 
 
 def _coco(root: Path) -> Proposal | None:
@@ -224,13 +224,13 @@ def _coco(root: Path) -> Proposal | None:
         if path is not None:
             arguments[f"{prefix}annotations"] = path.relative_to(root).as_posix()
             arguments[f"{prefix}images"] = _folder_of(files[path], root)
-    pictures = files_by_stem(root / arguments["images"]).values()
+    images = files_by_stem(root / arguments["images"]).values()
     train_size = len(files[train]["images"]) if val else max(1, int(0.8 * len(files[train]["images"])))
-    return _with_window(Proposal("COCO", "COCODataModule", arguments), pictures, train_size)
+    return _with_window(Proposal("COCO", "COCODataModule", arguments), images, train_size)
 
 
 def _folder_of(content: dict[str, Any], root: Path) -> str:
-    """Return the folder below `root` in which the first picture of a COCO file lies; `.` if it is nowhere."""
+    """Return the folder below `root` in which the first image of a COCO file lies; `.` if it is nowhere."""
     name = str(content["images"][0].get("file_name")) if content["images"] else ""
     places = [root, *_subfolders(root), *[inner for folder in _subfolders(root) for inner in _subfolders(folder)]]
     return next((place.relative_to(root).as_posix() for place in places if name and (place / name).is_file()), ".")
@@ -263,9 +263,9 @@ def _describe_classes(proposal: Proposal, root: Path, values: MaskValues) -> Non
         )
 
 
-def _with_window(proposal: Proposal, pictures: Iterable[Path], train_size: int) -> Proposal:
-    """Add crop and batch from the pictures' sizes and number."""
-    sizes = picture_sizes(list(pictures))
+def _with_window(proposal: Proposal, images: Iterable[Path], train_size: int) -> Proposal:
+    """Add crop and batch from the images' sizes and number."""
+    sizes = image_sizes(list(images))
     crop = suggested_window(sizes)
     proposal.init_args |= {
         "crop_size": crop,
@@ -287,18 +287,18 @@ def _first_folder(bases: Sequence[Path], names: Sequence[str]) -> str | None:
 
 
 def _below(folder: Path) -> dict[str, Path]:
-    """Return pictures and rasters at any depth, by path below `folder` without ending."""
-    found = pictures_below(folder, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
+    """Return images and rasters at any depth, by path below `folder` without ending."""
+    found = images_below(folder, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     return {without_ending(path.relative_to(folder)).as_posix(): path for path in found}
 
 
-def _mask_suffix(pictures: set[str], masks: set[str]) -> str:
-    """Return what stands behind a picture's name in its mask's, such as `_mask`; the one that makes most pairs."""
+def _mask_suffix(images: set[str], masks: set[str]) -> str:
+    """Return what stands behind an image's name in its mask's, such as `_mask`; the one that makes most pairs."""
     candidates = {""}
-    by_picture = sorted(pictures)
+    by_image = sorted(images)
     for mask in sorted(masks)[:50]:
-        candidates |= {mask.removeprefix(stem) for stem in by_picture if mask.startswith(stem)}
-    return max(sorted(candidates), key=lambda tail: sum(f"{stem}{tail}" in masks for stem in pictures))
+        candidates |= {mask.removeprefix(stem) for stem in by_image if mask.startswith(stem)}
+    return max(sorted(candidates), key=lambda tail: sum(f"{stem}{tail}" in masks for stem in images))
 
 
 def _names_in_file(root: Path) -> list[str]:

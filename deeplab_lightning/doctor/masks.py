@@ -1,4 +1,4 @@
-"""What masks of an unknown folder hold, before anything says what their values mean; and how large pictures are."""
+"""What masks of an unknown folder hold, before anything says what their values mean; and how large images are."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def look_at_masks(paths: Sequence[Path]) -> MaskValues:
     return MaskValues(max(classes, default=-1), values == {0, 255})
 
 
-def picture_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Return the `(height, width)` of pictures, read from their first bytes."""
+def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
+    """Return the `(height, width)` of images, read from their first bytes."""
     sizes = []
     for path in _spread(paths):
         size = _size(path)
@@ -95,8 +95,8 @@ def _size(path: Path) -> tuple[int, int] | None:
         if has_ending(path, RASTER_SUFFIXES):
             height, width = read_any(sources_in(path)[0]).shape[:2]
             return height, width
-        with Image.open(path) as picture:
-            return picture.height, picture.width
+        with Image.open(path) as image:
+            return image.height, image.width
     except (DeepLabError, OSError, SyntaxError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""How many pictures the training loader delivers in a second, with its workers and its augmentation."""
+"""How many images the training loader delivers in a second, with its workers and its augmentation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LARGEST = 64
 """Batches that are drawn at most."""
 
 
-def pictures_per_second(datamodule: SegmentationDataModule) -> float | None:
+def images_per_second(datamodule: SegmentationDataModule) -> float | None:
     """Draw batches from the training loader for a few seconds, the workers' start left out.
 
     Returns:
-        Pictures a second; None if there are too few batches to tell.
+        Images a second; None if there are too few batches to tell.
     """
     loader = datamodule.train_dataloader()
     drawn, rounds, first = 0, 0, 0.0
@@ -38,7 +38,7 @@ def pictures_per_second(datamodule: SegmentationDataModule) -> float | None:
                     break
         seconds = time.perf_counter() - first
     except DeepLabError:
-        return None  # an unreadable picture: that is reported already
+        return None  # an unreadable image: that is reported already
     finally:
         datamodule.teardown("fit")
     return drawn / seconds if drawn else None
@@ -48,10 +48,10 @@ def speed(rate: float | None, cost: Cost | None, workers: int) -> list[Finding]:
     """Say who waits for whom: the loader or the training step."""
     if rate is None:
         return []
-    delivers = f"The training loader gives {rate:.3g} pictures/s with {workers} workers"
+    delivers = f"The training loader gives {rate:.3g} images/s with {workers} workers"
     if cost is None:
         return [finding("note", "loader", f"{delivers}.", "compare it with the training's own speed")]
-    need = 1 / cost.seconds_per_picture
+    need = 1 / cost.seconds_per_image
     what = f"{delivers}, the step on the {cost.device} takes {need:.3g}: "
     if rate >= need:
         return [finding("note", "loader", what + "the step never waits.", "nothing to do")]

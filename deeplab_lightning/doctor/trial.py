@@ -1,9 +1,9 @@
 """What a training step costs: a few real ones, in a process of their own, with their memory and time measured.
 
 The process trains with Lightning's own Trainer, so precision, clipping and the device are those of the run; only the
-pictures are noise. It makes two steps with one picture and two with two: the first of each makes buffers and plans.
+images are noise. It makes two steps with one image and two with two: the first of each makes buffers and plans.
 Memory is the process's peak during the last step of each size: resident memory on a CPU, what CUDA reserves on a GPU.
-Two points give what is fixed (weights, gradients, buffers, libraries) and what each picture adds.
+Two points give what is fixed (weights, gradients, buffers, libraries) and what each image adds.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def measure(build: Build, crop_size: int, seed: int = 0) -> Cost:
 
     Args:
         build: See `Build`. Called in that process.
-        crop_size: Side of the pictures, in pixels.
+        crop_size: Side of the images, in pixels.
         seed: Of their noise.
 
     Raises:

@@ -1,7 +1,7 @@
 """The decoder of v3+ as ONNX Runtime computes it fastest.
 
 Between convolutions the runtime keeps maps in blocks of channels. Two steps of the decoder would make it rearrange or
-copy its largest maps: a resize to a size that only the picture tells, and a concatenation. Here the map is enlarged by
+copy its largest maps: a resize to a size that only the image tells, and a concatenation. Here the map is enlarged by
 a factor that the strides tell, and the convolution behind the concatenation can go through each of its parts:
 
 ```
@@ -46,7 +46,7 @@ class BlockedDecoder(nn.Module):
     Args:
         decoder: It is copied. Its norms are batch norms: groups of a group norm would go through both parts.
         strides: Of the encoder's output and of the maps it is merged with, `(16, 4)` for example.
-        side_remainder: Of the pictures' sides, see `resize_by`; None if they can be of any form: a map is then
+        side_remainder: Of the images' sides, see `resize_by`; None if they can be of any form: a map is then
             resized to whatever size the next one has.
         in_parts: Split the convolution as well. It is worth it where the runtime knows all sizes beforehand: only then
             does it add the second part to the first where that lies, instead of to a copy.

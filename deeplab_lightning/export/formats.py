@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, did_you_mean
-from .model import PictureModel
+from .model import ImageModel
 from .running import Run
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -24,18 +24,18 @@ class Order:
     """What is to be written.
 
     Attributes:
-        model: From picture to output.
-        example: A picture to export with, `(2, C, H, W)`.
+        model: From image to output.
+        example: An image to export with, `(2, C, H, W)`.
         path: The file.
         metadata: For the file to carry.
         precision: Of the file. Either the model has it already, or the format makes it, see `Format.made_in`.
         opset: Of ONNX.
-        one_size: Write a file for one picture of the example's size. ONNX can have it either way; the other formats are
+        one_size: Write a file for one image of the example's size. ONNX can have it either way; the other formats are
             as their writers say.
-        calibration: For int8: makes pictures `(1, C, H, W)`, as the file will get them.
+        calibration: For int8: makes images `(1, C, H, W)`, as the file will get them.
     """
 
-    model: PictureModel
+    model: ImageModel
     example: Tensor
     path: Path
     metadata: dict[str, Any]
@@ -55,7 +55,7 @@ class Order:
         """That in words."""
         if self.fixed_size is None:
             return "height, width and batch are open"
-        return "takes one picture of {}x{}".format(*self.fixed_size)
+        return "takes one image of {}x{}".format(*self.fixed_size)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Exported:
         run: Runs the file itself.
         run_logits: Runs the same graph to its full-size logits; None where the output are coarse logits.
         fixed_size: `(H, W)` that alone it takes; None for any.
-        fixed_batch: Likewise for pictures at a time.
+        fixed_batch: Likewise for images at a time.
         runtime: What ran it, with its version.
         notes: What a user must know.
         beside: Other files that were written.
@@ -123,7 +123,7 @@ class Format:
         return exported
 
 
-_INT8 = "int8 needs pictures to measure activations on, which only the ONNX path here does: --format onnx"
+_INT8 = "int8 needs images to measure activations on, which only the ONNX path here does: --format onnx"
 FORMATS = {
     "onnx": Format(
         ".onnx",
@@ -189,6 +189,6 @@ def expect_open_sizes(network: Any, suffix: str) -> None:
         what = "U-Net's valid form, whose mirrored tile"
     if what is not None:
         raise ConfigError(
-            f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for pictures "
+            f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for images "
             f"of any size. What works is --format torchscript, or ONNX or OpenVINO for one size: --size H W."
         )

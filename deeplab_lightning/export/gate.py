@@ -20,7 +20,7 @@ from ..files import atomic_open
 from ..inference.predictor import Predictor
 from ..metrics.segmentation import SegmentationEvaluation, most_likely
 from .formats import Exported, Precision
-from .model import PictureModel
+from .model import ImageModel
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,7 +36,7 @@ class Tolerance:
     """How far a file may be from its original.
 
     Attributes:
-        difference: Of all but `STRAYS` of the logits (or probabilities), as a share of the largest in the picture.
+        difference: Of all but `STRAYS` of the logits (or probabilities), as a share of the largest in the image.
         agreement: Share of pixels that must have the same class.
         miou_drop: mIoU that may be lost, 0..1.
     """
@@ -57,7 +57,7 @@ TOLERANCES: dict[Precision, Tolerance] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One batch of pictures through both.
+    """One batch of images through both.
 
     Attributes:
         size: `(B, H, W)`.
@@ -81,11 +81,11 @@ class Report:
     Attributes:
         compared: `logits`, `probs` or `coarse_logits`.
         comparisons: One for each size.
-        pictures: How many with masks were scored.
+        images: How many with masks were scored.
         of: What they are, or why there are none.
         miou: Of the original and of the file; None without masks.
         agreement: Share of their pixels with the same class; None without.
-        milliseconds: Of the original and of the file: median of one picture, warm.
+        milliseconds: Of the original and of the file: median of one image, warm.
         timed: `(H, W)` of it.
         threads: That both had.
         bytes: Of the weights of the network that was exported (in float32) and of the file.
@@ -96,7 +96,7 @@ class Report:
 
     compared: str
     comparisons: list[Comparison]
-    pictures: int
+    images: int
     of: str
     miou: tuple[float, float] | None
     agreement: float | None
@@ -113,13 +113,13 @@ class Gate:
     """Runs the original and a file side by side.
 
     Args:
-        predictor: The original's own path from picture to classes, on the CPU.
+        predictor: The original's own path from image to classes, on the CPU.
         model: What was exported, for its inputs and outputs.
         exported: The file.
         tolerance: How far it may be.
     """
 
-    def __init__(self, predictor: Predictor, model: PictureModel, exported: Exported, tolerance: Tolerance) -> None:
+    def __init__(self, predictor: Predictor, model: ImageModel, exported: Exported, tolerance: Tolerance) -> None:
         self.predictor, self.model, self.exported, self.tolerance = predictor, model, exported, tolerance
         self.outputs = model.outputs
 
@@ -135,13 +135,13 @@ class Gate:
 
         Args:
             unseen: Batches `(B, C, H, W)` as stored, of sizes not seen at export; the first one is timed.
-            labelled: Name, picture `(1, C, H, W)` and mask `(H, W)`.
-            of: What the labelled pictures are, or why there are none.
+            labelled: Name, image `(1, C, H, W)` and mask `(H, W)`.
+            of: What the labelled images are, or why there are none.
             class_names: Of the masks.
             ignore_index: Of the masks.
         """
         comparisons = [self._compare(batch) for batch in unseen]
-        pictures, miou, agreement = self._score(labelled, class_names, ignore_index)
+        images, miou, agreement = self._score(labelled, class_names, ignore_index)
         first = unseen[0][:1]
         original = torch.from_numpy(first)
         given = self._input(first)
@@ -151,7 +151,7 @@ class Gate:
         report = Report(
             self.outputs if self.outputs != "classes" else "logits",
             comparisons,
-            pictures,
+            images,
             of,
             miou,
             agreement,
@@ -181,7 +181,7 @@ class Gate:
         return most_likely(result)
 
     def _resized(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bring coarse logits to the picture's size by the original's own path."""
+        """Bring coarse logits to the image's size by the original's own path."""
         finish = Predictor(
             lambda _: coarse,
             self.predictor.normalise,
@@ -198,7 +198,7 @@ class Gate:
         found = self._classes(stored)
         if found.shape != logits.shape[:1] + logits.shape[2:]:
             raise DataError(
-                f"{self.exported.path} gives classes of shape {tuple(found.shape)} for pictures of {stored.shape}."
+                f"{self.exported.path} gives classes of shape {tuple(found.shape)} for images of {stored.shape}."
             )
         if self.outputs == "coarse_logits":
             given = self._resized(torch.from_numpy(self.exported.run(self._input(stored))), stored.shape[2:])
@@ -250,7 +250,7 @@ def failures(report: Report) -> list[str]:
             found.append(f"{entry.agreement:.4%} of the pixels of {where} agree, fewer than {tolerance.agreement:.2%}")
     if report.agreement is not None and report.agreement < tolerance.agreement:
         found.append(
-            f"{report.agreement:.4%} of the pixels of {report.pictures} pictures agree, fewer than "
+            f"{report.agreement:.4%} of the pixels of {report.images} images agree, fewer than "
             f"{tolerance.agreement:.2%}"
         )
     if report.miou is not None and not report.miou[0] - report.miou[1] <= tolerance.miou_drop:
@@ -289,12 +289,12 @@ def as_table(report: Report, title: str) -> RenderableType:
     if report.miou is not None and report.agreement is not None:
         original, exported = report.miou
         table.add_row(
-            f"mIoU, {report.pictures} pictures", f"{original:.4f}", f"{exported:.4f}", f"{exported - original:+.4f}"
+            f"mIoU, {report.images} images", f"{original:.4f}", f"{exported:.4f}", f"{exported - original:+.4f}"
         )
-        table.add_row(f"classes, {report.pictures} pictures", "", "", f"{report.agreement:.4%} agree")
+        table.add_row(f"classes, {report.images} images", "", "", f"{report.agreement:.4%} agree")
     (torch_ms, file_ms), (height, width) = report.milliseconds, report.timed
     table.add_row(
-        f"ms a picture, {height}x{width}", f"{torch_ms:.1f}", f"{file_ms:.1f}", f"{torch_ms / file_ms:.2f}x as fast"
+        f"ms an image, {height}x{width}", f"{torch_ms:.1f}", f"{file_ms:.1f}", f"{torch_ms / file_ms:.2f}x as fast"
     )
     weights, file_bytes = (size / 1e6 for size in report.bytes)
     table.add_row("MB", f"{weights:.2f}", f"{file_bytes:.2f}", f"{file_bytes / weights:.2f}x")

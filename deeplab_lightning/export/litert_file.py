@@ -1,4 +1,4 @@
-"""LiteRT (TFLite), for phones and small computers: one picture of one size."""
+"""LiteRT (TFLite), for phones and small computers: one image of one size."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def write(order: Order) -> Exported:
         of_logits.outputs = "logits"
         probe = litert_torch.convert(of_logits, (image,))
 
-        def run_logits(picture: np.ndarray) -> np.ndarray:
-            return np.asarray(probe(torch.from_numpy(np.ascontiguousarray(picture))))
+        def run_logits(image: np.ndarray) -> np.ndarray:
+            return np.asarray(probe(torch.from_numpy(np.ascontiguousarray(image))))
 
     height, width = image.shape[-2:]
     return Exported(
@@ -61,7 +61,7 @@ def write(order: Order) -> Exported:
         (height, width),
         1,
         f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}",
-        (f"takes one picture of {height}x{width}; its metadata stands in {facts.name}",),
+        (f"takes one image of {height}x{width}; its metadata stands in {facts.name}",),
         (facts,),
     )
 

@@ -32,7 +32,7 @@ def metadata(
         inputs: What the file takes in.
         outputs: What it gives.
         precision: Of its weights.
-        protocol: How the original segments a picture, in words.
+        protocol: How the original segments an image, in words.
         task: Class of the task that trained it.
         source: The checkpoint.
     """

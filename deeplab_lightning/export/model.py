@@ -1,4 +1,4 @@
-"""The network as one module from picture to output: normalising, padding, network, resize and argmax in a graph."""
+"""The network as one module from image to output: normalising, padding, network, resize and argmax in a graph."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..layers.resize import first_rows, padded_side, resize_corner
 Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
 Inputs = Literal["pixels", "normalised"]
 EXAMPLE_SIZE = (257, 257)
-"""Of the picture that files are exported with, where no size is asked for."""
+"""Of the image that files are exported with, where no size is asked for."""
 
 
-class PictureModel(nn.Module):
+class ImageModel(nn.Module):
     """What is exported: the same function as `inference.Predictor` computes, in operators that every format knows.
 
     `(B, C, H, W)` in; out, for `outputs`:
 
     - `classes`: `(B, H, W)` uint8 class ids.
     - `probs`, `logits`: `(B, num_classes, H, W)` float32.
-    - `coarse_logits`: `(B, num_classes, h, w)` float32 as the network makes them, of the padded picture: resizing and
+    - `coarse_logits`: `(B, num_classes, h, w)` float32 as the network makes them, of the padded image: resizing and
       cutting off the padding is left to the user.
 
     A network of corners on corners (`align_corners`) needs sides of `output_stride * k + side_remainder`: the graph
-    itself pads with the mean pixel, and gives back the picture's own size. Pictures have at least two pixels a side.
+    itself pads with the mean pixel, and gives back the image's own size. Images have at least two pixels a side.
 
     Args:
         network: With `coarse_logits`, `output_stride` and `align_corners`; it is copied, in eval mode.
@@ -61,7 +61,7 @@ class PictureModel(nn.Module):
         return self.coarse(image)[0] if self.outputs == "coarse_logits" else self.output_and_logits(image)[0]
 
     def output_and_logits(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Return classes, probabilities or logits, and what they are made from: logits at the picture's size."""
+        """Return classes, probabilities or logits, and what they are made from: logits at the image's size."""
         height, width = image.shape[-2:]
         coarse, size = self.coarse(image)
         if not self.network.align_corners and coarse.shape[-2:] == size:
@@ -74,7 +74,7 @@ class PictureModel(nn.Module):
         return (logits.softmax(1) if self.outputs == "probs" else logits), logits
 
     def coarse(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """Return the network's own logits in float32, and the size of the padded picture."""
+        """Return the network's own logits in float32, and the size of the padded image."""
         height, width = image.shape[-2:]
         pixels = self.normalise(image) if self.inputs == "pixels" else image
         if self.network.align_corners:
@@ -92,7 +92,7 @@ class WithLogits(nn.Module):
         model: Of `classes` or `probs`.
     """
 
-    def __init__(self, model: PictureModel) -> None:
+    def __init__(self, model: ImageModel) -> None:
         super().__init__()
         self.model = model
 
@@ -106,8 +106,8 @@ def most_likely(logits: Tensor) -> Tensor:
     return logits.argmax(1).to(torch.uint8)
 
 
-def example(model: PictureModel, channels: int, is_bytes: bool, size: tuple[int, int], batch: int = 2) -> Tensor:
-    """Return a picture to export with: noise, since only its shape and type matter."""
+def example(model: ImageModel, channels: int, is_bytes: bool, size: tuple[int, int], batch: int = 2) -> Tensor:
+    """Return an image to export with: noise, since only its shape and type matter."""
     values = torch.randint(0, 256, (batch, channels, *size), generator=torch.Generator().manual_seed(0))
     if model.inputs == "pixels" and is_bytes:
         return values.to(torch.uint8)

@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 
 from ..extras import need
-from .model import Outputs, PictureModel
+from .model import ImageModel, Outputs
 from .onnx_graph import LOGITS
 
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 
-def append_ending(proto: Any, model: PictureModel) -> None:
+def append_ending(proto: Any, model: ImageModel) -> None:
     """Let a graph that ends in coarse logits go on to what `model` gives.
 
     Where that is classes or probabilities, logits become a second output, `LOGITS`, for the gate.
 
     Args:
-        proto: Its only input is the picture `(B, C, H, W)`, its only output the coarse logits; it is changed.
-        model: Whose network says where corners lie, and to which sides pictures are padded.
+        proto: Its only input is the image `(B, C, H, W)`, its only output the coarse logits; it is changed.
+        model: Whose network says where corners lie, and to which sides images are padded.
     """
     if model.outputs == "coarse_logits":
         return
@@ -39,13 +39,13 @@ def append_ending(proto: Any, model: PictureModel) -> None:
         outputs[LOGITS] = "logits"
     nodes = _Nodes(proto.graph)
     types = nodes.onnx.TensorProto
-    picture, coarse = proto.graph.input[0], proto.graph.output[0]
-    batch, _, height, width = (size.dim_param or size.dim_value for size in picture.type.tensor_type.shape.dim)
+    image, coarse = proto.graph.input[0], proto.graph.output[0]
+    batch, _, height, width = (size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim)
     classes = coarse.type.tensor_type.shape.dim[1].dim_value
     aligned = model.network.align_corners
     del proto.graph.output[:]
 
-    sides = nodes.add("Shape", picture.name, start=2, end=4)
+    sides = nodes.add("Shape", image.name, start=2, end=4)
     padded = _padded(nodes, sides, model.network) if aligned else sides
     size = nodes.add("Concat", nodes.add("Shape", coarse.name, end=1), padded, nodes.numbers(classes), axis=0)
     turned = nodes.add("Transpose", coarse.name, perm=CHANNELS_LAST)
@@ -66,7 +66,7 @@ def append_ending(proto: Any, model: PictureModel) -> None:
 
 
 def _padded(nodes: _Nodes, sides: str, network: Any) -> str:
-    """Return the sides that a picture is padded to: `layers.resize.padded_side`, in nodes."""
+    """Return the sides that an image is padded to: `layers.resize.padded_side`, in nodes."""
     stride, remainder = network.output_stride, getattr(network, "side_remainder", 1)
     whole = nodes.add("Div", nodes.add("Add", sides, nodes.numbers(stride - 1 - remainder)), nodes.numbers(stride))
     return nodes.add("Add", nodes.add("Mul", whole, nodes.numbers(stride)), nodes.numbers(remainder))

@@ -70,22 +70,22 @@ def write(order: Order) -> Exported:
 
 
 def _quantise(proto: Any, order: Order) -> Any:
-    """Return the graph with weights and activations of 8 bits, measured on the calibration pictures."""
+    """Return the graph with weights and activations of 8 bits, measured on the calibration images."""
     assert order.calibration is not None
     import onnx
 
     quantization: Any = need("onnxruntime.quantization", "export", "int8")
     quant_pre_process = need("onnxruntime.quantization.shape_inference", "export", "int8").quant_pre_process
 
-    pictures = order.calibration
+    images = order.calibration
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:
-            self.left: Iterator[np.ndarray] = iter(pictures())
+            self.left: Iterator[np.ndarray] = iter(images())
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            picture = next(self.left, None)
-            return None if picture is None else {INPUT: picture}
+            image = next(self.left, None)
+            return None if image is None else {INPUT: image}
 
     with tempfile.TemporaryDirectory() as folder, quiet():
         given, prepared, made = (str(Path(folder, f"{name}.onnx")) for name in ("given", "prepared", "made"))

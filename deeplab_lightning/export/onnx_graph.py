@@ -12,13 +12,13 @@ import torch
 
 from ..errors import ConfigError
 from .formats import Order, expect_open_sizes
-from .model import PictureModel, WithLogits
+from .model import ImageModel, WithLogits
 
 INPUT = "image"
 LOGITS = "logits_for_the_gate"
 
 
-def onnx_graph(model: PictureModel, order: Order) -> Any:
+def onnx_graph(model: ImageModel, order: Order) -> Any:
     """Return the graph; its second output, where the first is no logits, is for the gate.
 
     Args:

@@ -1,8 +1,8 @@
-"""Segment pictures with an exported ONNX model. Needs onnxruntime, numpy and Pillow, and nothing else.
+"""Segment images with an exported ONNX model. Needs onnxruntime, numpy and Pillow, and nothing else.
 
-    python run_model.py MODEL.onnx PICTURE ... [--output FOLDER] [--opacity 0.5]
+    python run_model.py MODEL.onnx IMAGE ... [--output FOLDER] [--opacity 0.5]
 
-For each picture a palette PNG of class ids (`NAME_mask.png`) and an overlay (`NAME_overlay.png`). Classes, colours and
+For each image a palette PNG of class ids (`NAME_mask.png`) and an overlay (`NAME_overlay.png`). Classes, colours and
 preprocessing are read from the file.
 """
 
@@ -18,10 +18,10 @@ from PIL import Image, ImageOps
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run; the exit code is 1 if a picture could not be segmented."""
-    parser = argparse.ArgumentParser(description="Segment pictures with an exported ONNX model.")
+    """Run; the exit code is 1 if an image could not be segmented."""
+    parser = argparse.ArgumentParser(description="Segment images with an exported ONNX model.")
     parser.add_argument("model", metavar="MODEL.onnx")
-    parser.add_argument("pictures", nargs="+", metavar="PICTURE")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--output", default="segmented", help="folder (%(default)s)")
     parser.add_argument("--opacity", type=float, default=0.5, help="of the classes in overlays, 0..1 (%(default)s)")
     options = parser.parse_args(arguments)
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     session = onnxruntime.InferenceSession(options.model, providers=["CPUExecutionProvider"])
     facts = json.loads(session.get_modelmeta().custom_metadata_map["deeplab_lightning"])
     if facts["preprocessing"]["channels"] != 3 or facts["preprocessing"]["pixel_range"] != 255:
-        print("This model takes pictures that are not 8-bit RGB, which this script does not read.", file=sys.stderr)
+        print("This model takes images that are not 8-bit RGB, which this script does not read.", file=sys.stderr)
         return 1
     if facts["output"] == "coarse_logits":
         print("This model gives coarse logits: resizing them is left to your program.", file=sys.stderr)
@@ -39,47 +39,47 @@ def main(arguments: list[str] | None = None) -> int:
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     failures = 0
-    for path in map(Path, options.pictures):
+    for path in map(Path, options.images):
         try:
-            picture = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+            image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
         except OSError as error:
             print(f"not segmented: {path}: {error}", file=sys.stderr)
             failures += 1
             continue
         takes = session.get_inputs()[0]
         size = takes.shape[2:]
-        if isinstance(size[0], int) and tuple(size) != picture.shape[:2]:
-            sizes = f"{picture.shape[0]}x{picture.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
+        if isinstance(size[0], int) and tuple(size) != image.shape[:2]:
+            sizes = f"{image.shape[0]}x{image.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
             print(f"not segmented: {path}: {sizes}", file=sys.stderr)
             failures += 1
             continue
-        (result,) = session.run(None, {takes.name: prepared(picture, facts["preprocessing"])})
+        (result,) = session.run(None, {takes.name: prepared(image, facts["preprocessing"])})
         mask = result[0] if facts["output"] == "classes" else result[0].argmax(0).astype(np.uint8)
-        save(output, path.stem, picture, mask, facts, options.opacity)
+        save(output, path.stem, image, mask, facts, options.opacity)
         shares = np.bincount(mask.ravel(), minlength=len(facts["class_names"])) / mask.size
         names = [f"{facts['class_names'][index]} {shares[index]:.1%}" for index in np.argsort(-shares) if shares[index]]
         print(f"{path}: {', '.join(names)}")
-    print(f"{len(options.pictures) - failures} of {len(options.pictures)} pictures segmented: {output}")
+    print(f"{len(options.images) - failures} of {len(options.images)} images segmented: {output}")
     return 1 if failures else 0
 
 
-def prepared(picture: np.ndarray, preprocessing: dict) -> np.ndarray:
+def prepared(image: np.ndarray, preprocessing: dict) -> np.ndarray:
     """Return `(1, 3, H, W)`: uint8, or normalised float32 where the model leaves that to its user."""
-    batch = np.ascontiguousarray(picture.transpose(2, 0, 1))[None]
+    batch = np.ascontiguousarray(image.transpose(2, 0, 1))[None]
     if preprocessing["inside"]:
         return batch
     mean, std = (np.array(preprocessing[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
     return ((batch / np.float32(preprocessing["pixel_range"]) - mean) / std).astype(np.float32)
 
 
-def save(output: Path, name: str, picture: np.ndarray, mask: np.ndarray, facts: dict, opacity: float) -> None:
-    """Write the mask with its palette, and the classes' colours laid over the picture."""
+def save(output: Path, name: str, image: np.ndarray, mask: np.ndarray, facts: dict, opacity: float) -> None:
+    """Write the mask with its palette, and the classes' colours laid over the image."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(facts["palette"])] = facts["palette"]
     palette_png = Image.fromarray(mask)
     palette_png.putpalette(table.tobytes())
     palette_png.save(output / f"{name}_mask.png")
-    blended = (1 - opacity) * picture + opacity * table[mask]
+    blended = (1 - opacity) * image + opacity * table[mask]
     Image.fromarray(blended.round().astype(np.uint8)).save(output / f"{name}_overlay.png")
 
 

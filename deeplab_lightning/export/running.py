@@ -12,7 +12,7 @@ import numpy as np
 from ..extras import need
 
 Run = Callable[[np.ndarray], np.ndarray]
-"""A picture `(B, C, H, W)` in, one output out."""
+"""An image `(B, C, H, W)` in, one output out."""
 IN_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 """For OpenVINO: it computes in bfloat16 or float16 where the processor can, unless it is told not to."""
 

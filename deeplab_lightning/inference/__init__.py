@@ -1,4 +1,4 @@
-"""Using a network: from pictures to class maps."""
+"""Using a network: from images to class maps."""
 
 from .options import EvaluationOptions, options_from
 from .predictor import Predictor, most_likely

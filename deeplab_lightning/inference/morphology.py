@@ -1,11 +1,11 @@
-"""Tidying up a class map: doubtful pixels, specks, holes, ragged edges; for a class at a time, or all of them.
+"""Post-processing a class map: doubtful pixels, specks, holes, ragged edges; for a class at a time, or all of them.
 
 The steps, in this order, each skipped by default:
 
 1. `threshold`: pixels whose most likely class has a lower probability become `unsure`.
 2. `opening`, `closing`: of each class chosen, by a disc. Opening takes away what the disc does not fit into; closing
    adds what it fits into nowhere outside the class, and takes it from the classes around.
-3. `largest`: of these classes all but the largest connected component are taken away (organs, in medical pictures).
+3. `largest`: of these classes all but the largest connected component are taken away (organs, in medical images).
 4. `min_area`: connected components with fewer pixels are taken away.
 5. `fill_holes`: what a class encloses wholly, and has at most so many pixels, becomes that class.
 
@@ -13,7 +13,7 @@ What takes the place of pixels taken away: with probabilities, the most likely c
 pixel; without, the class of the nearest pixel of another class (to 2 %: OpenCV's 5 x 5 distances; of equally near ones,
 any). Where there is no other class they stay. This may make new specks of a third class: one pass is made, not
 repeated. Regions are connected along rows, columns and diagonals, holes along rows and columns: so a line one pixel
-thick encloses what it runs around. The picture's edge does not erode a class, and encloses nothing.
+thick encloses what it runs around. The image's edge does not erode a class, and encloses nothing.
 
 Unsure pixels are a class of their own to all steps behind the first, which neither takes away nor adds any but by
 closing and filling of other classes.
@@ -81,7 +81,7 @@ class Morphology:
         return f"{words} of classes {' '.join(map(str, self.classes or ()))}" if of_some else words
 
     def apply(self, pred: np.ndarray, probs: np.ndarray | None = None) -> np.ndarray:
-        """Tidy up one class map.
+        """Post-process one class map.
 
         Args:
             pred: `(H, W)` uint8 class ids; it is not changed.
@@ -134,7 +134,7 @@ def _disc(radius: int) -> np.ndarray:
 
 
 def _closed(inside: np.ndarray, radius: int) -> np.ndarray:
-    """Return the closing of a region, which nothing outside the picture takes part in."""
+    """Return the closing of a region, which nothing outside the image takes part in."""
     padded = np.pad(inside.view(np.uint8), radius)  # so that dilation has room, and erosion then gives it back
     return cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _disc(radius))[radius:-radius, radius:-radius].view(bool)
 

@@ -1,4 +1,4 @@
-"""How pictures are evaluated, apart from the network itself: scales, flip, windows, CRF; and that in words."""
+"""How images are evaluated, apart from the network itself: scales, flip, windows, CRF; and that in words."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ Fusion = Literal["mean", "max"]
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """What is done with a picture between reading it and its class map. The default is one look at the whole picture.
+    """What is done with an image between reading it and its class map. The default is one view of the whole image.
 
     Attributes:
         scales: Sides that the network sees it at, relative to its own; v3 and v3+ take
             '[0.5, 0.75, 1, 1.25, 1.5, 1.75]' on VOC and '[0.75, 1, 1.25]' on Cityscapes.
         flip: See it mirrored as well, at every scale.
-        fusion: How several looks become one: the mean of their probabilities (v3, v3+), or the maximum over the scales
-            of their scores, which are averaged with those of the mirrored picture (v2).
-        window_size: Side of the square windows that slide over each scaled picture, in pixels, such as the crop size of
-            training; the whole picture at once if not given.
+        fusion: How several views become one: the mean of their probabilities (v3, v3+), or the maximum over the scales
+            of their scores, which are averaged with those of the mirrored image (v2).
+        window_size: Side of the square windows that slide over each scaled image, in pixels, such as the crop size of
+            training; the whole image at once if not given.
         overlap: Share of a window's side that its neighbours see too, 0 or more and below 1.
         crf: Dense CRF behind the network: parameters of a paper (v1, v2_vgg16, v2_resnet101), or one's own above those
             of v2 with ResNet-101, such as '{w1: 5, sigma_alpha: 50}'.
@@ -66,13 +66,13 @@ class EvaluationOptions:
         return _as_crf(self.crf)
 
     def words(self) -> str:
-        """Say it in words that can stand beside a score, such as `scales 0.5, 1, flip, whole picture`."""
+        """Say it in words that can stand beside a score, such as `scales 0.5, 1, flip, whole image`."""
         several = len(self.scales) > 1
         parts = [f"scale{'s' if several else ''} {', '.join(f'{scale:g}' for scale in self.scales)}"]
         parts += ["flip"] if self.flip else []
         parts += ["maximum of scores"] if self.fusion == "max" and several else []
         if self.window_size is None:
-            parts.append("whole picture")
+            parts.append("whole image")
         else:
             parts.append(f"windows of {self.window_size} overlapping {self.overlap:.0%}")
         parts += [str(self.crf)] if self.crf else []

@@ -1,18 +1,18 @@
-"""From pictures to class maps: the only resize, softmax and argmax of evaluation and use.
+"""From images to class maps: the only resize, softmax and argmax of evaluation and use.
 
 ```
-picture ── scale 0.5 ──────── windows ── network ── coarse logits ─┐   rows from top to bottom:
+image ── scale 0.5 ──────── windows ── network ── coarse logits ─┐   rows from top to bottom:
         ├─ scale 0.5, mirrored  ...                                ├── resize ─ blend ─ fuse ─ (CRF) ─ argmax
         └─ scale 1 ...                                             ─┘
 ```
 
-What is kept of a picture are coarse logits: of every scale for a whole picture, of the rows of windows at hand for a
-sliding window. They are brought to the picture's size a band of rows at a time, and a band is forgotten when its
+What is kept of an image are coarse logits: of every scale for a whole image, of the rows of windows at hand for a
+sliding window. They are brought to the image's size a band of rows at a time, and a band is forgotten when its
 classes are known, so that memory does not grow with pixels times classes (unless there is a CRF, which needs all).
 
 Departures from the papers:
 
-- Every scaled picture is padded to `output_stride * k + 1` by itself, where the released code pads the picture first
+- Every scaled image is padded to `output_stride * k + 1` by itself, where the released code pads the image first
   and scales it with its padding. At 513 x 513 and the papers' scales the two are the same. (segmentation_models_pytorch
   has no `+ 1`: `side_remainder`.)
 - Windows that overlap are averaged with weights that fall towards their ends; v2 says no more than "overlapping".
@@ -39,7 +39,7 @@ from .windows import Span, spans
 
 
 class Predictor:
-    """Segments pictures of any size in bounded memory.
+    """Segments images of any size in bounded memory.
 
     Validation, test and predict all go through here, so that the same checkpoint gives the same pixels everywhere.
 
@@ -47,17 +47,17 @@ class Predictor:
         network: Normalised image `(B, C, H, W)` -> logits `(B, num_classes, h, w)` at any resolution.
         normalise: Stored pixels `(B, C, H, W)` -> normalised image.
         output_stride: Of the network; named in the protocol.
-        align_corners: Convention in which the network's logits are to be resized. With True, pictures are first padded
+        align_corners: Convention in which the network's logits are to be resized. With True, images are first padded
             with the mean pixel at the bottom and right to sides of the form `output_stride * k + side_remainder`.
-        side_remainder: 1, as the papers do: only there do the corners of logits and picture meet. 0 for networks that
-            were trained on such sides, their corners pulled to the picture's.
+        side_remainder: 1, as the papers do: only there do the corners of logits and image meet. 0 for networks that
+            were trained on such sides, their corners pulled to the image's.
         threshold: Of two classes, the probability above which a pixel is of the second one; the more likely one if
             None.
-        options: Scales, flip, windows and what else is done; by default one look at the whole picture.
+        options: Scales, flip, windows and what else is done; by default one view of the whole image.
         inner_scales: Scales that the network itself looks at (v2's multi-scale inputs); named in the protocol.
 
     Attributes:
-        protocol: How pictures are evaluated, in words, to stand beside every score.
+        protocol: How images are evaluated, in words, to stand beside every score.
 
     Raises:
         ConfigError: The window's size is none where corners meet.
@@ -87,7 +87,7 @@ class Predictor:
             fits = max(1, round((window - side_remainder) / output_stride)) * output_stride + side_remainder
             form, why = f"{output_stride} k", "as it was trained on"
             if side_remainder:
-                form, why = f"{form} + {side_remainder}", "where the corners of logits and picture meet"
+                form, why = f"{form} + {side_remainder}", "where the corners of logits and image meet"
             raise ConfigError(
                 f"window_size is {window}; at output stride {output_stride} this network needs {form}, {why}: {fits}, "
                 f"for example."
@@ -101,7 +101,7 @@ class Predictor:
         """Yield `(rows, scores)` from top to bottom, scores `(B, num_classes, rows, W)` float32 at full resolution.
 
         The softmax of the scores are the probabilities: they are the network's logits where it looks once, else the
-        logarithms of what its looks and the CRF agree on. Behind a CRF all rows come together.
+        logarithms of what its views and the CRF agree on. Behind a CRF all rows come together.
 
         Args:
             image: `(B, C, H, W)` as stored.
@@ -132,13 +132,13 @@ class Predictor:
         return (logits[:, 1] - logits[:, 0] > math.log(self.threshold / (1 - self.threshold))).to(torch.uint8)
 
     @torch.no_grad()
-    def tidy(self, image: Tensor, morphology: Morphology) -> np.ndarray:
-        """Return the class map `(H, W)` uint8 of one picture `(1, C, H, W)`, tidied up if there is anything to do."""
+    def postprocess(self, image: Tensor, morphology: Morphology) -> np.ndarray:
+        """Return the class map `(H, W)` uint8 of one image `(1, C, H, W)`, post-processed if anything is to be done."""
         if not morphology:
             return self.predict(image)[0].cpu().numpy()
-        return self.tidy_probs(self.probs(image), morphology)
+        return self.postprocess_probs(self.probs(image), morphology)
 
-    def tidy_probs(self, probs: Tensor, morphology: Morphology) -> np.ndarray:
+    def postprocess_probs(self, probs: Tensor, morphology: Morphology) -> np.ndarray:
         """Likewise from class probabilities `(1, num_classes, H, W)`."""
         return morphology.apply(self.decide(probs.log())[0].cpu().numpy(), probs[0].cpu().numpy())
 
@@ -148,30 +148,30 @@ class Predictor:
         return torch.cat([scores.softmax(1) for _, scores in self.bands(image)], dim=2)
 
     def _fused(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """Yield what all looks at the picture together say, band by band, as in `bands`."""
+        """Yield what all views of the image together say, band by band, as in `bands`."""
         options = self.options
         mirrored = (False, True) if options.flip else (False,)
-        looks = [[_Look(self, image, scale, mirror) for mirror in mirrored] for scale in options.scales]
-        first = looks[0][0]
-        single = len(looks) == len(mirrored) == len(first.windows) == 1
+        views = [[_View(self, image, scale, mirror) for mirror in mirrored] for scale in options.scales]
+        first = views[0][0]
+        single = len(views) == len(mirrored) == len(first.windows) == 1
         averages_probs = options.fusion == "mean" and not single
         for rows in first.bands():
-            # The two ways round are added first: mirroring the picture then changes no bit of the sum.
-            at_scales = [_sum([look.band(rows, averages_probs) for look in pair]) for pair in looks]
+            # The two ways round are added first: mirroring the image then changes no bit of the sum.
+            at_scales = [_sum([view.band(rows, averages_probs) for view in pair]) for pair in views]
             if options.fusion == "max":
                 scores = at_scales[0]
                 for other in at_scales[1:]:
                     scores = torch.maximum(scores, other)
                 yield rows, scores.div_(len(mirrored))
             else:
-                scores = _sum(at_scales).div_(len(looks) * len(mirrored))
+                scores = _sum(at_scales).div_(len(views) * len(mirrored))
                 yield rows, _log(scores) if averages_probs else scores
 
     def part(self, image: Tensor, vertical: Span, horizontal: Span) -> Tensor:
-        """Return a window of the scaled picture as the network takes it in, padded: `(B, C, h, w)` float32.
+        """Return a window of the scaled image as the network takes it in, padded: `(B, C, h, w)` float32.
 
         Args:
-            image: The whole picture as stored.
+            image: The whole image as stored.
             vertical: The window's rows.
             horizontal: Its columns.
         """
@@ -212,8 +212,8 @@ class _Answer:
     across: Tensor
 
 
-class _Look:
-    """The picture at one scale, one way round: windows, each run through the network when its first row is wanted.
+class _View:
+    """The image at one scale, one way round: windows, each run through the network when its first row is wanted.
 
     Args:
         predictor: Whose network and options.
@@ -237,12 +237,12 @@ class _Look:
         self._answers: dict[int, _Answer] = {}
 
     def bands(self) -> Iterator[slice]:
-        """Yield bands of the picture's rows that are worth making together."""
+        """Yield bands of the image's rows that are worth making together."""
         answer = self._answer(0)
-        pictures, classes = answer.coarse.shape[:2]
+        images, classes = answer.coarse.shape[:2]
         # On a CPU one window's band is to fit into the cache; elsewhere all of them into memory.
         share = 1 if answer.coarse.device.type == "cpu" else self.across
-        yield from answer.resizing.bands(pictures * classes, self.height, max(1, BAND_ELEMENTS // share))
+        yield from answer.resizing.bands(images * classes, self.height, max(1, BAND_ELEMENTS // share))
 
     def band(self, rows: slice, as_probs: bool) -> Tensor:
         """Return rows `rows` of the logits or probabilities at full resolution; windows above them are forgotten."""

@@ -1,6 +1,6 @@
-"""Where windows lie along a side of a picture, which part of the picture each is asked about, and how much it counts.
+"""Where windows lie along a side of an image, which part of the image each is asked about, and how much it counts.
 
-Along one side there are four ways to count: pixels of the picture, pixels of the scaled picture, pixels of a window
+Along one side there are four ways to count: pixels of the image, pixels of the scaled image, pixels of a window
 (with padding behind it), and cells of the logits that the network makes of it. `Span` leads from one to the other.
 """
 
@@ -21,11 +21,11 @@ class Span:
     """One side of a window.
 
     Attributes:
-        side: Of the picture, in its pixels.
-        scaled: The same side of the scaled picture.
-        start: Of the window, in pixels of the scaled picture.
+        side: Of the image, in its pixels.
+        scaled: The same side of the scaled image.
+        start: Of the window, in pixels of the scaled image.
         length: Likewise.
-        covers: Pixels of the picture that the window is asked about.
+        covers: Pixels of the image that the window is asked about.
         align_corners: Convention of all resizes.
     """
 
@@ -38,17 +38,17 @@ class Span:
 
     @property
     def covered(self) -> int:
-        """Number of the picture's pixels that it covers."""
+        """Number of the image's pixels that it covers."""
         return self.covers.stop - self.covers.start
 
     @property
     def _on_scaled(self) -> Placement:
-        """Where the covered pixels stand among those of the scaled picture."""
+        """Where the covered pixels stand among those of the scaled image."""
         placed = placement(self.scaled, self.side, self.align_corners)
         return placed._replace(ahead=placed.ahead + self.covers.start)
 
     def source(self) -> tuple[slice, Placement]:
-        """Return the pixels of the picture that the window is made of, and where its own stand among those."""
+        """Return the pixels of the image that the window is made of, and where its own stand among those."""
         placed = placement(self.side, self.scaled, self.align_corners)
         placed = placed._replace(ahead=placed.ahead + self.start)
         first = max(0, math.floor(placed.of(0.0)) - 1)
@@ -90,9 +90,9 @@ def spans(side: int, scale: float, window_size: int | None, overlap: float, alig
     """Spread as few windows as the overlap allows evenly over a side: together they cover every pixel of it.
 
     Args:
-        side: Of the picture.
+        side: Of the image.
         scale: That it is looked at.
-        window_size: In pixels of the scaled picture; the whole side if None, or if there are fewer.
+        window_size: In pixels of the scaled image; the whole side if None, or if there are fewer.
         overlap: Least share of a window that the next one covers too.
         align_corners: Convention of all resizes.
     """
@@ -104,12 +104,12 @@ def spans(side: int, scale: float, window_size: int | None, overlap: float, alig
     on_scaled = placement(scaled, side, align_corners)
 
     def first_from(position: float) -> int:
-        """Return the first pixel of the picture at `position` of the scaled one or behind it."""
+        """Return the first pixel of the image at `position` of the scaled one or behind it."""
         return math.ceil((position - on_scaled.start) / on_scaled.step - on_scaled.ahead)
 
     found = []
     for index, start in enumerate(starts):
-        # Half a pixel more on either side: between two windows that only touch there are pixels of the picture, too.
+        # Half a pixel more on either side: between two windows that only touch there are pixels of the image, too.
         first = 0 if index == 0 else first_from(start - 0.5)
         last = side if index == count - 1 else first_from(start + length - 0.5)
         found.append(Span(side, scaled, start, length, slice(first, last), align_corners))

@@ -2,8 +2,8 @@
 
 The usual recurrence (`R += (k - 1) * r * J; J *= s`, the maximum where paths meet) gives the same sizes wherever maps
 only shrink. Behind an enlargement it is not exact, since what a position sees then depends on where it stands between
-two samples, and it does not tell *where* the field lies. Following ranges back is exact in both respects. Pictures
-count as unbounded: a field may be larger than the picture, as in the papers.
+two samples, and it does not tell *where* the field lies. Following ranges back is exact in both respects. Images
+count as unbounded: a field may be larger than the image, as in the papers.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Reach(NamedTuple):
 
 
 IMAGE = 0
-"""The node of the picture itself."""
+"""The node of the image itself."""
 
 
 def windowed(kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> Reach:
@@ -115,7 +115,7 @@ class Link(NamedTuple):
 
 
 class Field(NamedTuple):
-    """What some positions of a map see of the picture through windows, spatial means left aside.
+    """What some positions of a map see of the image through windows, spatial means left aside.
 
     Attributes:
         rows: Pixels from and to, as int64 `(positions,)` each.
@@ -152,12 +152,12 @@ class Graph:
     def stride(self, node: int) -> tuple[float, float]:
         """Return the pixels between neighbouring positions of a node's map, the most where paths meet.
 
-        0 where only spatial means lie between picture and node.
+        0 where only spatial means lie between image and node.
         """
         return self._strides[node]
 
     def field(self, node: int, rows: np.ndarray, columns: np.ndarray) -> tuple[Field | None, bool]:
-        """Follow positions of a node's map back to the picture.
+        """Follow positions of a node's map back to the image.
 
         Ranges of different paths are united where paths part: every reach is monotone, so the hull of what two ranges
         reach is what their hull reaches, and each node is passed once.
@@ -168,7 +168,7 @@ class Graph:
             columns: Likewise.
 
         Returns:
-            The field, None where spatial means are all there is between picture and node; and whether such a mean lies
+            The field, None where spatial means are all there is between image and node; and whether such a mean lies
             on some path.
         """
         ranges: dict[int, Field] = {node: Field((rows, rows), (columns, columns))}

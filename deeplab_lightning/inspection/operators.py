@@ -166,7 +166,7 @@ REACHES: dict[str, Callable[[Sequence[Any], Tensor], tuple[Reach, Reach]]] = {
 
 OVER_THE_MAP: dict[str, Callable[[Sequence[Any], list[Tensor]], bool]] = {
     "native_group_norm": lambda args, read: True,
-    "native_batch_norm": lambda args, read: args[5],  # with the statistics of this picture
+    "native_batch_norm": lambda args, read: args[5],  # with the statistics of this image
     "bmm": lambda args, read: len(read) == 2,  # attention
     "baddbmm": lambda args, read: len(read) == 2,
     "_scaled_dot_product_flash_attention_for_cpu": lambda args, read: True,

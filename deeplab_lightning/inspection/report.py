@@ -43,7 +43,7 @@ def warnings_of(trace: Trace) -> list[str]:
         if all(rate >= side - 1 for rate, side in zip(layer.dilation, layer.size_in, strict=True)):
             found.append(
                 f"{where} has decayed to a 1x1: hardly any position has more than its centre tap on the map "
-                f"({share:.0%} of all taps). Take a smaller rate, or a larger picture."
+                f"({share:.0%} of all taps). Take a smaller rate, or a larger image."
             )
         elif share < FEW_TAPS:
             found.append(f"{where} has {share:.0%} of its taps on the map; the others read padding.")
@@ -115,8 +115,8 @@ def _layer_table(rows: Sequence[Row]) -> str:
 
 def _legend(size: Pair) -> str:
     return f"""
-picture {_sides(size)}; dw: depthwise; stride: pixels between positions; field: side of the window of pixels that a
-position sees, + and, through a mean, the whole picture; taps: share of an atrous kernel's taps on the map; x3: three
+image {_sides(size)}; dw: depthwise; stride: pixels between positions; field: side of the window of pixels that a
+position sees, + and, through a mean, the whole image; taps: share of an atrous kernel's taps on the map; x3: three
 such in a chain, their parameters and multiply-adds together, the field of the last"""
 
 

@@ -1,7 +1,7 @@
 """Run a network once and write down what was executed: every convolution, pooling, resize and linear layer.
 
 The pass is watched below PyTorch's modules and functions, at its operators: what counts is what runs, whoever wrote it
-and whatever its configuration says. Weights and picture live on the `meta` device, which has shapes and no values, so
+and whatever its configuration says. Weights and image live on the `meta` device, which has shapes and no values, so
 that a large network takes no memory and hardly any time.
 """
 
@@ -54,12 +54,12 @@ class Layer:
         size_in: Side of the map read.
         size: Side of the map made; of a linear layer, 1 and the number of vectors it is applied to.
         output_stride: Pixels between neighbouring positions, the most where paths meet; None where only means lead to
-            the picture.
+            the image.
         field: Side of the largest window of pixels that a position sees through kernels and resizes; None where only
-            means lead to the picture. It may be larger than the picture.
+            means lead to the image. It may be larger than the image.
         sees_all: A mean over a whole map (or the like) lies on some path, so that every pixel has a say.
         parameters: Of the module itself, its weight and bias.
-        multiply_adds: Of a convolution, for one picture; else 0.
+        multiply_adds: Of a convolution, for one image; else 0.
         valid_taps: Share of a convolution's taps that fall on the map and not on its padding; None without a kernel.
         node: In the trace's graph, of the map made.
         parent: In the trace's graph, of the map read.
@@ -103,7 +103,7 @@ class Part:
     Attributes:
         name: The network's attribute.
         parameters: All of them, batch norms included.
-        multiply_adds: Of its convolutions, for one picture.
+        multiply_adds: Of its convolutions, for one image.
     """
 
     name: str
@@ -116,7 +116,7 @@ class Trace:
     """An executed forward pass.
 
     Attributes:
-        size: `(H, W)` of the picture.
+        size: `(H, W)` of the image.
         layers: In the order of execution.
         parts: In the order of the network; what belongs to no part comes last under an empty name.
         graph: What the fields were computed from.
@@ -136,7 +136,7 @@ class Trace:
 
     @property
     def multiply_adds(self) -> int:
-        """Of all convolutions, for one picture."""
+        """Of all convolutions, for one image."""
         return sum(part.multiply_adds for part in self.parts)
 
     def atrous_branches(self) -> list[Layer]:
@@ -170,7 +170,7 @@ class Trace:
         return rows, columns
 
     def taps(self, layer: Layer) -> list[tuple[float, float]]:
-        """Return where in the picture, `(row, column)`, the taps of a kernel stand that is put on the map's centre."""
+        """Return where in the image, `(row, column)`, the taps of a kernel stand that is put on the map's centre."""
         grids = [
             side // 2 * s - p + np.arange(k) * d
             for side, s, p, k, d in zip(
@@ -186,12 +186,12 @@ class Trace:
 
 
 def trace(network: nn.Module, size: Pair, channels: int = 3) -> Trace:
-    """Run `network` on one picture and write down what it does. It is left as it was.
+    """Run `network` on one image and write down what it does. It is left as it was.
 
     Args:
         network: Any module that takes `(B, channels, H, W)`. It runs in evaluation mode.
-        size: `(H, W)` of the picture.
-        channels: Of the picture.
+        size: `(H, W)` of the image.
+        channels: Of the image.
     """
     try:
         recorder = _run(network, size, channels, on_meta=True)
@@ -243,10 +243,10 @@ def _parts(network: nn.Module, layers: list[Layer]) -> list[Part]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Sees every operator between entering and leaving, and notes those that read something made from the picture.
+    """Sees every operator between entering and leaving, and notes those that read something made from the image.
 
     Args:
-        image: The picture, before the network is called on it.
+        image: The image, before the network is called on it.
     """
 
     def __init__(self, image: Tensor) -> None:

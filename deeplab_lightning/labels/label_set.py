@@ -23,7 +23,7 @@ class LabelSet:
         class_names: One name per train id, background included, ignore excluded.
         palette: One RGB colour (0..255) per train id.
         ignore_index: Value in masks that neither loss nor metric counts. Not a class.
-        void_colour: Colour for `ignore_index` in pictures.
+        void_colour: Colour for `ignore_index` in images.
     """
 
     class_names: tuple[str, ...]

@@ -18,7 +18,7 @@ class ImagePooling(nn.Module):
 
     `bins` > 1 makes it a branch of PSPNet's pyramid: means over a grid of bins x bins cells.
 
-    With one picture in the batch the pooled map holds a single value per channel, from which no variance can be
+    With one image in the batch the pooled map holds a single value per channel, from which no variance can be
     computed. In training the batch norm then uses its running statistics for that batch: a batch of one trains, and
     larger batches are untouched.
 
@@ -59,7 +59,7 @@ class ConvOfParts(nn.Conv2d):
 
     The sum of the parts' convolutions is that of the whole. It saves writing the concatenation and reading it again,
     forwards and backwards. To a 1x1, a part that is one value per channel stays `(B, C, 1, 1)`: a bias for each
-    picture. `forward` alone differs from `Conv2d`'s: names and shapes of the weights are the same.
+    image. `forward` alone differs from `Conv2d`'s: names and shapes of the weights are the same.
     """
 
     def forward(self, parts: Sequence[Tensor]) -> Tensor:  # type: ignore[override]

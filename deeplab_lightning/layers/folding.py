@@ -25,7 +25,7 @@ def fold_batch_norms(network: nn.Module, probe: Tensor) -> nn.Module:
 
     Args:
         network: In eval mode, with `coarse_logits`; it is left as it is.
-        probe: A normalised picture `(1, C, H, W)` on its device.
+        probe: A normalised image `(1, C, H, W)` on its device.
     """
     pairs = _pairs(network, probe)
     if not pairs:

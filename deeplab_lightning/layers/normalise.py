@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class Normalise(nn.Module):
     """`(pixel / pixel_range - mean) / std`, per channel.
 
-    Pictures travel to the device as uint8, a quarter of the bytes of float32; this is the only place where they
-    become floating point. Zero after it is the mean pixel, which is what pictures are padded with.
+    Images travel to the device as uint8, a quarter of the bytes of float32; this is the only place where they
+    become floating point. Zero after it is the mean pixel, which is what images are padded with.
 
     Args:
         mean: Per channel, of pixels divided by `pixel_range`.

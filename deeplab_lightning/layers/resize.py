@@ -40,12 +40,12 @@ def resize(features: Tensor, size: tuple[int, int], align_corners: bool) -> Tens
 
 
 def resize_by(features: Tensor, factor: int, side_remainder: int) -> Tensor:
-    """Resize with corners on corners by a factor, in operators that do not need to know the picture's size.
+    """Resize with corners on corners by a factor, in operators that do not need to know the image's size.
 
     Args:
         features: `(B, C, h, w)` floating point.
         factor: By which the stride falls.
-        side_remainder: What the pictures' sides leave when divided by the output stride. 1: `h = k + 1` samples become
+        side_remainder: What the images' sides leave when divided by the output stride. 1: `h = k + 1` samples become
             `factor * k + 1`; every sample repeated and then averaged with its neighbours is just the line between them.
             0: `factor * h`.
 
@@ -75,7 +75,7 @@ class _Resize(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         exact = gradient.to(torch.promote_types(gradient.dtype, torch.float32))
         vertical, horizontal = (
-            hat_matrix(exact, source, target, ctx.align_corners)
+            interpolation_matrix(exact, source, target, ctx.align_corners)
             for source, target in zip(ctx.source, gradient.shape[-2:], strict=True)
         )
         with torch.autocast(gradient.device.type, enabled=False):
@@ -129,7 +129,7 @@ def padded_side(side: int, output_stride: int, side_remainder: int) -> int:
 def resize_corner(
     features: Tensor, size: tuple[int, int], kept: tuple[int, int], align_corners: bool, whole_blocks: bool = False
 ) -> Tensor:
-    """Resize to `size`, of which only the top left `kept` is made: what a padded picture's logits are cut to.
+    """Resize to `size`, of which only the top left `kept` is made: what a padded image's logits are cut to.
 
     Products with matrices, without an operator for resizing: such a graph stays open to every size when it is exported,
     and every format knows its operators. First columns, while rows are few; then rows, `BLOCK_ROWS` at a time from
@@ -147,7 +147,9 @@ def resize_corner(
         `(B, C, *kept)`; with `whole_blocks` as many rows more as make a multiple of `BLOCK_ROWS`.
     """
     given, made = features.shape[-2], size[0]
-    wide = torch.matmul(features, hat_matrix(features, features.shape[-1], size[1], align_corners, kept[1]).t())
+    wide = torch.matmul(
+        features, interpolation_matrix(features, features.shape[-1], size[1], align_corners, kept[1]).t()
+    )
     placed = placement(given, made, align_corners)
     blocks: Any = (kept[0] + BLOCK_ROWS - 1) // BLOCK_ROWS
     if not torch.jit.is_tracing():
@@ -157,10 +159,10 @@ def resize_corner(
     rows = torch.arange(blocks * BLOCK_ROWS, device=features.device, dtype=features.dtype).view(blocks, BLOCK_ROWS)
     position = placed.of(rows).clamp(0, given - 1)
     sources = position[:, :1].floor() + torch.arange(needed, device=features.device, dtype=features.dtype)
-    hats = (1 - (position[:, :, None] - sources[:, None, :]).abs()).clamp(min=0)
+    weights = (1 - (position[:, :, None] - sources[:, None, :]).abs()).clamp(min=0)
     # Sources beyond the last row have no weight: any row can stand there.
     taken = wide.index_select(2, sources.clamp(max=given - 1).long().flatten())
-    tall = torch.matmul(hats, taken.unflatten(2, (blocks, needed))).flatten(2, 3)
+    tall = torch.matmul(weights, taken.unflatten(2, (blocks, needed))).flatten(2, 3)
     return tall if whole_blocks else first_rows(tall, kept[0])
 
 
@@ -205,7 +207,7 @@ class BandedResize:
         vertical, horizontal = (placement(*sides, align_corners) for sides in zip(self.source, size, strict=True))
         self._placements = placements or (vertical, horizontal)
         self._vertical, horizontally = (
-            _hats(features, source, made, placed)
+            _interpolation_weights(features, source, made, placed)
             for source, made, placed in zip(self.source, size, self._placements, strict=True)
         )
         self._blocks = []
@@ -218,7 +220,7 @@ class BandedResize:
         """Yield the bands that make up the first `height` rows, from top to bottom.
 
         Args:
-            maps: Pictures times channels.
+            maps: Images times channels.
             height: Up to `H`.
             elements: Values in a band on a CPU, if that is a row or more; elsewhere `BANDS_AT_ONCE` times as many.
         """
@@ -259,16 +261,20 @@ class BandedResize:
         return slice(min(max(int(first) - 1, 0), source - 1), min(max(int(last), 0) + 3, source))
 
 
-def hat_matrix(like: Tensor, source: int, target: int, align_corners: bool, kept: int | None = None) -> Tensor:
+def interpolation_matrix(
+    like: Tensor, source: int, target: int, align_corners: bool, kept: int | None = None
+) -> Tensor:
     """Return what one side is multiplied by to resize it bilinearly, `(target, source)` of `like`'s type and device.
 
-    Every sample spreads as a hat: its weight falls from 1 where it stands to 0 where its neighbours do. Of `target`
+    The weight of every sample falls from 1 where it stands to 0 where its neighbours do. Of `target`
     rows only the first `kept` are made, if that is given.
     """
-    return _hats(like, source, target if kept is None else kept, placement(source, target, align_corners))
+    return _interpolation_weights(
+        like, source, target if kept is None else kept, placement(source, target, align_corners)
+    )
 
 
-def _hats(like: Tensor, source: int, target: int, placed: Placement) -> Tensor:
+def _interpolation_weights(like: Tensor, source: int, target: int, placed: Placement) -> Tensor:
     made, given = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (target, source))
     position = placed.of(made).clamp(0, source - 1)
     return (1 - (position[:, None] - given).abs()).clamp(min=0)

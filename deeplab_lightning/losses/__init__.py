@@ -4,7 +4,7 @@ from .boundary import boundary_cross_entropy
 from .combined import LOSSES, CombinedLoss, LossOptions
 from .cross_entropy import (
     cross_entropy,
-    cross_entropy_of_pictures,
+    cross_entropy_of_images,
     cross_entropy_sum,
     hard_pixel_cross_entropy,
     ohem_cross_entropy,
@@ -20,7 +20,7 @@ __all__ = [
     "LossOptions",
     "boundary_cross_entropy",
     "cross_entropy",
-    "cross_entropy_of_pictures",
+    "cross_entropy_of_images",
     "cross_entropy_sum",
     "dice",
     "focal",

@@ -11,7 +11,7 @@ from .cross_entropy import in_full_precision
 def boundary_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int, width: int = 3) -> Tensor:
     """Mean cross-entropy of the labelled pixels within `width` of a pixel of another class.
 
-    Added to the whole picture's cross-entropy it makes borders, a small share of all pixels, count as one likes.
+    Added to the whole image's cross-entropy it makes borders, a small share of all pixels, count as one likes.
     Void is no class: a border between two regions that runs through void counts on both sides of it, if it is not
     broader than `width`.
 

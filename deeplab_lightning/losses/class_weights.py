@@ -14,11 +14,11 @@ class ClassCounts(NamedTuple):
 
     Attributes:
         pixels: `(C,)` labelled pixels of each class.
-        pixels_of_pictures: `(C,)` labelled pixels of all pictures in which the class occurs.
+        pixels_of_images: `(C,)` labelled pixels of all images in which the class occurs.
     """
 
     pixels: Tensor
-    pixels_of_pictures: Tensor
+    pixels_of_images: Tensor
 
 
 def class_weights(rule: WeightRule, counts: ClassCounts) -> Tensor:
@@ -26,7 +26,7 @@ def class_weights(rule: WeightRule, counts: ClassCounts) -> Tensor:
 
     Args:
         rule: `median_frequency` (Eigen and Fergus, 2015; SegNet): the median of all frequencies over the class's, where
-            a frequency is the class's share of the pixels of the pictures it occurs in. `effective_number` (Cui et al.,
+            a frequency is the class's share of the pixels of the images it occurs in. `effective_number` (Cui et al.,
             2019): `(1 - b) / (1 - b^n)` for n pixels, b = 1 - 1/total, scaled to a mean of 1. `enet` (Paszke et al.,
             2016): `1 / ln(1.02 + share of all labelled pixels)`.
         counts: Of the training set.
@@ -34,7 +34,7 @@ def class_weights(rule: WeightRule, counts: ClassCounts) -> Tensor:
     pixels = counts.pixels.double()
     occurs = pixels > 0
     if rule == "median_frequency":
-        frequency = pixels / counts.pixels_of_pictures.double().clamp(min=1)
+        frequency = pixels / counts.pixels_of_images.double().clamp(min=1)
         weights = _median(frequency[occurs]) / frequency
     elif rule == "enet":
         weights = 1 / (1.02 + pixels / pixels.sum().clamp(min=1)).log()

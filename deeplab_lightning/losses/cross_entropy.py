@@ -53,8 +53,8 @@ def cross_entropy_sum(logits: Tensor, mask: Tensor, ignore_index: int) -> tuple[
     return total, (mask != ignore_index).sum()
 
 
-def cross_entropy_of_pictures(logits: Tensor, mask: Tensor, ignore_index: int) -> Tensor:
-    """Return the summed cross-entropy of each picture of a batch, `(B,)`."""
+def cross_entropy_of_images(logits: Tensor, mask: Tensor, ignore_index: int) -> Tensor:
+    """Return the summed cross-entropy of each image of a batch, `(B,)`."""
     losses = F.cross_entropy(in_full_precision(logits), mask.long(), ignore_index=ignore_index, reduction="none")
     return losses.sum((1, 2))
 

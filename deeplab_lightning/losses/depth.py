@@ -23,8 +23,8 @@ def scale_invariant(log_depth: Tensor, depth: Tensor, share: float = 0.5) -> Ten
     """Mean of `d^2` minus `share` times the squared mean of `d`, with `d = log_depth - log(depth)`.
 
     Eigen, Puhrig & Fergus, "Depth Map Prediction from a Single Image", NIPS 2014, equation 4. With a share of 1 it does
-    not see a factor that is common to all of a picture's depths; the paper trains with 0.5. Here, too, the mean is that
-    of each picture, and pictures count by their known pixels.
+    not see a factor that is common to all of an image's depths; the paper trains with 0.5. Here, too, the mean is that
+    of each image, and images count by their known pixels.
 
     Args:
         log_depth: `(B, H, W)` floating point, natural logarithm; half precision is computed in float32.

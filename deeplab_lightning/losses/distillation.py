@@ -1,4 +1,4 @@
-"""What a student learns from teachers: their softened scores, their features, and where in the picture they look."""
+"""What a student learns from teachers: their softened scores, their features, and where in the image they look."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def hint(student: Tensor, teacher: Tensor) -> Tensor:
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distance of two feature maps' attention: where, not on what, they respond.
 
-    Attention is the mean over channels of the squared features, as a vector of length 1 per picture (Zagoruyko and
+    Attention is the mean over channels of the squared features, as a vector of length 1 per image (Zagoruyko and
     Komodakis, 2017, section 3.1, with p = 2). It has no weights of its own, and the channels may differ in number.
 
     Args:

@@ -13,7 +13,7 @@ def dice(logits: Tensor, mask: Tensor, ignore_index: int, smooth: float = 1.0) -
     """Soft Dice loss: `1 - (2 sum p y + e) / (sum p + sum y + e)` per class, averaged over the classes that occur.
 
     Milletari et al., "V-Net", 2016, with sums of p instead of its squares. Sums go over the labelled pixels of the
-    whole batch: a thing weighs the same in whichever picture it stands.
+    whole batch: a thing weighs the same in whichever image it stands.
 
     Args:
         logits: `(B, C, H, W)` floating point; half precision is computed in float32.

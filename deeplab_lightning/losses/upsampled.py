@@ -1,7 +1,7 @@
 """Cross-entropy at full resolution of coarse logits, without full-resolution logits.
 
 Resizing the logits and taking the cross-entropy makes, keeps and reads back several maps of `(B, C, H, W)`: in the
-step of a light network they take much of the memory and a good part of the time. Here the pictures are walked over in
+step of a light network they take much of the memory and a good part of the time. Here the images are walked over in
 bands of rows. Each is resized, compared with its labels and turned into a gradient while it is in the cache, and what
 is kept is the gradient with respect to the coarse logits, which is as small as they are.
 """

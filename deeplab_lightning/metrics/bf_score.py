@@ -1,18 +1,18 @@
 """BF score: the F1 of contours, of which those count that have a counterpart within a tolerance.
 
-Of Csurka and others (BMVC 2013), as the SegNet paper uses it. For a class in a picture
+Of Csurka and others (BMVC 2013), as the SegNet paper uses it. For a class in an image
 
     precision = share of the prediction's contour pixels with one of the truth's nearer than the tolerance
     recall    = share of the truth's contour pixels with one of the prediction's nearer than the tolerance
     BF        = 2 precision recall / (precision + recall)
 
-with a tolerance of 0.75 % of the picture's diagonal. `mean` is SegNet's figure: F1 averaged over the classes that the
-picture's truth has, then over pictures. Means per class, over the pictures whose truth has it, are given too.
+with a tolerance of 0.75 % of the image's diagonal. `mean` is SegNet's figure: F1 averaged over the classes that the
+image's truth has, then over images. Means per class, over the images whose truth has it, are given too.
 
-- A contour pixel belongs to the class and has a neighbour, in its row or column, that does not; the picture's edge
+- A contour pixel belongs to the class and has a neighbour, in its row or column, that does not; the image's edge
   makes no contour.
-- A class without contour in both (it fills the picture) does not count there. With a contour in one of them only it
-  counts 0. Pictures in which no class counts do not count.
+- A class without contour in both (it fills the image) does not count there. With a contour in one of them only it
+  counts 0. Images in which no class counts do not count.
 - Void: a class ends where void begins, in truth and prediction alike, and this too is contour: that of a prediction is
   then right wherever the class is. On data with void strips along all borders, the score says little; it is meant for
   data such as CamVid.
@@ -27,33 +27,33 @@ import numpy as np
 
 from ..errors import ConfigError
 from .boundary import bounding_window, classes_in, contour, diagonal, nearer_than
-from .by_picture import ByPicture
+from .by_image import ByImage
 
 
 @dataclass(frozen=True, eq=False)
 class BFScores:
-    """Fractions in 0..1; NaN marks a class that counts in no picture.
+    """Fractions in 0..1; NaN marks a class that counts in no image.
 
     Attributes:
         class_names: `C` names.
-        f1: `(C,)` float64, the mean over the pictures in which the class counts.
+        f1: `(C,)` float64, the mean over the images in which the class counts.
         precision: `(C,)` float64, likewise; 0 where the prediction has no contour.
         recall: `(C,)` float64, likewise.
-        pictures: `(C,)` int64, how many those are.
-        mean: Over classes within a picture, then over pictures.
-        num_pictures: Over how many.
+        images: `(C,)` int64, how many those are.
+        mean: Over classes within an image, then over images.
+        num_images: Over how many.
     """
 
     class_names: tuple[str, ...]
     f1: np.ndarray
     precision: np.ndarray
     recall: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     mean: float
-    num_pictures: int
+    num_images: int
 
 
-class BFScore(ByPicture):
+class BFScore(ByImage):
     """Collects predictions and gives the BF score, exactly, for any number of processes.
 
     Args:
@@ -90,25 +90,25 @@ class BFScore(ByPicture):
         return counts
 
     def compute(self) -> BFScores:
-        """Return the scores over all pictures so far.
+        """Return the scores over all images so far.
 
         Raises:
-            DataError: There is no picture.
+            DataError: There is no image.
         """
-        pred_hit, pred_all, truth_hit, truth_all = np.moveaxis(self._stacked(), 1, 0)  # (pictures, C) each
+        pred_hit, pred_all, truth_hit, truth_all = np.moveaxis(self._stacked(), 1, 0)  # (images, C) each
         counts = pred_all + truth_all > 0
         precision, recall = pred_hit / np.maximum(pred_all, 1), truth_hit / np.maximum(truth_all, 1)
         f1 = 2 * precision * recall / np.where(precision + recall > 0, precision + recall, 1)
-        of_pictures = _mean(f1, counts, axis=1)
-        counted = ~np.isnan(of_pictures)
+        of_images = _mean(f1, counts, axis=1)
+        counted = ~np.isnan(of_images)
         return BFScores(
             class_names=self.class_names,
             f1=_mean(f1, counts, axis=0),
             precision=_mean(precision, counts, axis=0),
             recall=_mean(recall, counts, axis=0),
-            pictures=counts.sum(axis=0),
-            mean=float(of_pictures[counted].mean()) if counted.any() else np.nan,
-            num_pictures=int(counted.sum()),
+            images=counts.sum(axis=0),
+            mean=float(of_images[counted].mean()) if counted.any() else np.nan,
+            num_images=int(counted.sum()),
         )
 
 

@@ -11,7 +11,7 @@ import math
 import cv2
 import numpy as np
 
-from .by_picture import VOID
+from .by_image import VOID
 
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -74,7 +74,7 @@ def distance_to_another_class(mask: np.ndarray, reach: int) -> np.ndarray:
 def contour(inside: np.ndarray) -> np.ndarray:
     """Return the pixels of a region that have a neighbour outside of it, in their row or column.
 
-    The picture's edge is no contour.
+    The image's edge is no contour.
 
     Args:
         inside: `(H, W)` bool.
@@ -88,7 +88,7 @@ def contour(inside: np.ndarray) -> np.ndarray:
 def inner_band(inside: np.ndarray, width: int) -> np.ndarray:
     """Return the pixels of a region that are within `width` of its contour, `width` of them across.
 
-    Distance is counted along rows, columns and diagonals alike (a square), and the picture's edge is contour: so the
+    Distance is counted along rows, columns and diagonals alike (a square), and the image's edge is contour: so the
     program of the paper on boundary IoU has it.
 
     Args:
@@ -98,8 +98,8 @@ def inner_band(inside: np.ndarray, width: int) -> np.ndarray:
     Returns:
         `(H, W)` bool.
     """
-    outside_of_picture = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
-    return inside & ~cv2.erode(inside.view(np.uint8), _SQUARE, iterations=width, **outside_of_picture).view(bool)
+    outside_of_image = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
+    return inside & ~cv2.erode(inside.view(np.uint8), _SQUARE, iterations=width, **outside_of_image).view(bool)
 
 
 def classes_in(*masks: np.ndarray) -> list[int]:
@@ -109,7 +109,7 @@ def classes_in(*masks: np.ndarray) -> list[int]:
 
 
 def bounding_window(inside: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """Return the window of rows and columns around all of `inside`, grown by `margin`, within the picture.
+    """Return the window of rows and columns around all of `inside`, grown by `margin`, within the image.
 
     Args:
         inside: `(H, W)` bool, somewhere True.
@@ -121,5 +121,5 @@ def bounding_window(inside: np.ndarray, margin: int) -> tuple[slice, slice]:
 
 
 def diagonal(mask: np.ndarray) -> float:
-    """Return the picture's diagonal in pixels."""
+    """Return the image's diagonal in pixels."""
     return math.hypot(*mask.shape)

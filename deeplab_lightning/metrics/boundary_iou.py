@@ -1,12 +1,12 @@
 """Boundary IoU: the IoU of the bands along the contours (Cheng and others, CVPR 2021).
 
 For each class, `G` are its pixels in the truth within `d` of its contour there, and `P` those in the prediction within
-`d` of its contour there; the score is `|G and P| / |G or P|`, with `d` 2 % of the picture's diagonal. Unlike a trimap
+`d` of its contour there; the score is `|G and P| / |G or P|`, with `d` 2 % of the image's diagonal. Unlike a trimap
 it looks at the prediction's contours as well as the truth's, and unlike IoU it does not pass over the contours of
 large objects. An object that is nowhere broader than `2 d` has its plain IoU.
 
-- The band is that of the paper's program: eroding the class `d` times by 3 x 3, the picture's edge being contour.
-- The paper scores single objects; here a class is scored, over all pictures: the pixels of the bands are summed over
+- The band is that of the paper's program: eroding the class `d` times by 3 x 3, the image's edge being contour.
+- The paper scores single objects; here a class is scored, over all images: the pixels of the bands are summed over
   the data set before dividing, as they are for IoU. A class that occurs neither in truth nor prediction enters no mean.
 - Void: a class ends where void begins, in truth and prediction alike. On PASCAL VOC, where void strips surround all
   objects, contours hence are the strips' rims, wherever within the strip a prediction's own contour runs.
@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import ConfigError
 from .boundary import bounding_window, classes_in, diagonal, inner_band
-from .by_picture import ByPicture
+from .by_image import ByImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class BoundaryIoUScores:
     num_averaged: int
 
 
-class BoundaryIoU(ByPicture):
+class BoundaryIoU(ByImage):
     """Collects predictions and gives the boundary IoU, exactly, for any number of processes.
 
     Args:
@@ -73,10 +73,10 @@ class BoundaryIoU(ByPicture):
         return counts
 
     def compute(self) -> BoundaryIoUScores:
-        """Return the scores over all pictures so far.
+        """Return the scores over all images so far.
 
         Raises:
-            DataError: There is no picture.
+            DataError: There is no image.
         """
         both, either = self._stacked().sum(axis=0)
         present = either > 0

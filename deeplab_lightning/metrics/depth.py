@@ -12,7 +12,7 @@ DELTA = 1.25
 
 
 class DepthEvaluation:
-    """Adds up errors over the known pixels of all pictures, each picture once, however many processes saw it.
+    """Adds up errors over the known pixels of all images, each image once, however many processes saw it.
 
     With `y` the true and `p` the predicted depth (Eigen et al., 2014, section 4.3): `abs_rel` is the mean of
     `|p - y| / y`, `rmse` the root of the mean of `(p - y)^2`, in the depth's unit, and `delta_1.25` the share of pixels
@@ -27,7 +27,7 @@ class DepthEvaluation:
         self._sums: dict[str, tuple[float, float, int, int]] = {}
 
     def update(self, predicted: Tensor, depth: Tensor, sample_id: str) -> None:
-        """Count one picture.
+        """Count one image.
 
         Args:
             predicted: `(H, W)` above 0.
@@ -42,13 +42,13 @@ class DepthEvaluation:
             (guess - truth).square(),
             ratio.max(1 / ratio) < DELTA,
         )
-        # Apple's GPUs have no float64; a picture's sum is exact enough without.
+        # Apple's GPUs have no float64; an image's sum is exact enough without.
         self._sums.setdefault(
             sample_id, (float(relative.sum()), float(squares.sum()), int(hits.sum()), int(known.sum()))
         )
 
     def gather(self) -> None:
-        """Bring the pictures of all processes together, in each of them."""
+        """Bring the images of all processes together, in each of them."""
         together: dict[str, tuple[float, float, int, int]] = {}
         for sums in from_all_processes(self._sums):
             together = sums | together

@@ -1,4 +1,4 @@
-"""What `evaluate` measures: scores over a set of pictures, gathered one by one, which can be stopped and go on.
+"""What `evaluate` measures: scores over a set of images, gathered one by one, which can be stopped and go on.
 
 A further measure is a class with the methods of `Measure`, and one line in `MEASURES`.
 """
@@ -17,21 +17,21 @@ from torch import Tensor
 from ..errors import DataError
 from .bf_score import BFScore
 from .boundary_iou import BoundaryIoU
-from .by_picture import ByPicture
-from .per_picture import PictureCounts
+from .by_image import ByImage
+from .per_image import ImageCounts
 from .scores import scores_from_confusion
 from .segmentation import confusion_matrix
 from .trimap import Around, Trimap, TrimapCurve
 
 
 class Measure(Protocol):
-    """Gathers what it needs of each picture."""
+    """Gathers what it needs of each image."""
 
     def update(self, pred: Tensor, mask: Tensor, sample_id: str) -> None:
-        """Look at a picture: `pred` and `mask` `(H, W)` uint8 on the CPU, `mask` with the ignored label."""
+        """Look at an image: `pred` and `mask` `(H, W)` uint8 on the CPU, `mask` with the ignored label."""
 
     def compute(self) -> dict[str, float]:
-        """Return the scores of all pictures so far, under the names of the table's columns."""
+        """Return the scores of all images so far, under the names of the table's columns."""
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that was gathered, as plain arrays."""
@@ -41,7 +41,7 @@ class Measure(Protocol):
 
 
 class RegionScores:
-    """mIoU and pixel accuracy, from the pictures' confusion counts.
+    """mIoU and pixel accuracy, from the images' confusion counts.
 
     Args:
         class_names: One per class.
@@ -50,25 +50,25 @@ class RegionScores:
 
     def __init__(self, class_names: Sequence[str], ignore_index: int) -> None:
         self.ignore_index = ignore_index
-        self.pictures = PictureCounts(class_names)
+        self.images = ImageCounts(class_names)
 
     def update(self, pred: Tensor, mask: Tensor, sample_id: str) -> None:
         """See `Measure`."""
-        matrix = confusion_matrix(pred, mask, len(self.pictures.class_names), self.ignore_index)
-        self.pictures.add(sample_id, matrix.numpy())
+        matrix = confusion_matrix(pred, mask, len(self.images.class_names), self.ignore_index)
+        self.images.add(sample_id, matrix.numpy())
 
     def compute(self) -> dict[str, float]:
         """See `Measure`."""
-        scores = scores_from_confusion(self.pictures.total(), self.pictures.class_names)
+        scores = scores_from_confusion(self.images.total(), self.images.class_names)
         return {"mIoU": scores.mIoU, "pixel acc": scores.pixel_acc}
 
     def state(self) -> dict[str, np.ndarray]:
         """See `Measure`."""
-        return self.pictures.as_arrays()
+        return self.images.as_arrays()
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """See `Measure`."""
-        self.pictures = PictureCounts.from_arrays(state)
+        self.images = ImageCounts.from_arrays(state)
 
 
 class OfBoundaries(ABC):
@@ -78,7 +78,7 @@ class OfBoundaries(ABC):
         counts: It.
     """
 
-    def __init__(self, counts: ByPicture) -> None:
+    def __init__(self, counts: ByImage) -> None:
         self.counts = counts
 
     def update(self, pred: Tensor, mask: Tensor, sample_id: str) -> None:
@@ -112,7 +112,7 @@ class MeanBoundaryIoU(OfBoundaries):
 
 
 class MeanBF(OfBoundaries):
-    """The mean over classes and pictures of `bf_score.BFScore`."""
+    """The mean over classes and images of `bf_score.BFScore`."""
 
     counts: BFScore
 
@@ -125,7 +125,7 @@ class MeanBF(OfBoundaries):
 
 
 class TrimapColumns(OfBoundaries):
-    """Three points of `trimap.Trimap`'s curve; NaN where no picture has such a band.
+    """Three points of `trimap.Trimap`'s curve; NaN where no image has such a band.
 
     Args:
         class_names: One per class.
@@ -170,4 +170,4 @@ MEASURES: dict[str, Callable[[Sequence[str], int], Measure]] = {
 ALWAYS = ("regions",)
 """Measured whatever is asked for."""
 CHEAP = ("boundary_iou", "bf_score")
-"""Measured unless something else is asked for: some milliseconds a picture each (docs/boundaries.md)."""
+"""Measured unless something else is asked for: some milliseconds an image each (docs/boundaries.md)."""

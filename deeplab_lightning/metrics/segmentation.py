@@ -1,4 +1,4 @@
-"""From logits to counts: the most likely classes, and the one int64 confusion matrix, kept picture by picture."""
+"""From logits to counts: the most likely classes, and the one int64 confusion matrix, kept image by image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .per_picture import PictureCounts
+from .per_image import ImageCounts
 from .processes import from_all_processes
 from .scores import Scores, scores_from_confusion
 
@@ -54,8 +54,8 @@ def most_likely(logits: Tensor) -> Tensor:
 class SegmentationEvaluation:
     """Collects predictions and gives exact scores, whatever the batch size and the number of processes.
 
-    Nothing is averaged on the way: each picture's confusion counts are kept by sample id, the matrix of the split is
-    their sum, and every score is computed from that matrix. Several processes merge their counts by id, so a picture
+    Nothing is averaged on the way: each image's confusion counts are kept by sample id, the matrix of the split is
+    their sum, and every score is computed from that matrix. Several processes merge their counts by id, so an image
     that two of them saw counts once.
 
     Args:
@@ -70,37 +70,37 @@ class SegmentationEvaluation:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.pictures = PictureCounts(self.class_names)
+        self.images = ImageCounts(self.class_names)
         self._losses: dict[str, float] = {}
 
     def update(self, pred: Tensor, mask: Tensor, sample_id: str, loss_sum: float = 0.0) -> None:
-        """Count one picture.
+        """Count one image.
 
         Args:
             pred: `(H, W)` integer class ids.
             mask: `(H, W)` integer train ids, at the label's own size.
             sample_id: Unique within the split.
-            loss_sum: The loss summed over the picture's labelled pixels.
+            loss_sum: The loss summed over the image's labelled pixels.
         """
         matrix = confusion_matrix(pred, mask, len(self.class_names), self.ignore_index)
-        self.pictures.add(sample_id, matrix.cpu().numpy())
+        self.images.add(sample_id, matrix.cpu().numpy())
         self._losses.setdefault(sample_id, loss_sum)
 
     def gather(self) -> None:
-        """Bring the pictures of all processes together, in each of them."""
-        everyone = from_all_processes((self.pictures, self._losses))
+        """Bring the images of all processes together, in each of them."""
+        everyone = from_all_processes((self.images, self._losses))
         if len(everyone) == 1:
             return
-        # In the order of the ranks: where two processes saw a picture differently, all keep the same one's counts.
+        # In the order of the ranks: where two processes saw an image differently, all keep the same one's counts.
         self.reset()
-        for pictures, losses in everyone:
-            self.pictures.merge(pictures)
+        for images, losses in everyone:
+            self.images.merge(images)
             self._losses = losses | self._losses
 
     def loss(self) -> float:
-        """Mean loss over the labelled pixels of all pictures counted so far; 0 if there is none."""
-        return math.fsum(self._losses.values()) / max(int(self.pictures.total().sum()), 1)
+        """Mean loss over the labelled pixels of all images counted so far; 0 if there is none."""
+        return math.fsum(self._losses.values()) / max(int(self.images.total().sum()), 1)
 
     def scores(self) -> Scores:
-        """Scores over all pictures counted so far."""
-        return scores_from_confusion(self.pictures.total(), self.class_names)
+        """Scores over all images counted so far."""
+        return scores_from_confusion(self.images.total(), self.class_names)

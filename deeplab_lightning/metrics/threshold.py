@@ -25,7 +25,7 @@ class Threshold(NamedTuple):
 
 
 class ThresholdSearch:
-    """Counts true and false pixels by their probability of being foreground, each picture once.
+    """Counts true and false pixels by their probability of being foreground, each image once.
 
     Args:
         ignore_index: Label that does not count.
@@ -40,12 +40,12 @@ class ThresholdSearch:
         self._histograms: dict[str, np.ndarray] = {}
 
     def update(self, logits: Tensor, mask: Tensor, sample_id: str) -> None:
-        """Count (a part of) one picture.
+        """Count (a part of) one image.
 
         Args:
             logits: `(2, H, W)` of background and foreground.
             mask: `(H, W)` of 0, 1 and `ignore_index`.
-            sample_id: Unique within the split; parts of one picture are added up.
+            sample_id: Unique within the split; parts of one image are added up.
         """
         probability = (logits[1] - logits[0]).sigmoid()
         # Bin b holds the probabilities in (b, b + 1] / BINS: those above b / BINS are in the bins from b on.
@@ -56,7 +56,7 @@ class ThresholdSearch:
         self._histograms[sample_id] = self._histograms.get(sample_id, 0) + counts
 
     def gather(self) -> None:
-        """Bring the pictures of all processes together, in each of them."""
+        """Bring the images of all processes together, in each of them."""
         together: dict[str, np.ndarray] = {}
         for histograms in from_all_processes(self._histograms):
             together = histograms | together

@@ -9,7 +9,7 @@ within `width` pixels of a boundary, for widths of up to 40. What a boundary is,
   within `width`. Width 1 is one pixel on each side. Void between two classes counts as distance.
 
 The papers dilate void without a word on the shape; here distances are Euclidean, as of a disc. Counts are summed over
-all pictures before dividing, and void is never counted itself.
+all images before dividing, and void is never counted itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import ConfigError, DataError
 from .boundary import distance_to, distance_to_another_class
-from .by_picture import VOID, ByPicture
+from .by_image import VOID, ByImage
 from .scores import scores_from_confusion
 
 Around = Literal["void", "boundaries"]
@@ -54,7 +54,7 @@ class TrimapCurve:
     pixels: np.ndarray
 
 
-class Trimap(ByPicture):
+class Trimap(ByImage):
     """Collects predictions and gives the trimap curve, exactly, for any number of processes.
 
     Args:
@@ -101,15 +101,15 @@ class Trimap(ByPicture):
         return np.stack([occupied, counts[occupied]])
 
     def compute(self) -> TrimapCurve:
-        """Return the curve over all pictures so far.
+        """Return the curve over all images so far.
 
         Raises:
             DataError: No labelled pixel is in any band.
         """
         classes = len(self.class_names)
         table = np.zeros(len(self.widths) * classes * classes, dtype=np.int64)
-        for cells, pixels in self.pictures.values():
-            table[cells] += pixels  # the cells of one picture are all different
+        for cells, pixels in self.images.values():
+            table[cells] += pixels  # the cells of one image are all different
         confusions = table.reshape(-1, classes, classes).cumsum(axis=0)  # a broad band holds the narrow ones
         if not confusions.any():
             remedy = "These masks have no void: use around='boundaries'." if self.around == "void" else ""

@@ -41,7 +41,7 @@ class DeepLabV1(nn.Module):
         fc6_rate: Atrous rate of fc6 (the paper's "input stride"); None for the variant's own: 12, 4 and 4.
         multi_scale_features: Build the paper's MSc heads on the image and on pool1..pool4.
         pretrained: Start from VGG16's ImageNet weights: timm's (True), or those in a file.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         dropout: Probability of dropping an activation after fc6 and after fc7.
         align_corners: Convention of the resize to full size (the paper's code: True).
 
@@ -77,7 +77,7 @@ class DeepLabV1(nn.Module):
         self.classifier = classifier(channels, num_classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.

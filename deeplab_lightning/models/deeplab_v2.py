@@ -47,9 +47,9 @@ class DeepLabV2(nn.Module):
         backbone: `vgg16`, or timm's name of a network (the paper: `resnet101`).
         output_stride: Input side over deepest feature side: 8 in the paper, and the only one of VGG16.
         pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         atrous_rates: One branch each, at output stride 8; they are scaled with the output stride.
-        scales: Of the picture, fused by the maximum; (1.0,) leaves multi-scale inputs out. They cost memory: the paper
+        scales: Of the image, fused by the maximum; (1.0,) leaves multi-scale inputs out. They cost memory: the paper
             does without them on Cityscapes.
         dropout: Probability of dropping an activation after fc6 and after fc7; VGG16 only.
         stride_place: Convolution of a ResNet that carries a stage's stride: `conv2` in timm's, `conv1` in Caffe's.
@@ -101,7 +101,7 @@ class DeepLabV2(nn.Module):
         self._initialise()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.

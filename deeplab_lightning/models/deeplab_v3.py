@@ -47,7 +47,7 @@ class DeepLabV3(nn.Module):
         backbone: timm's name of the network (the paper: `resnet50`, `resnet101`).
         output_stride: Input side over deepest feature side. The same weights run at 32, 16 and 8.
         pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         multi_grid: Unit rates of a ResNet's last stage; None for the paper's (1, 2, 4) where it fits.
         first_unit: See `backbones/resnet_variants.py`.
         stride_place: Likewise.
@@ -66,7 +66,7 @@ class DeepLabV3(nn.Module):
         dropout: Probability of dropping an activation after ASPP's projection.
         aux_head: Build an auxiliary classifier on the last map but one, for the loss alone.
         align_corners: Convention of every resize in this network (all of Google's code: True).
-        side_remainder: With corners aligned, sides that pictures are padded to leave this when divided by the output
+        side_remainder: With corners aligned, sides that images are padded to leave this when divided by the output
             stride: 1, where corners meet; 0 as in segmentation_models_pytorch. Evaluation reads it; the network itself
             takes any size.
         norm_momentum: Of the new batch norms, PyTorch's convention (1 - TensorFlow's decay).
@@ -134,7 +134,7 @@ class DeepLabV3(nn.Module):
         self.aux_head = auxiliary_head(self.backbone.stage_channels[-2], num_classes, norm=norm) if aux_head else None
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.
@@ -170,7 +170,7 @@ class DeepLabV3Cascade(nn.Module):
         output_stride: Input side over deepest feature side. The same weights run at 32, 16 and 8.
         pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file. The copies start from
             scratch (as in the paper, as far as it says).
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         last_block: 4 for none, up to 7.
         multi_grid: Unit rates of block4 and of its copies (the best of the paper: (1, 2, 1)).
         first_unit: See `backbones/resnet_variants.py`; the copies' first units always have their block's rate.
@@ -232,7 +232,7 @@ class DeepLabV3Cascade(nn.Module):
         return nn.Sequential(*copies)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size: `(B, in_channels, H, W)` -> logits `(B, num_classes, H, W)`."""
+        """Segment an image of any size: `(B, in_channels, H, W)` -> logits `(B, num_classes, H, W)`."""
         height, width = image.shape[-2:]
         return resize(self.coarse_logits(image), (height, width), self.align_corners)
 

@@ -10,8 +10,8 @@ logits (B, num_classes, H, W) <────────────────�
 
 Departures from the paper, and why:
 
-- Backbones are timm's, as in `deeplab_v3.py`; low-level maps are the ends of timm's stages unless `low_level_tap` says
-  `tensorflow` (see `backbones/taps.py`).
+- Backbones are timm's, as in `deeplab_v3.py`; low-level maps are the ends of timm's stages unless `low_level_map` says
+  `tensorflow` (see `backbones/feature_hooks.py`).
 - New layers start from He's normal distribution (`layers.conv.initialise`), which suits training from scratch.
 - Batch-norm momentum is 0.1 instead of 0.0003 unless set: the paper's value needs pretrained statistics.
 
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ..backbones import TimmBackbone
 from ..backbones.atrous import scale_rates
 from ..backbones.resnet_variants import FirstUnit, StridePlace
-from ..backbones.timm_backbone import LowLevelTap
+from ..backbones.timm_backbone import LowLevelMap
 from ..errors import ConfigError
 from ..layers import DecoderV3Plus, NormOptions, resize
 from ..layers.context import Context, context_module
@@ -46,7 +46,7 @@ class DeepLabV3Plus(nn.Module):
         backbone: timm's name of the network (the paper: `resnet101`, `xception65`).
         output_stride: Input side over deepest feature side. The same weights run at 32, 16 and 8.
         pretrained: Start the backbone from ImageNet weights: timm's (True), or those in a file.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         multi_grid: Unit rates of a ResNet's last stage; None for the paper's (1, 2, 4) where it fits.
         first_unit: See `backbones/resnet_variants.py`.
         stride_place: Likewise.
@@ -62,7 +62,7 @@ class DeepLabV3Plus(nn.Module):
         attention: Weigh ASPP's channels by squeeze-and-excite.
         head_conv: One more 3x3 behind ASPP.
         decoder: False leaves the decoder out, as in the paper's ablation: logits straight from ASPP.
-        low_level_tap: Where the stride-4 map is taken: at the end of timm's stage, or TensorFlow's tensor.
+        low_level_map: Where the stride-4 map is taken: at the end of timm's stage, or TensorFlow's tensor.
         low_level_channels: Width that the low-level map is reduced to.
         decoder_channels: Width of the decoder's convolutions.
         decoder_convs: How many there are.
@@ -72,7 +72,7 @@ class DeepLabV3Plus(nn.Module):
         dropout: Probability of dropping an activation after ASPP's projection.
         aux_head: Build an auxiliary classifier on the last map but one, for the loss alone.
         align_corners: Convention of every resize in this network (all of Google's code: True).
-        side_remainder: With corners aligned, sides that pictures are padded to leave this when divided by the output
+        side_remainder: With corners aligned, sides that images are padded to leave this when divided by the output
             stride: 1, where corners meet; 0 as in segmentation_models_pytorch. Evaluation reads it; the network itself
             takes any size.
         norm_momentum: Of the batch norms in ASPP and decoder, PyTorch's convention (1 - TensorFlow's decay).
@@ -100,7 +100,7 @@ class DeepLabV3Plus(nn.Module):
         attention: bool = False,
         head_conv: bool = False,
         decoder: bool = True,
-        low_level_tap: LowLevelTap = "stage",
+        low_level_map: LowLevelMap = "stage",
         low_level_channels: int = 48,
         decoder_channels: int = 256,
         decoder_convs: int = 2,
@@ -128,7 +128,7 @@ class DeepLabV3Plus(nn.Module):
             first_unit=first_unit,
             stride_place=stride_place,
             beta_stem=beta_stem,
-            low_level_tap=low_level_tap,
+            low_level_map=low_level_map,
         )
         self.context = context_module(
             context,
@@ -176,7 +176,7 @@ class DeepLabV3Plus(nn.Module):
         return reductions.index(stride)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.

@@ -27,7 +27,7 @@ class EncoderDecoder(nn.Module):
 
     Args:
         num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         base_width: Channels of the first stage; each further one doubles them.
     """
 
@@ -49,7 +49,7 @@ class EncoderDecoder(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.

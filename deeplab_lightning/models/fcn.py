@@ -19,7 +19,7 @@ of 100 and the 7x7 of fc6 put entry `j` of a map above pixel
 
 so that pool4 is cropped by 5 = (91.5 - 11.5) / 16 and pool3 by 9 = (95.5 - 23.5) / 8; entry `i` of the full-size map
 lies above pixel `i - 19` (32s), `i - 27` (16s) or `i - 31` (8s). Where the bilinear kernel would read scores beyond the
-map, near the picture's border, it reads zeros, as in Caffe.
+map, near the image's border, it reads zeros, as in Caffe.
 
 Departures from the paper, and why:
 
@@ -79,7 +79,7 @@ class FCN(nn.Module):
             has a stride of 32 in all three.
         pretrained: Start from VGG16's ImageNet weights, fc6 and fc7 included: timm's (True), or those in a file of timm
             or torchvision.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         dropout: Probability of dropping an activation after fc6 and after fc7.
         at_once: Scale pool4 by 0.01 and pool3 by 0.0001 before scoring, for training all scores together.
 
@@ -111,7 +111,7 @@ class FCN(nn.Module):
         self.enlarge = BilinearDeconvolution(output_stride)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.
@@ -138,7 +138,7 @@ class FCNBackbone(nn.Module):
     """VGG16 with 2x2 pools that round up, and its fully connected layers as convolutions without padding.
 
     Args:
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         dropout: Probability of dropping an activation after fc6 and after fc7.
         pretrained: As in `FCN`.
     """

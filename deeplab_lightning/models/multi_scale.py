@@ -1,4 +1,4 @@
-"""Multi-scale inputs (MSC) of DeepLab v2: one set of weights looks at the picture at several sizes."""
+"""Multi-scale inputs (MSC) of DeepLab v2: one set of weights looks at the image at several sizes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..layers import resize
 def multi_scale_logits(
     network: Callable[[Tensor], Tensor], image: Tensor, scales: Sequence[float], align_corners: bool
 ) -> list[Tensor]:
-    """Run `network` on the picture at every scale, and fuse what it says by the element-wise maximum.
+    """Run `network` on the image at every scale, and fuse what it says by the element-wise maximum.
 
     Args:
         network: `(B, C, H, W) -> (B, num_classes, h, w)`.
         image: `(B, C, H, W)`.
-        scales: Sides relative to the picture's; see `check_scales`.
+        scales: Sides relative to the image's; see `check_scales`.
         align_corners: Convention of all resizes.
 
     Returns:
@@ -50,5 +50,5 @@ def check_scales(scales: Sequence[float]) -> None:
     if 1 not in scales or min(scales) <= 0 or len(set(scales)) != len(scales):
         raise ConfigError(
             f"scales {tuple(scales)} cannot be used: they are to be positive and different, with 1 among them, as in "
-            f"(0.5, 0.75, 1.0); (1.0,) is the network on the picture alone."
+            f"(0.5, 0.75, 1.0); (1.0,) is the network on the image alone."
         )

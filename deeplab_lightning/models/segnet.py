@@ -14,7 +14,7 @@ the indices do (in bfloat16, rounding moves some of them to the pixel beside). S
 
 Departures from the papers' code, and why:
 
-- Pictures are normalised like everywhere in this framework; the code feeds raw BGR values of 0..255. The local response
+- Images are normalised like everywhere in this framework; the code feeds raw BGR values of 0..255. The local response
   normalisation of SegNet-Basic, with its published constants, then hardly changes them.
 - Weights start from He's normal distribution, and the classifier from N(0, 0.01), so that the loss begins at
   ln(classes).
@@ -50,7 +50,7 @@ class SegNet(nn.Module):
         variant: `vgg16` (29 million parameters) or `basic` (1.4 million).
         pretrained: Start the encoder of `vgg16` from ImageNet weights: timm's (True), or those in a file of timm or
             torchvision. The batch norms behind its convolutions start afresh.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
 
     Raises:
         ConfigError: No such variant, or no ImageNet weights for it.
@@ -96,7 +96,7 @@ class SegNet(nn.Module):
             load_stages(self.backbone, weights)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.

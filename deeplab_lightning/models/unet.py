@@ -15,15 +15,15 @@ image (B, 3, H, W)
 A pair is twice a 3x3 convolution and ReLU; a skip is concatenated in front of what comes up. Two forms:
 
 - `padding="valid", norm=False`, as published: each convolution takes a pixel from every border, skips are cropped, and
-  a tile of 572 pixels gives logits for the 388 in its middle. Logits of the whole picture come from the overlap-tile
-  strategy: the picture is extended by mirroring, so that the tile's middle covers it.
+  a tile of 572 pixels gives logits for the 388 in its middle. Logits of the whole image come from the overlap-tile
+  strategy: the image is extended by mirroring, so that the tile's middle covers it.
 - `padding="same", norm=True`, as used today: padded convolutions without bias, and batch norms. It is cheaper: in the
-  valid form a picture of 128 pixels takes a tile of 316, six times as many.
+  valid form an image of 128 pixels takes a tile of 316, six times as many.
 
 Departures from the paper, and why:
 
-- The picture goes through as one tile: in the valid form, tiles that overlap give the same logits as one large one.
-- No dropout at the end of the encoder, which the paper has for its thirty training pictures.
+- The image goes through as one tile: in the valid form, tiles that overlap give the same logits as one large one.
+- No dropout at the end of the encoder, which the paper has for its thirty training images.
 - Weights start from He's normal distribution, the up-convolutions (no ReLU behind them) from one of half its variance,
   and the classifier from N(0, 0.01), so that the loss begins at ln(classes).
 """
@@ -57,7 +57,7 @@ class UNet(nn.Module):
 
     Args:
         num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the picture.
+        in_channels: Channels of the image.
         base_width: Channels of the first level; each further one doubles them.
         padding: `valid` as published, or `same`.
         norm: Batch norm behind every 3x3 convolution, which then has no bias.
@@ -91,7 +91,7 @@ class UNet(nn.Module):
         self._initialise()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment a picture of any size.
+        """Segment an image of any size.
 
         Args:
             image: `(B, in_channels, H, W)` float, normalised.
@@ -110,7 +110,7 @@ class UNet(nn.Module):
         return self(image)
 
     def tile_logits(self, tile: Tensor) -> Tensor:
-        """Segment what the convolutions reach, without extending the picture.
+        """Segment what the convolutions reach, without extending the image.
 
         Args:
             tile: `(B, in_channels, H, W)`; in the valid form both sides must be `16 k + 12`, from 188 up.
@@ -150,7 +150,7 @@ class UNet(nn.Module):
 
 
 def extend_by_mirroring(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Continue a picture over its borders by its mirror image, and that again by the picture, as far as wanted.
+    """Continue an image over its borders by its mirrored copy, and that again by the image, as far as wanted.
 
     The border's own pixels are not repeated.
 
@@ -159,7 +159,7 @@ def extend_by_mirroring(image: Tensor, size: tuple[int, int]) -> Tensor:
         size: Wanted sides, at least `H + 92` and `W + 92`.
 
     Returns:
-        `(B, C, *size)`, with the picture 92 pixels from the top and the left.
+        `(B, C, *size)`, with the image 92 pixels from the top and the left.
     """
     for dim, side in ((2, size[0]), (3, size[1])):
         last = image.shape[dim] - 1

@@ -1,4 +1,4 @@
-"""Feature maps made visible: the strongest channels of a part of a network, and where it is active in the picture.
+"""Feature maps made visible: the strongest channels of a part of a network, and where it is active in the image.
 
 matplotlib is imported on use, as in `plots.py`.
 """
@@ -16,7 +16,7 @@ ROWS, COLUMNS = 4, 6
 
 
 def plot_activations(
-    picture: np.ndarray,
+    image: np.ndarray,
     maps: np.ndarray,
     name: str,
     png: Path | IO[bytes],
@@ -24,25 +24,25 @@ def plot_activations(
     covered: tuple[int, int],
     align_corners: bool,
 ) -> None:
-    """Draw the mean activation over the picture, and beside it the channels that are strongest on the average.
+    """Draw the mean activation over the image, and beside it the channels that are strongest on the average.
 
     Strength is the mean absolute activation. Each channel has its own scale, from zero to its maximum; with negative
     values, red is positive, blue negative and white zero.
 
     Args:
-        picture: `(H, W, 3)` uint8 RGB.
+        image: `(H, W, 3)` uint8 RGB.
         maps: `(C, h, w)` float.
         name: Of the part, for the title.
-        png: The picture to write.
-        covered: `(H', W')` that the maps stand for: the picture, or the picture padded at the bottom and right.
-        align_corners: Whether the corner samples of maps and picture stand on top of each other.
+        png: The image to write.
+        covered: `(H', W')` that the maps stand for: the image, or the image padded at the bottom and right.
+        align_corners: Whether the corner samples of maps and image stand on top of each other.
     """
     from matplotlib.figure import Figure
 
     channels, height, width = maps.shape
     strength = np.abs(maps).mean(axis=(1, 2))
     strongest = np.argsort(-strength, kind="stable")[: ROWS * COLUMNS]
-    aspect = picture.shape[0] / picture.shape[1]
+    aspect = image.shape[0] / image.shape[1]
     side = 5.2
     figure = Figure(figsize=(side + 1.25 * COLUMNS, max(side * aspect, 2.2) + 0.75))
     outer = figure.add_gridspec(1, 2, width_ratios=(side, 1.25 * COLUMNS), left=0.01, right=0.99, bottom=0.02,
@@ -53,7 +53,7 @@ def plot_activations(
     )  # fmt: skip
 
     axes = figure.add_subplot(outer[0])
-    axes.imshow(picture)
+    axes.imshow(image)
     axes.imshow(
         np.abs(maps).mean(axis=0),
         cmap="inferno",
@@ -61,9 +61,9 @@ def plot_activations(
         interpolation="bilinear" if min(height, width) > 1 else "nearest",
         extent=_extent((height, width), covered, align_corners),
     )
-    axes.set_xlim(-0.5, picture.shape[1] - 0.5)
-    axes.set_ylim(picture.shape[0] - 0.5, -0.5)
-    axes.set_title("mean activation over the picture", loc="left", fontsize=9, color=GREY)
+    axes.set_xlim(-0.5, image.shape[1] - 0.5)
+    axes.set_ylim(image.shape[0] - 0.5, -0.5)
+    axes.set_title("mean activation over the image", loc="left", fontsize=9, color=GREY)
     axes.axis("off")
 
     inner = outer[1].subgridspec(ROWS, COLUMNS, wspace=0.06, hspace=0.28)
@@ -79,7 +79,7 @@ def plot_activations(
 
 
 def _extent(sides: tuple[int, int], covered: tuple[int, int], align_corners: bool) -> tuple[float, float, float, float]:
-    """Return left, right, bottom and top of a map in the picture's pixels, as matplotlib wants them."""
+    """Return left, right, bottom and top of a map in the image's pixels, as matplotlib wants them."""
     edges = []
     for side, pixels in zip(sides, covered, strict=True):
         # The outermost samples stand on the corner pixels and reach half a step beyond; or the map ends where they do.

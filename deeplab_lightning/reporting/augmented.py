@@ -1,4 +1,4 @@
-"""A sheet of augmented samples: what the network is shown in training, each crop beside its mask."""
+"""An overview of augmented samples: what the network is shown in training, each crop beside its mask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDE = 256
 """Crops are shown with sides of at most so many pixels."""
 
 
-def augmented_sheet(
+def augmented_overview(
     samples: Sequence[tuple[str, np.ndarray, np.ndarray]], table: np.ndarray, caption: str
 ) -> np.ndarray:
     """Draw samples in rows of pairs, below a caption.
@@ -27,13 +27,13 @@ def augmented_sheet(
         caption: Lines above the samples.
 
     Returns:
-        The sheet, `(H, W, 3)` uint8 RGB.
+        The overview, `(H, W, 3)` uint8 RGB.
 
     Raises:
         DataError: There are no samples.
     """
     if not samples:
-        raise DataError("A sheet needs at least one sample, got none.")
+        raise DataError("An overview needs at least one sample, got none.")
     height, width = samples[0][2].shape
     scale = min(1.0, SIDE / max(height, width))
     height, width = max(1, round(height * scale)), max(1, round(width * scale))
@@ -42,12 +42,14 @@ def augmented_sheet(
     across = min(PAIRS_PER_ROW, len(samples))
     rows = -(-len(samples) // across)
     pair = 2 * width + GAP // 2
-    sheet_width = max(
+    overview_width = max(
         2 * MARGIN + across * pair + (across - 1) * 2 * GAP,
         2 * MARGIN + round(max(map(font.getlength, lines), default=0)),
     )
-    sheet = Image.new("RGB", (sheet_width, 2 * MARGIN + (len(lines) + 1) * line + rows * (height + line + GAP)), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    overview = Image.new(
+        "RGB", (overview_width, 2 * MARGIN + (len(lines) + 1) * line + rows * (height + line + GAP)), PAPER
+    )
+    draw = ImageDraw.Draw(overview)
     for number, text in enumerate(lines):
         draw.text((MARGIN, MARGIN + number * line), text, INK, font)
     for number, (title, image, mask) in enumerate(samples):
@@ -56,6 +58,6 @@ def augmented_sheet(
         shown = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
         painted = cv2.resize(table[mask], (width, height), interpolation=cv2.INTER_NEAREST)
         draw.text((left, top), title, FAINT_INK, font)
-        sheet.paste(Image.fromarray(shown), (left, top + line))
-        sheet.paste(Image.fromarray(painted), (left + width + GAP // 2, top + line))
-    return np.asarray(sheet)
+        overview.paste(Image.fromarray(shown), (left, top + line))
+        overview.paste(Image.fromarray(painted), (left + width + GAP // 2, top + line))
+    return np.asarray(overview)

@@ -1,4 +1,4 @@
-"""Trimap curves as a picture and as a file.
+"""Trimap curves as an image and as a file.
 
 matplotlib is imported on use and without pyplot, as in `plots`.
 """
@@ -33,7 +33,7 @@ def plot_trimaps(curves: Mapping[str, TrimapCurve], png: Path | IO[bytes]) -> No
 
     Args:
         curves: What each is called in the legend -> the curve. All of one protocol.
-        png: The picture to write.
+        png: The image to write.
 
     Raises:
         DataError: There is no curve, or they lie around different things.

@@ -210,7 +210,7 @@ def energy_joules(card: Mapping[str, Any]) -> dict[str, float | None]:
     return total
 
 
-def energy_in_words(card: Mapping[str, Any]) -> str:
+def describe_energy(card: Mapping[str, Any]) -> str:
     """Return for example `processor 12.3 kJ, GPU unknown`."""
     names = {"cpu": "processor", "gpu": "GPU"}
     if not card.get("gpus"):

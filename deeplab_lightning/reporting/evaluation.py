@@ -20,7 +20,7 @@ class Evaluation:
     Attributes:
         split: `val` or `test`.
         protocol: Output stride, scales, flip, window, CRF, in words.
-        pictures: How many were scored.
+        images: How many were scored.
         step: Optimiser step of the checkpoint.
         mIoU: Of it, in 0..1; None if nothing is labelled.
         seconds: That the evaluation took, panels and files included.
@@ -28,7 +28,7 @@ class Evaluation:
 
     split: str
     protocol: str
-    pictures: int
+    images: int
     step: int
     mIoU: float | None  # noqa: N815 - the name the field uses
     seconds: float | None = None

@@ -1,11 +1,11 @@
-"""Pictures of an evaluation kept for reports, `pictures.zip`: each with its truth and its prediction.
+"""Images of an evaluation kept for reports, `images.zip`: each with its truth and its prediction.
 
-Kept are the `WORST` pictures with the lowest IoU and `SPREAD` more, spread evenly over the split: the first are what a
+Kept are the `WORST` images with the lowest IoU and `SPREAD` more, spread evenly over the split: the first are what a
 reader wants to see, the second what the split looks like, and the same ones in every run. Longer sides are shrunk to
 `MAX_SIDE`; masks keep their ids (nearest neighbour). With several processes, those of the first one are kept.
 
-The archive holds `index.json` (class names, palette, and for each picture its id, size and why it was kept) and for
-each picture a JPEG and two palette PNGs. It is one file, so that it is there whole or not at all.
+The archive holds `index.json` (class names, palette, and for each image its id, size and why it was kept) and for
+each image a JPEG and two palette PNGs. It is one file, so that it is there whole or not at all.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ VOID = 255
 
 
 @dataclass(frozen=True, eq=False)
-class KeptPicture:
-    """A picture with its masks, at the size in which it is kept.
+class KeptImage:
+    """An image with its masks, at the size in which it is kept.
 
     Attributes:
         sample_id: Its name.
@@ -57,7 +57,7 @@ class KeptPicture:
 
 
 class GalleryCollector:
-    """Chooses pictures while they come by, in bounded memory.
+    """Chooses images while they come by, in bounded memory.
 
     Args:
         num_classes: Ids from 0 to below this are classes; all others in the truth are void.
@@ -67,15 +67,15 @@ class GalleryCollector:
 
     def __init__(self, num_classes: int, worst: int = WORST, spread: int = SPREAD) -> None:
         self.num_classes, self.worst, self.spread = num_classes, worst, spread
-        self._heap: list[tuple[float, int, KeptPicture]] = []  # the least bad first: (-score, number)
-        self._spread: list[KeptPicture] = []
+        self._heap: list[tuple[float, int, KeptImage]] = []  # the least bad first: (-score, number)
+        self._spread: list[KeptImage] = []
         self._number = 0
 
     def wants(self, score: float, is_spread: bool) -> bool:
-        """Whether a picture would be kept, before it is copied from the device.
+        """Whether an image would be kept, before it is copied from the device.
 
         Args:
-            score: Of the picture, in 0..1; NaN if nothing in it is labelled.
+            score: Of the image, in 0..1; NaN if nothing in it is labelled.
             is_spread: Whether it is one of those spread over the split.
         """
         if is_spread:
@@ -85,7 +85,7 @@ class GalleryCollector:
     def add(
         self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, score: float, is_spread: bool
     ) -> None:
-        """Keep a picture, if it is among the worst so far or one of those spread over the split.
+        """Keep an image, if it is among the worst so far or one of those spread over the split.
 
         Args:
             sample_id: Its name.
@@ -101,18 +101,18 @@ class GalleryCollector:
         if is_spread:
             self._spread.append(kept)
             return
-        self._number += 1  # pictures cannot be compared with one another
+        self._number += 1  # images cannot be compared with one another
         entry = (-score, -self._number, kept)
         if len(self._heap) < self.worst:
             heapq.heappush(self._heap, entry)
         else:
             heapq.heapreplace(self._heap, entry)
 
-    def pictures(self) -> list[KeptPicture]:
+    def images(self) -> list[KeptImage]:
         """Return what is kept, by name."""
         return sorted([*self._spread, *(kept for _, _, kept in self._heap)], key=lambda kept: kept.sample_id)
 
-    def _shrunk(self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, why: str) -> KeptPicture:
+    def _shrunk(self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, why: str) -> KeptImage:
         height, width = truth.shape
         scale = min(1.0, MAX_SIDE / max(height, width))
         new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
@@ -125,28 +125,28 @@ class GalleryCollector:
         small = truth[nearest]
         void = (small < 0) | (small >= self.num_classes)
         small = np.where(void, VOID, small).astype(np.uint8)
-        return KeptPicture(sample_id, (height, width), shown.copy(), small, pred[nearest].astype(np.uint8), why)
+        return KeptImage(sample_id, (height, width), shown.copy(), small, pred[nearest].astype(np.uint8), why)
 
 
 def write_gallery(
-    path: Path, pictures: Sequence[KeptPicture], class_names: Sequence[str], palette: Sequence[Sequence[int]]
+    path: Path, images: Sequence[KeptImage], class_names: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> None:
-    """Write `pictures.zip`.
+    """Write `images.zip`.
 
     Args:
         path: The file.
-        pictures: What to keep.
+        images: What to keep.
         class_names: `C` names.
         palette: `C` RGB colours, 0..255.
     """
     colours = _png_palette(palette)
     entries = [
-        {"id": kept.sample_id, "height": kept.size[0], "width": kept.size[1], "why": kept.why} for kept in pictures
+        {"id": kept.sample_id, "height": kept.size[0], "width": kept.size[1], "why": kept.why} for kept in images
     ]
-    index = {"class_names": list(class_names), "palette": [list(map(int, c)) for c in palette], "pictures": entries}
+    index = {"class_names": list(class_names), "palette": [list(map(int, c)) for c in palette], "images": entries}
     with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("index.json", json.dumps(index, ensure_ascii=False, indent=1))
-        for number, kept in enumerate(pictures):
+        for number, kept in enumerate(images):
             archive.writestr(f"{number:04}.jpg", _jpeg(kept.image))
             archive.writestr(f"{number:04}.truth.png", mask_png(kept.truth, colours))
             archive.writestr(f"{number:04}.pred.png", mask_png(kept.pred, colours))
@@ -169,14 +169,14 @@ def mask_png(mask: np.ndarray, colours: Sequence[int], alpha: bytes | None = Non
 
 
 @dataclass(frozen=True)
-class StoredPicture:
-    """A picture of the archive, as its files.
+class StoredImage:
+    """An image of the archive, as its files.
 
     Attributes:
         sample_id: Its name.
         size: `(height, width)` of the original.
         why: `worst` or `spread`.
-        jpeg: The picture.
+        jpeg: The image.
         truth_png: Its truth.
         pred_png: The prediction.
     """
@@ -199,21 +199,21 @@ class StoredPicture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What `pictures.zip` holds.
+    """What `images.zip` holds.
 
     Attributes:
         class_names: `C` names.
         palette: `C` RGB colours, 0..255.
-        pictures: By name.
+        images: By name.
     """
 
     class_names: tuple[str, ...]
     palette: tuple[tuple[int, ...], ...]
-    pictures: dict[str, StoredPicture]
+    images: dict[str, StoredImage]
 
 
 def read_gallery(path: Path) -> Gallery:
-    """Read `pictures.zip`.
+    """Read `images.zip`.
 
     Raises:
         DataError: It is missing or damaged.
@@ -221,8 +221,8 @@ def read_gallery(path: Path) -> Gallery:
     try:
         with zipfile.ZipFile(path) as archive:
             index = json.loads(archive.read("index.json"))
-            pictures = {
-                entry["id"]: StoredPicture(
+            images = {
+                entry["id"]: StoredImage(
                     entry["id"],
                     (entry["height"], entry["width"]),
                     entry["why"],
@@ -230,16 +230,16 @@ def read_gallery(path: Path) -> Gallery:
                     archive.read(f"{number:04}.truth.png"),
                     archive.read(f"{number:04}.pred.png"),
                 )
-                for number, entry in enumerate(index["pictures"])
+                for number, entry in enumerate(index["images"])
             }
-            return Gallery(tuple(index["class_names"]), tuple(map(tuple, index["palette"])), pictures)
+            return Gallery(tuple(index["class_names"]), tuple(map(tuple, index["palette"])), images)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}): `validate` on the checkpoint writes it anew.") from error
 
 
 def _ids(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as picture:
-        return np.asarray(picture)
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image)
 
 
 def _png_palette(palette: Sequence[Sequence[int]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Pictures beside their truth, prediction and errors, and predictions laid over them. Numpy, OpenCV, Pillow only."""
+"""Images beside their truth, prediction and errors, and predictions laid over them. Numpy, OpenCV, Pillow only."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from ..errors import DataError
 from ..labels.label_set import VOID_COLOUR
 
 MAX_SIDE = 480
-"""Pictures larger than this on their longer side are shrunk in panels."""
+"""Images larger than this on their longer side are shrunk in panels."""
 MIN_SIDE = 260
-"""Pictures smaller than this are enlarged by a whole factor, as far as they stay within it."""
+"""Images smaller than this are enlarged by a whole factor, as far as they stay within it."""
 
 STRETCH_PERCENT = 2
-"""Of pixels that may be shown as plain black, and as plain white, where a picture has to be stretched."""
+"""Of pixels that may be shown as plain black, and as plain white, where an image has to be stretched."""
 
 GAP, MARGIN = 8, 12
 INK, FAINT_INK, PAPER = (31, 41, 55), (107, 114, 128), (255, 255, 255)
 ERROR_COLOUR = (220, 38, 38)
 ERROR_VOID_COLOUR = (203, 213, 225)
-COLUMNS = ("picture", "truth", "prediction", "error")
+COLUMNS = ("image", "truth", "prediction", "error")
 
 Entry = tuple[str, tuple[int, ...]]
 """A class name and its colour in the legend."""
 
 
-class PanelPicture(NamedTuple):
-    """One picture with its masks, as the panels show it.
+class PanelImage(NamedTuple):
+    """One image with its masks, as the panels show it.
 
     Attributes:
         title: Shown above it, usually the sample id.
@@ -46,58 +46,58 @@ class PanelPicture(NamedTuple):
     pred: np.ndarray
 
 
-def panel_sheet(
-    pictures: Sequence[PanelPicture], class_names: Sequence[str], palette: Sequence[Sequence[int]]
+def panel_overview(
+    images: Sequence[PanelImage], class_names: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """Draw pictures one above the other, each with its truth, prediction and errors, and a legend of their classes.
+    """Draw images one above the other, each with its truth, prediction and errors, and a legend of their classes.
 
-    Errors are red on the faded picture; void pixels, which do not count, are plain grey there.
+    Errors are red on the faded image; void pixels, which do not count, are plain grey there.
 
     Args:
-        pictures: At least one. Large ones are shrunk, tiny ones enlarged.
+        images: At least one. Large ones are shrunk, tiny ones enlarged.
         class_names: `C` names.
         palette: `C` RGB colours, 0..255.
 
     Returns:
-        The sheet, `(H, W, 3)` uint8 RGB.
+        The overview, `(H, W, 3)` uint8 RGB.
 
     Raises:
-        DataError: A picture's image and masks do not fit together.
+        DataError: An image and its masks do not fit together.
     """
-    if not pictures:
-        raise DataError("A panel sheet needs at least one picture, got none.")
-    fitted = [fit(picture) for picture in pictures]
-    width = max(picture.image.shape[1] for picture in fitted)
-    sheet_width = 2 * MARGIN + len(COLUMNS) * width + (len(COLUMNS) - 1) * GAP
-    size = min(max(13, width // 26), 18)  # letters that stay readable when a wide sheet is shown smaller
+    if not images:
+        raise DataError("A panel overview needs at least one image, got none.")
+    fitted = [fit(image) for image in images]
+    width = max(image.image.shape[1] for image in fitted)
+    overview_width = 2 * MARGIN + len(COLUMNS) * width + (len(COLUMNS) - 1) * GAP
+    size = min(max(13, width // 26), 18)  # letters that stay readable when a wide overview is shown smaller
     font, line = ImageFont.load_default(size), size + 7
 
     legend = _legend(fitted, class_names, palette)
     entry_widths = [2 * line + round(font.getlength(name)) for name, _ in legend]
-    legend_rows = _flow(list(zip(legend, entry_widths, strict=True)), sheet_width - 2 * MARGIN)
-    height = 2 * MARGIN + sum(line + picture.image.shape[0] + GAP for picture in fitted) + line * (1 + len(legend_rows))
-    sheet = Image.new("RGB", (sheet_width, height), PAPER)
-    draw = ImageDraw.Draw(sheet)
+    legend_rows = _flow(list(zip(legend, entry_widths, strict=True)), overview_width - 2 * MARGIN)
+    height = 2 * MARGIN + sum(line + image.image.shape[0] + GAP for image in fitted) + line * (1 + len(legend_rows))
+    overview = Image.new("RGB", (overview_width, height), PAPER)
+    draw = ImageDraw.Draw(overview)
     lefts = [MARGIN + column * (width + GAP) for column in range(len(COLUMNS))]
 
     top = MARGIN
     for left, caption in zip(lefts, COLUMNS, strict=True):
         draw.text((left, top), caption, INK, font)
     top += line
-    for stored, picture in zip(pictures, fitted, strict=True):
-        wrong, void = _errors(picture, len(class_names))
-        draw.text((lefts[0], top), _cut(picture.title, font, 3 * width), FAINT_INK, font)
+    for stored, image in zip(images, fitted, strict=True):
+        wrong, void = _errors(image, len(class_names))
+        draw.text((lefts[0], top), _cut(image.title, font, 3 * width), FAINT_INK, font)
         draw.text((lefts[3], top), _share_wrong(stored, len(class_names)), FAINT_INK, font)
         top += line
         views = (
-            picture.image,
-            _paint(picture.truth, palette),
-            _paint(picture.pred, palette),
-            _error_view(picture.image, wrong, void),
+            image.image,
+            _paint(image.truth, palette),
+            _paint(image.pred, palette),
+            _error_view(image.image, wrong, void),
         )
         for left, view in zip(lefts, views, strict=True):
-            sheet.paste(Image.fromarray(view), (left, top))
-        top += picture.image.shape[0] + GAP
+            overview.paste(Image.fromarray(view), (left, top))
+        top += image.image.shape[0] + GAP
     for row in legend_rows:
         left = MARGIN
         for (name, colour), entry_width in row:
@@ -105,22 +105,22 @@ def panel_sheet(
             draw.text((left + line, top), name, INK, font)
             left += entry_width
         top += line
-    return np.asarray(sheet)
+    return np.asarray(overview)
 
 
-def fit(picture: PanelPicture) -> PanelPicture:
-    """Bring a picture and its masks to a size for looking at: the longer side at most `MAX_SIDE`, tiny ones enlarged.
+def fit(panel: PanelImage) -> PanelImage:
+    """Bring an image and its masks to a size for looking at: the longer side at most `MAX_SIDE`, tiny ones enlarged.
 
     Masks keep their ids (nearest neighbour). The image becomes RGB (`displayable`).
 
     Raises:
         DataError: Image and masks do not fit together.
     """
-    image, truth, pred = picture.image, picture.truth, picture.pred
+    image, truth, pred = panel.image, panel.truth, panel.pred
     if image.ndim not in (2, 3) or not image.shape[:2] == truth.shape == pred.shape:
         raise DataError(
-            f"Panel picture {picture.title!r} is {image.shape}, its truth {truth.shape} and its prediction "
-            f"{pred.shape}: expected (H, W, C) or (H, W) for the picture, as stored, and (H, W) of one size."
+            f"Panel image {panel.title!r} is {image.shape}, its truth {truth.shape} and its prediction "
+            f"{pred.shape}: expected (H, W, C) or (H, W) for the image, as stored, and (H, W) of one size."
         )
     image = displayable(image)
     height, width = truth.shape
@@ -131,11 +131,11 @@ def fit(picture: PanelPicture) -> PanelPicture:
     columns = ((np.arange(new_width) + 0.5) * width / new_width).astype(np.intp)
     nearest = np.ix_(rows, columns)
     shrunk = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA) if scale < 1 else image[nearest]
-    return PanelPicture(picture.title, shrunk, truth[nearest], pred[nearest])
+    return PanelImage(panel.title, shrunk, truth[nearest], pred[nearest])
 
 
 def displayable(image: np.ndarray) -> np.ndarray:
-    """Return a picture of any kind as RGB to look at.
+    """Return an image of any kind as RGB to look at.
 
     RGB and grey of 8 bits stay as they are. Of others the first three channels are shown, or the first alone where
     there are fewer, each stretched so that all but its darkest and brightest `STRETCH_PERCENT` fill 0..255.
@@ -156,13 +156,13 @@ def displayable(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, pred: np.ndarray, table: np.ndarray, opacity: float) -> np.ndarray:
-    """Lay a prediction's colours over its picture.
+    """Lay a prediction's colours over its image.
 
     Args:
         image: `(H, W, C)`, shown as `displayable` shows it.
         pred: `(H, W)` integer ids, each a row of `table`.
         table: `(256, 3)` uint8 RGB, `LabelSet.colour_table()`.
-        opacity: From 0 (the picture alone) to 1 (the colours alone).
+        opacity: From 0 (the image alone) to 1 (the colours alone).
 
     Returns:
         `(H, W, 3)` uint8 RGB.
@@ -180,20 +180,20 @@ def _paint(mask: np.ndarray, palette: Sequence[Sequence[int]]) -> np.ndarray:
     return table[np.where(_is_void(mask, len(palette)), len(palette), mask)]
 
 
-def _errors(picture: PanelPicture, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def _errors(image: PanelImage, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return where the prediction is wrong and where the truth is void, both `(H, W)` bool."""
-    void = _is_void(picture.truth, num_classes)
-    return (picture.pred != picture.truth) & ~void, void
+    void = _is_void(image.truth, num_classes)
+    return (image.pred != image.truth) & ~void, void
 
 
-def _share_wrong(picture: PanelPicture, num_classes: int) -> str:
+def _share_wrong(image: PanelImage, num_classes: int) -> str:
     """Return the share of labelled pixels that are wrong, in words."""
-    wrong, void = _errors(picture, num_classes)
+    wrong, void = _errors(image, num_classes)
     return "nothing labelled" if void.all() else f"{wrong.sum() / (~void).sum():.1%} wrong"
 
 
 def _error_view(image: np.ndarray, wrong: np.ndarray, void: np.ndarray) -> np.ndarray:
-    """Return `(H, W, 3)` uint8: errors red on the faded grey picture, void plain grey."""
+    """Return `(H, W, 3)` uint8: errors red on the faded grey image, void plain grey."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     view = np.repeat((150 + grey // 3)[:, :, None], 3, axis=2).astype(np.uint8)
     view[void] = ERROR_VOID_COLOUR
@@ -201,11 +201,9 @@ def _error_view(image: np.ndarray, wrong: np.ndarray, void: np.ndarray) -> np.nd
     return view
 
 
-def _legend(
-    pictures: Sequence[PanelPicture], class_names: Sequence[str], palette: Sequence[Sequence[int]]
-) -> list[Entry]:
+def _legend(images: Sequence[PanelImage], class_names: Sequence[str], palette: Sequence[Sequence[int]]) -> list[Entry]:
     """Return names and colours of the classes that occur, void last: data sets with 150 classes need no full legend."""
-    ids = np.unique(np.concatenate([np.unique(mask) for picture in pictures for mask in (picture.truth, picture.pred)]))
+    ids = np.unique(np.concatenate([np.unique(mask) for image in images for mask in (image.truth, image.pred)]))
     void = _is_void(ids, len(class_names))
     legend = [(class_names[index], tuple(palette[index])) for index in ids[~void]]
     return [*legend, ("void", VOID_COLOUR)] if void.any() else legend

@@ -1,4 +1,4 @@
-"""Learning curves and the confusion matrix as pictures.
+"""Learning curves and the confusion matrix as figures.
 
 matplotlib is imported on use and without pyplot: nothing global is touched, and no display is needed.
 """
@@ -27,7 +27,7 @@ def plot_curves(metrics_csv: Path, png: Path | IO[bytes]) -> None:
     Args:
         metrics_csv: A run's `metrics.csv` with the column `step` and any of `train/loss`, `val/loss`, `val/mIoU`,
             `val/pixel_acc`, `lr`.
-        png: The picture to write.
+        png: The image to write.
 
     Raises:
         DataError: There is nothing to draw.
@@ -147,7 +147,7 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], png: Path | I
     Args:
         matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.
         class_names: `C` names.
-        png: The picture to write.
+        png: The image to write.
     """
     from matplotlib.figure import Figure
 

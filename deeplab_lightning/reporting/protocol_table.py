@@ -20,9 +20,9 @@ class ProtocolRow:
         protocol: In words.
         scores: Name -> value.
         published: mIoU that the paper published for the recipe under this protocol, 0..1.
-        seconds: For a picture, the middle one: from stored pixels to class map.
+        seconds: For an image, the middle one: from stored pixels to class map.
         peak_bytes: Most memory in use meanwhile: on a GPU its own, else the process's.
-        pictures: Scored.
+        images: Scored.
     """
 
     protocol: str
@@ -30,20 +30,20 @@ class ProtocolRow:
     published: float | None
     seconds: float
     peak_bytes: int | None
-    pictures: int
+    images: int
 
 
 def as_markdown(rows: Sequence[ProtocolRow]) -> str:
     """Return the table; where nothing was published for any row, without that column."""
     names = _score_names(rows)
     with_published = any(row.published is not None for row in rows)
-    heading = ["protocol", *names, *(["published mIoU"] if with_published else []), "s/picture", "peak MB", "pictures"]
+    heading = ["protocol", *names, *(["published mIoU"] if with_published else []), "s/image", "peak MB", "images"]
     lines = [f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
     for row in rows:
         cells = [row.protocol, *(_number(row.scores.get(name)) for name in names)]
         cells += [_number(row.published)] if with_published else []
         peak = "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
-        lines.append(f"| {' | '.join([*cells, f'{row.seconds:.3g}', peak, str(row.pictures)])} |")
+        lines.append(f"| {' | '.join([*cells, f'{row.seconds:.3g}', peak, str(row.images)])} |")
     return "\n".join(lines)
 
 
@@ -52,10 +52,10 @@ def write_csv(path: Path, rows: Sequence[ProtocolRow]) -> None:
     names = _score_names(rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["protocol", *names, "published mIoU", "seconds per picture", "peak bytes", "pictures"])
+    writer.writerow(["protocol", *names, "published mIoU", "seconds per image", "peak bytes", "images"])
     for row in rows:
         scores = [row.scores.get(name) for name in names]
-        writer.writerow([row.protocol, *scores, row.published, row.seconds, row.peak_bytes, row.pictures])
+        writer.writerow([row.protocol, *scores, row.published, row.seconds, row.peak_bytes, row.images])
     with atomic_open(path) as file:
         file.write(text.getvalue().encode())
 

@@ -18,13 +18,13 @@ CITYSCAPES_SCALES = (0.75, 1.0, 1.25)
 
 
 class Row(NamedTuple):
-    """One published figure: whole pictures of the validation split.
+    """One published figure: whole images of the validation split.
 
     Attributes:
         miou: Percent.
         output_stride: At evaluation.
         scales: Averaged over these.
-        flip: And over the mirrored picture.
+        flip: And over the mirrored image.
         crf: Dense CRF behind the network.
     """
 

@@ -1,4 +1,4 @@
-"""What a network sees, drawn over a picture: the windows of its branches, and where the taps of their kernels stand.
+"""What a network sees, drawn over an image: the windows of its branches, and where the taps of their kernels stand.
 
 matplotlib is imported on use, as in `plots.py`.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INK, FAINT, INSIDE_GREY = "#1f2937", "#9ca3af", "#374151"
 COLOURS = ("#2a6fbb", "#3a9a5b", "#e07b39", "#b0307a", "#7c5cc4", "#b8860b")
 FADED = 0.55
-"""How much of the picture is left behind the lines."""
+"""How much of the image is left behind the lines."""
 
 
 Span = tuple[float, float]
@@ -30,7 +30,7 @@ class SeenWindow(NamedTuple):
 
     Attributes:
         label: What it belongs to.
-        rows: First and last pixel row; both may lie outside the picture.
+        rows: First and last pixel row; both may lie outside the image.
         columns: Likewise.
         taps: `(row, column)` of the kernel's taps in pixels; none for a map that is no atrous branch.
         note: Said beside the taps.
@@ -53,16 +53,14 @@ class SeenWindow(NamedTuple):
         return min(column for _, column in self.taps), max(column for _, column in self.taps)
 
 
-def plot_receptive_fields(
-    picture: np.ndarray, windows: Sequence[SeenWindow], title: str, png: Path | IO[bytes]
-) -> None:
-    """Draw windows over a picture, and beside it the taps of each that has some.
+def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], title: str, png: Path | IO[bytes]) -> None:
+    """Draw windows over an image, and beside it the taps of each that has some.
 
     Args:
-        picture: `(H, W, 3)` uint8 RGB, shown faded.
+        image: `(H, W, 3)` uint8 RGB, shown faded.
         windows: What to draw, the smallest first.
         title: Above the drawing.
-        png: The picture to write.
+        png: The image to write.
     """
     from matplotlib.figure import Figure
 
@@ -75,7 +73,7 @@ def plot_receptive_fields(
     colours = dict(zip([window.label for window in branches], COLOURS * len(branches), strict=False))
 
     axes = figure.add_subplot(grid[:, 0])
-    _show(axes, picture, [(window.rows, window.columns) for window in windows])
+    _show(axes, image, [(window.rows, window.columns) for window in windows])
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     for window in windows:
         _outline(axes, window, colours.get(window.label, INK))
@@ -85,15 +83,15 @@ def plot_receptive_fields(
     reached = [(window.tap_rows, window.tap_columns) for window in branches]
     for index, window in enumerate(branches):
         small = figure.add_subplot(grid[index // columns, 1 + index % columns])
-        _show(small, picture, reached)
-        _scatter(small, window, picture, colours[window.label])
+        _show(small, image, reached)
+        _scatter(small, window, image, colours[window.label])
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
-def _show(axes: Axes, picture: np.ndarray, in_view: Sequence[tuple[Span, Span]]) -> None:
-    """Show the faded picture, with room for it and for rows and columns that reach beyond it."""
-    height, width = picture.shape[:2]
-    axes.imshow((255 - FADED * (255 - picture.astype(np.float32))).astype(np.uint8), interpolation="bilinear")
+def _show(axes: Axes, image: np.ndarray, in_view: Sequence[tuple[Span, Span]]) -> None:
+    """Show the faded image, with room for it and for rows and columns that reach beyond it."""
+    height, width = image.shape[:2]
+    axes.imshow((255 - FADED * (255 - image.astype(np.float32))).astype(np.uint8), interpolation="bilinear")
     axes.add_patch(_rectangle((0, height - 1), (0, width - 1), edgecolor=FAINT, linewidth=1))
     rows, columns = zip(((0, height), (0, width)), *in_view, strict=True)
     top, bottom = min(first for first, _ in rows), max(last for _, last in rows)
@@ -124,10 +122,10 @@ def _outline(axes: Axes, window: SeenWindow, colour: str) -> None:
     )
 
 
-def _scatter(axes: Axes, window: SeenWindow, picture: np.ndarray, colour: str) -> None:
-    """Dots where the taps stand: full within the picture, hollow where they read padding."""
+def _scatter(axes: Axes, window: SeenWindow, image: np.ndarray, colour: str) -> None:
+    """Dots where the taps stand: full within the image, hollow where they read padding."""
     rows, columns = np.array(window.taps).T
-    inside = (rows >= 0) & (rows < picture.shape[0]) & (columns >= 0) & (columns < picture.shape[1])
+    inside = (rows >= 0) & (rows < image.shape[0]) & (columns >= 0) & (columns < image.shape[1])
     axes.scatter(columns[inside], rows[inside], s=26, color=colour, zorder=3)
     axes.scatter(columns[~inside], rows[~inside], s=26, facecolors="white", edgecolors=colour, zorder=3)
     axes.set_title(f"{window.label}\n{window.note}", loc="left", fontsize=9, color=colour)

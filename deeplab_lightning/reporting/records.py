@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from ..errors import ConfigError, DataError
-from ..metrics.per_picture import PictureCounts
+from ..metrics.per_image import ImageCounts
 from ..metrics.scores import Scores, scores_from_confusion
 from .card import Card, read_card
 from .evaluation import UNKNOWN, Evaluation, read_evaluation
@@ -44,10 +44,10 @@ class RunRecord:
         config: The resolved configuration, nested; empty if there is none.
         card: The reproducibility card; empty if there is none.
         evaluation: How it was scored; split and protocol are `UNKNOWN` where an older run does not tell.
-        counts: Confusion counts of each picture.
+        counts: Confusion counts of each image.
         metrics: Column of `metrics.csv` -> `(rows,)` float64; empty if nothing was logged.
         speed: Likewise of `speed.csv`.
-        gallery: Pictures kept, if any.
+        gallery: Images kept, if any.
     """
 
     name: str
@@ -55,18 +55,18 @@ class RunRecord:
     config: dict[str, Any]
     card: Card
     evaluation: Evaluation
-    counts: PictureCounts
+    counts: ImageCounts
     metrics: dict[str, np.ndarray]
     speed: dict[str, np.ndarray]
     gallery: Gallery | None
 
     @property
     def scores(self) -> Scores:
-        """Of all pictures together."""
+        """Of all images together."""
         return scores_from_confusion(self.counts.total(), self.counts.class_names)
 
-    def picture_scores(self, sample_id: str) -> Scores:
-        """Of one picture."""
+    def image_scores(self, sample_id: str) -> Scores:
+        """Of one image."""
         return scores_from_confusion(self.counts.matrix(sample_id), self.counts.class_names)
 
 
@@ -82,12 +82,12 @@ def read_record(path: Path, name: str | None = None) -> RunRecord:
         DataError: It has no scores yet, or a file is damaged.
     """
     run = _newest_evaluation(path) or find_run(path)
-    if not run.per_picture.is_file():
+    if not run.per_image.is_file():
         raise DataError(
-            f"{run.path} has no {run.per_picture.name}: expected a run that was validated at least once. Score its "
+            f"{run.path} has no {run.per_image.name}: expected a run that was validated at least once. Score its "
             f"checkpoint: validate --ckpt_path {run.last_checkpoint}"
         )
-    counts = PictureCounts.load(run.per_picture)
+    counts = ImageCounts.load(run.per_image)
     card: Card = {}
     with suppress(DataError):
         card = read_card(run)
@@ -100,7 +100,7 @@ def read_record(path: Path, name: str | None = None) -> RunRecord:
         counts=counts,
         metrics=_metrics(run.metrics),
         speed=_metrics(run.speed),
-        gallery=read_gallery(run.pictures) if run.pictures.is_file() else None,
+        gallery=read_gallery(run.images) if run.images.is_file() else None,
     )
 
 
@@ -143,13 +143,13 @@ def config_differences(records: Sequence[RunRecord]) -> dict[str, list[str]]:
     flats = [flattened(record.config) for record in records]
     found = {}
     for key in dict.fromkeys(key for flat in flats for key in flat):
-        values = [in_words(flat[key]) if key in flat else ABSENT for flat in flats]
+        values = [describe_value(flat[key]) if key in flat else ABSENT for flat in flats]
         if len(set(values)) > 1:
             found[key] = values
     return found
 
 
-def in_words(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """Return a setting's value as it is written on the command line."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
@@ -166,7 +166,7 @@ def _newest_evaluation(path: Path) -> RunFolder | None:
     """Return the newest version of `runs/NAME-validate` and the like, which have no `latest`."""
     if (path / "config.yaml").is_file() or not path.is_dir() or (path / "latest").exists() or path.is_symlink():
         return None
-    versions = [found for found in path.glob("version_*") if (found / "per_picture.npz").is_file()]
+    versions = [found for found in path.glob("version_*") if (found / "per_image.npz").is_file()]
     return RunFolder(max(versions, key=lambda found: int(found.name.removeprefix("version_")))) if versions else None
 
 
@@ -191,7 +191,7 @@ def _read_config(run: RunFolder) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _guessed_evaluation(run: RunFolder, counts: PictureCounts) -> Evaluation:
+def _guessed_evaluation(run: RunFolder, counts: ImageCounts) -> Evaluation:
     """Say what an older run tells of its evaluation: those of `fit` are of the validation split."""
     inside = run.path.resolve().parent.name
     split = {"validate": "val", "test": "test"}.get(inside.rsplit("-", 1)[-1], "val")

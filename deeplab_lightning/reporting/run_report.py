@@ -7,18 +7,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .card import energy_in_words, wall_seconds
+from .card import describe_energy, wall_seconds
 from .evaluation import UNKNOWN
-from .gallery import VOID, VOID_COLOUR, Gallery, StoredPicture
+from .gallery import VOID, VOID_COLOUR, Gallery, StoredImage
 from .html.charts import Line, line_chart
 from .html.page import Section, facts, note, page
 from .html.tables import class_table, confusion_table, number, table
-from .html.viewer import Layer, ViewedPicture, error_png, viewer
+from .html.viewer import Layer, ViewedImage, error_png, viewer
 from .plots import smoothed
-from .records import RunRecord, curve, flattened, in_words
+from .records import RunRecord, curve, describe_value, flattened
 
 MOST_LISTED = 25
-"""Pictures in the table of the worst."""
+"""Images in the table of the worst."""
 
 
 def run_report(record: RunRecord) -> str:
@@ -30,10 +30,10 @@ def run_report(record: RunRecord) -> str:
     sections += [
         Section("Classes", class_table(record.scores)),
         Section("Confusion", confusion_table(matrix, record.counts.class_names)),
-        Section("Worst pictures", _worst(record)),
+        Section("Worst images", _worst(record)),
     ]
-    if record.gallery is not None and record.gallery.pictures:
-        sections.append(Section("Pictures", _pictures(record, record.gallery)))
+    if record.gallery is not None and record.gallery.images:
+        sections.append(Section("Images", _images(record, record.gallery)))
     sections += [Section("Reproducibility", _card(record)), Section("Configuration", _configuration(record))]
     return page(f"Run {record.name}", protocol_line(record), sections)
 
@@ -42,7 +42,7 @@ def protocol_line(record: RunRecord) -> str:
     """Return what scores of this run were measured on, which stands beside all of them."""
     evaluation = record.evaluation
     protocol = f"protocol {UNKNOWN}" if evaluation.protocol == UNKNOWN else evaluation.protocol
-    return f"{evaluation.pictures} pictures of the split {evaluation.split}; {protocol}"
+    return f"{evaluation.images} images of the split {evaluation.split}; {protocol}"
 
 
 def curves(records: Sequence[RunRecord]) -> str:
@@ -67,11 +67,11 @@ def curves(records: Sequence[RunRecord]) -> str:
     return f'<div class="charts">{"".join(charts)}</div>' if charts else ""
 
 
-def legend_of(gallery: Gallery, pictures: Sequence[StoredPicture]) -> list[tuple[str, Sequence[int]]]:
-    """Return names and colours of the classes in some pictures, void last."""
+def legend_of(gallery: Gallery, images: Sequence[StoredImage]) -> list[tuple[str, Sequence[int]]]:
+    """Return names and colours of the classes in some images, void last."""
     ids: set[int] = set()
-    for picture in pictures:
-        ids |= {*np.unique(picture.truth()).tolist(), *np.unique(picture.pred()).tolist()}
+    for image in images:
+        ids |= {*np.unique(image.truth()).tolist(), *np.unique(image.pred()).tolist()}
     legend: list[tuple[str, Sequence[int]]] = [
         (gallery.class_names[index], gallery.palette[index]) for index in sorted(ids - {VOID})
     ]
@@ -98,16 +98,16 @@ def _summary(record: RunRecord) -> str:
         ("mean Dice", number(scores.mean_dice)),
         ("split", evaluation.split),
         ("protocol", evaluation.protocol),
-        ("pictures", f"{evaluation.pictures}"),
+        ("images", f"{evaluation.images}"),
     ]
     flat = flattened(record.config)
-    entries += [(name, in_words(flat[name])) for name in ("model", "model.backbone", "data") if name in flat]
+    entries += [(name, describe_value(flat[name])) for name in ("model", "model.backbone", "data") if name in flat]
     if evaluation.step:
         entries.append(("checkpoint of step", f"{evaluation.step}"))
     if "parameters" in card:
         entries.append(("parameters", f"{card['parameters']:,}"))
     if seconds is not None:
-        entries += [("training took", f"{seconds / 60:.1f} minutes"), ("energy", energy_in_words(card))]
+        entries += [("training took", f"{seconds / 60:.1f} minutes"), ("energy", describe_energy(card))]
     warning = ""
     if evaluation.protocol == UNKNOWN:
         warning = note(
@@ -118,7 +118,7 @@ def _summary(record: RunRecord) -> str:
 
 def _worst(record: RunRecord) -> str:
     counts = record.counts
-    found = [(record.picture_scores(sample_id), sample_id) for sample_id in counts.sample_ids]
+    found = [(record.image_scores(sample_id), sample_id) for sample_id in counts.sample_ids]
     labelled = [(scores, sample_id) for scores, sample_id in found if not math.isnan(scores.mIoU)]
     worst = sorted(labelled, key=lambda entry: entry[0].mIoU)[:MOST_LISTED]
     rows = []
@@ -129,30 +129,28 @@ def _worst(record: RunRecord) -> str:
             if not math.isnan(value)
         ][:3]
         rows.append([sample_id, number(scores.mIoU), f"{1 - scores.pixel_acc:.1%}", ", ".join(missed)])
-    caption = (
-        f"The {len(rows)} pictures of all {len(counts)} with the lowest IoU, averaged over the classes of the picture"
-    )
-    return table(caption, ("picture", "IoU", "wrong", "worst classes, IoU"), rows, last_is_text=True)
+    caption = f"The {len(rows)} images of all {len(counts)} with the lowest IoU, averaged over the classes of the image"
+    return table(caption, ("image", "IoU", "wrong", "worst classes, IoU"), rows, last_is_text=True)
 
 
-def _pictures(record: RunRecord, gallery: Gallery) -> str:
+def _images(record: RunRecord, gallery: Gallery) -> str:
     viewed = []
     names = gallery.class_names
-    for picture in gallery.pictures.values():
-        scores = record.picture_scores(picture.sample_id)
-        truth, pred = picture.truth(), picture.pred()
+    for image in gallery.images.values():
+        scores = record.image_scores(image.sample_id)
+        truth, pred = image.truth(), image.pred()
         wrong = f"{1 - scores.pixel_acc:.1%} wrong" if not math.isnan(scores.pixel_acc) else "nothing labelled"
         layers = [
-            Layer("picture", picture.jpeg, f"picture {picture.sample_id}"),
-            Layer("truth", picture.truth_png, f"truth: {class_words(truth, names)}"),
-            Layer("prediction", picture.pred_png, f"prediction: {class_words(pred, names)}"),
+            Layer("image", image.jpeg, f"image {image.sample_id}"),
+            Layer("truth", image.truth_png, f"truth: {class_words(truth, names)}"),
+            Layer("prediction", image.pred_png, f"prediction: {class_words(pred, names)}"),
             Layer("error", error_png(truth, pred), f"errors in red: {wrong}", see_through=True),
         ]
         of_classes = dict(zip(scores.class_names, scores.iou.tolist(), strict=True))
-        caption = f"IoU {number(scores.mIoU, 3)}, {wrong}; {picture.size[0]} x {picture.size[1]} pixels"
+        caption = f"IoU {number(scores.mIoU, 3)}, {wrong}; {image.size[0]} x {image.size[1]} pixels"
         viewed.append(
-            ViewedPicture(
-                picture.sample_id,
+            ViewedImage(
+                image.sample_id,
                 caption,
                 layers,
                 scores.mIoU,
@@ -160,11 +158,11 @@ def _pictures(record: RunRecord, gallery: Gallery) -> str:
                 start=2,
             )
         )
-    kept = list(gallery.pictures.values())
-    worst = sum(picture.why == "worst" for picture in kept)
+    kept = list(gallery.images.values())
+    worst = sum(image.why == "worst" for image in kept)
     text = (
-        f"{len(kept)} of {len(record.counts)} pictures were kept with their masks: {len(kept) - worst} spread evenly "
-        f"over the split, and the {worst} worst of the others. Scores are of the whole picture at its own size."
+        f"{len(kept)} of {len(record.counts)} images were kept with their masks: {len(kept) - worst} spread evenly "
+        f"over the split, and the {worst} worst of the others. Scores are of the whole image at its own size."
     )
     return note(text) + viewer(viewed, legend_of(gallery, kept), "IoU")
 
@@ -186,7 +184,7 @@ def _card(record: RunRecord) -> str:
         ("platform", card.get("platform")),
     ]
     for split, found in (card.get("data") or {}).items():
-        value = f"{found['pictures']} pictures, files {found['files']}, masks {found['masks']}"
+        value = f"{found['images']} images, files {found['files']}, masks {found['masks']}"
         entries.append((f"data, {split}", value))
     sessions = card.get("sessions") or []
     for place, session in enumerate(sessions, start=1):
@@ -196,6 +194,6 @@ def _card(record: RunRecord) -> str:
 
 
 def _configuration(record: RunRecord) -> str:
-    rows = [[key, in_words(value)] for key, value in flattened(record.config).items()]
+    rows = [[key, describe_value(value)] for key, value in flattened(record.config).items()]
     shown = table("Every setting of the run", ("setting", "value"), rows, numbers_from=2)
     return f"<details><summary>All {len(rows)} settings</summary>{shown}</details>"

@@ -60,7 +60,7 @@ class RunFolder:
 
     @property
     def speed(self) -> Path:
-        """Time per step, pictures per second, waiting for data, memory; see `callbacks.Speed`."""
+        """Time per step, images per second, waiting for data, memory; see `callbacks.Speed`."""
         return self.path / "speed.csv"
 
     @property
@@ -74,9 +74,9 @@ class RunFolder:
         return self.path / "confusion.npz"
 
     @property
-    def per_picture(self) -> Path:
-        """The confusion counts of each picture; see `metrics.per_picture.PictureCounts`."""
-        return self.path / "per_picture.npz"
+    def per_image(self) -> Path:
+        """The confusion counts of each image; see `metrics.per_image.ImageCounts`."""
+        return self.path / "per_image.npz"
 
     @property
     def environment(self) -> Path:
@@ -94,23 +94,23 @@ class RunFolder:
         return self.path / "evaluation.json"
 
     @property
-    def pictures(self) -> Path:
-        """Some pictures with their masks, for reports; see `gallery`."""
-        return self.path / "pictures.zip"
+    def images(self) -> Path:
+        """Some images with their masks, for reports; see `gallery`."""
+        return self.path / "images.zip"
 
     @property
-    def curves_picture(self) -> Path:
+    def curves_image(self) -> Path:
         """The learning curves; see `plots.plot_curves`."""
         return self.path / "curves.png"
 
     @property
-    def confusion_picture(self) -> Path:
-        """The confusion matrix as a picture; see `plots.plot_confusion`."""
+    def confusion_image(self) -> Path:
+        """The confusion matrix as an image; see `plots.plot_confusion`."""
         return self.path / "confusion.png"
 
     @property
     def panels(self) -> Path:
-        """The folder of picture panels; see `panels.panel_sheet`."""
+        """The folder of image panels; see `panels.panel_overview`."""
         return self.path / "panels"
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from ..errors import ConfigError
 from ..files import atomic_open
 from ..metrics.scores import Scores
-from .panels import PanelPicture, fit
+from .panels import PanelImage, fit
 from .plots import plot_confusion
 from .records import flattened
 from .runs import RunFolder
@@ -35,7 +35,7 @@ STEP_KEY = "trainer/global_step"
 IDENTITY = "wandb.json"
 """In a run folder: which run of Weights & Biases it is, so that a resumed training goes on with that one."""
 COPIED = ("config.yaml", "environment.json", "evaluation.json", "metrics.csv", "speed.csv", "per_class.csv",
-          "confusion.npz", "per_picture.npz", "pictures.zip", "code.diff")  # fmt: skip
+          "confusion.npz", "per_image.npz", "images.zip", "code.diff")  # fmt: skip
 """Files of a run folder that its run of Weights & Biases keeps: what reports and comparisons read."""
 
 
@@ -123,7 +123,7 @@ def fetch_run(name: str, folder: Path, api: Any = None) -> Path:
         The run folder.
 
     Raises:
-        ConfigError: There is no such run for who is logged in, or it has no counts of each picture.
+        ConfigError: There is no such run for who is logged in, or it has no counts of each image.
     """
     if len(name.split("/")) != 3:
         raise ConfigError(f"wandb:{name} is no run: expected wandb:ENTITY/PROJECT/ID, as in the run's address.")
@@ -137,9 +137,9 @@ def fetch_run(name: str, folder: Path, api: Any = None) -> Path:
     target = folder / name.replace("/", "_") / "version_0"
     target.mkdir(parents=True, exist_ok=True)
     names = {file.name.rpartition("/")[2] for file in files}
-    if not {"per_picture.npz", "config.yaml"} <= names:
+    if not {"per_image.npz", "config.yaml"} <= names:
         raise ConfigError(
-            f"wandb:{name} keeps no per_picture.npz and config.yaml of a run folder, which comparing needs (found: "
+            f"wandb:{name} keeps no per_image.npz and config.yaml of a run folder, which comparing needs (found: "
             f"{', '.join(sorted(names)) or 'nothing'}). Runs that this version of deeplab_lightning trained do."
         )
     for file in files:
@@ -165,12 +165,12 @@ def _write_history(run: Any, path: Path) -> None:
         writer.writerows({"step": step, **rows[step]} for step in sorted(rows))
 
 
-def log_panels(run: Run, pictures: Sequence[PanelPicture], class_names: Sequence[str], step: int) -> None:
-    """Log pictures as `val/panels`, each with the masks `prediction` and `ground_truth` by class name.
+def log_panels(run: Run, panels: Sequence[PanelImage], class_names: Sequence[str], step: int) -> None:
+    """Log images as `val/panels`, each with the masks `prediction` and `ground_truth` by class name.
 
     Args:
         run: The live run.
-        pictures: What to show; large ones are shrunk as in `panels.panel_sheet`.
+        panels: What to show; large ones are shrunk as in `panels.panel_overview`.
         class_names: `C` names. Void pixels get the further id `C`, called "void".
         step: The optimiser step.
     """
@@ -182,7 +182,7 @@ def log_panels(run: Run, pictures: Sequence[PanelPicture], class_names: Sequence
 
     images = [
         wandb.Image(image, caption=title, masks={"prediction": mask(pred), "ground_truth": mask(truth)})
-        for title, image, truth, pred in map(fit, pictures)
+        for title, image, truth, pred in map(fit, panels)
     ]
     run.log({"val/panels": images, STEP_KEY: step})
 
@@ -200,7 +200,7 @@ def log_per_class_table(run: Run, scores: Scores, step: int) -> None:
 
 
 def log_confusion(run: Run, matrix: np.ndarray, class_names: Sequence[str], step: int) -> None:
-    """Log the confusion matrix as the picture `val/confusion`.
+    """Log the confusion matrix as the image `val/confusion`.
 
     Args:
         run: The live run.

@@ -231,7 +231,7 @@ def run_cell(
             words += ["--ckpt_path", str(stopped_at)]
         ended = execute(words)
         run = folder.run(cell)
-        if ended.code != 0 or run is None or not run.per_picture.is_file():
+        if ended.code != 0 or run is None or not run.per_image.is_file():
             return _not_finished(folder, cell, record, ended)
         record.state, record.run = "finished", str(run.path.relative_to(folder.cells))
         folder.write_record(cell, record)
@@ -264,7 +264,7 @@ def _not_finished(folder: StudyFolder, cell: Cell, record: Record, ended: progra
 
 def _newest(parent: Path) -> RunFolder | None:
     """Return the newest evaluation in a folder: those leave no `latest`."""
-    versions = [path for path in parent.glob("version_*") if (path / "per_picture.npz").is_file()]
+    versions = [path for path in parent.glob("version_*") if (path / "per_image.npz").is_file()]
     return RunFolder(max(versions, key=lambda path: int(path.name.removeprefix("version_")))) if versions else None
 
 

@@ -1,6 +1,6 @@
-"""Runs side by side: what differs in their configurations, scores, and pictures.
+"""Runs side by side: what differs in their configurations, scores, and images.
 
-Scores stand in one column only where they were measured in the same way: on the same pictures with the same masks, of
+Scores stand in one column only where they were measured in the same way: on the same images with the same masks, of
 the same split, by the same protocol. Runs that do not share all of that form groups of their own, each with a table of
 its own and a first run that the others of the group are compared with.
 """
@@ -24,11 +24,11 @@ from .statistics import RESAMPLES, Tallies, tally
 
 
 class Disagreement(NamedTuple):
-    """A picture that runs score differently.
+    """An image that runs score differently.
 
     Attributes:
         sample_id: Its name.
-        scores: IoU of each run of the group, averaged over the classes of the picture.
+        scores: IoU of each run of the group, averaged over the classes of the image.
         spread: The highest less the lowest.
     """
 
@@ -45,10 +45,10 @@ class Group:
         split: Of all of them.
         protocol: Of all of them; `UNKNOWN` for runs from before protocols were recorded.
         records: The runs, the baseline first.
-        tallies: What IoU needs of each picture, for each run.
+        tallies: What IoU needs of each image, for each run.
         comparisons: Of each run with the first one; None for that.
         adjusted_p: Their p-values, adjusted for how many there are (Holm); NaN for the first run.
-        disagreements: All pictures, those scored most differently first; empty for a single run.
+        disagreements: All images, those scored most differently first; empty for a single run.
     """
 
     split: str
@@ -63,7 +63,7 @@ class Group:
     def title(self) -> str:
         """What the scores were measured on, in words."""
         protocol = f"protocol {UNKNOWN}" if self.protocol == UNKNOWN else self.protocol
-        return f"{len(self.tallies[0].sample_ids)} pictures of the split {self.split}; {protocol}"
+        return f"{len(self.tallies[0].sample_ids)} images of the split {self.split}; {protocol}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def compare_runs(records: Sequence[RunRecord], resamples: int = RESAMPLES) -> Co
 
     Args:
         records: At least two.
-        resamples: Of the bootstrap over pictures.
+        resamples: Of the bootstrap over images.
 
     Raises:
         ConfigError: There is only one run.
@@ -122,8 +122,8 @@ def costs(record: RunRecord) -> dict[str, float]:
     joules = [value for value in energy_joules(record.card).values() if value is not None]
     if joules:
         found["kJ of training"] = sum(joules) / 1000
-    if record.evaluation.seconds and record.evaluation.pictures:
-        found["seconds per evaluated picture"] = record.evaluation.seconds / record.evaluation.pictures
+    if record.evaluation.seconds and record.evaluation.images:
+        found["seconds per evaluated image"] = record.evaluation.seconds / record.evaluation.images
     return found
 
 
@@ -159,7 +159,7 @@ def _disagreements(records: Sequence[RunRecord]) -> list[Disagreement]:
         return []
     found = []
     for sample_id in records[0].counts.sample_ids:
-        scores = [record.picture_scores(sample_id).mIoU for record in records]
+        scores = [record.image_scores(sample_id).mIoU for record in records]
         if not any(map(math.isnan, scores)):
             found.append(Disagreement(sample_id, scores, max(scores) - min(scores)))
     return sorted(found, key=lambda entry: (-entry.spread, entry.sample_id))
@@ -170,7 +170,7 @@ def _notes(records: Sequence[RunRecord], groups: Sequence[Group]) -> list[str]:
     if len(groups) > 1:
         titles = "; ".join(f"({', '.join(record.name for record in group.records)}) {group.title}" for group in groups)
         same = len({group.title for group in groups}) < len(groups)
-        what = " or with other masks, classes or pictures" if same else ""
+        what = " or with other masks, classes or images" if same else ""
         notes.append(
             f"These runs were not measured in the same way{what}: their scores stand in {len(groups)} tables and are "
             f"not to be compared across them. {titles}."
@@ -193,7 +193,7 @@ def _notes(records: Sequence[RunRecord], groups: Sequence[Group]) -> list[str]:
         notes.append(f"Times are of different machines: {', '.join(sorted(machines))}.")
     if any(len(group.records) > 1 for group in groups):
         notes.append(
-            "Intervals and p-values are of the paired bootstrap over pictures: they speak of other pictures, not of "
+            "Intervals and p-values are of the paired bootstrap over images: they speak of other images, not of "
             "other seeds. One run of each configuration says nothing of the spread over seeds."
         )
     return notes

@@ -8,21 +8,21 @@ from html import escape
 
 import numpy as np
 
-from ..reporting.gallery import StoredPicture
+from ..reporting.gallery import StoredImage
 from ..reporting.html.charts import Point, scatter_chart
 from ..reporting.html.page import Section, note, page
 from ..reporting.html.tables import Cell, number, table
-from ..reporting.html.viewer import Layer, ViewedPicture, disagreement_png, viewer
+from ..reporting.html.viewer import Layer, ViewedImage, disagreement_png, viewer
 from ..reporting.records import RunRecord
 from ..reporting.run_report import class_words, curves, legend_of
 from .comparison import Comparison, Group, costs, machine
 from .statistics import CONFIDENCE, class_iou
-from .tables import p_in_words
+from .tables import describe_p
 
 MOST_LISTED = 25
-"""Pictures in the table of disagreements."""
+"""Images in the table of disagreements."""
 MOST_VIEWED = 60
-"""Pictures in the viewer."""
+"""Images in the viewer."""
 
 
 def comparison_report(comparison: Comparison, title: str) -> str:
@@ -37,8 +37,8 @@ def comparison_report(comparison: Comparison, title: str) -> str:
         ]
         if group.disagreements:
             sections.append(Section(f"Disagreement{label}", _disagreements(group)))
-            if pictures := _pictures(group):
-                sections.append(Section(f"Pictures{label}", pictures))
+            if images := _images(group):
+                sections.append(Section(f"Images{label}", images))
         if shown := _costs(group):
             sections.append(Section(f"Accuracy against cost{label}", shown))
     if charts := curves(comparison.records):
@@ -97,7 +97,7 @@ def _config_rows(records: Sequence[RunRecord], config: Mapping[str, list[str]]) 
 def _scores(group: Group) -> str:
     caption = (
         f"mIoU in percent; differences from {group.records[0].name} with the {CONFIDENCE:.0%} interval and the "
-        "two-sided p-value of the paired bootstrap over pictures"
+        "two-sided p-value of the paired bootstrap over images"
     )
     return table(caption, *_score_rows(group))
 
@@ -112,8 +112,8 @@ def _score_rows(group: Group) -> tuple[list[str], Rows]:
             compared = [
                 Cell(f"{100 * found.difference:+.2f}", _kind(found.low, found.high)),
                 f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]",
-                p_in_words(found.p_value),
-                p_in_words(adjusted),
+                describe_p(found.p_value),
+                describe_p(adjusted),
             ]
         rows.append([record.name, _percent(scores.mIoU), *compared, _percent(scores.pixel_acc)])
     return headings, rows
@@ -158,36 +158,36 @@ def _class_rows(group: Group) -> tuple[list[str], Rows]:
 
 def _disagreements(group: Group) -> str:
     caption = (
-        f"The {min(MOST_LISTED, len(group.disagreements))} pictures scored most differently, of all "
-        f"{len(group.disagreements)}: IoU averaged over the classes of the picture"
+        f"The {min(MOST_LISTED, len(group.disagreements))} images scored most differently, of all "
+        f"{len(group.disagreements)}: IoU averaged over the classes of the image"
     )
     return table(caption, *_disagreement_rows(group))
 
 
 def _disagreement_rows(group: Group) -> tuple[list[str], Rows]:
-    headings = ["picture", *(record.name for record in group.records), "spread"]
+    headings = ["image", *(record.name for record in group.records), "spread"]
     shown = group.disagreements[:MOST_LISTED]
     return headings, [[e.sample_id, *map(number, e.scores), number(e.spread)] for e in shown]
 
 
-def _pictures(group: Group) -> str:
-    """Return the viewer of pictures that all runs of the group kept."""
+def _images(group: Group) -> str:
+    """Return the viewer of images that all runs of the group kept."""
     galleries = [record.gallery for record in group.records if record.gallery is not None]
     if len(galleries) < len(group.records):
         return ""
-    viewed: list[ViewedPicture] = []
-    kept: list[StoredPicture] = []
+    viewed: list[ViewedImage] = []
+    kept: list[StoredImage] = []
     for entry in group.disagreements:
-        stored = [gallery.pictures.get(entry.sample_id) for gallery in galleries]
-        pictures = [picture for picture in stored if picture is not None]
-        if len(pictures) < len(stored) or len(viewed) == MOST_VIEWED:
+        stored = [gallery.images.get(entry.sample_id) for gallery in galleries]
+        images = [image for image in stored if image is not None]
+        if len(images) < len(stored) or len(viewed) == MOST_VIEWED:
             continue
-        kept += pictures
-        viewed.append(_viewed(entry.sample_id, entry.scores, entry.spread, group.records, pictures))
+        kept += images
+        viewed.append(_viewed(entry.sample_id, entry.scores, entry.spread, group.records, images))
     if not viewed:
         return ""
     text = (
-        f"{len(viewed)} pictures that all runs kept with their masks. The last stop of the slider shows in red where "
+        f"{len(viewed)} images that all runs kept with their masks. The last stop of the slider shows in red where "
         "the predictions are not all the same."
     )
     return note(text) + viewer(viewed, legend_of(galleries[0], kept), "spread of IoU", lowest_first=False)
@@ -198,28 +198,28 @@ def _viewed(
     scores: Sequence[float],
     spread: float,
     records: Sequence[RunRecord],
-    pictures: Sequence[StoredPicture],
-) -> ViewedPicture:
+    images: Sequence[StoredImage],
+) -> ViewedImage:
     names = records[0].counts.class_names
-    preds = [picture.pred() for picture in pictures]
+    preds = [image.pred() for image in images]
     share = np.any([pred != preds[0] for pred in preds[1:]], axis=0).mean()
     layers = [
-        Layer("picture", pictures[0].jpeg, f"picture {sample_id}"),
-        Layer("truth", pictures[0].truth_png, f"truth: {class_words(pictures[0].truth(), names)}"),
+        Layer("image", images[0].jpeg, f"image {sample_id}"),
+        Layer("truth", images[0].truth_png, f"truth: {class_words(images[0].truth(), names)}"),
         *(
-            Layer(record.name, picture.pred_png, f"prediction of {record.name}: {class_words(pred, names)}")
-            for record, picture, pred in zip(records, pictures, preds, strict=True)
+            Layer(record.name, image.pred_png, f"prediction of {record.name}: {class_words(pred, names)}")
+            for record, image, pred in zip(records, images, preds, strict=True)
         ),
         Layer("differ", disagreement_png(preds), f"in red, {share:.1%} of the pixels on which runs differ", True),
     ]
-    found = [record.picture_scores(sample_id) for record in records]
+    found = [record.image_scores(sample_id) for record in records]
     of_classes = {}
     for index, name in enumerate(names):
         values = [scores.iou[index] for scores in found]
         if not any(map(math.isnan, values)):
             of_classes[name] = float(max(values) - min(values))
     text = ", ".join(f"{record.name} {score:.3f}" for record, score in zip(records, scores, strict=True))
-    return ViewedPicture(
+    return ViewedImage(
         sample_id, f"IoU: {text}; {share:.1%} of the pixels differ", layers, spread, of_classes, start=len(layers) - 1
     )
 

@@ -114,7 +114,7 @@ def tail(log: Path, lines: int = 5) -> str:
     return "\n".join(f"  {line[:300]}" for line in text.strip().splitlines()[-lines:])
 
 
-def in_words(seconds: float) -> str:
+def describe_duration(seconds: float) -> str:
     """Return `1:02:03`, or `?` for NaN."""
     if seconds != seconds:
         return "?"
@@ -122,7 +122,7 @@ def in_words(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
-class EveryNow:
+class RateLimiter:
     """True at most once in so many seconds: progress for a log should not fill it.
 
     Args:

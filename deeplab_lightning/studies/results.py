@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..metrics.per_picture import PictureCounts
+from ..metrics.per_image import ImageCounts
 from ..reporting.runs import RunFolder, read_metrics
 from .cells import StudyFolder, step_seconds
 from .statistics import RESAMPLES, Comparison, Tallies, class_iou, compare, holm, mean_iou, tally
@@ -27,9 +27,9 @@ class RowResult:
 
     Attributes:
         row: Of the study.
-        runs: Seed -> what IoU needs of each picture.
+        runs: Seed -> what IoU needs of each image.
         parameters: Of the network, None if unknown.
-        multiply_adds: Of its convolutions for one picture of the training crop.
+        multiply_adds: Of its convolutions for one image of the training crop.
         step_seconds: Mean over the seeds of the median training step, NaN if not recorded.
         boundary: Logged key -> one value for each finished seed, from the best validation.
         comparison: With the baseline, over the seeds that both have; None for the baseline itself and without any.
@@ -98,7 +98,7 @@ def _read_row(row: Row, folder: StudyFolder, recipes: Mapping[str, Mapping[str, 
         if row.evaluation.options and row.evaluation.key not in record.evaluations:
             continue
         scored = RunFolder(folder.cells / record.evaluations[row.evaluation.key]) if row.evaluation.options else trained
-        result.runs[cell.seed] = tally(PictureCounts.load(scored.per_picture))
+        result.runs[cell.seed] = tally(ImageCounts.load(scored.per_image))
         seconds.append(step_seconds(trained))
         for name, value in _boundary_scores(scored).items():
             result.boundary.setdefault(name, []).append(value)

@@ -1,11 +1,11 @@
-"""Whether two sets of runs differ: the paired bootstrap over pictures, and what several seeds say. Numpy only.
+"""Whether two sets of runs differ: the paired bootstrap over images, and what several seeds say. Numpy only.
 
-A score over a data set is a ratio of sums over its pictures (Efron and Tibshirani 1993, An Introduction to the
-Bootstrap, chapters 6, 13 and 16): drawing the pictures anew, with replacement, and adding their counts up again shows
-how much the score owes to the pictures that happen to be in the set. Both sides get the same draw, so that what makes a
-picture hard for both cancels; runs of the same seed are compared with each other.
+A score over a data set is a ratio of sums over its images (Efron and Tibshirani 1993, An Introduction to the
+Bootstrap, chapters 6, 13 and 16): drawing the images anew, with replacement, and adding their counts up again shows
+how much the score owes to the images that happen to be in the set. Both sides get the same draw, so that what makes an
+image hard for both cancels; runs of the same seed are compared with each other.
 
-What the interval does not cover is the next seed: it speaks of these trained networks on pictures like these. The
+What the interval does not cover is the next seed: it speaks of these trained networks on images like these. The
 spread over seeds stands beside it in every table, with the number of seeds that agree.
 """
 
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from ..metrics.per_picture import PictureCounts
+from ..metrics.per_image import ImageCounts
 
 RESAMPLES = 5000
 CONFIDENCE = 0.95
@@ -27,7 +27,7 @@ _CHUNK = 250
 
 
 class Tallies(NamedTuple):
-    """What IoU needs of each picture.
+    """What IoU needs of each image.
 
     Attributes:
         sample_ids: `N` ids, sorted.
@@ -49,8 +49,8 @@ class Tallies(NamedTuple):
         return self.truth + self.predicted - self.hit
 
 
-def tally(counts: PictureCounts) -> Tallies:
-    """Add up each picture's confusion matrix along its rows and columns."""
+def tally(counts: ImageCounts) -> Tallies:
+    """Add up each image's confusion matrix along its rows and columns."""
     ids = tuple(counts.sample_ids)
     shape = (len(ids), len(counts.class_names))
     hit, truth, predicted = (np.zeros(shape, dtype=np.int64) for _ in range(3))
@@ -121,23 +121,23 @@ def compare(
     confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> Comparison:
-    """Compare runs by the paired bootstrap over pictures.
+    """Compare runs by the paired bootstrap over images.
 
-    In every resample the mIoU of each run is computed anew from the drawn pictures' counts; the differences of the
+    In every resample the mIoU of each run is computed anew from the drawn images' counts; the differences of the
     pairs are averaged. The interval is the percentile interval of those averages.
 
     Args:
         baseline: One entry for each seed.
-        variant: Likewise, its seeds in the same order, on the same pictures with the same truth.
-        resamples: How many draws of N pictures out of N.
+        variant: Likewise, its seeds in the same order, on the same images with the same truth.
+        resamples: How many draws of N images out of N.
         confidence: Of the interval, in 0..1.
         seed: Of the draws.
 
     Raises:
-        DataError: The two do not belong together: other pictures, classes or truth, or not the same number of seeds.
+        DataError: The two do not belong together: other images, classes or truth, or not the same number of seeds.
     """
     _check_pairs(baseline, variant)
-    pictures = len(baseline[0].sample_ids)
+    images = len(baseline[0].sample_ids)
     pairs = len(baseline)
     # Columns of one matrix, so that a resample of all runs is one product: hits, then unions, of every run.
     runs = [*baseline, *variant]
@@ -153,12 +153,12 @@ def compare(
         of_classes = iou[:, pairs:] - iou[:, :pairs]
         return score[:, pairs:] - score[:, :pairs], mean_iou(of_classes.swapaxes(1, 2))
 
-    observed, of_classes = differences(np.ones((1, pictures)))
+    observed, of_classes = differences(np.ones((1, images)))
     generator = np.random.default_rng(seed)
     drawn, drawn_classes = [], []
     for first in range(0, resamples, _CHUNK):
         size = min(_CHUNK, resamples - first)
-        weights = generator.multinomial(pictures, np.full(pictures, 1 / pictures), size=size).astype(np.float64)
+        weights = generator.multinomial(images, np.full(images, 1 / images), size=size).astype(np.float64)
         scores, in_classes = differences(weights)
         drawn.append(scores.mean(axis=1))
         drawn_classes.append(in_classes)
@@ -187,7 +187,7 @@ def _check_pairs(baseline: Sequence[Tallies], variant: Sequence[Tallies]) -> Non
         )
     first = baseline[0]
     if not first.sample_ids:
-        raise DataError("The runs were evaluated on no picture: there is nothing to compare.")
+        raise DataError("The runs were evaluated on no image: there is nothing to compare.")
     for run in [*baseline, *variant]:
         if run.class_names != first.class_names:
             raise DataError(
@@ -197,7 +197,7 @@ def _check_pairs(baseline: Sequence[Tallies], variant: Sequence[Tallies]) -> Non
         if run.sample_ids != first.sample_ids:
             other = sorted(set(run.sample_ids) ^ set(first.sample_ids))
             raise DataError(
-                f"The runs were evaluated on different pictures: {len(other)} are not in both, such as "
+                f"The runs were evaluated on different images: {len(other)} are not in both, such as "
                 f"{', '.join(other[:3])}. A paired comparison needs the same ones."
             )
         if not np.array_equal(run.truth, first.truth):

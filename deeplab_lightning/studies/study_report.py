@@ -41,7 +41,7 @@ def study_report(folder: Path) -> str:
     text = (
         f"mIoU in percent, mean and standard deviation over {' or '.join(seeds)} seeds. Differences are from the "
         f"baseline, over the seeds that both have; intervals ({CONFIDENCE:.0%}) and p-values are of the paired "
-        "bootstrap over pictures: they speak of other pictures, not of other seeds."
+        "bootstrap over images: they speak of other images, not of other seeds."
     )
     sections.insert(0, Section("How to read this", note(text)))
     return page(f"Study {folder.resolve().name}", f"{len(rows)} rows; factors: {', '.join(factors)}", sections)

@@ -46,13 +46,13 @@ def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
     baseline = results[study.baseline]
     headings, rows = _cells(study, results, plus_minus="±", minus="-")
     parts = [f"# {study.name}", "", *_markdown_table(headings, rows, len(study.rows[0].levels)), ""]
-    pictures = {len(run.sample_ids) for result in results for run in result.runs.values()}
+    images = {len(run.sample_ids) for result in results for run in result.runs.values()}
     notes = [
         f"mIoU in percent, mean ± standard deviation over seeds (n - 1). Differences are from the baseline, "
         f"{baseline.row.name}, over the seeds that both have; in brackets the {CONFIDENCE:.0%} interval and p the "
-        f"two-sided p-value of the paired bootstrap over {' or '.join(map(str, sorted(pictures))) or 'no'} pictures "
+        f"two-sided p-value of the paired bootstrap over {' or '.join(map(str, sorted(images))) or 'no'} images "
         f"({resamples} resamples), not adjusted for the number of rows (table.csv has Holm's adjustment). The "
-        f"interval speaks of other pictures, not of other seeds; `better in` says how many seeds agree."
+        f"interval speaks of other images, not of other seeds; `better in` says how many seeds agree."
     ]
     if any(result.row.published for result in results) or study.also_published:
         notes.append(f"Published: {study.source or 'no source is given'}.")
@@ -127,7 +127,7 @@ def _cells(
         return f"{dollar}{text}{dollar}"
 
     columns.append(("difference", [difference(result) for result in results]))
-    columns.append(("p", ["" if r.comparison is None else p_in_words(r.comparison.p_value, dollar) for r in results]))
+    columns.append(("p", ["" if r.comparison is None else describe_p(r.comparison.p_value, dollar) for r in results]))
     add(
         "better in",
         [
@@ -155,7 +155,7 @@ def _cells(
     return [heading for heading, _ in columns], rows
 
 
-def p_in_words(p_value: float, dollar: str = "") -> str:
+def describe_p(p_value: float, dollar: str = "") -> str:
     """Return `0.012`, `< 0.001`."""
     if math.isnan(p_value):
         return ""

@@ -45,7 +45,7 @@ class TrainedMaps(NamedTuple):
     """The logits that a training step compares with the labels."""
 
     main: Tensor
-    """`(B, C, h, w)`: what the network says, at its own resolution or the picture's."""
+    """`(B, C, h, w)`: what the network says, at its own resolution or the image's."""
     further: tuple[Tensor, ...] = ()
     """Those of an auxiliary head, or of single scales."""
 
@@ -109,8 +109,8 @@ class SegmentationTask(EvaluatedTask, ABC):
         gradient_checkpointing: Compute the backbone's inner maps twice instead of keeping them: slower, less memory.
     """
 
-    features_fit_the_picture: bool = True
-    """Whether what the classifier reads, resized, lies on the picture: a depth head needs that."""
+    features_fit_the_image: bool = True
+    """Whether what the classifier reads, resized, lies on the image: a depth head needs that."""
 
     def __init__(
         self,
@@ -257,9 +257,9 @@ class SegmentationTask(EvaluatedTask, ABC):
 
     def _build_depth_head(self) -> DepthHead:
         model: Any = self.model
-        if not self.features_fit_the_picture:
+        if not self.features_fit_the_image:
             raise ConfigError(
-                f"The features of {type(model).__name__} do not lie on the picture as its logits do, so that no depth "
+                f"The features of {type(model).__name__} do not lie on the image as its logits do, so that no depth "
                 f"map can be read from them: take DeepLab v3 or v3+, or leave out --model.depth_weight."
             )
         return DepthHead(model, self.hparams["depth_loss"], model.align_corners)

@@ -24,7 +24,7 @@ class DeepLabV2Task(SegmentationTask):
         output_stride: Input side over deepest feature side; 8 in the paper.
         pretrained: Start from ImageNet weights: true for timm's, or a file of timm or torchvision.
         atrous_rates: ASPP's at output stride 8: 6, 12, 18, 24 (ASPP-L), 2, 4, 8, 12 (ASPP-S), or 12 alone (LargeFOV).
-        scales: Of the picture, fused by the maximum; 1.0 alone leaves multi-scale inputs out.
+        scales: Of the image, fused by the maximum; 1.0 alone leaves multi-scale inputs out.
         dropout: After fc6 and after fc7 (vgg16 only).
         stride_place: Which convolution of a ResNet carries a stage's stride: conv2 (timm) or conv1 (Caffe).
         ceil_mode: Round sizes up at a ResNet's pooling, as Caffe does.
@@ -36,7 +36,7 @@ class DeepLabV2Task(SegmentationTask):
         kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
     """
 
-    features_fit_the_picture = False  # several scales, and scores read at once by several branches
+    features_fit_the_image = False  # several scales, and scores read at once by several branches
 
     def __init__(
         self,

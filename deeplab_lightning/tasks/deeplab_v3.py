@@ -36,7 +36,7 @@ class DeepLabV3Task(SegmentationTask):
         aux_head: Build an auxiliary classifier on the last map but one (not in the paper).
         aux_loss_weight: Of its loss.
         align_corners: Convention of every resize of the network.
-        side_remainder: With corners aligned, sides that pictures are padded to in evaluation leave this when divided by
+        side_remainder: With corners aligned, sides that images are padded to in evaluation leave this when divided by
             the output stride: 1, where corners meet; 0 as in segmentation_models_pytorch (train on such crops, too).
         norm_momentum: Of the batch norms in ASPP (the paper's 0.0003 needs pretrained statistics).
         kwargs: Data and optimisation, see `SegmentationTask`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..backbones.resnet_variants import FirstUnit, StridePlace
-from ..backbones.timm_backbone import LowLevelTap
+from ..backbones.timm_backbone import LowLevelMap
 from ..layers.context import Context
 from ..models import DeepLabV3Plus
 from ..types import OutputStride, SideRemainder
@@ -34,7 +34,7 @@ class DeepLabV3PlusTask(SegmentationTask):
         attention: Weigh ASPP's channels by squeeze-and-excite (not in the paper).
         head_conv: One more 3x3 behind ASPP (torchvision; not in the paper).
         decoder: False leaves the decoder out (an ablation of the paper).
-        low_level_tap: Where the stride-4 map is taken: at the end of timm's stage, or TensorFlow's tensor.
+        low_level_map: Where the stride-4 map is taken: at the end of timm's stage, or TensorFlow's tensor.
         low_level_channels: Width that the low-level map is reduced to.
         decoder_channels: Width of the decoder.
         decoder_convs: How many convolutions follow the decoder's concatenation.
@@ -45,7 +45,7 @@ class DeepLabV3PlusTask(SegmentationTask):
         aux_head: Build an auxiliary classifier on the last map but one (not in the paper).
         aux_loss_weight: Of its loss.
         align_corners: Convention of every resize of the network.
-        side_remainder: With corners aligned, sides that pictures are padded to in evaluation leave this when divided by
+        side_remainder: With corners aligned, sides that images are padded to in evaluation leave this when divided by
             the output stride: 1, where corners meet; 0 as in segmentation_models_pytorch (train on such crops, too).
         norm_momentum: Of the batch norms in ASPP and decoder (the paper's 0.0003 needs pretrained statistics).
         kwargs: Data and optimisation, see `SegmentationTask`.
@@ -70,7 +70,7 @@ class DeepLabV3PlusTask(SegmentationTask):
         attention: bool = False,
         head_conv: bool = False,
         decoder: bool = True,
-        low_level_tap: LowLevelTap = "stage",
+        low_level_map: LowLevelMap = "stage",
         low_level_channels: int = 48,
         decoder_channels: int = 256,
         decoder_convs: int = 2,

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layers import resize
+from ..layers.feature_hook import FeatureHook
 from ..layers.heads import depth_head
-from ..layers.tap import Tap
 from ..losses.depth import LOG_RANGE, DepthLoss, depth_loss
 from ..types import Batch
 
@@ -36,11 +36,11 @@ class DepthHead(nn.Module):
             )
         self.layers = depth_head(classifier.in_channels)
         self.kind, self.align_corners = loss, align_corners
-        self._tap = Tap(classifier, before=True)
+        self._hook = FeatureHook(classifier, before=True)
 
     def forward(self) -> Tensor:
         """Return the logarithm of depth for the network's last pass, `(B, 1, h, w)`, coarse."""
-        log_depth: Tensor = self.layers(self._tap.take())
+        log_depth: Tensor = self.layers(self._hook.take())
         return log_depth
 
     def loss(self, depth: Tensor) -> Tensor:

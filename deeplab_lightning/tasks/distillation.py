@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..checkpoints.loading import read_checkpoint
 from ..errors import ConfigError, did_you_mean
 from ..layers import resize
-from ..layers.tap import Tap
+from ..layers.feature_hook import FeatureHook
 from ..losses.distillation import attention_transfer, distillation, hint
 from ..types import DataDescription
 
@@ -71,10 +71,10 @@ class Distillation(nn.Module):
         self.options = options
         self.teachers = Teachers(paths, description, layer)
         self.align_corners: bool = student.align_corners  # type: ignore[assignment]
-        self.tap = None if layer is None else feature_tap(student, layer)
+        self.hook = None if layer is None else feature_hook(student, layer)
         self.adapters = nn.ModuleList()
-        if self.tap is not None and options.feature_loss == "hint":
-            self.adapters = make_adapters(student, self.tap, self.teachers, description["channels"])
+        if self.hook is not None and options.feature_loss == "hint":
+            self.adapters = make_adapters(student, self.hook, self.teachers, description["channels"])
 
     def forward(self, image: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """Return the weighted losses, by name, of the student's last pass.
@@ -89,8 +89,8 @@ class Distillation(nn.Module):
         if options.weight:
             wanted = [_at(each, logits, self.align_corners) for each in scores]
             losses["teachers"] = options.weight * distillation(logits, wanted, options.temperature)
-        if self.tap is not None:
-            losses["features"] = options.features * self._distance(self.tap.take(), features)
+        if self.hook is not None:
+            losses["features"] = options.features * self._distance(self.hook.take(), features)
         return losses
 
     def _distance(self, student: Tensor, teachers: Sequence[Tensor]) -> Tensor:
@@ -126,12 +126,12 @@ class Teachers:
     Args:
         paths: Their checkpoints.
         description: The student's data.
-        layer: Module within every teacher's network whose output is compared; see `feature_tap`. Not compared at all if
-            None.
+        layer: Module within every teacher's network whose output is compared; see `feature_hook`. Not compared at all
+            if None.
 
     Raises:
         CheckpointError: One cannot be read.
-        ConfigError: One knows other classes, or pictures of another kind.
+        ConfigError: One knows other classes, or images of another kind.
     """
 
     def __init__(self, paths: Sequence[str], description: DataDescription, layer: str | None = None) -> None:
@@ -142,7 +142,7 @@ class Teachers:
             teacher = load_task(read_checkpoint(path), path)
             _check_agreement(description, teacher.description, path)
             self.tasks.append(teacher.eval().requires_grad_(False))
-        self._taps = [] if layer is None else [feature_tap(teacher.model, layer) for teacher in self.tasks]
+        self._hooks = [] if layer is None else [feature_hook(teacher.model, layer) for teacher in self.tasks]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teachers:
         """Averages of the weights copy the task; its teachers stay the same."""
@@ -155,25 +155,25 @@ class Teachers:
 
     @torch.no_grad()
     def look(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the coarse logits of all teachers, and the maps of the tapped layer (none where none is tapped).
+        """Return the coarse logits of all teachers, and the maps of the hooked layer (none where none is hooked).
 
         Args:
             image: `(B, C, H, W)` as stored: every teacher normalises as it was trained.
         """
         logits = [teacher.model.coarse_logits(teacher.normalise(image)) for teacher in self.tasks]
-        return logits, [tap.take() for tap in self._taps]
+        return logits, [hook.take() for hook in self._hooks]
 
 
-def make_adapters(student: nn.Module, tap: Tap, teachers: Teachers, channels: int) -> nn.ModuleList:
+def make_adapters(student: nn.Module, hook: FeatureHook, teachers: Teachers, channels: int) -> nn.ModuleList:
     """Return for every teacher a 1x1 convolution from the student's channels to its; nothing where they are as many.
 
-    How many there are is seen from one pass of a blank picture.
+    How many there are is seen from one pass of a blank image.
 
     Args:
         student: The network in training.
-        tap: On it.
-        teachers: With taps.
-        channels: Of a picture.
+        hook: On it.
+        teachers: With hooks.
+        channels: Of an image.
     """
     image = torch.zeros(1, channels, 65, 65, device=next(student.parameters()).device)
     modes = {module: module.training for module in student.modules()}
@@ -183,15 +183,15 @@ def make_adapters(student: nn.Module, tap: Tap, teachers: Teachers, channels: in
         _, features = teachers.look(image)
     for module, mode in modes.items():
         module.training = mode
-    own = tap.take().shape[1]
+    own = hook.take().shape[1]
     adapters = nn.ModuleList()
     for wanted in (each.shape[1] for each in features):
         adapters.append(nn.Identity() if wanted == own else nn.Conv2d(own, wanted, 1))
     return adapters
 
 
-def feature_tap(model: nn.Module, layer: str) -> Tap:
-    """Tap the module called `layer`; `FEATURES` is no name.
+def feature_hook(model: nn.Module, layer: str) -> FeatureHook:
+    """Hook the module called `layer`; `FEATURES` is no name.
 
     Raises:
         ConfigError: The network has no module of that name, or none that can be meant.
@@ -199,21 +199,21 @@ def feature_tap(model: nn.Module, layer: str) -> Tap:
     modules = dict(model.named_modules())
     if layer == FEATURES:
         if "context" in modules:
-            return Tap(modules["context"])
+            return FeatureHook(modules["context"])
         classifier = modules.get("classifier")
         if classifier is None or isinstance(classifier, nn.ModuleList):
             raise ConfigError(
                 f"{type(model).__name__} has no single map of features to compare: name a layer that student and "
                 f"teachers have with --model.distill_layer, or leave out --model.distill_features."
             )
-        return Tap(classifier, before=True)
+        return FeatureHook(classifier, before=True)
     if layer not in modules or not layer:
         shallow = [name for name in modules if name and name.count(".") < 2]
         raise ConfigError(
             f"--model.distill_layer is {layer!r}, which {type(model).__name__} does not have."
             f"{did_you_mean(layer, modules)} It has {', '.join(shallow[:8])}, ..."
         )
-    return Tap(modules[layer])
+    return FeatureHook(modules[layer])
 
 
 def _check_agreement(ours: DataDescription, theirs: DataDescription, path: str) -> None:
@@ -234,7 +234,7 @@ def _check_agreement(ours: DataDescription, theirs: DataDescription, path: str) 
     for key in ("channels", "pixel_range"):
         if theirs[key] != ours[key]:
             raise ConfigError(
-                f"The teacher {path} was trained on pictures whose {key} is {theirs[key]}; the data's is {ours[key]}."
+                f"The teacher {path} was trained on images whose {key} is {theirs[key]}; the data's is {ours[key]}."
             )
 
 

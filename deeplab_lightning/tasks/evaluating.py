@@ -1,4 +1,4 @@
-"""Validation and test: pictures at their own sizes, through the predictor, to exact scores of the whole split."""
+"""Validation and test: images at their own sizes, through the predictor, to exact scores of the whole split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import ConfigError
 from ..inference import EvaluationOptions, Predictor
 from ..layers import Normalise
 from ..layers.folding import fold_batch_norms
-from ..losses import cross_entropy_of_pictures
+from ..losses import cross_entropy_of_images
 from ..metrics.segmentation import SegmentationEvaluation
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
@@ -22,7 +22,7 @@ from .processes import share_buffers
 
 Stage = Literal["val", "test"]
 PROBE_SIDE = 65
-"""Of the picture on which a folded network is compared with its original."""
+"""Of the image on which a folded network is compared with its original."""
 
 
 class EvaluatedTask(LightningModule):
@@ -49,10 +49,10 @@ class EvaluatedTask(LightningModule):
     _predictor: Predictor | None = None
     """Of the evaluation at hand."""
     evaluation_options = EvaluationOptions()
-    """How validation and test look at pictures. No hyper-parameter: it belongs to an evaluation, not to the weights."""
+    """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
 
     def predictor(self, options: EvaluationOptions | None = None, network: nn.Module | None = None) -> Predictor:
-        """Return what turns stored pictures into class maps with this network.
+        """Return what turns stored images into class maps with this network.
 
         Args:
             options: Scales, flip, windows, CRF; those of validation and test if not given.
@@ -80,7 +80,7 @@ class EvaluatedTask(LightningModule):
             return fold_batch_norms(self.model, probe)
 
     def depth_predictor(self) -> Predictor:
-        """Return what turns stored pictures into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
+        """Return what turns stored images into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
 
         Raises:
             ConfigError: There is no depth head.
@@ -96,11 +96,11 @@ class EvaluatedTask(LightningModule):
         return Predictor(network, self.normalise, **_grid(model))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of validation pictures; returns their class maps as `pred`."""
+        """Evaluate a batch of validation images; returns their class maps as `pred`."""
         return {"pred": self._evaluate(batch)}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of test pictures; returns their class maps as `pred`."""
+        """Evaluate a batch of test images; returns their class maps as `pred`."""
         return {"pred": self._evaluate(batch)}
 
     def on_validation_epoch_start(self) -> None:
@@ -125,7 +125,7 @@ class EvaluatedTask(LightningModule):
         self._predictor = None
 
     def _evaluate(self, batch: Batch) -> list[Tensor]:
-        """Predict pictures at their own sizes, equal ones together, and count them."""
+        """Predict images at their own sizes, equal ones together, and count them."""
         predictor = self._predictor or self.predictor()
         preds: list[Tensor] = []
         losses: list[float] = []
@@ -141,7 +141,7 @@ class EvaluatedTask(LightningModule):
             for rows, logits in predictor.bands(image):
                 pred[:, rows] = predictor.decide(logits)
                 self._further_scores.add_logits(logits, mask[:, rows], batch["sample_id"][first:last])
-                loss_sums.append(cross_entropy_of_pictures(logits, mask[:, rows], self.ignore_index))
+                loss_sums.append(cross_entropy_of_images(logits, mask[:, rows], self.ignore_index))
             preds.extend(pred)
             losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())  # the only wait for the device
             if self.depth is not None:
@@ -188,7 +188,7 @@ class EvaluatedTask(LightningModule):
 
 
 def _grid(model: Any) -> dict[str, Any]:
-    """Return how a network's logits lie on its pictures, as `Predictor` takes it."""
+    """Return how a network's logits lie on its images, as `Predictor` takes it."""
     return {
         "output_stride": model.output_stride,
         "align_corners": model.align_corners,

@@ -12,7 +12,7 @@ from .base import SegmentationTask
 class FCNTask(SegmentationTask):
     """FCN: VGG16 as a fully convolutional network, whose scores at three strides are summed.
 
-    Departures from the paper's training: it adds the loss of all pixels of one picture up, with a momentum of 0.99 and
+    Departures from the paper's training: it adds the loss of all pixels of one image up, with a momentum of 0.99 and
     fixed learning rates of 1e-10 (32s), 1e-12 (16s) and 1e-14 (8s), for 100,000 steps each, every network starting from
     the coarser one (`weights` wants the same network: load the coarser weights by hand); at once, 1e-10 for
     300,000 steps. Here the loss is the mean over the labelled pixels, with the momentum and the schedule of this
@@ -30,7 +30,7 @@ class FCNTask(SegmentationTask):
         kwargs: Data and the rest of the optimisation, see `SegmentationTask`.
     """
 
-    features_fit_the_picture = False  # the picture is padded by 100 pixels, and fc7 reads far beyond it
+    features_fit_the_image = False  # the image is padded by 100 pixels, and fc7 reads far beyond it
 
     def __init__(
         self,

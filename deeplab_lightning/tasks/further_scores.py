@@ -30,19 +30,19 @@ class FurtherScores:
                 counter.reset()
 
     def add_logits(self, logits: Tensor, mask: Tensor, sample_ids: Sequence[str]) -> None:
-        """Count a band of pictures: `(B, 2, rows, W)` and `(B, rows, W)`."""
+        """Count a band of images: `(B, 2, rows, W)` and `(B, rows, W)`."""
         if self._thresholds is not None:
             for each, labels, sample_id in zip(logits, mask, sample_ids, strict=True):
                 self._thresholds.update(each, labels, sample_id)
 
     def add_depth(self, predicted: Tensor, depth: Iterable[Tensor], sample_ids: Sequence[str]) -> None:
-        """Count the depth of pictures: `(B, H, W)` predicted, and true maps `(H, W)`."""
+        """Count the depth of images: `(B, H, W)` predicted, and true maps `(H, W)`."""
         if self._depth is not None:
             for each, truth, sample_id in zip(predicted, depth, sample_ids, strict=True):
                 self._depth.update(each, truth, sample_id)
 
     def gather(self) -> None:
-        """Bring the pictures of all processes together, in each of them."""
+        """Bring the images of all processes together, in each of them."""
         for counter in (self._thresholds, self._depth):
             if counter is not None:
                 counter.gather()

@@ -14,8 +14,8 @@ from ..layers.norms import GroupNormAct, batch_norms, replace_norms
 
 Norm = Literal["batch", "group"]
 
-ENOUGH_PICTURES = 8
-"""Pictures per batch norm below which it pays to do something: on VOC, v3 with 16, 12, 8 and 4 reaches 77.2, 76.5,
+ENOUGH_IMAGES = 8
+"""Images per batch norm below which it pays to do something: on VOC, v3 with 16, 12, 8 and 4 reaches 77.2, 76.5,
 75.8 and 64.4 mIoU (v3 paper, effect of the batch size)."""
 
 
@@ -52,19 +52,19 @@ def expect_frozen_norms() -> None:
 
 
 def warn_if_few(model: nn.Module, trainer: Trainer) -> None:
-    """Warn where batch norms that learn see few pictures at a time, and name the ways out."""
+    """Warn where batch norms that learn see few images at a time, and name the ways out."""
     loader: Any = trainer.train_dataloader
     size = getattr(loader, "batch_size", None)
     norms = [norm for norm in batch_norms(model) if norm.training]
     if not norms or size is None:
         return
     synchronised = any(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
-    pictures = size * trainer.world_size if synchronised else size
-    if pictures >= ENOUGH_PICTURES:
+    images = size * trainer.world_size if synchronised else size
+    if images >= ENOUGH_IMAGES:
         return
     others = "" if synchronised or trainer.world_size == 1 else " --trainer.sync_batchnorm true (on GPUs),"
     rank_zero_warn(
-        f"Batch norms see {pictures} pictures at a time, which are few for their statistics: fewer than "
-        f"{ENOUGH_PICTURES} cost accuracy. Ways out: a larger --data.batch_size (accumulating gradients does not "
+        f"Batch norms see {images} images at a time, which are few for their statistics: fewer than "
+        f"{ENOUGH_IMAGES} cost accuracy. Ways out: a larger --data.batch_size (accumulating gradients does not "
         f"help),{others} --model.norm group, or --model.freeze_batch_norm true from pretrained weights."
     )

@@ -12,7 +12,7 @@ from .base import SegmentationTask
 class SegNetTask(SegmentationTask):
     """SegNet: the decoder unpools to where the encoder's maxima were.
 
-    The authors keep the learning rate fixed (SegNet 0.001, SegNet-Basic 0.1) for 40,000 steps of 4 pictures; here it
+    The authors keep the learning rate fixed (SegNet 0.001, SegNet-Basic 0.1) for 40,000 steps of 4 images; here it
     falls as everywhere, unless `schedule` is step with a `step_every` longer than the run.
 
     Args:

@@ -15,7 +15,7 @@ from ..errors import ConfigError
 def compile_in_place(model: nn.Module) -> None:
     """Compile what training calls; names of weights stay as they are (no `_orig_mod.`), evaluation stays uncompiled.
 
-    Evaluation sees pictures of all sizes, each of which would be compiled for anew.
+    Evaluation sees images of all sizes, each of which would be compiled for anew.
     """
     for name in ("all_logits", "logits_with_auxiliary", "coarse_logits"):
         method: Callable[..., Any] | None = getattr(model, name, None)

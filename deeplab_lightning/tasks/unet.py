@@ -16,13 +16,13 @@ class UNetTask(SegmentationTask):
 
     Args:
         base_width: Channels of the first level; each further one doubles them.
-        padding: same, or valid as published, with the picture extended by mirroring.
+        padding: same, or valid as published, with the image extended by mirroring.
         norm: Batch norm behind every 3x3 convolution; the paper has none.
         kwargs: Data and optimisation, see `SegmentationTask`.
     """
 
     def __init__(self, base_width: int = 64, padding: Padding = "same", norm: bool = True, **kwargs: Any) -> None:
-        self.features_fit_the_picture = padding == "same"  # valid: a tile, of which the picture is the middle
+        self.features_fit_the_image = padding == "same"  # valid: a tile, of which the image is the middle
         super().__init__(**kwargs)
 
     def build_model(self) -> UNet:

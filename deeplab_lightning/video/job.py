@@ -68,7 +68,7 @@ class VideoReport:
         frames: How many were written.
         seconds: How long they last.
         repeated: Could not be decoded; the frame before stands in their place.
-        damaged: Were mended by the decoder, and segmented so.
+        damaged: Were fixed by the decoder, and segmented so.
         lost: Could not be decoded and had no good frame before them: left out.
         audio: "copied", "none", or "dropped", which is when the container cannot hold it.
         continued_at: The frame at which the job went on after having been stopped; 0 if it was not, None if nothing
@@ -93,7 +93,7 @@ class VideoReport:
         if self.repeated:
             words.append(f"{self.repeated} could not be decoded: the frame before stands in their place")
         if self.damaged:
-            words.append(f"{self.damaged} were damaged, and segmented as the decoder mended them")
+            words.append(f"{self.damaged} were damaged, and segmented as the decoder fixed them")
         if self.lost:
             words.append(f"{self.lost} before the first good frame were left out")
         words.append({"none": "no audio"}.get(self.audio, f"audio {self.audio}"))

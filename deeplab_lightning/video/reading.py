@@ -1,4 +1,4 @@
-"""Frames of a video file, or of a folder of pictures, one after the other with their times.
+"""Frames of a video file, or of a folder of images, one after the other with their times.
 
 A frame that cannot be decoded does not end the job: the one before stands in its place, so that the number of frames
 and their times stay those of the video. What stands before the first good frame is left out.
@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 
 from ..data.finding import find_images
-from ..data.pictures import read_image
+from ..data.images import read_image
 from ..errors import DataError
 from ..extras import need
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv")
-"""Endings by which videos are told from pictures, lower case."""
+"""Endings by which videos are told from images, lower case."""
 
 
 class Frame(NamedTuple):
@@ -33,7 +33,7 @@ class Frame(NamedTuple):
         pts: When it is shown, in units of the source's `time_base`.
         duration: How long, in the same units.
         repeated: It could not be decoded; `image` is that of the frame before.
-        damaged: The decoder mended it.
+        damaged: The decoder fixed it.
     """
 
     image: np.ndarray
@@ -51,7 +51,7 @@ class FrameSource(ABC):
         time_base: Seconds per unit of a frame's `pts`.
         rate: Frames per second, on average.
         expected: About how many frames there are; None if the file does not say.
-        lost: Frames at the start, or pictures of a folder, that were left out so far.
+        lost: Frames at the start, or images of a folder, that were left out so far.
     """
 
     path: Path
@@ -70,28 +70,28 @@ class FrameSource(ABC):
 
 
 class FrameFolder(FrameSource):
-    """The pictures of a folder in the order of the numbers in their names, so that `frame10` follows `frame9`.
+    """The images of a folder in the order of the numbers in their names, so that `frame10` follows `frame9`.
 
     Args:
         path: The folder; folders within it count.
         rate: Frames per second to show them at.
 
     Raises:
-        DataError: There is no picture.
+        DataError: There is no image.
     """
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         self.path, self.rate, self.time_base = path, rate, 1 / rate
-        self.pictures = sorted(find_images([path]), key=_natural)
-        self.expected = len(self.pictures)
+        self.images = sorted(find_images([path]), key=_natural)
+        self.expected = len(self.images)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
-        """Yield the pictures; one that is damaged or of another size than the first is replaced by the one before."""
+        """Yield the images; one that is damaged or of another size than the first is replaced by the one before."""
         last: np.ndarray | None = None
         number, self.lost = 0, 0
-        for picture in self.pictures:
+        for path in self.images:
             try:
-                image = read_image(picture)
+                image = read_image(path)
             except DataError:
                 image = None
             repeated = image is None or (last is not None and image.shape != last.shape)
@@ -104,14 +104,14 @@ class FrameFolder(FrameSource):
             number += 1
 
     def fingerprint(self) -> str:
-        """Return the pictures' names, sizes and times of change, hashed."""
+        """Return the images' names, sizes and times of change, hashed."""
         import hashlib
 
         digest = hashlib.sha256()
-        for picture in self.pictures:
-            facts = picture.stat()
-            digest.update(f"{picture.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
-        return f"{len(self.pictures)} pictures {digest.hexdigest()[:16]} at {self.rate}"
+        for image in self.images:
+            facts = image.stat()
+            digest.update(f"{image.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+        return f"{len(self.images)} images {digest.hexdigest()[:16]} at {self.rate}"
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -147,8 +147,8 @@ class VideoFile(FrameSource):
             container = av.open(str(self.path))
         except (av.error.FFmpegError, OSError) as error:
             raise DataError(
-                f"Cannot open {self.path} as a video ({error}). If it was cut while being recorded, mend it first, for "
-                "example with `ffmpeg -i FILE -c copy MENDED.mkv`."
+                f"Cannot open {self.path} as a video ({error}). If it was cut while being recorded, fix it first, for "
+                "example with `ffmpeg -i FILE -c copy FIXED.mkv`."
             ) from error
         if not container.streams.video:
             container.close()
@@ -230,11 +230,11 @@ def _upright(frame: Any, size: tuple[int, int]) -> np.ndarray:
 
 
 def find_videos(inputs: Sequence[str | Path], folders_are_videos: bool) -> tuple[list[Path], list[str]]:
-    """Tell videos from pictures among what a user names.
+    """Tell videos from images among what a user names.
 
     Args:
         inputs: Files, folders or globs.
-        folders_are_videos: Take a folder's pictures for the frames of a video, if there is no video file in it.
+        folders_are_videos: Take a folder's images for the frames of a video, if there is no video file in it.
 
     Returns:
         Video files, and folders of frames, each once; and the inputs that stand for something else.
@@ -253,12 +253,12 @@ def find_videos(inputs: Sequence[str | Path], folders_are_videos: bool) -> tuple
             videos.update(dict.fromkeys(found))
         if folders_are_videos and path.is_dir() and not found:
             videos[path] = None
-        elif not found or (path.is_dir() and not folders_are_videos and _has_pictures(path)):
+        elif not found or (path.is_dir() and not folders_are_videos and _has_images(path)):
             others.append(entry)
     return list(videos), others
 
 
-def _has_pictures(folder: Path) -> bool:
+def _has_images(folder: Path) -> bool:
     try:
         return bool(find_images([folder]))
     except DataError:

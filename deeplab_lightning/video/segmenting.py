@@ -10,7 +10,7 @@ from ..errors import ConfigError
 
 
 class EachFrame:
-    """Every frame is segmented as a picture of its own.
+    """Every frame is segmented as an image of its own.
 
     Args:
         segment: `(H, W, 3)` uint8 RGB -> `(H, W)` uint8 class ids.

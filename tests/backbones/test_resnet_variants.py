@@ -55,8 +55,8 @@ def test_rates(output_stride: int, options: dict[str, Any], layer3: list[int], l
         {},
         {"stride_place": "conv1", "first_unit": "full"},
         {"stride_place": "previous"},
-        {"stride_place": "previous", "low_level_tap": "tensorflow", "beta_stem": True},
-        {"low_level_tap": "tensorflow"},
+        {"stride_place": "previous", "low_level_map": "tensorflow", "beta_stem": True},
+        {"low_level_map": "tensorflow"},
     ],
 )
 def test_sizes_of_the_paper(output_stride: int, options: dict[str, Any]) -> None:
@@ -121,14 +121,14 @@ def test_tensorflows_low_level_tensors() -> None:
     torch.manual_seed(0)
     image = torch.randn(1, 3, 65, 65)
     for name, channels in (("resnet26", 256), ("mobilenetv2_035", 48), ("xception41", 256)):
-        stage, tensorflow = TimmBackbone(name, 16), TimmBackbone(name, 16, low_level_tap="tensorflow")
+        stage, tensorflow = TimmBackbone(name, 16), TimmBackbone(name, 16, low_level_map="tensorflow")
         randomise(stage)
         tensorflow.load_state_dict(stage.state_dict())
         expected, found = stage.eval()(image), tensorflow.eval()(image)
         assert torch.allclose(found.high_level, expected.high_level, atol=1e-5)
         assert found.low_level.shape == (1, channels, 17, 17)
         assert tensorflow.low_level_channels == channels
-        if name == "xception41":  # timm taps the same tensor behind its ReLU
+        if name == "xception41":  # timm takes the same tensor behind its ReLU
             assert torch.allclose(found.low_level.relu(), expected.low_level)
         if name == "resnet26":  # the branch, and what it is added to, make the stage's end
             layers: Any = tensorflow.features
@@ -150,7 +150,7 @@ def test_beta_stem() -> None:
         ("mobilenetv2_100", {"beta_stem": True}, r"beta_stem is made for ResNets"),
         ("resnet50", {"multi_grid": (1, 2)}, r"has 2 factors, the last stage of 'resnet50' 3 units"),
         ("resnet18", {"stride_place": "conv1"}, r"needs bottleneck units.*'resnet18'.*resnet50"),
-        ("regnetx_002", {"low_level_tap": "tensorflow"}, r"TensorFlow's low-level tensor.*not for 'regnetx_002'"),
+        ("regnetx_002", {"low_level_map": "tensorflow"}, r"TensorFlow's low-level tensor.*not for 'regnetx_002'"),
     ],
 )
 def test_refusals(name: str, options: dict[str, Any], expected: str) -> None:

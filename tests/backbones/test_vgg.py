@@ -188,8 +188,8 @@ def test_kept_taps_read_what_they_read_in_the_whole_kernel(narrow: VGG, kernel_s
 
 @pytest.mark.parametrize("in_channels", [1, 3, 4])
 @torch.no_grad()
-def test_pictures_of_other_channels(narrow: VGG, in_channels: int) -> None:
-    """A grey picture gives the same whether it has one channel or three equal ones."""
+def test_images_of_other_channels(narrow: VGG, in_channels: int) -> None:
+    """A grey image gives the same whether it has one channel or three equal ones."""
     stages = vgg16_stages(in_channels)
     load_stages(stages, vgg16_from_state_dict(as_timm(narrow), "it"))
     grey = torch.randn(1, 1, 5, 5)

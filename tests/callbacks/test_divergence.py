@@ -1,4 +1,4 @@
-"""A run that goes wrong stops, names the step, the pictures and the cause, and keeps what was good."""
+"""A run that goes wrong stops, names the step, the images and the cause, and keeps what was good."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_nan_stops_the_run(
     assert fit("--trainer.max_steps", "8", "--trainer.val_check_interval", "2", "--run.name", "bad") == 2
     message = capfd.readouterr().err
     assert "step 4: the loss is nan" in message
-    assert message.count("train-0000") == 2  # the pictures of the batch
+    assert message.count("train-0000") == 2  # the images of the batch
     assert "--trainer.gradient_clip_val" in message
     folder = tmp_path / "runs" / "bad" / "version_0"
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)

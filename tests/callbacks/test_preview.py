@@ -1,4 +1,4 @@
-"""The sheet of augmented samples."""
+"""The overview of augmented samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from deeplab_lightning.callbacks import Preview
 from deeplab_lightning.data.datamodules import DrawnScenesDataModule
 from deeplab_lightning.data.datasets.base import Draw, LoaderView
-from deeplab_lightning.data.pictures import read_image
+from deeplab_lightning.data.images import read_image
 from deeplab_lightning.reporting.runs import RunFolder
 
 
@@ -23,13 +23,13 @@ def trainer_of(preview: int) -> Any:
     return SimpleNamespace(datamodule=data, is_global_zero=True)
 
 
-def contains(sheet: np.ndarray, picture: np.ndarray) -> bool:
-    """Whether a picture lies somewhere in a sheet, pixel by pixel."""
-    height, width = picture.shape[:2]
-    windows = np.lib.stride_tricks.sliding_window_view(sheet[..., 0], (1, width))[:, :, 0]
-    rows, columns = np.nonzero((windows == picture[0, :, 0]).all(axis=2))
+def contains(overview: np.ndarray, image: np.ndarray) -> bool:
+    """Whether an image lies somewhere in an overview, pixel by pixel."""
+    height, width = image.shape[:2]
+    windows = np.lib.stride_tricks.sliding_window_view(overview[..., 0], (1, width))[:, :, 0]
+    rows, columns = np.nonzero((windows == image[0, :, 0]).all(axis=2))
     return any(
-        np.array_equal(sheet[row : row + height, column : column + width], picture)
+        np.array_equal(overview[row : row + height, column : column + width], image)
         for row, column in zip(rows, columns, strict=True)
     )
 
@@ -39,11 +39,11 @@ def test_it_shows_what_training_will_see(tmp_path: Path, capsys: pytest.CaptureF
     Preview(RunFolder(tmp_path)).on_fit_start(trainer, None)
     path = tmp_path / "panels" / "augmented.png"
     assert str(path) in capsys.readouterr().out
-    sheet, data = read_image(path), trainer.datamodule
+    overview, data = read_image(path), trainer.datamodule
     for index in (0, 1, 3, 4):
         sample = LoaderView(data.dataset("train"), data.transform, data.seed)[Draw(0, index)]
-        assert contains(sheet, sample["image"].permute(1, 2, 0).numpy())
-        assert contains(sheet, data.labels.colour_table()[sample["mask"].numpy()])
+        assert contains(overview, sample["image"].permute(1, 2, 0).numpy())
+        assert contains(overview, data.labels.colour_table()[sample["mask"].numpy()])
 
 
 def test_it_is_silent_unless_asked_for(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_it_is_silent_unless_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_pictures_of_other_kinds_are_shown(tmp_path: Path, channels: int) -> None:
+def test_images_of_other_kinds_are_shown(tmp_path: Path, channels: int) -> None:
     class Heights:
         labels = DrawnScenesDataModule.labels
 

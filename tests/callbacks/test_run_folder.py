@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.reporting.runs import read_metrics
 
@@ -22,7 +22,7 @@ from ..conftest import Fit
 def test_the_folder_has_everything(trained_run: Path) -> None:
     names = {path.relative_to(trained_run).as_posix() for path in trained_run.rglob("*") if path.is_file()}
     assert names >= {
-        *("config.yaml", "metrics.csv", "per_class.csv", "confusion.npz", "per_picture.npz", "environment.json"),
+        *("config.yaml", "metrics.csv", "per_class.csv", "confusion.npz", "per_image.npz", "environment.json"),
         *("checkpoints/last.ckpt", "checkpoints/best.ckpt", "curves.png", "confusion.png", "panels/panels.png"),
     }
     assert (trained_run.parent / "latest").resolve() == trained_run.resolve()
@@ -30,10 +30,10 @@ def test_the_folder_has_everything(trained_run: Path) -> None:
 
 def test_the_files_agree_with_one_another(trained_run: Path) -> None:
     matrix = np.load(trained_run / "confusion.npz")["matrix"]
-    pictures = PictureCounts.load(trained_run / "per_picture.npz")
-    scores = scores_from_confusion(matrix, pictures.class_names)
-    assert np.array_equal(pictures.total(), matrix)
-    assert pictures.sample_ids == [f"val-{index:06}" for index in range(5)]
+    images = ImageCounts.load(trained_run / "per_image.npz")
+    scores = scores_from_confusion(matrix, images.class_names)
+    assert np.array_equal(images.total(), matrix)
+    assert images.sample_ids == [f"val-{index:06}" for index in range(5)]
     logged = read_metrics(trained_run / "metrics.csv")["val/mIoU"]
     assert scores.mIoU == pytest.approx(np.nanmax(logged), abs=1e-9)
     with (trained_run / "per_class.csv").open() as file:
@@ -66,16 +66,16 @@ def test_the_table_is_printed_at_the_end(fit: Fit, capfd: pytest.CaptureFixture[
     assert all(word in printed for word in ("house", "macro average", "weighted average", "pixel acc", "os16, scale 1"))
 
 
-@pytest.mark.parametrize(("command", "pictures"), [("validate", 5), ("test", 3)])
+@pytest.mark.parametrize(("command", "images"), [("validate", 5), ("test", 3)])
 def test_evaluation_gets_a_folder_inside_the_run(
-    trained_run: Path, checkpoint: Path, capfd: pytest.CaptureFixture[str], command: str, pictures: int
+    trained_run: Path, checkpoint: Path, capfd: pytest.CaptureFixture[str], command: str, images: int
 ) -> None:
     assert main([command, "--ckpt_path", str(checkpoint)]) == 0
     folder = sorted((trained_run / command).iterdir())[-1]
-    assert len(PictureCounts.load(folder / "per_picture.npz")) == pictures
+    assert len(ImageCounts.load(folder / "per_image.npz")) == images
     assert (folder / "panels" / "panels.png").is_file()
     assert (folder / "config.yaml").is_file()
-    assert f"{pictures} pictures; os16, scale 1, whole picture" in capfd.readouterr().out
+    assert f"{images} images; os16, scale 1, whole image" in capfd.readouterr().out
     assert (trained_run.parent / "latest").resolve() == trained_run.resolve()
 
 

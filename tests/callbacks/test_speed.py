@@ -38,8 +38,8 @@ def test_waiting_for_data_is_told_from_computing(fit: Fit, tmp_path: Path, monke
     measured = rows(tmp_path / "runs" / "slow" / "version_0" / "speed.csv")
     assert [row["step"] for row in measured] == [3, 6]
     second = measured[1]
-    assert second["seconds_per_step"] >= 0.45  # two pictures of 0.2, and 0.05
-    assert second["pictures_per_second"] == pytest.approx(2 / second["seconds_per_step"], rel=0.01)
+    assert second["seconds_per_step"] >= 0.45  # two images of 0.2, and 0.05
+    assert second["images_per_second"] == pytest.approx(2 / second["seconds_per_step"], rel=0.01)
     assert 0.3 < second["data_wait"] < 0.95
     assert second["hours_left"] == 0
     assert measured[0]["hours_left"] == pytest.approx(3 * measured[0]["seconds_per_step"] / 3600, rel=0.01)

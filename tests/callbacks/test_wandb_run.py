@@ -142,7 +142,7 @@ def test_checkpoints_are_artifacts_with_aliases(trained: tuple[Path, Logged, Log
 
 def test_the_run_keeps_the_folders_files(trained: tuple[Path, Logged, Logged]) -> None:
     _, first, _ = trained
-    wanted = {"config.yaml", "environment.json", "evaluation.json", "metrics.csv", "per_picture.npz", "pictures.zip"}
+    wanted = {"config.yaml", "environment.json", "evaluation.json", "metrics.csv", "per_image.npz", "images.zip"}
     assert {f"version_0/{name}" for name in wanted} <= first.saved
 
 

@@ -53,7 +53,7 @@ def imported_task(path: Path, *options: str) -> Any:
 
 @torch.no_grad()
 def random_weights(make: Callable[[], nn.Module]) -> Any:
-    """Build a network with weights that tell pictures apart, without the time that initialisers take."""
+    """Build a network with weights that tell images apart, without the time that initialisers take."""
     with torch.device("meta"):
         network = make()
     network.to_empty(device="cpu")
@@ -70,7 +70,7 @@ def random_weights(make: Callable[[], nn.Module]) -> Any:
 
 @torch.no_grad()
 def check_logits(ours: nn.Module, theirs: nn.Module, image: Tensor, tolerance: float = 1e-4) -> None:
-    """Compare two whole networks on a picture `(B, C, H, W)` that is already normalised."""
+    """Compare two whole networks on an image `(B, C, H, W)` that is already normalised."""
     expected = theirs.eval()(image)
     expected = expected["out"] if isinstance(expected, dict) else expected
     assert expected.std() > 0.01

@@ -509,7 +509,7 @@ class CaffeVGG(nn.Module):
 
 
 class MultiScale(nn.Module):
-    """Its wrapper: the maximum over three scales, of which two are made from the picture."""
+    """Its wrapper: the maximum over three scales, of which two are made from the image."""
 
     def __init__(self, base: Kazuto, align_corners: bool = False) -> None:
         super().__init__()

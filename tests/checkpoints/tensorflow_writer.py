@@ -2,7 +2,7 @@
 
     python tensorflow_writer.py NETWORK FOLDER
 
-runs where TensorFlow is installed, and leaves `model.ckpt.*`, `graph.pb`, `picture.npy` `(1, h, w, 3)` and `logits.npy`
+runs where TensorFlow is installed, and leaves `model.ckpt.*`, `graph.pb`, `image.npy` `(1, h, w, 3)` and `logits.npy`
 `(1, h, w, classes)`. NETWORK is mobilenet_v2 (depth multiplier 0.5), xception_41 or resnet_v1_50_beta. Everything is
 TensorFlow's own arithmetic; nothing is imported from the package that is tested.
 """
@@ -160,8 +160,8 @@ def deeplab(trunk: Any, image: Any) -> Any:
 def write(network: str, folder: Path) -> None:
     tf.disable_eager_execution()
     tf.set_random_seed(0)
-    picture = np.random.default_rng(0).uniform(-1, 1, (1, SIDE, SIDE, 3)).astype(np.float32)
-    image = tf.placeholder(tf.float32, picture.shape, "image")
+    pixels = np.random.default_rng(0).uniform(-1, 1, (1, SIDE, SIDE, 3)).astype(np.float32)
+    image = tf.placeholder(tf.float32, pixels.shape, "image")
     logits = deeplab(
         {trunk.__name__: trunk for trunk in (mobilenet_v2, xception_41, resnet_v1_50_beta)}[network], image
     )
@@ -170,8 +170,8 @@ def write(network: str, folder: Path) -> None:
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
         tf.train.Saver().save(session, str(folder / "model.ckpt"), write_meta_graph=False)
-        np.save(folder / "picture.npy", picture)
-        np.save(folder / "logits.npy", session.run(logits, {image: picture}))
+        np.save(folder / "image.npy", pixels)
+        np.save(folder / "logits.npy", session.run(logits, {image: pixels}))
         graph = tf.graph_util.convert_variables_to_constants(session, session.graph_def, ["scores"])
     (folder / "graph.pb").write_bytes(graph.SerializeToString())
 

@@ -60,7 +60,7 @@ def test_detectron2(plus: bool, separable: bool, deep: bool, tmp_path: Path) -> 
 
 
 def test_detectron2_of_the_model_zoo(tmp_path: Path) -> None:
-    """A pickle of NumPy arrays, for BGR pictures; the network then takes RGB."""
+    """A pickle of NumPy arrays, for BGR images; the network then takes RGB."""
     import pickle
 
     theirs = random_weights(lambda: Detectron2(5, False, False, False))
@@ -70,11 +70,11 @@ def test_detectron2_of_the_model_zoo(tmp_path: Path) -> None:
     (tmp_path / "model_final.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "somebody"}, protocol=2))
     task = imported_task(tmp_path / "model_final.pkl")
     assert task.description["mean"] == pytest.approx([123.675 / 255, 116.28 / 255, 103.53 / 255])
-    picture = torch.randint(0, 256, (1, 3, 65, 49))
+    image = torch.randint(0, 256, (1, 3, 65, 49))
     with torch.no_grad():
-        expected = theirs(picture.flip(1) - scale["pixel_mean"].view(1, 3, 1, 1))
+        expected = theirs(image.flip(1) - scale["pixel_mean"].view(1, 3, 1, 1))
         mean, std = (torch.tensor(task.description[key]).view(1, 3, 1, 1) for key in ("mean", "std"))
-        found = task.model((picture / 255 - mean) / std)
+        found = task.model((image / 255 - mean) / std)
     assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
 
 

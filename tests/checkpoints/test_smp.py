@@ -148,7 +148,7 @@ def test_the_command_takes_a_backbone(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["import", str(path), "--dry_run", "--backbone", "resnet18"]) == 0
 
 
-def test_pictures_of_four_channels(tmp_path: Path) -> None:
+def test_images_of_four_channels(tmp_path: Path) -> None:
     smp = pytest.importorskip("segmentation_models_pytorch")
     with torch.device("meta"):
         theirs = smp.DeepLabV3Plus("mobileone_s0", encoder_weights=None, in_channels=4, decoder_channels=32)
@@ -157,7 +157,7 @@ def test_pictures_of_four_channels(tmp_path: Path) -> None:
     assert main(["import", str(path), "--dry_run", "--mean", *["0.5"] * 4, "--std", *["0.5"] * 4]) == 0
 
 
-def test_a_classifier_of_whole_pictures_is_not_needed(tmp_path: Path) -> None:
+def test_a_classifier_of_whole_images_is_not_needed(tmp_path: Path) -> None:
     smp = pytest.importorskip("segmentation_models_pytorch")
     theirs = random_weights(lambda: smp.DeepLabV3Plus("resnet18", encoder_weights=None, aux_params={"classes": 3}))
     assert main(["import", str(save(theirs.state_dict(), tmp_path)), "--dry_run"]) == 0

@@ -33,7 +33,7 @@ def write(network: str, folder: Path) -> None:
 )
 def test_logits(network: str, backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(network, tmp_path)
-    image = torch.from_numpy(np.load(tmp_path / "picture.npy").transpose(0, 3, 1, 2))
+    image = torch.from_numpy(np.load(tmp_path / "image.npy").transpose(0, 3, 1, 2))
     expected = torch.from_numpy(np.load(tmp_path / "logits.npy").transpose(0, 3, 1, 2))
     assert expected.std() > 0.01
     for name in ("model.ckpt.index", "graph.pb"):

@@ -38,9 +38,9 @@ def interpreter() -> Any:
     return found
 
 
-def interpreted(interpreter: Any, picture: np.ndarray) -> np.ndarray:
-    """Return the interpreter's logits `(21, 257, 257)` of an RGB picture."""
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture[None].astype(np.float32) / 127.5 - 1)
+def interpreted(interpreter: Any, image: np.ndarray) -> np.ndarray:
+    """Return the interpreter's logits `(21, 257, 257)` of an RGB image."""
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None].astype(np.float32) / 127.5 - 1)
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0].transpose(2, 0, 1)
 
@@ -49,22 +49,20 @@ def resized(path: Path) -> np.ndarray:
     return np.array(Image.open(path).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
-def pictures() -> list[Path]:
+def images() -> list[Path]:
     voc = sorted((shared("VOCdevkit") / "VOC2012" / "JPEGImages").glob("*.jpg"))
     return voc + sorted((shared("CamVid") / "val").glob("*.jpg"))[::25]
 
 
 def test_logits_equal_the_interpreters(model: Any, interpreter: Any) -> None:
     agreeing, compared = 0, 0
-    for path in pictures():
-        picture = resized(path)
-        expected = interpreted(interpreter, picture)
+    for path in images():
+        image = resized(path)
+        expected = interpreted(interpreter, image)
         with torch.inference_mode():
-            found = model.task.model(model.task.normalise(torch.from_numpy(picture.transpose(2, 0, 1))[None]))[
-                0
-            ].numpy()
+            found = model.task.model(model.task.normalise(torch.from_numpy(image.transpose(2, 0, 1))[None]))[0].numpy()
         assert np.abs(found - expected).max() < 1e-3
-        agreeing += int((model.predict(picture).mask == expected.argmax(0)).sum())
+        agreeing += int((model.predict(image).mask == expected.argmax(0)).sum())
         compared += SIDE**2
     assert compared >= 5 * SIDE**2
     assert agreeing / compared >= 0.999
@@ -75,14 +73,14 @@ def test_both_have_the_same_miou(model: Any, interpreter: Any) -> None:
     ours, theirs = np.zeros((21, 21), np.int64), np.zeros((21, 21), np.int64)
     for path in sorted((folder / "SegmentationClass").glob("*.png")):
         truth = np.array(Image.open(path).resize((SIDE, SIDE), Image.Resampling.NEAREST)).astype(int)
-        picture, known = resized(folder / "JPEGImages" / f"{path.stem}.jpg"), truth < 255
+        image, known = resized(folder / "JPEGImages" / f"{path.stem}.jpg"), truth < 255
         for matrix, found in (
-            (ours, model.predict(picture).mask),
-            (theirs, interpreted(interpreter, picture).argmax(0)),
+            (ours, model.predict(image).mask),
+            (theirs, interpreted(interpreter, image).argmax(0)),
         ):
             matrix += np.bincount(truth[known] * 21 + found[known], minlength=441).reshape(21, 21)
     scores = [scores_from_confusion(matrix, VOC.class_names).mIoU for matrix in (ours, theirs)]
-    print(f"mIoU on the labelled pictures: ours {scores[0]:.4f}, the interpreter's {scores[1]:.4f}")
+    print(f"mIoU on the labelled images: ours {scores[0]:.4f}, the interpreter's {scores[1]:.4f}")
     assert scores[0] == pytest.approx(scores[1], abs=1e-3)
     assert scores[0] > 0.4
 

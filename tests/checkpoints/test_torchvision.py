@@ -33,7 +33,7 @@ def test_resnet(depth: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr().out
     assert f"deeplabv3_resnet{depth}, 21 classes, as torchvision writes it" in printed
     assert "first unit (lag)" in printed
-    assert "predict PICTURE --ckpt_path" in printed
+    assert "predict IMAGE --ckpt_path" in printed
 
 
 def test_mobilenet_and_other_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

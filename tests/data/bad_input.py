@@ -30,12 +30,12 @@ from deeplab_lightning.data.datamodules import (
 from deeplab_lightning.data.datasets.camvid import CamVid
 from deeplab_lightning.data.datasets.voc import PascalVOC
 from deeplab_lightning.data.download import Archive, fetch, unpack
-from deeplab_lightning.data.pictures import find_images, read_image, read_mask
+from deeplab_lightning.data.images import find_images, read_image, read_mask
 from deeplab_lightning.errors import ConfigError, DataError, DeepLabError
 from deeplab_lightning.labels import CAMVID
 
 from ..fakes.camvid import write_camvid
-from ..fakes.coco import picture_entry, thing, write_annotations, write_coco
+from ..fakes.coco import image_entry, thing, write_annotations, write_coco
 from ..fakes.labelme import shape, write_annotation, write_labelme
 from ..fakes.voc import TRAIN, VAL, write_palette_mask, write_sbd, write_voc
 
@@ -108,7 +108,7 @@ def _escaped(text: str) -> str:
     return text
 
 
-def picture(width: int = 50, height: int = 40) -> Image.Image:
+def image(width: int = 50, height: int = 40) -> Image.Image:
     noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(noise)
 
@@ -117,56 +117,56 @@ def _cut_in_half(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-# ---------------------------------------------------------------------------------------------------------- pictures
+# ---------------------------------------------------------------------------------------------------------- images
 
-PICTURES = "Pictures"
+IMAGES = "Images"
 
 
-@case(PICTURES, "A picture that is not there")
+@case(IMAGES, "An image that is not there")
 def _(folder: Path) -> Call:
-    picture().save(folder / "street_01.jpg")
+    image().save(folder / "street_01.jpg")
     return lambda: read_image(folder / "street_1.jpg")
 
 
-@case(PICTURES, "An empty file")
+@case(IMAGES, "An empty file")
 def _(folder: Path) -> Call:
     (folder / "a.jpg").touch()
     return lambda: read_image(folder / "a.jpg")
 
 
-@case(PICTURES, "A JPEG that was cut off")
+@case(IMAGES, "A JPEG that was cut off")
 def _(folder: Path) -> Call:
-    picture().save(folder / "a.jpg")
+    image().save(folder / "a.jpg")
     _cut_in_half(folder / "a.jpg")
     return lambda: read_image(folder / "a.jpg")
 
 
-@case(PICTURES, "A PNG that was cut off")
+@case(IMAGES, "A PNG that was cut off")
 def _(folder: Path) -> Call:
-    picture().save(folder / "a.png")
+    image().save(folder / "a.png")
     _cut_in_half(folder / "a.png")
     return lambda: read_image(folder / "a.png")
 
 
-@case(PICTURES, "A web page saved as a picture")
+@case(IMAGES, "A web page saved as an image")
 def _(folder: Path) -> Call:
     (folder / "a.jpg").write_text("<html>404 Not Found</html>")
     return lambda: read_image(folder / "a.jpg")
 
 
-@case(PICTURES, "A picture of 32-bit floats")
+@case(IMAGES, "An image of 32-bit floats")
 def _(folder: Path) -> Call:
     Image.fromarray(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)).save(folder / "depth.tif")
     return lambda: read_image(folder / "depth.tif")
 
 
-@case(PICTURES, "A folder without pictures")
+@case(IMAGES, "A folder without images")
 def _(folder: Path) -> Call:
     (folder / "notes.txt").touch()
     return lambda: find_images([folder])
 
 
-@case(PICTURES, "A pattern that matches nothing")
+@case(IMAGES, "A pattern that matches nothing")
 def _(folder: Path) -> Call:
     return lambda: find_images([str(folder / "*.jpg")])
 
@@ -178,7 +178,7 @@ MASKS = "Masks"
 
 @case(MASKS, "A mask saved as JPEG")
 def _(folder: Path) -> Call:
-    picture().convert("L").save(folder / "mask.jpg")
+    image().convert("L").save(folder / "mask.jpg")
     return lambda: read_mask(folder / "mask.jpg")
 
 
@@ -200,14 +200,14 @@ def _(folder: Path) -> Call:
     return lambda: read_mask(folder / "m.png")
 
 
-@case(MASKS, "A mask of another size than its picture")
+@case(MASKS, "A mask of another size than its image")
 def _(folder: Path) -> Call:
     write_voc(folder, aug=False)
     write_palette_mask(folder / "SegmentationClass" / f"{VAL[0]}.png", np.zeros((20, 25), np.uint8))
     return lambda: PascalVOC(folder, "val").load(0)
 
 
-@case(MASKS, "A mask that was turned when its picture was not")
+@case(MASKS, "A mask that was turned when its image was not")
 def _(folder: Path) -> Call:
     write_voc(folder, aug=False)
     path = folder / "SegmentationClass" / f"{VAL[0]}.png"
@@ -265,7 +265,7 @@ def _(folder: Path) -> Call:
     return lambda: PascalVOC(folder, "val")
 
 
-@case(PUBLIC, "Missing pictures")
+@case(PUBLIC, "Missing images")
 def _(folder: Path) -> Call:
     write_voc(folder, aug=False)
     for name in VAL:
@@ -279,7 +279,7 @@ def _voc_list(folder: Path, *lines: str) -> Call:
     return lambda: PascalVOC(folder, "val")
 
 
-@case(PUBLIC, "A list that names a picture twice")
+@case(PUBLIC, "A list that names an image twice")
 def _(folder: Path) -> Call:
     return _voc_list(folder, VAL[0], VAL[1], VAL[0])
 
@@ -289,7 +289,7 @@ def _(folder: Path) -> Call:
     return _voc_list(folder, VAL[0], f"{VAL[1]} 1 -1")
 
 
-@case(PUBLIC, "A list that pairs a picture with another's mask")
+@case(PUBLIC, "A list that pairs an image with another's mask")
 def _(folder: Path) -> Call:
     return _voc_list(folder, f"/JPEGImages/{VAL[0]}.jpg /SegmentationClass/{VAL[1]}.png")
 
@@ -304,7 +304,7 @@ def _(folder: Path) -> Call:
     return lambda: PascalVOC(folder, "trainaug")  # type: ignore[arg-type]
 
 
-@case(PUBLIC, "A list for training that names pictures of val")
+@case(PUBLIC, "A list for training that names images of val")
 def _(folder: Path) -> Call:
     write_voc(folder)
     with (folder / "ImageSets" / "SegmentationAug" / "train_aug.txt").open("a") as file:
@@ -320,9 +320,9 @@ def _(folder: Path) -> Call:
     return lambda: data.load(len(TRAIN))
 
 
-# ------------------------------------------------------------------------------------------- one's own pictures: splits
+# ------------------------------------------------------------------------------------------- one's own images: splits
 
-SPLITS = "Splits of one's own pictures"
+SPLITS = "Splits of one's own images"
 
 
 def _labelme(root: Path, **options: Any) -> LabelMeDataModule:
@@ -341,7 +341,7 @@ def _(folder: Path) -> Call:
     return _with_lists(folder, train=["a", "b"])
 
 
-@case(SPLITS, "Pictures in both lists")
+@case(SPLITS, "Images in both lists")
 def _(folder: Path) -> Call:
     return _with_lists(folder, train=["a", "b"], val=["b.jpg"])
 
@@ -376,10 +376,10 @@ LABELME = "LabelMe"
 
 
 def _annotated(folder: Path, *shapes: Any, **fields: Any) -> Call:
-    """Write two annotated pictures, the first with these shapes, and return the reading of it."""
-    picture().save(folder / "a.jpg")
+    """Write two annotated images, the first with these shapes, and return the reading of it."""
+    image().save(folder / "a.jpg")
     write_annotation(folder / "a.json", list(shapes), **fields)
-    picture().save(folder / "b.jpg")
+    image().save(folder / "b.jpg")
     write_annotation(folder / "b.json", [])
     for split, name in (("train", "a"), ("val", "b")):
         (folder / f"{split}.txt").write_text(name)
@@ -388,7 +388,7 @@ def _annotated(folder: Path, *shapes: Any, **fields: Any) -> Call:
 
 @case(LABELME, "A folder without annotations")
 def _(folder: Path) -> Call:
-    picture().save(folder / "a.jpg")
+    image().save(folder / "a.jpg")
     return lambda: _labelme(folder).dataset("train")
 
 
@@ -411,17 +411,17 @@ def _(folder: Path) -> Call:
     return call
 
 
-@case(LABELME, "An annotation without its picture")
+@case(LABELME, "An annotation without its image")
 def _(folder: Path) -> Call:
     call = _annotated(folder)
     (folder / "a.jpg").unlink()
     return call
 
 
-@case(LABELME, "A picture that was scaled after it was annotated")
+@case(LABELME, "An image that was scaled after it was annotated")
 def _(folder: Path) -> Call:
     call = _annotated(folder)
-    picture(25, 20).save(folder / "a.jpg")
+    image(25, 20).save(folder / "a.jpg")
     return call
 
 
@@ -453,9 +453,9 @@ COCO = "COCO"
 
 def _coco(folder: Path, segmentation: Any, category: int = 1) -> Call:
     for name in ("a", "b"):
-        picture().save(folder / f"{name}.jpg")
+        image().save(folder / f"{name}.jpg")
         (folder / f"{'train' if name == 'a' else 'val'}.txt").write_text(name)
-    images = [picture_entry(1, "a.jpg"), picture_entry(2, "b.jpg")]
+    images = [image_entry(1, "a.jpg"), image_entry(2, "b.jpg")]
     write_annotations(folder / "annotations.json", images, [thing(1, category, segmentation)])
     return lambda: COCODataModule(str(folder), ["background", "person", "cars"]).dataset("train").load(0)
 
@@ -475,7 +475,7 @@ def _(folder: Path) -> Call:
     return _coco(folder, [[2, 2, 9, 9]])
 
 
-@case(COCO, "Run lengths of another picture")
+@case(COCO, "Run lengths of another image")
 def _(folder: Path) -> Call:
     return _coco(folder, {"size": [20, 25], "counts": [500]})
 
@@ -491,7 +491,7 @@ def _(folder: Path) -> Call:
     return lambda: COCODataModule(str(folder), CLASSES).dataset("train")
 
 
-@case(COCO, "Pictures in another folder")
+@case(COCO, "Images in another folder")
 def _(folder: Path) -> Call:
     write_coco(folder)
     options = {"annotations": "annotations/instances_train2017.json", "val_annotations": "unread", "images": "train"}
@@ -505,7 +505,7 @@ def _(folder: Path) -> Call:
 SETTINGS = "Settings"
 
 
-@case(SETTINGS, "Fewer pictures than a batch", ConfigError)
+@case(SETTINGS, "Fewer images than a batch", ConfigError)
 def _(folder: Path) -> Call:
     write_voc(folder, aug=False)
     return lambda: VOCDataModule(str(folder), "train", batch_size=16).train_dataloader()
@@ -531,7 +531,7 @@ def _(folder: Path) -> Call:
     return lambda: VOCDataModule.describe(mean=(0.5,))
 
 
-@case(SETTINGS, "Scoring pictures whose truth is secret", ConfigError)
+@case(SETTINGS, "Scoring images whose truth is secret", ConfigError)
 def _(folder: Path) -> Call:
     return lambda: VOCDataModule(str(folder)).dataset("test")
 

@@ -12,7 +12,7 @@ from .bad_input import CASES, Case, document, message
 
 VERBS = """add annotate check choose copy delete draw export get make move needs open put remove replace save score set
 take unpack use write"""
-REMEDY = re.compile(rf"Did you mean|expected|pictures end in|\b({'|'.join(VERBS.split())})\b", re.IGNORECASE)
+REMEDY = re.compile(rf"Did you mean|expected|images end in|\b({'|'.join(VERBS.split())})\b", re.IGNORECASE)
 """What to do, or what would have been right."""
 
 

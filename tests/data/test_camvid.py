@@ -36,7 +36,7 @@ def test_reads_every_layout(tmp_path: Path, suffix: Literal[".png", ".jpg"], lis
                 str(tmp_path / f"{split}annot" / f"{dataset.sample_id(index)}.png"), cv2.IMREAD_UNCHANGED
             )
             np.testing.assert_array_equal(mask, truth)
-            drawn = CAMVID.colour_table()[mask].astype(float)  # the picture is its mask's colours, plus noise
+            drawn = CAMVID.colour_table()[mask].astype(float)  # the image is its mask's colours, plus noise
             assert np.abs(image - drawn).mean() < 25
 
 
@@ -109,7 +109,7 @@ def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
         CamVid(tmp_path, "train")
     listed.write_text(f"{first}\nSeq_train_00001.png\n")
     with pytest.raises(
-        DataError, match=r"train.txt, line 2: expected 'picture label', found 1 words: 'Seq_train_00001.png'"
+        DataError, match=r"train.txt, line 2: expected 'image label', found 1 words: 'Seq_train_00001.png'"
     ):
         CamVid(tmp_path, "train")
     listed.write_text("\n")
@@ -119,7 +119,7 @@ def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_empty_folders(tmp_path: Path) -> None:
     write_camvid(tmp_path, sizes={"train": 0}, lists=False)
-    with pytest.raises(DataError, match=r"No pictures in .*train"):
+    with pytest.raises(DataError, match=r"No images in .*train"):
         CamVid(tmp_path, "train")
 
 

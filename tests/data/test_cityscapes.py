@@ -200,7 +200,7 @@ def test_defaults_are_the_papers() -> None:
 
 
 def test_from_training_to_masks_for_the_server(tmp_path: Path) -> None:
-    """One step of training, a validation, and the test pictures segmented as train ids and as label ids."""
+    """One step of training, a validation, and the test images segmented as train ids and as label ids."""
     root = write_cityscapes(tmp_path / "data")
     options = ["--data.root", str(root), "--run.folder", str(tmp_path / "runs")]
     once = ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1"]

@@ -17,7 +17,7 @@ from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels.own import own_labels
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
-from ..fakes.coco import CATEGORIES, NAMES, picture_entry, runs, thing, write_annotations, write_coco
+from ..fakes.coco import CATEGORIES, NAMES, image_entry, runs, thing, write_annotations, write_coco
 
 coco_mask = pytest.importorskip("pycocotools.mask")
 
@@ -34,9 +34,9 @@ def block(left: int, top: int, right: int, bottom: int) -> np.ndarray:
 
 
 def opened(root: Path, *annotations: dict[str, Any], **fields: Any) -> COCO:
-    """A data set of one black picture with these objects."""
+    """A data set of one black image with these objects."""
     Image.new("RGB", (50, 40)).save(root / "a.jpg")
-    path = write_annotations(root / "all.json", [picture_entry(1, "a.jpg")], list(annotations), **fields)
+    path = write_annotations(root / "all.json", [image_entry(1, "a.jpg")], list(annotations), **fields)
     return COCO(path, list(read_annotations(path, LABELS).values()), root, LABELS)
 
 
@@ -91,7 +91,7 @@ def test_crowds_are_ignored_and_lie_below_objects(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mask_of(tmp_path, thing(1, 3, [SQUARE]), crowd), expected)
 
 
-def test_a_picture_without_objects_is_background(tmp_path: Path) -> None:
+def test_an_image_without_objects_is_background(tmp_path: Path) -> None:
     assert (mask_of(tmp_path) == 0).all()
 
 
@@ -104,7 +104,7 @@ def test_a_picture_without_objects_is_background(tmp_path: Path) -> None:
         ([SQUARE, [1, 2, 3, 4, 5, 6, 7]], "a polygon holds 7 numbers"),
         ([[1, 1, 5, 5, float("nan"), 7]], "a polygon holds 6 numbers, .* finite"),
         ({"counts": [2000]}, "run lengths need size and counts, found counts"),
-        ({"size": [50, 40], "counts": [2000]}, r"of a picture of \[50, 40\], the picture is \[40, 50\]"),
+        ({"size": [50, 40], "counts": [2000]}, r"of an image of \[50, 40\], the image is \[40, 50\]"),
         ({"size": [40, 50], "counts": [1999]}, "run lengths are damaged: they cover 1999 of 2000 pixels"),
         ({"size": [40, 50], "counts": [-1, 2001]}, "run lengths are damaged"),
         ({"size": [40, 50], "counts": "~~~~"}, "run lengths are damaged: '~' is no character"),
@@ -142,13 +142,13 @@ def test_categories_that_are_no_class(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"images": None}, "is no annotation file in the form of COCO: it holds info, images, annotations, categories"),
-        ({"images": []}, "names no pictures"),
+        ({"images": []}, "names no images"),
         ({"images": [{"id": 1}]}, "is not in the form of COCO: KeyError: 'file_name'"),
         ({"images": ["a.jpg"]}, "is not in the form of COCO: TypeError"),
-        ({"images": [picture_entry(1, "a.jpg"), picture_entry(2, "a.png")]}, "listed more than once, such as a"),
+        ({"images": [image_entry(1, "a.jpg"), image_entry(2, "a.png")]}, "listed more than once, such as a"),
         ({"categories": [{"id": 1}]}, "KeyError: 'name'"),
         ({"annotations": [{"image_id": 1}]}, "KeyError: 'category_id'"),
-        ({"annotations": [{"id": 5, **thing(9, 1, [SQUARE])}]}, "annotation 5 belongs to picture 9, which is not in"),
+        ({"annotations": [{"id": 5, **thing(9, 1, [SQUARE])}]}, "annotation 5 belongs to image 9, which is not in"),
     ],
 )
 def test_files_of_another_form(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
@@ -165,25 +165,25 @@ def test_files_that_are_damaged(tmp_path: Path) -> None:
         read_annotations(tmp_path / "none.json", LABELS)
 
 
-def test_pictures_that_are_missing_or_others(tmp_path: Path) -> None:
+def test_images_that_are_missing_or_others(tmp_path: Path) -> None:
     dataset = opened(tmp_path, thing(1, 1, [SQUARE]))
     assert dataset.files(0) == (tmp_path / "a.jpg", tmp_path / "all.json")
     Image.new("RGB", (40, 50)).save(tmp_path / "a.jpg")
-    with pytest.raises(DataError, match=r"a.jpg is 40x50, but .*all.json was drawn on a picture of 50x40 .*turned"):
+    with pytest.raises(DataError, match=r"a.jpg is 40x50, but .*all.json was drawn on an image of 50x40 .*turned"):
         dataset.load(0)
     (tmp_path / "a.jpg").unlink()
-    pictures = list(read_annotations(tmp_path / "all.json", LABELS).values())
-    with pytest.raises(DataError, match=r"Pictures of .*all.json: 1 of 1 files are missing .*: ./a\. Set data.images"):
-        COCO(tmp_path / "all.json", pictures, tmp_path, LABELS)
+    images = list(read_annotations(tmp_path / "all.json", LABELS).values())
+    with pytest.raises(DataError, match=r"Images of .*all.json: 1 of 1 files are missing .*: ./a\. Set data.images"):
+        COCO(tmp_path / "all.json", images, tmp_path, LABELS)
 
 
 def test_without_pycocotools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened(tmp_path)
-    pictures = list(read_annotations(tmp_path / "all.json", LABELS).values())
+    images = list(read_annotations(tmp_path / "all.json", LABELS).values())
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
     with pytest.raises(ConfigError, match=r"pycocotools.*pip install 'deeplab-lightning\[coco\]'"):
-        COCO(tmp_path / "all.json", pictures, tmp_path, LABELS)
+        COCO(tmp_path / "all.json", images, tmp_path, LABELS)
 
 
 # ----------------------------------------------------------------------------------------------------- the datamodule
@@ -216,7 +216,7 @@ def test_two_files(tmp_path: Path) -> None:
 
 def test_one_file_is_divided_and_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_coco(tmp_path)
-    images = [picture_entry(number, f"{name}.jpg") for number, name in enumerate(NAMES["train2017"])]
+    images = [image_entry(number, f"{name}.jpg") for number, name in enumerate(NAMES["train2017"])]
     write_annotations(tmp_path / "annotations.json", images, [])
     data = module(tmp_path, images="train2017", val_fraction=0.3)
     train = ids(data.build_dataset("train"))
@@ -230,7 +230,7 @@ def test_one_file_is_divided_and_read_once(tmp_path: Path, monkeypatch: pytest.M
 def test_folders_in_file_names_may_divide(tmp_path: Path) -> None:
     write_coco(tmp_path)
     images = [
-        picture_entry(int(name), f"{folder}\\{name}.jpg" if folder == "train2017" else f"{folder}/{name}.jpg")
+        image_entry(int(name), f"{folder}\\{name}.jpg" if folder == "train2017" else f"{folder}/{name}.jpg")
         for folder, names in NAMES.items()
         for name in names
     ]
@@ -256,5 +256,5 @@ def test_it_trains_from_the_command_line(tmp_path: Path) -> None:
     options = ["--data.root", str(root), "--run.folder", str(tmp_path / "runs"), "--data.eval_batch_size", "2"]
     options += ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1"]
     assert main(["fit", "-c", str(V3PLUS), "-c", overlay, *SMALL, *options]) == 0
-    with np.load(tmp_path / "runs" / "v3plus" / "version_0" / "per_picture.npz") as scores:
+    with np.load(tmp_path / "runs" / "v3plus" / "version_0" / "per_image.npz") as scores:
         assert sorted(scores["sample_ids"]) == sorted(NAMES["val2017"])

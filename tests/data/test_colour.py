@@ -77,5 +77,5 @@ def test_what_cannot_be_is_refused() -> None:
         ColourMatrix(saturation=1.5)
     with pytest.raises(ConfigError, match=r"hue is 0\.7"):
         ColourMatrix(hue=0.7)
-    with pytest.raises(ConfigError, match="RGB pictures of 8 bits, not for float32"):
+    with pytest.raises(ConfigError, match="RGB images of 8 bits, not for float32"):
         ColourMatrix(p=1)(image=np.zeros((4, 4, 3), np.float32))

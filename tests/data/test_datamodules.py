@@ -1,4 +1,4 @@
-"""Datamodules: describing themselves, and dealing pictures out."""
+"""Datamodules: describing themselves, and dealing images out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_it_describes_itself_without_data(module: type, labels: object) -> None:
 
 def test_training_batches_are_whole_cropped_and_of_bytes() -> None:
     batches = list(scenes().train_dataloader())
-    assert len(batches) == 3  # of 7 pictures the last one waits for another epoch
+    assert len(batches) == 3  # of 7 images the last one waits for another epoch
     for batch in batches:
         assert batch["image"].shape == (2, 3, 33, 33)
         assert batch["image"].dtype == batch["mask"].dtype == torch.uint8
@@ -60,7 +60,7 @@ def test_epochs_differ_and_repeat_with_the_seed() -> None:
 
 
 @pytest.mark.parametrize("eval_batch_size", [1, 2, 5])
-def test_evaluation_deals_each_picture_once_and_whole(eval_batch_size: int) -> None:
+def test_evaluation_deals_each_image_once_and_whole(eval_batch_size: int) -> None:
     batches = list(scenes(eval_batch_size=eval_batch_size).val_dataloader())
     ids = [sample_id for batch in batches for sample_id in batch["sample_id"]]
     assert ids == [f"val-{index:06}" for index in range(5)]
@@ -76,8 +76,8 @@ def test_the_loader_resumes_behind_what_was_trained_not_what_was_fetched() -> No
     assert len(resumed) == 6  # of the whole epoch, which is how Lightning counts
 
 
-def test_fewer_pictures_than_a_batch_is_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"7 pictures, fewer than one batch of 8. Set --data.batch_size 7"):
+def test_fewer_images_than_a_batch_is_an_error() -> None:
+    with pytest.raises(ConfigError, match=r"7 images, fewer than one batch of 8. Set --data.batch_size 7"):
         scenes(batch_size=8).train_dataloader()
 
 
@@ -92,15 +92,15 @@ def test_camvid_opens_its_splits(tmp_path: Path) -> None:
 
 def test_classes_are_counted_in_the_training_masks() -> None:
     data = DrawnScenesDataModule(train_size=5, width=64, height=64, batch_size=1)
-    pixels, of_pictures = data.class_counts()
+    pixels, of_images = data.class_counts()
     masks = [data.dataset("train").load(index)[1] for index in range(5)]
     for label in range(data.labels.num_classes):
         assert pixels[label] == sum((mask == label).sum() for mask in masks)
-        assert of_pictures[label] == sum((mask != 255).sum() for mask in masks if (mask == label).any())
+        assert of_images[label] == sum((mask != 255).sum() for mask in masks if (mask == label).any())
     assert data.class_counts(limit=2)[0].sum() == sum((masks[index] != 255).sum() for index in (0, 4))
 
 
-def test_batches_are_stacked_as_pictures_lie_in_memory() -> None:
+def test_batches_are_stacked_as_images_lie_in_memory() -> None:
     """Channels last, from the file to the network; a worker's queue keeps it so."""
     for num_workers in (0, 1):
         for batch in scenes(num_workers=num_workers).train_dataloader():

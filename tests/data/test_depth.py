@@ -1,4 +1,4 @@
-"""Depth on its way from file to batch: read, cut and turned with its picture, 0 where nobody knows."""
+"""Depth on its way from file to batch: read, cut and turned with its image, 0 where nobody knows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_files_of_depth(tmp_path: Path, kind: str) -> None:
 
 def test_what_is_no_depth_map_is_refused(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "colours.png"), np.zeros((4, 4, 3), np.uint8))
-    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.png").write_text("no image")
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match="one number for each pixel"):
         read_depth(tmp_path / "colours.png")
@@ -69,7 +69,7 @@ def test_drawn_scenes_know_their_depth() -> None:
     "options", [{}, {"rotation": 20.0}, {"elastic": 1.0}, {"transforms": [{"Affine": {"translate_px": 20, "p": 1.0}}]}]
 )
 def test_depth_goes_where_the_mask_goes(options: dict[str, Any]) -> None:
-    """With the mask's own numbers as depth both come out alike; void beyond the picture is unknown."""
+    """With the mask's own numbers as depth both come out alike; void beyond the image is unknown."""
     generator = np.random.default_rng(0)
     labels = np.kron(generator.integers(1, 9, (6, 8)), np.ones((10, 10))).astype(np.uint8)
     image = np.repeat(20 * labels[..., None], 3, axis=2)

@@ -43,7 +43,7 @@ def fingerprint(scene: DrawnScene) -> str:
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (128, 128), (160, 160), (192, 256), (240, 320), (320, 97)])
-def test_pictures_have_the_size_asked_for(height: int, width: int) -> None:
+def test_images_have_the_size_asked_for(height: int, width: int) -> None:
     image, mask = DrawnScenes("train", 3, height, width).load(2)
     assert image.shape == (height, width, 3)
     assert mask.shape == (height, width)
@@ -58,7 +58,7 @@ def test_sample_ids_are_unique_and_stable() -> None:
     assert len(set(ids)) == 20
 
 
-def test_splits_seeds_and_indices_share_no_picture() -> None:
+def test_splits_seeds_and_indices_share_no_image() -> None:
     images = [
         DrawnScenes(split, 6, 64, 64, seed=seed).load(index)[0].tobytes()
         for split in ("train", "val", "test")
@@ -128,7 +128,7 @@ def test_nearer_things_are_painted_later(scenes: list[DrawnScene]) -> None:
             np.testing.assert_allclose(scene.depth[seen], thing.depth, rtol=1e-6)
 
 
-def test_void_border_grows_with_the_picture() -> None:
+def test_void_border_grows_with_the_image() -> None:
     def share(side: int) -> float:
         return float(np.mean([(draw_scene((0, 0, index), side, side).mask == VOID).mean() for index in range(8)]))
 
@@ -149,9 +149,9 @@ def test_the_same_key_is_the_same_scene_at_every_size() -> None:
 
 def test_every_class_is_common_enough(scenes: list[DrawnScene]) -> None:
     pixels = sum(np.bincount(scene.mask.ravel(), minlength=256)[:NUM_CLASSES] for scene in scenes)
-    pictures = sum(np.bincount(scene.mask.ravel(), minlength=256)[:NUM_CLASSES] >= 20 for scene in scenes)
+    images = sum(np.bincount(scene.mask.ravel(), minlength=256)[:NUM_CLASSES] >= 20 for scene in scenes)
     assert (pixels / pixels.sum() >= 0.02).all()
-    assert (pictures / len(scenes) >= 0.35).all()
+    assert (images / len(scenes) >= 0.35).all()
 
 
 def mean_iou(confusion: np.ndarray) -> float:

@@ -44,19 +44,19 @@ def data(tmp_path: Path) -> Files:
 def test_a_copy_elsewhere_is_the_same_data(data: Files, tmp_path: Path) -> None:
     shutil.copytree(data.folder, tmp_path / "there", copy_function=shutil.copy)  # with other times
     first = fingerprint(data)
-    assert first["pictures"] == 3 * MASKS
+    assert first["images"] == 3 * MASKS
     assert fingerprint(Files(tmp_path / "there", len(data))) == first
 
 
 @pytest.mark.parametrize(
     ("change", "key"),
-    [("picture's size", "files"), ("mask's content", "masks"), ("count", "files"), ("name", "files")],
+    [("image's size", "files"), ("mask's content", "masks"), ("count", "files"), ("name", "files")],
 )
 def test_changes_show(data: Files, change: str, key: str) -> None:
     before = fingerprint(data)
-    picture, mask = data.files(spread(len(data), MASKS)[5])
-    if change == "picture's size":
-        picture.write_bytes(b"longer than it was")
+    image, mask = data.files(spread(len(data), MASKS)[5])
+    if change == "image's size":
+        image.write_bytes(b"longer than it was")
     elif change == "mask's content":
         mask.write_bytes(b"abc")
     elif change == "count":

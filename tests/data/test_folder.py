@@ -14,7 +14,7 @@ from deeplab_lightning.data.datamodules import FolderDataModule
 from deeplab_lightning.data.datasets.folder import Folder
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import voc_palette
-from tests.fakes.folder import HEIGHT, NAMES, WIDTH, draw, write_folder, write_geotiff, write_nifti, write_picture
+from tests.fakes.folder import HEIGHT, NAMES, WIDTH, draw, write_folder, write_geotiff, write_image, write_nifti
 
 COLOURS = np.array([[10, 20, 30], [200, 0, 0], [0, 200, 0]], np.uint8)
 ONE_CHANNEL: dict[str, Any] = {"mean": (0.4,), "std": (0.2,)}
@@ -30,7 +30,7 @@ def ids(dataset: Folder) -> list[str]:
 
 
 def all_masks(data: FolderDataModule) -> dict[str, np.ndarray]:
-    """Read all pictures of all splits."""
+    """Read all images of all splits."""
     found = {}
     for split in data.splits:
         dataset = data.dataset(split)  # type: ignore[arg-type]
@@ -75,9 +75,9 @@ def test_palette_masks_are_read_as_indices(tmp_path: Path) -> None:
     write_folder(tmp_path)
     for path in (tmp_path / "masks").iterdir():
         indexed = Image.open(path).convert("L")
-        picture = Image.fromarray(np.array(indexed))
-        picture.putpalette(bytes(range(30)))
-        picture.save(path)
+        image = Image.fromarray(np.array(indexed))
+        image.putpalette(bytes(range(30)))
+        image.save(path)
     check_masks(module(tmp_path))
     check_masks(module(tmp_path, palette=COLOURS[:2].tolist()))
 
@@ -212,21 +212,21 @@ def test_split_by_lists_leaves_out_what_none_names(tmp_path: Path, caplog: pytes
     with pytest.raises(ConfigError, match="no test split"):
         data.dataset("test")
     (tmp_path / "val.txt").write_text("pic0.png\npic5.png\n")
-    with pytest.raises(DataError, match=r"val\.txt: 1 of 2 lines name no annotated picture: pic5\.png"):
+    with pytest.raises(DataError, match=r"val\.txt: 1 of 2 lines name no annotated image: pic5\.png"):
         module(tmp_path).dataset("val")
 
 
-def test_pictures_without_masks_and_masks_without_pictures(tmp_path: Path) -> None:
+def test_images_without_masks_and_masks_without_images(tmp_path: Path) -> None:
     names = [f"pic{index}" for index in range(9)]
     write_folder(tmp_path, names=names)
     for index in range(7):
         (tmp_path / "masks" / f"pic{index}.png").rename(tmp_path / f"{index}.png")
-    with pytest.raises(DataError, match=r"7 of 9 pictures .* have no mask masks/NAME\.\*: pic0, .*pic4 and 2 more\."):
+    with pytest.raises(DataError, match=r"7 of 9 images .* have no mask masks/NAME\.\*: pic0, .*pic4 and 2 more\."):
         module(tmp_path).dataset("train")
     for index in range(7):
         (tmp_path / f"{index}.png").rename(tmp_path / "masks" / f"pic{index}.png")
     (tmp_path / "images" / "pic8.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 9 masks .* have no picture images/NAME\.\*: pic8\."):
+    with pytest.raises(DataError, match=r"1 of 9 masks .* have no image images/NAME\.\*: pic8\."):
         module(tmp_path).dataset("train")
 
 
@@ -238,7 +238,7 @@ def test_masks_with_something_behind_their_names(tmp_path: Path) -> None:
     check_masks(module(tmp_path, mask_suffix="_mask"))
 
 
-def test_pictures_and_masks_in_one_folder(tmp_path: Path) -> None:
+def test_images_and_masks_in_one_folder(tmp_path: Path) -> None:
     write_folder(tmp_path, images="all", masks="all", mask_suffix="_L")
     check_masks(module(tmp_path, images="all", masks="all", mask_suffix="_L"))
 
@@ -263,7 +263,7 @@ def test_sizes_must_agree(tmp_path: Path) -> None:
         data.dataset("train").load(0)
 
 
-# ------------------------------------------------------------------------------------------------- kinds of pictures
+# ------------------------------------------------------------------------------------------------- kinds of images
 
 
 def grey16(image: np.ndarray) -> np.ndarray:
@@ -289,7 +289,7 @@ def test_one_channel_of_8_bits_stays_one(tmp_path: Path) -> None:
 
 
 def test_training_batches_of_many_channels(tmp_path: Path) -> None:
-    """Cropped beyond the picture: what lies there is the mean, in stored units."""
+    """Cropped beyond the image: what lies there is the mean, in stored units."""
     write_folder(tmp_path, suffix=".npy", image_of=lambda image: np.dstack([image, image[..., :2]]) / np.float32(255))
     mean = (0.1, 0.2, 0.3, 0.4, 0.5)
     data = module(tmp_path, pixel_range=1.0, mean=mean, std=(0.5,) * 5, crop_size=65, scale_range=(1.0, 1.0))
@@ -325,7 +325,7 @@ def test_training_batches_of_many_channels(tmp_path: Path) -> None:
         (".png", lambda image: image, ONE_CHANNEL, r"has 3 channels, but mean and std declare 1 channel"),
     ],
 )
-def test_the_first_picture_is_held_against_what_is_declared(
+def test_the_first_image_is_held_against_what_is_declared(
     tmp_path: Path, suffix: str, image_of: Any, options: dict[str, Any], words: str
 ) -> None:
     write_folder(tmp_path, suffix=suffix, image_of=image_of)
@@ -423,5 +423,5 @@ def test_capital_endings_and_hidden_files(tmp_path: Path) -> None:
     write_folder(tmp_path)
     for name in NAMES:
         (tmp_path / "images" / f"{name}.png").rename(tmp_path / "images" / f"{name}.PNG")
-    write_picture(tmp_path / "images" / ".hidden.png", draw(0)[1])
+    write_image(tmp_path / "images" / ".hidden.png", draw(0)[1])
     check_masks(module(tmp_path))

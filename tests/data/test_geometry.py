@@ -1,4 +1,4 @@
-"""The window against the plain composition of albumentations, which scales the whole picture and throws most away."""
+"""The window against the plain composition of albumentations, which scales the whole image and throws most away."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VOID = 255
 
 
 def natural(height: int, width: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A smooth picture with edges and some noise, and a mask of blocks."""
+    """A smooth image with edges and some noise, and a mask of blocks."""
     rng = np.random.default_rng(seed)
     coarse = rng.uniform(40, 210, (height // 12 + 2, width // 12 + 2, 3)).astype(np.float32)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -156,7 +156,7 @@ def test_recolouring_and_the_mirror_work_where_pixels_are_fewest(scaled: int) ->
         assert seen.pop() <= (fewest if scaled <= 60 else 0.5 * fewest)
 
 
-def test_turned_windows_show_picture_and_mask_alike() -> None:
+def test_turned_windows_show_image_and_mask_alike() -> None:
     mask = np.kron(np.random.default_rng(0).integers(0, 21, (4, 5)), np.ones((30, 30))).astype(np.uint8)
     image = np.repeat(10 * mask[..., None], 3, axis=2)
     generator = np.random.default_rng(0)

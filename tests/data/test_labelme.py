@@ -12,7 +12,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.datamodules import LabelMeDataModule
 from deeplab_lightning.data.datasets.labelme import LabelMe, draw_shape, find_annotations
 from deeplab_lightning.data.datasets.voc import PascalVOC
-from deeplab_lightning.data.pictures import read_image
+from deeplab_lightning.data.images import read_image
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import VOC
 from deeplab_lightning.labels.own import own_labels
@@ -163,7 +163,7 @@ def opened(root: Path, **options: Any) -> LabelMe:
     return LabelMe(root, find_annotations(root), own_labels(CLASSES), **options)
 
 
-def test_pictures_and_masks(tmp_path: Path) -> None:
+def test_images_and_masks(tmp_path: Path) -> None:
     dataset = opened(write_labelme(tmp_path))
     assert [dataset.sample_id(index) for index in range(len(dataset))] == sorted(NAMES)
     for index, name in enumerate(sorted(NAMES)):
@@ -200,7 +200,7 @@ def test_background_and_ignored_labels(tmp_path: Path) -> None:
         opened(tmp_path, ignored_labels=("person",))
 
 
-def test_where_pictures_are_found(tmp_path: Path) -> None:
+def test_where_images_are_found(tmp_path: Path) -> None:
     dataset = opened(write_labelme(tmp_path))
     index = {name: number for number, name in enumerate(sorted(NAMES))}
     assert dataset.files(index["a"]) == (tmp_path / "a.jpg", tmp_path / "a.json")
@@ -218,7 +218,7 @@ def test_where_pictures_are_found(tmp_path: Path) -> None:
     assert dataset.load(index["b"])[0].max() == 0
 
 
-def test_a_turned_picture_is_read_upright_as_labelme_shows_it(tmp_path: Path) -> None:
+def test_a_turned_image_is_read_upright_as_labelme_shows_it(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 50)).save(tmp_path / "a.jpg", exif=exif)
@@ -259,19 +259,19 @@ def test_annotations_in_other_encodings(tmp_path: Path) -> None:
         dataset.load(0)
 
 
-def test_a_picture_that_is_missing_or_another(tmp_path: Path) -> None:
+def test_an_image_that_is_missing_or_another(tmp_path: Path) -> None:
     write_labelme(tmp_path)
     (tmp_path / "a.jpg").unlink()
-    with pytest.raises(DataError, match=r"a.json has no picture: neither 'a.jpg' .*nor a with any ending .* lies in"):
+    with pytest.raises(DataError, match=r"a.json has no image: neither 'a.jpg' .*nor a with any ending .* lies in"):
         opened(tmp_path).load(0)
     Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
-    with pytest.raises(DataError, match=r"a.png is 60x40, but .*a.json was drawn on a picture of 50x40"):
+    with pytest.raises(DataError, match=r"a.png is 60x40, but .*a.json was drawn on an image of 50x40"):
         opened(tmp_path).load(0)
     write_annotation(tmp_path / "b.json", [], imageData="?")
-    with pytest.raises(DataError, match=r"b.json: the picture inside it \(imageData\) is damaged"):
+    with pytest.raises(DataError, match=r"b.json: the image inside it \(imageData\) is damaged"):
         opened(tmp_path).load(1)
     write_annotation(tmp_path / "b.json", [], imageData="YWJj")
-    with pytest.raises(DataError, match=r"b.json is not a picture"):
+    with pytest.raises(DataError, match=r"b.json is not an image"):
         opened(tmp_path).load(1)
 
 
@@ -329,11 +329,11 @@ def test_it_trains_from_the_command_line(tmp_path: Path) -> None:
     options = ["--data.root", str(root), "--run.folder", str(tmp_path / "runs"), "--data.eval_batch_size", "2"]
     options += ["--trainer.max_steps", "1", "--trainer.val_check_interval", "1"]
     assert main(["fit", "-c", str(V3PLUS), "-c", overlay, *SMALL, *options]) == 0
-    with np.load(tmp_path / "runs" / "v3plus" / "version_0" / "per_picture.npz") as scores:
+    with np.load(tmp_path / "runs" / "v3plus" / "version_0" / "per_image.npz") as scores:
         assert len(scores["sample_ids"]) == 1
 
 
-# ------------------------------------------------------------------------------------------------- two real pictures
+# ------------------------------------------------------------------------------------------------- two real images
 
 
 def test_real_annotations_give_the_voc_masks() -> None:

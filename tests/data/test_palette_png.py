@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import pictures
+from deeplab_lightning.data import images
+from deeplab_lightning.data.images import read_mask, write_mask
 from deeplab_lightning.data.palette_png import unfiltered_indices
-from deeplab_lightning.data.pictures import read_mask, write_mask
 from deeplab_lightning.errors import DataError
 
 MASK = np.random.default_rng(0).integers(0, 256, (37, 53), dtype=np.uint8)
@@ -46,7 +46,7 @@ def test_indices_equal_the_library(tmp_path: Path) -> None:
 
 def test_our_own_masks_take_this_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mask(tmp_path / "a.png", MASK, PALETTE)
-    monkeypatch.setattr(pictures, "_decode", None)
+    monkeypatch.setattr(images, "_decode", None)
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), MASK)
 
 

@@ -1,4 +1,4 @@
-"""Pictures beyond RGB of 8 bits: what is stored comes out, or an error says what to do."""
+"""Images beyond RGB of 8 bits: what is stored comes out, or an error says what to do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image
 
 from deeplab_lightning.data import georasters, volumes
 from deeplab_lightning.data.georasters import Window, check_same_grid, read_raster, windows_of
-from deeplab_lightning.data.pictures import read_image, read_mask_as_stored, read_stored
-from deeplab_lightning.data.rasters import Source, read_labels, read_picture, source, sources_in
+from deeplab_lightning.data.images import read_image, read_mask_as_stored, read_stored
+from deeplab_lightning.data.rasters import Source, read_labels, read_source, source, sources_in
 from deeplab_lightning.data.volumes import read_dicom, read_slice, slice_count
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.extras import need
-from tests.fakes.folder import draw, write_geotiff, write_nifti, write_picture
+from tests.fakes.folder import draw, write_geotiff, write_image, write_nifti
 
 
 def values(dtype: str, channels: int, height: int = 20, width: int = 30) -> np.ndarray:
@@ -37,7 +37,7 @@ def test_tiff_of_any_type_and_channels(tmp_path: Path, dtype: str, channels: int
     write_geotiff(tmp_path / "a.tif", stored, interleave=interleave, compress="lzw")
     np.testing.assert_array_equal(read_stored(tmp_path / "a.tif"), stored)
     if channels != 3 or dtype != "uint8":
-        result = read_picture(tmp_path / "a.tif", channels, 255.0 if dtype == "uint8" else 65535.0)
+        result = read_source(tmp_path / "a.tif", channels, 255.0 if dtype == "uint8" else 65535.0)
         assert result.dtype == (np.uint8 if dtype == "uint8" else np.float32)
         np.testing.assert_allclose(result, stored, rtol=1e-6)
 
@@ -54,9 +54,9 @@ def test_pages_of_a_tiff_are_channels(tmp_path: Path) -> None:
     stored = values("uint16", 3)
     pages = [Image.fromarray(stored[..., channel].copy()) for channel in range(3)]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif", 3, 65535.0), stored)
+    np.testing.assert_array_equal(read_source(tmp_path / "a.tif", 3, 65535.0), stored)
     with pytest.raises(DataError, match="has 3 channels, but mean and std declare 1 channel"):
-        read_picture(tmp_path / "a.tif", 1, 65535.0)
+        read_source(tmp_path / "a.tif", 1, 65535.0)
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=[pages[1].crop((0, 0, 9, 9))])
     with pytest.raises(DataError, match=r"2 pages of different sizes \(30x20, 9x9\)"):
         read_stored(tmp_path / "a.tif")
@@ -84,20 +84,20 @@ def test_cut_tiff_is_refused(tmp_path: Path, channels: int) -> None:
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_png_of_16_bits_keeps_them(tmp_path: Path, channels: int) -> None:
     stored = values("uint16", channels)
-    write_picture(tmp_path / "a.png", stored if channels > 1 else stored[..., 0])
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png", channels, 65535.0), stored)
+    write_image(tmp_path / "a.png", stored if channels > 1 else stored[..., 0])
+    np.testing.assert_array_equal(read_source(tmp_path / "a.png", channels, 65535.0), stored)
 
 
-def test_8_bit_pictures_keep_their_channels(tmp_path: Path) -> None:
+def test_8_bit_images_keep_their_channels(tmp_path: Path) -> None:
     stored = values("uint8", 4)
     for channels in (1, 3, 4):
-        picture = stored[..., :channels] if channels > 1 else stored[..., 0]
-        Image.fromarray(picture).save(tmp_path / f"{channels}.png")
-        result = read_picture(tmp_path / f"{channels}.png", channels, 255.0)
+        image = stored[..., :channels] if channels > 1 else stored[..., 0]
+        Image.fromarray(image).save(tmp_path / f"{channels}.png")
+        result = read_source(tmp_path / f"{channels}.png", channels, 255.0)
         np.testing.assert_array_equal(result, stored[..., :channels])
         assert result.dtype == np.uint8
     Image.fromarray(stored[..., 0] > 99).save(tmp_path / "bits.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "bits.png", 1, 255.0), stored[..., :1] > 99)
+    np.testing.assert_array_equal(read_source(tmp_path / "bits.png", 1, 255.0), stored[..., :1] > 99)
     palette = Image.fromarray(stored[..., 0] // 64)
     palette.putpalette(bytes(range(12)))
     palette.save(tmp_path / "palette.png")
@@ -112,7 +112,7 @@ def test_rgb_of_8_bits_goes_the_usual_way(tmp_path: Path) -> None:
     Image.fromarray(values("uint16", 1)[..., 0]).save(tmp_path / "c.tif")
     Image.fromarray(rgba[..., :3]).save(tmp_path / "d.jpg")
     for name in ("a.png", "b.tif", "c.tif", "d.jpg"):
-        np.testing.assert_array_equal(read_picture(tmp_path / name, 3, 255.0), read_image(tmp_path / name))
+        np.testing.assert_array_equal(read_source(tmp_path / name, 3, 255.0), read_image(tmp_path / name))
 
 
 @pytest.mark.parametrize("interleave", ["pixel", "band"])
@@ -124,11 +124,11 @@ def test_no_channel_of_a_tiff_is_dropped_without_a_word(tmp_path: Path, interlea
         with pytest.raises(DataError, match=r"a\.tif"):
             read_image(tmp_path / "a.tif")
         with pytest.raises(DataError, match=rf"a\.tif has {channels} channels, but mean and std declare 3"):
-            read_picture(tmp_path / "a.tif", 3, 255.0)
+            read_source(tmp_path / "a.tif", 3, 255.0)
     deep = values("uint16", 3)
     write_geotiff(tmp_path / "a.tif", deep, interleave=interleave)
     expected = np.round(deep / 257)
-    assert np.abs(read_picture(tmp_path / "a.tif", 3, 255.0) - expected).max() <= 1
+    assert np.abs(read_source(tmp_path / "a.tif", 3, 255.0) - expected).max() <= 1
 
 
 def test_a_fourth_channel_that_a_tiff_calls_alpha_changes_nothing(tmp_path: Path) -> None:
@@ -136,31 +136,31 @@ def test_a_fourth_channel_that_a_tiff_calls_alpha_changes_nothing(tmp_path: Path
     pytest.importorskip("rasterio")
     stored = values("uint8", 4)
     write_geotiff(tmp_path / "a.tif", stored, photometric="RGB", alpha="premultiplied")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif", 4, 255.0), stored)
+    np.testing.assert_array_equal(read_source(tmp_path / "a.tif", 4, 255.0), stored)
 
 
 def test_three_floating_point_channels_of_0_to_255(tmp_path: Path) -> None:
     pytest.importorskip("rasterio")
     stored = values("float32", 3)
     write_geotiff(tmp_path / "a.tif", stored)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif", 3, 255.0), stored)
+    np.testing.assert_array_equal(read_source(tmp_path / "a.tif", 3, 255.0), stored)
 
 
 def test_wrong_number_of_channels_names_what_to_set(tmp_path: Path) -> None:
     pytest.importorskip("rasterio")
     write_geotiff(tmp_path / "a.tif", values("uint16", 5))
     with pytest.raises(DataError, match=r"a\.tif has 5 channels.*declare 3 channels\. .*mean: .*5 numbers each"):
-        read_picture(tmp_path / "a.tif", 3, 255.0)
+        read_source(tmp_path / "a.tif", 3, 255.0)
     np.save(tmp_path / "a.npy", np.zeros((4, 20, 30), np.float32))
     with pytest.raises(DataError, match=r"a\.npy has 30 channels.*seem to come first: save it as \(height, width"):
-        read_picture(tmp_path / "a.npy", 4, 1.0)
+        read_source(tmp_path / "a.npy", 4, 1.0)
 
 
 def test_arrays(tmp_path: Path) -> None:
     for stored in (values("float32", 5), values("uint8", 2), values("uint16", 1)[..., 0]):
         np.save(tmp_path / "a.npy", stored)
         expected = stored if stored.ndim == 3 else stored[..., None]
-        result = read_picture(tmp_path / "a.npy", expected.shape[2], 255.0 if stored.dtype == np.uint8 else 4095.0)
+        result = read_source(tmp_path / "a.npy", expected.shape[2], 255.0 if stored.dtype == np.uint8 else 4095.0)
         np.testing.assert_array_equal(result, expected)
         assert result.dtype == (np.uint8 if stored.dtype == np.uint8 else np.float32)
     np.save(tmp_path / "object.npy", np.array([[{}]]), allow_pickle=True)
@@ -173,7 +173,7 @@ def test_arrays(tmp_path: Path) -> None:
         "bject.npy": r"does not exist.*Did you mean 'object\.npy'",
     }.items():
         with pytest.raises(DataError, match=words):
-            read_picture(tmp_path / name, 1, 1.0)
+            read_source(tmp_path / name, 1, 1.0)
 
 
 def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_values_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     stored[3, 4:6, 1] = np.nan, np.inf
     np.save(tmp_path / "a.npy", stored)
     with pytest.raises(DataError, match=r"a\.npy holds 2 values that are no numbers"):
-        read_picture(tmp_path / "a.npy", 2, 1.0)
+        read_source(tmp_path / "a.npy", 2, 1.0)
 
 
 # -------------------------------------------------------------------------------------------------- windows of rasters
@@ -230,7 +230,7 @@ def test_rasters_of_other_places_are_refused(tmp_path: Path) -> None:
         check_same_grid(tmp_path / "a.tif", tmp_path / "e.tif")
 
 
-# ---------------------------------------------------------------------------------------------------- medical pictures
+# ---------------------------------------------------------------------------------------------------- medical images
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "ASR", "SPL", "PIR", "RSA"])
@@ -249,7 +249,7 @@ def test_slices_are_the_same_however_a_volume_is_stored(
         expected = volume[:, :, index].swapaxes(0, 1)[::-1]
         expected = expected if channels else expected[..., None]
         np.testing.assert_array_equal(read_slice(path, index), expected)
-        np.testing.assert_array_equal(read_picture(f"{path}#{index}", expected.shape[2], 1000.0), expected)
+        np.testing.assert_array_equal(read_source(f"{path}#{index}", expected.shape[2], 1000.0), expected)
 
 
 def test_volumes_that_cannot_be_read(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_volumes_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"12 slices, 0 to 11; there is no slice 12"):
         read_slice(path, 12)
     with pytest.raises(DataError, match=r"a volume of 12 slices: choose one, as in .*scan\.nii\.gz#6"):
-        read_picture(path, 1, 1.0)
+        read_source(path, 1, 1.0)
     path.write_bytes(path.read_bytes()[:9000])
     with pytest.raises(DataError, match=r"Cannot read .*scan\.nii\.gz"):
         read_slice(path, 11)
@@ -294,7 +294,7 @@ def test_dicom_comes_in_rescaled_units(tmp_path: Path) -> None:
     write_dicom(tmp_path / "a.dcm", pixels)
     np.testing.assert_array_equal(read_dicom(tmp_path / "a.dcm"), pixels[..., None])
     write_dicom(tmp_path / "b.dcm", pixels, RescaleSlope=2, RescaleIntercept=-1024)
-    result = read_picture(tmp_path / "b.dcm", 1, 1000.0)
+    result = read_source(tmp_path / "b.dcm", 1, 1000.0)
     assert result.dtype == np.float32
     np.testing.assert_array_equal(result[..., 0], pixels * 2.0 - 1024)
 

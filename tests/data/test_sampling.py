@@ -1,4 +1,4 @@
-"""Which picture comes when: pure functions of seed, epoch and place, whoever reads."""
+"""Which image comes when: pure functions of seed, epoch and place, whoever reads."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_shards_cover_exactly(size: int, world_size: int) -> None:
     shards = [list(ShardSampler(size, rank, world_size)) for rank in range(world_size)]
     idle = (
         max(0, world_size - size) if size else 0
-    )  # processes without a picture see the first one, which counts once by its id
+    )  # processes without an image see the first one, which counts once by its id
     assert Counter(index for shard in shards for index in shard) == Counter(range(size)) + Counter({0: idle})
     assert all(shard == sorted(shard) for shard in shards)
     assert [len(ShardSampler(size, rank, world_size)) for rank in range(world_size)] == list(map(len, shards))
@@ -81,7 +81,7 @@ def test_shards_cover_exactly(size: int, world_size: int) -> None:
 
 
 class Noise(SegmentationDataset):
-    """Pictures of noise."""
+    """Images of noise."""
 
     def __len__(self) -> int:
         return 8
@@ -99,7 +99,7 @@ def augmentation() -> TrainingTransform:
 
 
 def draw_epoch(num_workers: int, epoch: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Every picture of an epoch with its mask as a fourth channel, by sample id."""
+    """Every image of an epoch with its mask as a fourth channel, by sample id."""
     loader = DataLoader(
         LoaderView(Noise(), augmentation(), seed),
         batch_size=3,
@@ -135,7 +135,7 @@ def test_other_epochs_and_seeds_augment_otherwise() -> None:
     assert not any(torch.equal(first[sample_id], third[sample_id]) for sample_id in first)
 
 
-def test_without_a_transform_pictures_stay_as_they_are() -> None:
+def test_without_a_transform_images_stay_as_they_are() -> None:
     sample, (image, mask) = LoaderView(Noise())[2], Noise().load(2)
     assert sample["sample_id"] == "noise-2"
     assert sample["image"].dtype == sample["mask"].dtype == torch.uint8

@@ -32,7 +32,7 @@ def test_a_fraction_is_the_same_everywhere_and_for_every_order() -> None:
     assert fraction_split(NAMES, {"val": 0.2}, seed=0) != fraction_split(NAMES, {"val": 0.2}, seed=1)
 
 
-def test_adding_pictures_moves_few() -> None:
+def test_adding_images_moves_few() -> None:
     before = set(fraction_split(NAMES, {"val": 0.2})["val"])
     after = set(fraction_split([*NAMES, *(f"new{n}" for n in range(20))], {"val": 0.2})["val"])
     assert len(after) == 44
@@ -44,9 +44,9 @@ def test_val_is_spread_over_the_names() -> None:
     assert sum(index < 100 for index in chosen) in range(12, 29)
 
 
-def test_small_shares_get_one_picture() -> None:
+def test_small_shares_get_one_image() -> None:
     assert [len(names) for names in fraction_split(["a", "b", "c"], {"val": 0.01}).values()] == [2, 1]
-    with pytest.raises(DataError, match="1 annotated pictures cannot be divided into train, val: each needs one"):
+    with pytest.raises(DataError, match="1 annotated images cannot be divided into train, val: each needs one"):
         fraction_split(["a"], {"val": 0.5})
 
 
@@ -79,7 +79,7 @@ def test_fractions_that_cannot_be_used(fractions: dict[str, float]) -> None:
         ("scan.png", "scan.png"),
     ],
 )
-def test_lists_name_pictures_with_and_without_folders_and_endings(tmp_path: Path, line: str, expected: str) -> None:
+def test_lists_name_images_with_and_without_folders_and_endings(tmp_path: Path, line: str, expected: str) -> None:
     names = ["pic 1", "frame.v2", "day 1/pic2", "day 1/pic3", "day 2/pic3", "day 1/same", "same", "scan.png"]
     assert listed_split(write(tmp_path / "val.txt", "", line), names) == [expected]
 
@@ -94,10 +94,10 @@ def test_lists_keep_their_order(tmp_path: Path) -> None:
         (["pic"], r"'pic' may be day1/pic, day2/pic\. Write the folder too, as in 'day1/pic'"),
         (
             ["other", "othr.jpg", "nothing"],
-            r"2 of 3 lines name no annotated picture: othr.jpg, nothing\. Did you mean 'other'",
+            r"2 of 3 lines name no annotated image: othr.jpg, nothing\. Did you mean 'other'",
         ),
         (["other", "other.png"], "1 names are listed more than once, such as other"),
-        (["day3/pic"], "1 of 1 lines name no annotated picture: day3/pic"),
+        (["day3/pic"], "1 of 1 lines name no annotated image: day3/pic"),
         ([" "], "val.txt is empty"),
     ],
 )
@@ -139,17 +139,17 @@ def test_a_list_or_folder_alone_is_refused(tmp_path: Path) -> None:
         split_names(tmp_path, ["train/a", "b"])
     with pytest.raises(DataError, match=r"lie in test/ but not train/ and val/"):
         split_names(tmp_path, ["test/a", "b"])
-    with pytest.raises(DataError, match=r"1 of 3 pictures of .* lie in none of its folders train/, val/: b\."):
+    with pytest.raises(DataError, match=r"1 of 3 images of .* lie in none of its folders train/, val/: b\."):
         split_names(tmp_path, ["train/a", "b", "val/c"])
     write(tmp_path / "val.txt", "b")
     with pytest.raises(DataError, match=r"holds val.txt but not train.txt: .* Add train.txt, or take away val.txt"):
         split_names(tmp_path, ["a", "b"])
 
 
-def test_lists_that_share_pictures_are_refused(tmp_path: Path) -> None:
+def test_lists_that_share_images_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "train.txt", "a", "b")
     write(tmp_path / "val.txt", "c.jpg", "b.jpg")
-    with pytest.raises(DataError, match=r"1 pictures are in both train.txt and val.txt of .*: b\."):
+    with pytest.raises(DataError, match=r"1 images are in both train.txt and val.txt of .*: b\."):
         split_names(tmp_path, ["a", "b", "c"])
 
 

@@ -1,4 +1,4 @@
-"""The cache: the same pixels, whatever happens to its files or to the pictures."""
+"""The cache: the same pixels, whatever happens to its files or to the images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deeplab_lightning.labels import VOC
 
 
 class Arrays(SegmentationDataset):
-    """Pictures in .npz files; counts how often they are decoded."""
+    """Images in .npz files; counts how often they are decoded."""
 
     labels = VOC
 
@@ -136,7 +136,7 @@ def test_only_the_tiles_of_the_window_are_read(tmp_path: Path, monkeypatch: pyte
     assert sum(sizes) < 0.06 * stored_files(tmp_path)[0].stat().st_size
 
 
-def test_a_changed_picture_is_decoded_anew(tmp_path: Path) -> None:
+def test_a_changed_image_is_decoded_anew(tmp_path: Path) -> None:
     source = Arrays(tmp_path, SIZES)
     cached = TiledDataset(source, tmp_path / "cache")
     cached.load(1)
@@ -229,9 +229,9 @@ def test_several_processes_share_it(tmp_path: Path) -> None:
 
 def test_it_says_how_much_is_stored(tmp_path: Path) -> None:
     cached = TiledDataset(Arrays(tmp_path, SIZES), tmp_path / "cache")
-    assert "0 of 4 pictures, 0.00 GB" in cached.summary()
+    assert "0 of 4 images, 0.00 GB" in cached.summary()
     cached.load(0)
-    assert "1 of 4 pictures" in cached.summary()
+    assert "1 of 4 images" in cached.summary()
 
 
 def test_what_cannot_be_cached_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def pipeline(crop_size: int = 33, **options: Any) -> TrainingTransform:
 
 
 def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """A picture whose red channel is ten times its mask, ids 0, 9 and 20 in patches."""
+    """An image whose red channel is ten times its mask, ids 0, 9 and 20 in patches."""
     rng = np.random.default_rng(0)
     patches = rng.choice(np.array([0, 9, 20], np.uint8), (height // 5 + 1, width // 5 + 1))
     mask = np.kron(patches, np.ones((5, 5), np.uint8))[:height, :width]
@@ -42,7 +42,7 @@ def test_crops_have_the_size_asked_for(size: tuple[int, int], scale_range: tuple
         assert set(np.unique(mask)) <= {0, 9, 20, VOID}
 
 
-def test_beyond_the_picture_is_the_mean_pixel_and_void() -> None:
+def test_beyond_the_image_is_the_mean_pixel_and_void() -> None:
     source, labels = example(20, 25)
     image, mask = pipeline()(source, labels, 0)
     assert np.array_equal(image[:20, :25], source)
@@ -53,7 +53,7 @@ def test_beyond_the_picture_is_the_mean_pixel_and_void() -> None:
     assert np.abs(image[beyond] - np.array(MEAN_PIXEL)).max() <= 0.5
 
 
-def test_void_only_where_there_is_no_picture() -> None:
+def test_void_only_where_there_is_no_image() -> None:
     for seed in range(10):
         _, mask = pipeline(scale_range=(1.0, 2.0), flip=0.5)(*example(40, 40), seed)
         assert VOID not in mask
@@ -74,7 +74,7 @@ def test_a_seed_decides_everything() -> None:
     assert len(set(results)) == 6
 
 
-def test_picture_and_mask_move_together() -> None:
+def test_image_and_mask_move_together() -> None:
     for seed in range(10):
         image, mask = pipeline(flip=0.5)(*example(50, 60), seed)
         assert np.array_equal(image[..., 0], 10 * mask)
@@ -90,7 +90,7 @@ def test_flip_is_left_and_right() -> None:
 
 
 def test_scales_are_uniform_between_the_ends() -> None:
-    """Read off a picture smaller than the crop: the labelled rows are its new height."""
+    """Read off an image smaller than the crop: the labelled rows are its new height."""
     transform = pipeline(129, scale_range=(0.5, 2.0))
     heights = [(transform(*example(60, 60), seed)[1] != VOID).any(axis=1).sum() / 60 for seed in range(200)]
     assert min(heights) >= 0.49
@@ -143,7 +143,7 @@ def test_jitter_needs_three_channels_and_says_so_at_once() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_pictures_of_other_kinds(channels: int) -> None:
+def test_images_of_other_kinds(channels: int) -> None:
     image = np.random.default_rng(0).uniform(0, 3000, (40, 50, channels)).astype(np.float32)
     transform = TrainingTransform(33, (0.5, 2.0), 0.5, 0.0, [7.5] * channels, VOID, rotation=10)
     for seed in range(5):

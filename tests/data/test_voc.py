@@ -48,15 +48,15 @@ def test_vocs_own_splits(tmp_path: Path, split: str, expected: tuple[str, ...]) 
         image, mask = dataset.load(index)
         assert image.dtype == mask.dtype == np.uint8
         assert image.shape == (*mask.shape, 3)
-        picture, mask_file = dataset.files(index)
-        assert picture == tmp_path / "JPEGImages" / f"{name}.jpg"
+        image_file, mask_file = dataset.files(index)
+        assert image_file == tmp_path / "JPEGImages" / f"{name}.jpg"
         truth = np.array(Image.open(mask_file))  # of a palette: its indices
         np.testing.assert_array_equal(mask, truth)
         assert 255 in mask
         assert mask[mask < 255].max() in range(1, 21)
 
 
-def test_test_pictures_have_no_truth(tmp_path: Path) -> None:
+def test_test_images_have_no_truth(tmp_path: Path) -> None:
     dataset = PascalVOC(write_voc(tmp_path, aug=False), "test")
     assert ids(dataset) == TEST
     image, mask = dataset.load(0)
@@ -107,13 +107,13 @@ def test_sbd_goes_before_a_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "train_aug"])
-def test_pictures_of_val_in_a_training_list_are_refused(tmp_path: Path, split: str) -> None:
+def test_images_of_val_in_a_training_list_are_refused(tmp_path: Path, split: str) -> None:
     write_voc(tmp_path)
     folder = "Segmentation" if split == "train" else "SegmentationAug"
     with (tmp_path / "ImageSets" / folder / f"{split}.txt").open("a") as file:
         file.write(f"{VAL[2]}\n{VAL[0]}\n")
     total = 2 + (len(TRAIN) if split == "train" else len(TRAIN_AUG))
-    with pytest.raises(DataError, match=rf"{split}: 2 of {total} pictures are in VOC val too: {VAL[0]}, {VAL[2]}\."):
+    with pytest.raises(DataError, match=rf"{split}: 2 of {total} images are in VOC val too: {VAL[0]}, {VAL[2]}\."):
         PascalVOC(tmp_path, split)  # type: ignore[arg-type]
 
 
@@ -163,10 +163,10 @@ def test_lists_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"listed more than once, such as {VAL[0]}"):
         PascalVOC(tmp_path, "val")
     listed.write_text(f"/JPEGImages/{VAL[0]}.jpg /SegmentationClassAug/{VAL[1]}.png\n")
-    with pytest.raises(DataError, match="pairs a picture with the mask of another"):
+    with pytest.raises(DataError, match="pairs an image with the mask of another"):
         PascalVOC(tmp_path, "val")
     listed.write_text(f"{VAL[0]} 1 -1\n")
-    with pytest.raises(DataError, match=r"val.txt, line 1: expected 'ID or picture mask', found 3 words"):
+    with pytest.raises(DataError, match=r"val.txt, line 1: expected 'ID or image mask', found 3 words"):
         PascalVOC(tmp_path, "val")
     listed.write_text("\n")
     with pytest.raises(DataError, match=r"val.txt is empty"):
@@ -196,7 +196,7 @@ def module(root: Path, **options: object) -> VOCDataModule:
     return VOCDataModule(str(root), **settings)  # type: ignore[arg-type]
 
 
-def test_pictures_of_mixed_sizes_make_batches(tmp_path: Path) -> None:
+def test_images_of_mixed_sizes_make_batches(tmp_path: Path) -> None:
     data = module(write_voc(tmp_path), scale_step=0.25)
     data.setup("fit")
     assert ids(data.dataset("train")) == TRAIN_AUG  # type: ignore[arg-type]
@@ -221,13 +221,13 @@ def test_the_datamodule_reads_the_splits_it_is_told(tmp_path: Path) -> None:
     data = module(root, sbd_root=str(sbd), val_split="train")
     assert ids(data.dataset("train")) == TRAIN_AUG  # type: ignore[arg-type]
     assert ids(data.dataset("val")) == TRAIN  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"test pictures is not public.*validate.*predict"):
+    with pytest.raises(ConfigError, match=r"test images is not public.*validate.*predict"):
         data.setup("test")
 
 
 def test_scoring_what_was_trained_on_is_said(tmp_path: Path) -> None:
     root = write_voc(tmp_path)
-    with pytest.warns(UserWarning, match=r"3 of 3 validation pictures \(val\) are trained on, being in trainval too"):
+    with pytest.warns(UserWarning, match=r"3 of 3 validation images \(val\) are trained on, being in trainval too"):
         module(root, train_split="trainval").setup("fit")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -250,10 +250,10 @@ def test_it_trains_and_validates_from_the_command_line(tmp_path: Path) -> None:
     assert main(["fit", "-c", str(V3PLUS), "-c", overlay, *SMALL, *once, *options]) == 0
     run = tmp_path / "runs" / "v3plus" / "version_0"
     assert (run / "checkpoints" / "best.ckpt").is_file()
-    assert sorted(np.load(run / "per_picture.npz")["sample_ids"]) == sorted(VAL)
+    assert sorted(np.load(run / "per_image.npz")["sample_ids"]) == sorted(VAL)
 
 
-# ------------------------------------------------------------------------------------------------- two real pictures
+# ------------------------------------------------------------------------------------------------- two real images
 
 
 @pytest.fixture(scope="module")
@@ -275,7 +275,7 @@ def test_real_palette_masks(real_root: Path) -> None:
 
 
 def test_real_samples_share_train_and_val(real_root: Path) -> None:
-    with pytest.raises(DataError, match=r"train: 2 of 2 pictures are in VOC val too: 2011_000003, 2011_000025\."):
+    with pytest.raises(DataError, match=r"train: 2 of 2 images are in VOC val too: 2011_000003, 2011_000025\."):
         PascalVOC(real_root, "train")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from deeplab_lightning.doctor.advice import balance, normalisation, shift, sizes
 from deeplab_lightning.doctor.findings import Finding, as_text, exit_code, finding
-from deeplab_lightning.doctor.pictures import Look, channel_statistics, look_at
+from deeplab_lightning.doctor.images import Look, channel_statistics, look_at
 from deeplab_lightning.labels import LabelSet
 
 LABELS = LabelSet(("ground", "box", "disc"), ((0, 0, 0), (9, 9, 9), (5, 5, 5)))
@@ -51,7 +51,7 @@ def test_statistics_are_those_of_all_pixels(kind: type) -> None:
     np.testing.assert_allclose(std, pixels.std(axis=0), rtol=1e-9)
 
 
-def test_equal_pictures_have_equal_hashes_and_others_not() -> None:
+def test_equal_images_have_equal_hashes_and_others_not() -> None:
     one, same, turned, wider = looks(noise(4, 6), noise(4, 6), noise(4, 6)[::-1].copy(), noise(6, 4))
     assert one.image_hash == same.image_hash
     assert len({one.image_hash, turned.image_hash, wider.image_hash}) == 3
@@ -103,11 +103,11 @@ def test_text_and_exit_code() -> None:
     found = [
         finding("note", "true", "So it is.", "nothing"),
         finding("warning", "odd", "It is odd.", "look"),
-        finding("error", "bad", "It is bad.", "mend it", [f"file{number}" for number in range(200)]),
+        finding("error", "bad", "It is bad.", "fix it", [f"file{number}" for number in range(200)]),
     ]
     text = as_text(found)
     assert text.index("error (bad)") < text.index("warning (odd)") < text.index("note (true)")
-    assert "file2\n      and 197 more\n    -> mend it" in text
+    assert "file2\n      and 197 more\n    -> fix it" in text
     assert len(found[2].files) == 100
     assert [exit_code(found[:count], strict=False) for count in (1, 2, 3)] == [0, 0, 1]
     assert [exit_code(found[:count], strict=True) for count in (1, 2)] == [0, 1]

@@ -46,7 +46,7 @@ def kinds(findings: list[Finding]) -> list[str]:
 
 @pytest.fixture(params=["fake", "real"])
 def camvid(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A small CamVid without test split: 12 pictures for training, 6 for validation."""
+    """A small CamVid without test split: 12 images for training, 6 for validation."""
     if request.param == "fake":
         return write_camvid(tmp_path / "CamVid", sizes={"train": 12, "val": 6})
     source, root = shared("CamVid"), tmp_path / "CamVid"
@@ -63,9 +63,9 @@ def camvid(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def pair(root: Path, split: str = "train") -> tuple[Path, Path]:
-    """Return the third picture of a split and its mask."""
-    picture = sorted((root / split).iterdir())[2]
-    return picture, root / f"{split}annot" / f"{picture.stem}.png"
+    """Return the third image of a split and its mask."""
+    image = sorted((root / split).iterdir())[2]
+    return image, root / f"{split}annot" / f"{image.stem}.png"
 
 
 def add(root: Path, split: str, name: str) -> None:
@@ -75,9 +75,9 @@ def add(root: Path, split: str, name: str) -> None:
 
 
 def copy_pair(root: Path, to: str, name: str = "again") -> tuple[Path, Path]:
-    picture, mask = pair(root)
-    copies = root / to / f"{name}{picture.suffix}", root / f"{to}annot" / f"{name}.png"
-    shutil.copy(picture, copies[0])
+    image, mask = pair(root)
+    copies = root / to / f"{name}{image.suffix}", root / f"{to}annot" / f"{name}.png"
+    shutil.copy(image, copies[0])
     shutil.copy(mask, copies[1])
     return copies
 
@@ -91,10 +91,10 @@ def remove_mask(root: Path) -> str:
     return "missing_files"
 
 
-def add_picture(root: Path) -> str:
-    picture, _ = pair(root)
-    shutil.copy(picture, picture.with_stem("extra"))
-    return "extra_picture"
+def add_image(root: Path) -> str:
+    image, _ = pair(root)
+    shutil.copy(image, image.with_stem("extra"))
+    return "extra_image"
 
 
 def add_mask(root: Path) -> str:
@@ -109,9 +109,9 @@ def leave_out_of_the_list(root: Path) -> str:
     return "unlisted_pair"
 
 
-def cut_picture(root: Path) -> str:
+def cut_image(root: Path) -> str:
     cut(pair(root)[0])
-    return "unreadable_picture"
+    return "unreadable_image"
 
 
 def cut_mask(root: Path) -> str:
@@ -181,16 +181,16 @@ def void_mask(root: Path) -> str:
     return "all_void"
 
 
-def blank_picture(root: Path) -> str:
+def blank_image(root: Path) -> str:
     path, _ = pair(root)
     Image.fromarray(np.full_like(np.array(Image.open(path)), 90)).save(path)
-    return "blank_picture"
+    return "blank_image"
 
 
-DAMAGES = [remove_mask, add_picture, add_mask, leave_out_of_the_list, cut_picture, cut_mask, resize_mask,
+DAMAGES = [remove_mask, add_image, add_mask, leave_out_of_the_list, cut_image, cut_mask, resize_mask,
            write_wrong_label, write_black_and_white, write_jpeg_mask, write_colour_mask, duplicate, contradict, leak,
-           empty_class, void_mask, blank_picture]  # fmt: skip
-WARNINGS = {"extra_picture", "extra_mask", "unlisted_pair", "duplicate", "empty_class", "all_void", "blank_picture"}
+           empty_class, void_mask, blank_image]  # fmt: skip
+WARNINGS = {"extra_image", "extra_mask", "unlisted_pair", "duplicate", "empty_class", "all_void", "blank_image"}
 
 
 def test_untouched_camvid_only_lacks_a_test_split(camvid: Path) -> None:
@@ -213,14 +213,14 @@ def test_damage_is_found_and_nothing_else(camvid: Path, damage: Callable[[Path],
 
 
 def test_damaged_files_are_named(camvid: Path) -> None:
-    picture, mask = pair(camvid)
+    image, mask = pair(camvid)
     val_mask = pair(camvid, "val")[1]
     cut(val_mask)
     resize_mask(camvid)
     done = examined(CamVidDataModule, root=str(camvid))
     files = {found.kind: found.files for found in done.findings if found.severity == "error"}
     assert files == {"size": (str(mask),), "unreadable_mask": (str(val_mask),)}
-    assert str(picture) in next(found.what for found in done.findings if found.kind == "size")
+    assert str(image) in next(found.what for found in done.findings if found.kind == "size")
 
 
 def test_where_a_split_does_not_open_single_files_are_looked_at(camvid: Path) -> None:
@@ -234,12 +234,12 @@ def test_where_a_split_does_not_open_single_files_are_looked_at(camvid: Path) ->
 
 
 def test_the_whole_of_camvid_is_sound() -> None:
-    """Its 367 training and 101 validation pictures: nothing wrong, no test split, and the published class counts."""
+    """Its 367 training and 101 validation images: nothing wrong, no test split, and the published class counts."""
     done = examined(CamVidDataModule, root=str(shared("CamVid")))
     assert kinds(done.findings) == ["no_test"]
     rows = {row["class"]: row for row in class_table(done)}
     assert rows["Sky"]["train_share"] == pytest.approx(0.1754, abs=5e-5)
-    assert rows["Bicyclist"]["train_pictures"] == 201
+    assert rows["Bicyclist"]["train_images"] == 201
     advice = {found.kind: found.what for found in done.advice}
     assert "0.412, 0.425, 0.432" in advice["normalisation"]
     assert "Val is darker than train" in advice["shift"]
@@ -273,7 +273,7 @@ def test_a_batch_larger_than_the_split(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["fake", "real"])
 def voc(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A small VOC2012 of which every picture is used, and the splits share none."""
+    """A small VOC2012 of which every image is used, and the splits share none."""
     root = tmp_path / "VOC2012"
     if request.param == "real":
         shutil.copytree(shared("VOCdevkit") / "VOC2012", root)
@@ -318,14 +318,14 @@ def break_voc(root: Path, kind: str) -> None:
         Image.open(mask).convert("RGB").save(mask)
     elif kind == "size":
         write_palette_mask(mask, values[1:])
-    elif kind == "unreadable_picture":
+    elif kind == "unreadable_image":
         cut(root / "JPEGImages" / f"{mask.stem}.jpg")
     else:
         shutil.copy(mask, mask.with_stem("2099_000001"))
 
 
 @pytest.mark.parametrize(
-    "kind", ["labels", "black_white", "lossy_mask", "colour_mask", "size", "unreadable_picture", "extra_mask"]
+    "kind", ["labels", "black_white", "lossy_mask", "colour_mask", "size", "unreadable_image", "extra_mask"]
 )
 def test_damage_of_voc_is_found(voc: Path, kind: str) -> None:
     before = voc_findings(voc)
@@ -335,11 +335,11 @@ def test_damage_of_voc_is_found(voc: Path, kind: str) -> None:
     assert kinds([found for found in new if found.kind != "empty_class"]) == [kind]
 
 
-def test_unannotated_pictures_of_voc_are_by_design(voc: Path) -> None:
-    picture = sorted((voc / "JPEGImages").iterdir())[0]
+def test_unannotated_images_of_voc_are_by_design(voc: Path) -> None:
+    image = sorted((voc / "JPEGImages").iterdir())[0]
     for number in range(10):
-        shutil.copy(picture, picture.with_stem(f"2099_{number:06}"))
-    extra = next(found for found in voc_findings(voc) if found.kind == "extra_picture")
+        shutil.copy(image, image.with_stem(f"2099_{number:06}"))
+    extra = next(found for found in voc_findings(voc) if found.kind == "extra_image")
     assert (extra.severity, extra.count) == ("note", 10)
 
 

@@ -106,7 +106,7 @@ def test_colour_masks_get_a_palette(tmp_path: Path) -> None:
     assert set(np.unique(read_back(tmp_path).dataset("train").load(0)[1]).tolist()) == {0, 1, 255}
 
 
-def test_pictures_with_five_channels_get_their_mean(tmp_path: Path) -> None:
+def test_images_with_five_channels_get_their_mean(tmp_path: Path) -> None:
     five = lambda image: np.repeat(image[..., :1], 5, axis=2).astype(np.uint16) * 16  # noqa: E731
     write_folder(tmp_path, suffix=".npy", image_of=five)
     arguments = propose(tmp_path).init_args

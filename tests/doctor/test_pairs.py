@@ -25,16 +25,16 @@ def test_complete_folders_have_none(tmp_path: Path) -> None:
     assert leftovers(used) == []
 
 
-def test_pictures_and_masks_side_by_side(tmp_path: Path) -> None:
+def test_images_and_masks_side_by_side(tmp_path: Path) -> None:
     used = [tuple(touch(tmp_path, f"{name}.png", f"{name}_mask.png")) for name in "abc"]
     touch(tmp_path, "d.png", "e_mask.png", "f.png", "f_mask.png")
-    assert told(used) == {"extra_picture": ("d.png",), "extra_mask": ("e_mask.png",), "unlisted_pair": ("f.png",)}
+    assert told(used) == {"extra_image": ("d.png",), "extra_mask": ("e_mask.png",), "unlisted_pair": ("f.png",)}
 
 
-def test_annotations_beside_pictures(tmp_path: Path) -> None:
+def test_annotations_beside_images(tmp_path: Path) -> None:
     used = [tuple(touch(tmp_path, f"{name}.jpg", f"{name}.json")) for name in "abc"]
     touch(tmp_path, "d.jpg", "e.json", ".hidden.jpg", "notes.txt")
-    assert told(used) == {"extra_picture": ("d.jpg",), "extra_mask": ("e.json",)}
+    assert told(used) == {"extra_image": ("d.jpg",), "extra_mask": ("e.json",)}
 
 
 def test_other_files_of_a_mask_folder_are_left_alone(tmp_path: Path) -> None:
@@ -42,20 +42,20 @@ def test_other_files_of_a_mask_folder_are_left_alone(tmp_path: Path) -> None:
     root = write_cityscapes(tmp_path)
     masks = sorted((root / "gtFine" / "train").glob("*/*_labelIds.png"))
     names = [mask.name.removesuffix("_gtFine_labelIds.png") for mask in masks]
-    pictures = [
+    images = [
         root / "leftImg8bit" / "train" / mask.parent.name / f"{name}_leftImg8bit.png"
         for mask, name in zip(masks, names, strict=True)
     ]
-    used = list(zip(pictures, masks, strict=True))
+    used = list(zip(images, masks, strict=True))
     assert leftovers(used) == []
-    assert told(used[:-1]) == {"unlisted_pair": (pictures[-1].name,)}
+    assert told(used[:-1]) == {"unlisted_pair": (images[-1].name,)}
 
 
 def test_mostly_unused_folders_are_by_design(tmp_path: Path) -> None:
     used = [tuple(touch(tmp_path, "i/a.jpg", "m/a.png"))]
     touch(tmp_path, "i/b.jpg", "i/c.jpg")
-    assert [(found.kind, found.severity, found.count) for found in leftovers(used)] == [("extra_picture", "note", 2)]
+    assert [(found.kind, found.severity, found.count) for found in leftovers(used)] == [("extra_image", "note", 2)]
 
 
-def test_pictures_without_masks_are_no_pairs(tmp_path: Path) -> None:
+def test_images_without_masks_are_no_pairs(tmp_path: Path) -> None:
     assert leftovers([(tmp_path / "a.jpg",), ()]) == []

@@ -13,12 +13,12 @@ from deeplab_lightning.doctor.throughput import speed
 from deeplab_lightning.doctor.trial import TrialError, measure
 from deeplab_lightning.errors import ConfigError
 
-FLOATS_PER_PICTURE = 12_000_000
+FLOATS_PER_IMAGE = 12_000_000
 """48 MB, which nothing else in the step comes near."""
 
 
 def build_hungry() -> tuple[Any, dict[str, Any]]:
-    """A task whose step needs a known amount of memory for each picture."""
+    """A task whose step needs a known amount of memory for each image."""
     import torch
     from lightning.pytorch import LightningModule
 
@@ -32,7 +32,7 @@ def build_hungry() -> tuple[Any, dict[str, Any]]:
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
             assert batch["image"].shape[1:] == (3, 33, 33)
             assert batch["mask"].shape[1:] == (33, 33)
-            return (torch.ones(len(batch["image"]), FLOATS_PER_PICTURE).sum() * self.weight).squeeze()
+            return (torch.ones(len(batch["image"]), FLOATS_PER_IMAGE).sum() * self.weight).squeeze()
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), lr=0.1)
@@ -51,9 +51,9 @@ def leave(code: int) -> tuple[Any, dict[str, Any]]:
 def test_memory_is_measured() -> None:
     cost = measure(build_hungry, 33)
     assert cost.device == "cpu"
-    assert cost.per_picture == pytest.approx(4 * FLOATS_PER_PICTURE, rel=0.2)
+    assert cost.per_image == pytest.approx(4 * FLOATS_PER_IMAGE, rel=0.2)
     assert cost.fixed > 50e6
-    assert cost.seconds_per_picture > 0
+    assert cost.seconds_per_image > 0
     assert cost.available is None or cost.available > cost.fixed
 
 
@@ -67,21 +67,21 @@ def test_a_step_that_fails_says_why() -> None:
 def test_the_line_through_two_points() -> None:
     steps = [Step(1, 999, 9.0), Step(1, 500, 1.0), Step(2, 950, 9.0), Step(2, 800, 1.0)]
     cost = cost_of("cpu", 10_000, steps)
-    assert (cost.fixed, cost.per_picture, cost.seconds_per_picture) == (200, 300, 0.5)
+    assert (cost.fixed, cost.per_image, cost.seconds_per_image) == (200, 300, 0.5)
     assert cost.need(4) == 1400
     assert cost.largest_batch() == 26  # (0.8 * 10000 - 200) / 300
 
 
 def test_batches_are_compared_with_the_memory() -> None:
     cost = Cost("cuda", GIB, GIB, 0.1, 10 * GIB)
-    (fits,) = batch(cost, 4, pictures=100)
+    (fits,) = batch(cost, 4, images=100)
     assert (fits.severity, fits.remedy) == ("note", "4 fits; the largest: data: {init_args: {batch_size: 7}}")
-    (small,) = batch(cost, 4, pictures=5)
+    (small,) = batch(cost, 4, images=5)
     assert "batch_size: 5" in small.remedy
-    (too_large,) = batch(cost, 8, pictures=100)
+    (too_large,) = batch(cost, 8, images=100)
     assert (too_large.kind, too_large.severity) == ("batch_too_large", "warning")
     assert "takes 9.0 GiB; 10.0 GiB are available" in too_large.what
-    (unknown,) = batch(Cost("cpu", GIB, GIB, 0.1, None), 8, pictures=100)
+    (unknown,) = batch(Cost("cpu", GIB, GIB, 0.1, None), 8, images=100)
     assert unknown.severity == "note"
 
 
@@ -92,4 +92,4 @@ def test_who_waits_for_whom() -> None:
     assert "it waits 50% of the time" in slow.what
     assert "num_workers: 4" in slow.remedy
     assert speed(None, cost, 2) == []
-    assert "5 pictures/s with 2 workers." in speed(5.0, None, 2)[0].what
+    assert "5 images/s with 2 workers." in speed(5.0, None, 2)[0].what

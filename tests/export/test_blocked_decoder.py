@@ -26,7 +26,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "sides of 16 k": {"side_remainder": 0},
     "sides of 32 k": {"side_remainder": 0, "output_stride": 32},
     "any side": {"align_corners": False},
-    "xception": {"backbone": "xception41", "low_level_tap": "tensorflow"},
+    "xception": {"backbone": "xception41", "low_level_map": "tensorflow"},
     "resnet": {"backbone": "resnet18"},
 }
 

@@ -13,10 +13,10 @@ from PIL import Image
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export import litert_file, onnx_file, run_model, torch_files
 from deeplab_lightning.export.formats import FORMATS, Exported, Order, chosen_format
-from deeplab_lightning.export.model import Outputs, PictureModel, example
+from deeplab_lightning.export.model import ImageModel, Outputs, example
 
 from .networks import NETWORKS, NORMALISE, network
-from .test_model import logits_of, pictures, predictor
+from .test_model import images, logits_of, predictor
 
 FACTS: dict[str, Any] = {
     "class_names": ["a", "b", "c", "d", "e"],
@@ -31,7 +31,7 @@ def written(
     writer: Any, name: str, path: Path, outputs: Outputs = "classes", **order: Any
 ) -> tuple[torch.nn.Module, Exported]:
     net = network(name).to(memory_format=torch.channels_last)  # as tasks keep theirs
-    model = PictureModel(net, NORMALISE, outputs=outputs, dtype=order.pop("dtype", torch.float32))
+    model = ImageModel(net, NORMALISE, outputs=outputs, dtype=order.pop("dtype", torch.float32))
     given = {"precision": "fp32", "opset": 18, **order}
     return net, writer.write(Order(model, example(model, 3, True, (113, 70)), path, FACTS, **given))
 
@@ -41,7 +41,7 @@ def check(net: torch.nn.Module, exported: Exported) -> None:
     for batch, *size in UNSEEN if exported.fixed_size is None else [(1, *exported.fixed_size)]:
         if min(size) < 27 and exported.path.name == "fcn.pt2":
             continue  # docs/export.md says so
-        image = pictures(*size, batch=batch)
+        image = images(*size, batch=batch)
         expected = logits_of(net, image)
         logits = torch.from_numpy(exported.run_logits(image.numpy()))
         largest = float(expected.abs().max())
@@ -70,7 +70,7 @@ def test_onnx_for_one_size(tmp_path: Path) -> None:
     assert (exported.fixed_size, exported.fixed_batch) == ((113, 70), 1)
     check(net, exported)
     with pytest.raises(Exception, match="Got invalid dimensions"):
-        exported.run(pictures(64, 80, batch=1).numpy())
+        exported.run(images(64, 80, batch=1).numpy())
 
 
 OPEN = [name for name in NETWORKS if name not in ("unet_valid", "v3_psp")]
@@ -117,13 +117,13 @@ def test_networks_laid_out_for_a_size_are_refused_where_sizes_stay_open(name: st
 
 def test_int8_has_integer_weights_and_nearly_the_same_classes(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
-    calibration = [pictures(64, 80, batch=1).numpy() for _ in range(2)]
+    calibration = [images(64, 80, batch=1).numpy() for _ in range(2)]
     net, exported = written(
         onnx_file, "corners", tmp_path / "int8.onnx", precision="int8", calibration=lambda: calibration
     )
     weights = onnx.load(exported.path).graph.initializer
     assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in weights}
-    image = pictures(160, 81)  # far beyond the calibration's
+    image = images(160, 81)  # far beyond the calibration's
     classes = torch.from_numpy(exported.run(image.numpy()))
     same = (classes == predictor(net).predict(image)).float()
     assert 0.9 < same.mean() < 1
@@ -146,10 +146,10 @@ def test_onnx_says_what_it_is(in_onnx: tuple[torch.nn.Module, Exported]) -> None
 def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported], tmp_path: Path) -> None:
     _, exported = in_onnx
     assert (exported.path.parent / "run_model.py").read_text() == Path(run_model.__file__).read_text()
-    image = pictures(70, 91, batch=1).numpy()
+    image = images(70, 91, batch=1).numpy()
     Image.fromarray(image[0].transpose(1, 2, 0)).save(tmp_path / "noise.png")
     words = [str(exported.path), str(tmp_path / "noise.png"), str(tmp_path / "none.png"), "--output", str(tmp_path)]
-    assert run_model.main(words) == 1  # one of two pictures is missing
+    assert run_model.main(words) == 1  # one of two images is missing
     mask = Image.open(tmp_path / "noise_mask.png")
     assert (np.array(mask) == exported.run(image)[0]).all()
     assert mask.getpalette()[:6] == [0, 0, 0, 10, 20, 30]
@@ -180,7 +180,7 @@ def test_litert(name: str, tmp_path: Path) -> None:
     pytest.importorskip("litert_torch")
     net, exported = written(litert_file, name, tmp_path / "model.tflite")
     assert exported.run_logits is not None
-    image = pictures(113, 70, batch=1)
+    image = images(113, 70, batch=1)
     expected = logits_of(net, image)
     logits = torch.from_numpy(exported.run_logits(image.numpy()))
     assert (logits - expected).abs().max() < 1e-3 * expected.abs().max()

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from deeplab_lightning.export.formats import Exported
 from deeplab_lightning.export.gate import TOLERANCES, Comparison, Gate, Report, as_table, failures, write_report
-from deeplab_lightning.export.model import Outputs, PictureModel
+from deeplab_lightning.export.model import ImageModel, Outputs
 
 from .networks import NORMALISE, network
-from .test_model import pictures, predictor
+from .test_model import images, predictor
 
 NAMES = ["a", "b", "c", "d", "e"]
 
@@ -27,8 +27,8 @@ def gate(path: Path, outputs: Outputs = "classes", noise: float = 0.0, **other: 
     """Hold a module, with or without something wrong, against its original."""
     path.write_bytes(b"x" * 1000)
     net = network("encoder_decoder")
-    model = PictureModel(net, NORMALISE, outputs=outputs, **other)
-    of_logits = PictureModel(net, NORMALISE, outputs="logits", **other)
+    model = ImageModel(net, NORMALISE, outputs=outputs, **other)
+    of_logits = ImageModel(net, NORMALISE, outputs="logits", **other)
 
     def worse(image: np.ndarray) -> torch.Tensor:
         logits = of_logits(torch.from_numpy(image))
@@ -42,7 +42,7 @@ def gate(path: Path, outputs: Outputs = "classes", noise: float = 0.0, **other: 
         return (worse(image).softmax(1) if outputs == "probs" else worse(image)).numpy()
 
     exported = Exported(path, run, lambda image: worse(image).numpy(), None, None, "test 1.0")
-    stored = [pictures(40, 50, batch=1).numpy(), pictures(33, 49).numpy()]
+    stored = [images(40, 50, batch=1).numpy(), images(33, 49).numpy()]
     masks = [(str(index), stored[0], np.full((40, 50), index, np.uint8)) for index in range(3)]
     return Gate(predictor(net), model, exported, TOLERANCES["fp32"]).check(stored, masks, "drawn", NAMES, 255)
 
@@ -54,7 +54,7 @@ def test_an_equal_file_passes(outputs: Outputs, tmp_path: Path) -> None:
     assert report.failures == []
     assert [entry.size for entry in report.comparisons] == [(1, 40, 50), (2, 33, 49)]
     assert all(entry.agreement == 1 and entry.difference < 1e-4 for entry in report.comparisons)
-    assert report.pictures == 3
+    assert report.images == 3
     assert report.miou is not None
     assert report.miou[0] == report.miou[1]
     assert report.bytes == (sum(p.numel() * 4 for p in network("encoder_decoder").parameters()), 1000)
@@ -68,7 +68,7 @@ def test_a_file_with_other_logits_fails(outputs: Outputs, tmp_path: Path) -> Non
 
 
 @torch.no_grad()
-def test_normalised_pictures_reach_a_file_that_wants_them(tmp_path: Path) -> None:
+def test_normalised_images_reach_a_file_that_wants_them(tmp_path: Path) -> None:
     assert gate(tmp_path / "model", "logits", inputs="normalised").failures == []
 
 
@@ -102,11 +102,11 @@ def report_with(**values: Any) -> Report:
         ({"comparisons": [Comparison((1, 40, 50), 0.5, 0.005, 10.0, 1.0)]}, None),  # a few strays
         ({"comparisons": [Comparison((1, 40, 50), math.nan, 0.0, 10.0, 1.0)]}, "the worst by nan"),
         ({"comparisons": [Comparison((1, 40, 50), 0.0, 0.0, 10.0, 0.9)]}, "90.0000% of the pixels of 1x40x50"),
-        ({"agreement": 0.99}, "99.0000% of the pixels of 3 pictures"),
+        ({"agreement": 0.99}, "99.0000% of the pixels of 3 images"),
         ({"miou": (0.5, 0.49)}, "falls from 0.5000 to 0.4900"),
         ({"miou": (0.5, 0.51)}, None),
         ({"miou": (0.5, math.nan)}, "to nan"),
-        ({"miou": None, "agreement": None, "pictures": 0}, None),
+        ({"miou": None, "agreement": None, "images": 0}, None),
     ],
 )
 def test_what_is_past_the_tolerance(values: dict[str, Any], expected: str | None) -> None:

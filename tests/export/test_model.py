@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deeplab_lightning.export.model import PictureModel, WithLogits, example
+from deeplab_lightning.export.model import ImageModel, WithLogits, example
 from deeplab_lightning.inference import Predictor
 
 from .networks import NORMALISE, network
@@ -25,7 +25,7 @@ def predictor(net: nn.Module) -> Predictor:
     )
 
 
-def pictures(*size: int, batch: int = 2) -> Tensor:
+def images(*size: int, batch: int = 2) -> Tensor:
     return torch.randint(0, 256, (batch, 3, *size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
 
 
@@ -38,9 +38,9 @@ def logits_of(net: nn.Module, image: Tensor) -> Tensor:
 @torch.no_grad()
 def test_it_is_the_predictor(name: str) -> None:
     net = network(name)
-    model = PictureModel(net, NORMALISE)
+    model = ImageModel(net, NORMALISE)
     for size in SIZES:
-        image = pictures(*size)
+        image = images(*size)
         expected = logits_of(net, image)
         assert torch.allclose(model.output_and_logits(image)[1], expected, atol=1e-4 * float(expected.abs().max())), (
             size
@@ -52,23 +52,23 @@ def test_it_is_the_predictor(name: str) -> None:
 
 @torch.no_grad()
 def test_outputs_and_inputs() -> None:
-    net, image = network("v3plus"), pictures(50, 65)
-    logits = PictureModel(net, NORMALISE, outputs="logits")(image)
-    probs = PictureModel(net, NORMALISE, outputs="probs")(image)
+    net, image = network("v3plus"), images(50, 65)
+    logits = ImageModel(net, NORMALISE, outputs="logits")(image)
+    probs = ImageModel(net, NORMALISE, outputs="probs")(image)
     assert torch.equal(probs, logits.softmax(1))
-    normalised = PictureModel(net, NORMALISE, outputs="logits", inputs="normalised")
+    normalised = ImageModel(net, NORMALISE, outputs="logits", inputs="normalised")
     assert torch.allclose(normalised(NORMALISE(image)), logits, atol=1e-5)
-    coarse = PictureModel(net, NORMALISE, outputs="coarse_logits")(image)
-    assert coarse.shape == (2, 5, 17, 17)  # of the padded picture, 65 x 65
-    classes, both = WithLogits(PictureModel(net, NORMALISE))(image)
+    coarse = ImageModel(net, NORMALISE, outputs="coarse_logits")(image)
+    assert coarse.shape == (2, 5, 17, 17)  # of the padded image, 65 x 65
+    classes, both = WithLogits(ImageModel(net, NORMALISE))(image)
     assert torch.equal(both, logits)
     assert torch.equal(classes.long(), logits.argmax(1))
 
 
 @torch.no_grad()
 def test_half_precision_is_inside_and_the_original_is_left_alone() -> None:
-    net, image = network("encoder_decoder").train(), pictures(50, 65)
-    model = PictureModel(net, NORMALISE, outputs="logits", dtype=torch.bfloat16)
+    net, image = network("encoder_decoder").train(), images(50, 65)
+    model = ImageModel(net, NORMALISE, outputs="logits", dtype=torch.bfloat16)
     assert net.training
     assert next(net.parameters()).dtype == torch.float32
     assert next(net.parameters()).requires_grad
@@ -80,14 +80,14 @@ def test_half_precision_is_inside_and_the_original_is_left_alone() -> None:
 
 def test_example_is_as_the_input() -> None:
     net = network("encoder_decoder")
-    assert example(PictureModel(net, NORMALISE), 3, True, (40, 50)).dtype == torch.uint8
-    assert example(PictureModel(net, NORMALISE), 3, False, (40, 50)).dtype == torch.float32
-    assert example(PictureModel(net, NORMALISE, inputs="normalised"), 3, True, (40, 50)).dtype == torch.float32
+    assert example(ImageModel(net, NORMALISE), 3, True, (40, 50)).dtype == torch.uint8
+    assert example(ImageModel(net, NORMALISE), 3, False, (40, 50)).dtype == torch.float32
+    assert example(ImageModel(net, NORMALISE, inputs="normalised"), 3, True, (40, 50)).dtype == torch.float32
 
 
 def test_bytes_are_sliced_where_the_size_is_known() -> None:
     """LiteRT, which is installed in few places, cannot pick rows of bytes."""
-    program = torch.export.export(PictureModel(network("corners"), NORMALISE), (pictures(50, 65),))
+    program = torch.export.export(ImageModel(network("corners"), NORMALISE), (images(50, 65),))
     picked = [node.meta["val"].dtype for node in program.graph.nodes if "index_select" in str(node.target)]
     assert picked
     assert torch.uint8 not in picked

@@ -11,19 +11,19 @@ import torch
 
 from deeplab_lightning.export import onnx_file
 from deeplab_lightning.export.formats import Order
-from deeplab_lightning.export.model import Outputs, PictureModel, example
+from deeplab_lightning.export.model import ImageModel, Outputs, example
 
 from .networks import NORMALISE, network
-from .test_model import pictures
+from .test_model import images
 
 SIZES = [(64, 81), (97, 130), (33, 49)]
 
 
-def written(outputs: Outputs, path: Path, **corners: Any) -> tuple[PictureModel, Any]:
+def written(outputs: Outputs, path: Path, **corners: Any) -> tuple[ImageModel, Any]:
     net = network("corners")
     for name, value in corners.items():
         setattr(net, name, value)
-    model = PictureModel(net, NORMALISE, outputs=outputs)
+    model = ImageModel(net, NORMALISE, outputs=outputs)
     return model, onnx_file.write(Order(model, example(model, 3, True, (113, 70)), path, {}, "fp32", 18))
 
 
@@ -40,7 +40,7 @@ def test_it_gives_what_the_module_gives(outputs: Outputs, corners: dict[str, Any
     pytest.importorskip("onnx")
     model, exported = written(outputs, tmp_path / "model.onnx", **corners)
     for size in SIZES:
-        image = pictures(*size)
+        image = images(*size)
         expected, found = model(image), torch.from_numpy(np.asarray(exported.run(image.numpy())))
         assert found.shape == expected.shape
         assert found.dtype == expected.dtype

@@ -24,7 +24,7 @@ from ..conftest import REPOSITORY
 from ..test_main import run_python
 from .networks import NETWORKS
 from .test_formats import FACTS, OPEN, check, written
-from .test_model import pictures, predictor
+from .test_model import images, predictor
 
 installed = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
 """Not `importorskip`, which would import it as it is: see `openvino_without_telemetry`."""
@@ -55,7 +55,7 @@ def test_for_one_size(tmp_path: Path) -> None:
     assert (exported.fixed_size, exported.fixed_batch) == ((113, 70), 1)
     check(net, exported)
     with pytest.raises(Exception, match="incompatible"):
-        exported.run(pictures(64, 80, batch=1).numpy())
+        exported.run(images(64, 80, batch=1).numpy())
 
 
 @installed
@@ -75,7 +75,7 @@ def test_every_network_for_one_size(name: str, tmp_path: Path) -> None:
 @installed
 @pytest.mark.parametrize("name", ["unet_valid", "v3_psp"])
 def test_networks_laid_out_for_a_size_are_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"as \.xml for pictures of any size.*--size H W"):
+    with pytest.raises(ConfigError, match=r"as \.xml for images of any size.*--size H W"):
         written(openvino_file, name, tmp_path / "model.xml")
     assert list(tmp_path.iterdir()) == []
 
@@ -103,7 +103,7 @@ def test_fp16_halves_the_weights_and_keeps_the_classes(
 
     assert types(corners[1].path) == {"f32"}
     assert types(exported.path) == {"f16"}
-    image = pictures(97, 130)
+    image = images(97, 130)
     assert exported.run_logits is not None
     differ = np.abs(exported.run_logits(image.numpy()) - corners[1].run_logits(image.numpy()))  # type: ignore[misc]
     assert 0 < differ.max() < 0.01  # what the gate sees is rounded as well
@@ -155,8 +155,8 @@ def test_the_lines_of_the_page_run_it(
 ) -> None:
     openvino_without_telemetry()
     (lines,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs" / "export.md").read_text(), re.DOTALL)
-    image = pictures(70, 91, batch=1).numpy()
-    Image.fromarray(image[0].transpose(1, 2, 0)).save(tmp_path / "picture.png")
+    image = images(70, 91, batch=1).numpy()
+    Image.fromarray(image[0].transpose(1, 2, 0)).save(tmp_path / "image.png")
     for path in (corners[1].path, *corners[1].beside):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     monkeypatch.chdir(tmp_path)

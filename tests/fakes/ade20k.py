@@ -1,4 +1,4 @@
-"""A tiny ADE20K: the real layout, with drawn blocks for pictures."""
+"""A tiny ADE20K: the real layout, with drawn blocks for images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SIZES = {"training": ("train", 5), "validation": ("val", 3)}
 
 
 def write_ade20k(root: Path) -> Path:
-    """Write pictures with masks of 0 and of classes 1 to 150, and return `root`."""
+    """Write images with masks of 0 and of classes 1 to 150, and return `root`."""
     for folder, (word, count) in SIZES.items():
         for index in range(count):
             mask, image = draw(index, 4)

@@ -1,4 +1,4 @@
-"""A tiny CamVid: the layout of the SegNet tutorial with drawn blocks for pictures."""
+"""A tiny CamVid: the layout of the SegNet tutorial with drawn blocks for images."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def write_camvid(
     prefix: str = "/SegNet/CamVid/",
     seed: int = 0,
 ) -> Path:
-    """Write pictures of 60x48 with masks of 0..11, and return `root`.
+    """Write images of 60x48 with masks of 0..11, and return `root`.
 
     Args:
         root: Where `train/`, `trainannot/`, `train.txt` and so on are put.
-        sizes: Pictures per split.
-        suffix: Of the pictures. Lists always say `.png`, as the original's do.
+        sizes: Images per split.
+        suffix: Of the images. Lists always say `.png`, as the original's do.
         lists: Whether to write `<split>.txt`.
         prefix: Stands before each path in the lists.
         seed: Decides the content.

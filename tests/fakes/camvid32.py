@@ -15,7 +15,7 @@ SPLITS = {"train": 4, "val": 2, "test": 1}
 
 
 def write_camvid32(root: Path) -> Path:
-    """Write pictures with masks of all colours, Void among them, and lists of `/SegNet/...` pairs; return `root`."""
+    """Write images with masks of all colours, Void among them, and lists of `/SegNet/...` pairs; return `root`."""
     colours = np.array([*CAMVID32.palette, (0, 0, 0)], np.uint8)
     for folder in ("701_StillsRaw_full", "LabeledApproved_full"):
         (root / folder).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A tiny Cityscapes: the real layout, with drawn blocks of label ids for pictures."""
+"""A tiny Cityscapes: the real layout, with drawn blocks of label ids for images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ HEIGHT, WIDTH = 48, 96
 
 
 def write_cityscapes(root: Path, *, seed: int = 0) -> Path:
-    """Write pictures of 96x48 with masks of all label ids 0..33, and return `root`.
+    """Write images of 96x48 with masks of all label ids 0..33, and return `root`.
 
-    Each annotated picture has its `labelIds`, `instanceIds`, `color` and `polygons` files, fine and coarse; in coarse
+    Each annotated image has its `labelIds`, `instanceIds`, `color` and `polygons` files, fine and coarse; in coarse
     masks the upper half is unlabelled.
     """
     rng = np.random.default_rng(seed)

@@ -19,15 +19,15 @@ NAMES = {"train2017": ("000000000009", "000000000025", "000000000030"), "val2017
 
 
 def write_coco(root: Path, *, seed: int = 0) -> Path:
-    """Write `annotations/instances_SPLIT.json` and the pictures, 50x40 pixels, and return the root."""
+    """Write `annotations/instances_SPLIT.json` and the images, 50x40 pixels, and return the root."""
     (root / "annotations").mkdir(parents=True)
     for split, names in NAMES.items():
         (root / split).mkdir()
         annotations: list[dict[str, Any]] = []
         for number, name in enumerate(names, start=1):
             rng = np.random.default_rng([seed, int(name)])
-            picture = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(root / split / f"{name}.jpg")
+            image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+            Image.fromarray(image).save(root / split / f"{name}.jpg")
             if name == names[-1]:
                 continue
             left, top = (int(value) for value in rng.integers(2, 20, 2))
@@ -41,19 +41,19 @@ def write_coco(root: Path, *, seed: int = 0) -> Path:
                 thing(number, 1, [box]),
                 thing(number, 3, runs(crowd), iscrowd=1),
             ]
-        images = [picture_entry(number, f"{name}.jpg") for number, name in enumerate(names, start=1)]
+        images = [image_entry(number, f"{name}.jpg") for number, name in enumerate(names, start=1)]
         write_annotations(root / "annotations" / f"instances_{split}.json", images, annotations)
     return root
 
 
-def picture_entry(number: int, file_name: str, width: int = 50, height: int = 40) -> dict[str, Any]:
+def image_entry(number: int, file_name: str, width: int = 50, height: int = 40) -> dict[str, Any]:
     """Return an entry of `images`."""
     return {"id": number, "file_name": file_name, "width": width, "height": height}
 
 
-def thing(picture: int, category: int, segmentation: Any, iscrowd: int = 0) -> dict[str, Any]:
+def thing(image: int, category: int, segmentation: Any, iscrowd: int = 0) -> dict[str, Any]:
     """Return an entry of `annotations`, without its number."""
-    return {"image_id": picture, "category_id": category, "segmentation": segmentation, "iscrowd": iscrowd}
+    return {"image_id": image, "category_id": category, "segmentation": segmentation, "iscrowd": iscrowd}
 
 
 def runs(mask: np.ndarray) -> dict[str, Any]:

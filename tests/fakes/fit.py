@@ -1,6 +1,6 @@
 """A stand-in for the whole command line that "trains" in no time, and leaves the files that a run leaves.
 
-Its mIoU depends on `--model.lr` (best at 0.05), on the decoder, and grows with the validations; its pictures' counts
+Its mIoU depends on `--model.lr` (best at 0.05), on the decoder, and grows with the validations; its images' counts
 follow from it. It resumes, stops politely, and writes a line into `$FAKE_FIT_CALLS` each time it is started.
 """
 
@@ -18,10 +18,10 @@ from types import FrameType
 import numpy as np
 
 from deeplab_lightning.arguments import option_value
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.reporting.runs import RunFolder, mark_latest
 
-PICTURES, PIXELS = 40, 1000
+IMAGES, PIXELS = 40, 1000
 
 
 def score(lr: float, decoder: bool, seed: int, share: float) -> float:
@@ -41,14 +41,14 @@ def write(run: RunFolder, rows: list[tuple[int, float]], seed: int) -> None:
     run.speed.write_text("step,seconds_per_step\n1,0.25\n2,0.25\n")
     best = max(value for _, value in rows)
     if rows[-1][1] == best:
-        counts = PictureCounts(("ground", "thing"))
+        counts = ImageCounts(("ground", "thing"))
         generator = np.random.default_rng(seed)
-        for index in range(PICTURES):
+        for index in range(IMAGES):
             truth = np.random.default_rng(index).integers(200, 800)
             right = np.clip(best + generator.normal(0, 0.01), 0, 1)
             hits = (round(truth * right), round((PIXELS - truth) * right))
             counts.add(f"{index:03}", np.array([[hits[0], truth - hits[0]], [PIXELS - truth - hits[1], hits[1]]]))
-        counts.save(run.per_picture)
+        counts.save(run.per_image)
         run.best_checkpoint.write_text("best")
     run.last_checkpoint.write_text(json.dumps(rows))
     mark_latest(run)

@@ -1,4 +1,4 @@
-"""A user's own folder of pictures and masks, in the forms in which people keep them."""
+"""A user's own folder of images and masks, in the forms in which people keep them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = tuple(f"pic{index}" for index in range(6))
 
 
 def draw(number: int, classes: int = 2, height: int = HEIGHT, width: int = WIDTH) -> tuple[np.ndarray, np.ndarray]:
-    """Draw blocks of classes: a mask `(H, W)` uint8, and an RGB picture `(H, W, 3)` uint8 that shows them."""
+    """Draw blocks of classes: a mask `(H, W)` uint8, and an RGB image `(H, W, 3)` uint8 that shows them."""
     rng = np.random.default_rng(number)
     blocks = rng.integers(0, classes, (height // 8 + 1, width // 8 + 1), dtype=np.uint8)
     blocks.ravel()[:classes] = np.arange(classes)
@@ -24,7 +24,7 @@ def draw(number: int, classes: int = 2, height: int = HEIGHT, width: int = WIDTH
     return mask, shades.clip(0, 255).astype(np.uint8)
 
 
-def write_picture(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
     """Write `(H, W)` or `(H, W, C)` as the name's ending says; colours are RGB, TIFF of any type and channels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
@@ -77,21 +77,21 @@ def write_folder(
     image_of: Callable[[np.ndarray], np.ndarray] = lambda image: image,
     mask_of: Callable[[np.ndarray], np.ndarray] = lambda mask: mask,
 ) -> Path:
-    """Write pictures and masks, and return `root`.
+    """Write images and masks, and return `root`.
 
     Args:
         root: Where the folders are put.
-        names: Of the pictures, without ending.
+        names: Of the images, without ending.
         classes: Ids 0 to that.
-        images: Folder of the pictures.
+        images: Folder of the images.
         masks: Folder of the masks.
-        suffix: Ending of the pictures. Masks are PNG.
+        suffix: Ending of the images. Masks are PNG.
         mask_suffix: Behind the masks' names.
-        image_of: Makes the stored picture of an RGB one.
+        image_of: Makes the stored image of an RGB one.
         mask_of: Makes the stored mask of ids.
     """
     for number, name in enumerate(names):
         mask, image = draw(number, classes)
-        write_picture(root / images / f"{name}{suffix}", image_of(image))
-        write_picture(root / masks / f"{name}{mask_suffix}.png", mask_of(mask))
+        write_image(root / images / f"{name}{suffix}", image_of(image))
+        write_image(root / masks / f"{name}{mask_suffix}.png", mask_of(mask))
     return root

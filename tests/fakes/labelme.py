@@ -1,4 +1,4 @@
-"""A tiny folder of pictures annotated with LabelMe: JSON files in the form that LabelMe 5 writes."""
+"""A tiny folder of images annotated with LabelMe: JSON files in the form that LabelMe 5 writes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image
 
 NAMES = ("a", "b", "c", "day 2/d", "day 2/e", "f")
-"""`b`'s JSON holds the picture itself; `c`'s names a picture that was moved; `f` has no shapes."""
+"""`b`'s JSON holds the image itself; `c`'s names an image that was moved; `f` has no shapes."""
 
 
 def write_labelme(root: Path, *, seed: int = 0) -> Path:
-    """Write annotated pictures of 50x40 pixels, and return the folder. Labels are VOC's person, bottle and void."""
+    """Write annotated images of 50x40 pixels, and return the folder. Labels are VOC's person, bottle and void."""
     rng = np.random.default_rng(seed)
     for name in NAMES:
-        picture = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
+        image = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
         left, top = (float(value) for value in rng.integers(2, 20, 2))
         shapes = [
             shape("person", [[left, top], [left + 20.5, top], [left + 20.5, top + 15.5]]),
@@ -30,11 +30,11 @@ def write_labelme(root: Path, *, seed: int = 0) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         fields: dict[str, Any] = {"imagePath": f"{path.stem}.jpg"}
         if name == "b":
-            fields["imageData"] = encoded_png(picture)
+            fields["imageData"] = encoded_png(image)
         else:
-            Image.fromarray(picture).save(path.with_suffix(".jpg"))
+            Image.fromarray(image).save(path.with_suffix(".jpg"))
         if name == "c":
-            fields["imagePath"] = "..\\pictures\\c.jpg"
+            fields["imagePath"] = "..\\images\\c.jpg"
         write_annotation(path, [] if name == "f" else shapes, **fields)
     return root
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 
-def picture(number: int, size: tuple[int, int] = (64, 80)) -> np.ndarray:
+def drawn_frame(number: int, size: tuple[int, int] = (64, 80)) -> np.ndarray:
     """Return frame `number`, `(H, W, 3)` uint8."""
     image = np.full((*size, 3), 90, np.uint8)
     image[: size[0] // 2] = (120, 170, 230)
@@ -35,7 +35,7 @@ def write_video(
         video.codec_context.gop_size = 5
         audio = container.add_stream(sound, rate=16000, layout="mono") if sound else None
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(picture(number, size), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(drawn_frame(number, size), format="rgb24")
             frame.pts, frame.time_base = pts[number] if pts else number, Fraction(1, rate)
             container.mux(video.encode(frame))
         container.mux(video.encode(None))

@@ -1,4 +1,4 @@
-"""A tiny PASCAL VOC with its augmentation: the real layouts, with drawn blocks for pictures."""
+"""A tiny PASCAL VOC with its augmentation: the real layouts, with drawn blocks for images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SBD_VAL = ("2008_000033", "2007_000011")
 TRAIN_AUG = (*TRAIN, "2008_000031", "2008_000032", "2008_000033")
 
 SIZES = ((50, 40), (40, 50), (50, 34), (37, 50))
-"""Width and height of the pictures, by turns."""
+"""Width and height of the images, by turns."""
 
 
 def write_voc(root: Path, *, aug: bool = True, seed: int = 0) -> Path:
@@ -56,7 +56,7 @@ def write_voc(root: Path, *, aug: bool = True, seed: int = 0) -> Path:
 
 
 def write_sbd(root: Path, *, seed: int = 0) -> Path:
-    """Write SBD's `dataset` folder for the pictures of `write_voc`, and return it.
+    """Write SBD's `dataset` folder for the images of `write_voc`, and return it.
 
     All things are of class 20, void border included, unlike in VOC's own masks: so it shows which were read.
     """
@@ -73,9 +73,9 @@ def write_sbd(root: Path, *, seed: int = 0) -> Path:
 
 def write_palette_mask(path: Path, mask: np.ndarray) -> None:
     """Write ids with VOC's colours for a palette, as VOC's own masks are."""
-    picture = Image.fromarray(mask)
-    picture.putpalette(VOC.colour_table().tobytes())
-    picture.save(path)
+    image = Image.fromarray(mask)
+    image.putpalette(VOC.colour_table().tobytes())
+    image.save(path)
 
 
 def _mask(number: int, seed: int) -> np.ndarray:

@@ -28,9 +28,9 @@ FORMS = [
 
 def scene(height: int = 40, width: int = 52, index: int = 3) -> Tensor:
     """Return the middle of a drawn scene, `(3, height, width)` uint8."""
-    picture, _ = DrawnScenes("val", 5, 96, 128).load(index)
+    image, _ = DrawnScenes("val", 5, 96, 128).load(index)
     top, left = (96 - height) // 2, (128 - width) // 2
-    return torch.from_numpy(picture[top : top + height, left : left + width].transpose(2, 0, 1).copy())
+    return torch.from_numpy(image[top : top + height, left : left + width].transpose(2, 0, 1).copy())
 
 
 def some_probs(classes: int, height: int, width: int, seed: int = 0, sharpness: float = 2.0) -> Tensor:
@@ -182,7 +182,7 @@ def test_without_kernels_the_unary_comes_back() -> None:
     assert torch.allclose(DenseCRF(CRFOptions(iterations=0))(probs, scene(9, 8)), probs, atol=1e-6)
 
 
-def test_on_a_picture_of_one_colour_colours_do_not_matter() -> None:
+def test_on_an_image_of_one_colour_colours_do_not_matter() -> None:
     """The bilateral kernel is then a wide Gaussian."""
     probs, grey = some_probs(3, 12, 15).double(), torch.full((3, 12, 15), 90, dtype=torch.uint8)
     bilateral = DenseCRF(CRFOptions(w1=2, sigma_alpha=4, w2=0), "exact")(probs, grey)
@@ -208,7 +208,7 @@ def test_classes_can_be_permuted() -> None:
 
 
 @pytest.mark.parametrize("method", ["lattice", "exact"])
-def test_pictures_of_a_batch_do_not_meet(method: str) -> None:
+def test_images_of_a_batch_do_not_meet(method: str) -> None:
     image = torch.stack([scene(15, 18, 0), scene(15, 18, 1), scene(15, 18, 0)])
     probs = torch.stack([some_probs(4, 15, 18, seed) for seed in (0, 1, 0)])
     together = DenseCRF(method=method)(probs, image)  # type: ignore[arg-type]
@@ -252,8 +252,8 @@ def test_logits_are_refused() -> None:
 
 
 @pytest.mark.parametrize("image", [torch.zeros(3, 5, 6, dtype=torch.uint8), torch.rand(3, 5, 5)])
-def test_pictures_that_do_not_fit_are_refused(image: Tensor) -> None:
-    with pytest.raises(DataError, match="picture's own size"):
+def test_images_that_do_not_fit_are_refused(image: Tensor) -> None:
+    with pytest.raises(DataError, match="image's own size"):
         DenseCRF()(some_probs(2, 5, 5), image)
 
 

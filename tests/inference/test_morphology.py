@@ -1,4 +1,4 @@
-"""Tidying up class maps, step by step, each against scipy on random masks."""
+"""Post-processing class maps, step by step, each against scipy on random masks."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ def test_small_components_with_probabilities(seed: int, area: int) -> None:
 def test_small_components_without_probabilities_go_to_the_nearest_class(seed: int) -> None:
     pred = random_mask(seed)
     lost = components_below(pred == 1, 40)
-    tidied = Morphology(min_area=40, classes=(1,)).apply(pred)
-    assert np.array_equal(tidied[~lost], pred[~lost])
+    processed = Morphology(min_area=40, classes=(1,)).apply(pred)
+    assert np.array_equal(processed[~lost], pred[~lost])
     distances = {
         index: ndimage.distance_transform_edt((pred != index) | (pred == 1)) for index in range(4) if index != 1
     }
     nearest = np.min(list(distances.values()), axis=0)
     for row, column in np.argwhere(lost):
-        assert distances[tidied[row, column]][row, column] <= 1.02 * nearest[row, column]
+        assert distances[processed[row, column]][row, column] <= 1.02 * nearest[row, column]
 
 
 @SEEDS
@@ -103,9 +103,9 @@ def test_the_largest_component_stays(seed: int) -> None:
     labels, count = ndimage.label(pred == 3, SQUARE)
     assert count > 2
     largest = labels == 1 + np.argmax([(labels == label).sum() for label in range(1, count + 1)])
-    tidied = Morphology(largest=(3,)).apply(pred)
-    assert np.array_equal(tidied == 3, largest)
-    assert np.array_equal(tidied[pred != 3], pred[pred != 3])
+    processed = Morphology(largest=(3,)).apply(pred)
+    assert np.array_equal(processed == 3, largest)
+    assert np.array_equal(processed[pred != 3], pred[pred != 3])
 
 
 @SEEDS
@@ -136,10 +136,10 @@ def test_all_steps_leave_no_small_component_of_the_first_class_worked_on() -> No
     pred = random_mask(0)
     before = pred.copy()
     steps = Morphology(opening=1, closing=1, min_area=20, fill_holes=10, largest=(0,))
-    tidied = steps.apply(pred)
+    processed = steps.apply(pred)
     assert np.array_equal(pred, before)
-    assert ndimage.label(tidied == 0, SQUARE)[1] == 1
-    pieces = [sum(ndimage.label(mask == index, SQUARE)[1] for index in range(4)) for mask in (pred, tidied)]
+    assert ndimage.label(processed == 0, SQUARE)[1] == 1
+    pieces = [sum(ndimage.label(mask == index, SQUARE)[1] for index in range(4)) for mask in (pred, processed)]
     assert pieces[1] < pieces[0] / 3
 
 
@@ -154,7 +154,7 @@ def test_unsure_pixels_are_not_worked_on() -> None:
 
 
 @pytest.mark.parametrize("probs", [None, np.ones((1, 9, 9), np.float32)])
-def test_a_picture_of_one_class_stays(probs: np.ndarray | None) -> None:
+def test_an_image_of_one_class_stays(probs: np.ndarray | None) -> None:
     pred = np.zeros((9, 9), np.uint8)
     assert np.array_equal(Morphology(opening=20, min_area=1000, largest=(0, 5)).apply(pred, probs), pred)
 

@@ -47,7 +47,7 @@ def build(
     return made, network
 
 
-def picture(height: int, width: int, batch: int = 1) -> Tensor:
+def random_image(height: int, width: int, batch: int = 1) -> Tensor:
     return torch.randint(0, 256, (batch, 3, height, width), dtype=torch.uint8)
 
 
@@ -69,7 +69,7 @@ def test_bands_make_up_the_whole(
     monkeypatch: pytest.MonkeyPatch, height: int, width: int, align_corners: bool, band_elements: int
 ) -> None:
     monkeypatch.setattr(predictor, "BAND_ELEMENTS", band_elements)
-    image = picture(height, width, batch=2)
+    image = random_image(height, width, batch=2)
     segmenter, _ = build(align_corners)
     bands = list(segmenter.bands(image))
     assert [row for rows, _ in bands for row in range(rows.start, rows.stop)] == list(range(height))
@@ -90,7 +90,7 @@ def test_bands_make_up_the_whole(
 
 def test_probabilities_sum_to_one() -> None:
     segmenter, _ = build()
-    probs = segmenter.probs(picture(50, 40))
+    probs = segmenter.probs(random_image(50, 40))
     assert probs.shape == (1, NUM_CLASSES, 50, 40)
     assert torch.allclose(probs.sum(1), torch.ones(1, 50, 40), atol=1e-5)
 
@@ -110,7 +110,7 @@ def test_pads_to_where_corners_meet(size: tuple[int, int], output_stride: int, p
     divided = tuple(math.ceil(side / output_stride) * output_stride for side in size)
     for align_corners, side_remainder, seen in ((True, 1, padded), (True, 0, divided), (False, 1, size)):
         segmenter, network = build(align_corners, output_stride, side_remainder)
-        assert segmenter.predict(picture(*size)).shape == (1, *size)
+        assert segmenter.predict(random_image(*size)).shape == (1, *size)
         assert network.seen == [(1, 3, *seen)]
 
 
@@ -130,12 +130,12 @@ def test_padding_is_the_mean_pixel() -> None:
         output_stride=16,
         align_corners=True,
     )
-    segmenter.predict(picture(60, 65))
+    segmenter.predict(random_image(60, 65))
     assert torch.all(inputs[0][..., 60:, :] == 0)
     assert torch.all(inputs[0][..., :60, :] != 0)
 
 
-def test_a_large_picture_never_exists_at_full_resolution() -> None:
+def test_a_large_image_never_exists_at_full_resolution() -> None:
     """6000 x 4000 with 21 classes would be two gigabytes; a band is a few megabytes."""
 
     def network(image: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def test_half_precision_networks_are_resized_in_float32() -> None:
     segmenter = Predictor(
         lambda image: torch.randn(1, 4, 9, 9).bfloat16(), Normalise(MEAN, STD), output_stride=16, align_corners=True
     )
-    for _, logits in segmenter.bands(picture(33, 33)):
+    for _, logits in segmenter.bands(random_image(33, 33)):
         assert logits.dtype == torch.float32
 
 
@@ -168,4 +168,4 @@ def test_most_likely_is_the_argmax() -> None:
 
 
 def test_protocol_names_what_changes_scores() -> None:
-    assert build(output_stride=8)[0].protocol == "os8, scale 1, whole picture"
+    assert build(output_stride=8)[0].protocol == "os8, scale 1, whole image"

@@ -45,7 +45,7 @@ def seen_by_change(network: nn.Module, size: tuple[int, int], row: int, column: 
 
 
 class Net(nn.Module):
-    """A network written as a function of its parts and the picture."""
+    """A network written as a function of its parts and the image."""
 
     def __init__(self, run: Callable[[Any, Tensor], Tensor], **parts: nn.Module) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ SIZE = (40, 34)
 
 @pytest.mark.parametrize("name", NETS)
 def test_fields_are_what_gradients_reach(name: str) -> None:
-    """At every position whose field lies within the picture: others read padding, of which gradients tell nothing."""
+    """At every position whose field lies within the image: others read padding, of which gradients tell nothing."""
     torch.manual_seed(0)
     network, size = NETS[name](), (17, 14) if name in CHOOSING else SIZE
     executed = trace(network, size, channels=2)
@@ -284,7 +284,7 @@ def test_a_window_as_large_as_the_map_is_still_a_window() -> None:
 
 
 @pytest.mark.parametrize("mix", [nn.GroupNorm(2, 4), nn.InstanceNorm2d(4), nn.AdaptiveAvgPool2d(1)])
-def test_norms_of_the_picture_see_all_of_it(mix: nn.Module) -> None:
+def test_norms_of_the_image_see_all_of_it(mix: nn.Module) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), mix, nn.Conv2d(4, 4, 1))
     assert trace(network, (20, 20)).layers[-1].sees_all
 
@@ -382,7 +382,7 @@ def on_paper(build: Any, *args: Any, **options: Any) -> nn.Module:
     ],
 )
 def test_receptive_fields_of_resnets(output_stride: int, options: dict[str, Any], fields: tuple[int, int]) -> None:
-    """Fact sheet, section 11. On a small picture: a theoretical field does not depend on it."""
+    """Fact sheet, section 11. On a small image: a theoretical field does not depend on it."""
     for name, field in zip(("resnet50", "resnet101"), fields, strict=True):
         last = trace(on_paper(TimmBackbone, name, output_stride, **options), (97, 97)).layers[-1]
         assert last.field == (field, field)

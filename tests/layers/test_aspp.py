@@ -112,7 +112,7 @@ def test_without_pooling_a_far_pixel_changes_nothing() -> None:
 
 
 def test_the_projection_is_that_of_the_concatenation() -> None:
-    """Values and every gradient; the pooled branch is a bias for each picture."""
+    """Values and every gradient; the pooled branch is a bias for each image."""
     torch.manual_seed(0)
     module = ASPPConcat(
         6, 4, atrous_rates=(2, 3), separable=True, dropout=0.0, norm=NORM, align_corners=True

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deeplab_lightning import models
+from deeplab_lightning.layers.feature_hook import FeatureHook
 from deeplab_lightning.layers.folding import fold_batch_norms
 from deeplab_lightning.layers.norms import SyncBatchNormAct, batch_norms, replace_norms
-from deeplab_lightning.layers.tap import Tap
 
 from ..models.base import randomise
 
@@ -143,11 +143,11 @@ def test_a_network_that_watches_itself_is_copied_all_the_same() -> None:
 def test_who_watches_the_network_watches_the_copy() -> None:
     """Even while a map of a training step is held, which cannot be copied."""
     network, image = made(lambda: models.UNet(5, base_width=4)), torch.randn(1, 3, 65, 65)
-    tap = Tap(network.classifier, before=True)
+    hook = FeatureHook(network.classifier, before=True)
     with torch.enable_grad():
         network.coarse_logits(image)
     folded: Any = fold_batch_norms(network, image)
     assert folded is not network
-    expected = tap.take()
+    expected = hook.take()
     folded.coarse_logits(image)
-    assert torch.allclose(tap.take(), expected, atol=1e-4 * float(expected.abs().max()))
+    assert torch.allclose(hook.take(), expected, atol=1e-4 * float(expected.abs().max()))

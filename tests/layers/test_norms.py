@@ -39,7 +39,7 @@ def test_group_norm_takes_the_place_of_every_batch_norm_and_keeps_the_activation
     assert {name for name, _ in model.named_parameters()} == names
     image = torch.randn(2, 3, 64, 64)
     model.eval()
-    assert torch.allclose(model(image)[:1], model(image[:1]), atol=1e-5)  # no picture depends on another
+    assert torch.allclose(model(image)[:1], model(image[:1]), atol=1e-5)  # no image depends on another
 
 
 def test_group_norm_computes_group_norm_and_the_activation() -> None:

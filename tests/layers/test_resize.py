@@ -52,7 +52,7 @@ def test_rows_equal_those_of_the_whole(source: tuple[int, int], size: tuple[int,
         assert torch.allclose(band, whole[:, :, rows], atol=2e-5)
 
 
-def test_rows_of_a_large_picture() -> None:
+def test_rows_of_a_large_image() -> None:
     """Positions are exact enough for thousands of rows."""
     features = torch.randn(1, 1, 1501, 3, generator=torch.Generator().manual_seed(0))
     for align_corners in (True, False):

@@ -13,7 +13,7 @@ VOID = 255
 
 
 def example(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits `(2, 5, 4, 6)` and a mask with void, more of it in the first picture."""
+    """Logits `(2, 5, 4, 6)` and a mask with void, more of it in the first image."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 5, 4, 6, generator=generator, dtype=torch.float64).to(dtype)
     mask = torch.randint(0, 5, (2, 4, 6), generator=generator).to(torch.uint8)
@@ -23,7 +23,7 @@ def example(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Ten
 
 
 def test_mean_over_the_labelled_pixels_of_the_batch() -> None:
-    """Not the mean over all pixels, nor the mean of the pictures' means."""
+    """Not the mean over all pixels, nor the mean of the images' means."""
     logits, mask = example(torch.float64)
     log_probs = logits.log_softmax(1)
     terms = [

@@ -22,7 +22,7 @@ def test_figures_by_hand() -> None:
     assert depth_l1(log_depth, depth).item() == pytest.approx((1 + 0 + 2) / 3, rel=1e-6)
 
 
-def test_pictures_count_by_their_known_pixels() -> None:
+def test_images_count_by_their_known_pixels() -> None:
     torch.manual_seed(0)
     log_depth, depth = torch.randn(2, 4, 5, dtype=torch.float64), torch.rand(2, 4, 5, dtype=torch.float64) + 0.1
     depth[1, :3] = 0

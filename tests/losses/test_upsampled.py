@@ -19,7 +19,7 @@ VOID = 255
 def example(
     size: tuple[int, int] = (33, 40), coarse: tuple[int, int] = (9, 10), dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:
-    """Logits `(2, 5, h, w)` and a mask with void, more of it in the first picture."""
+    """Logits `(2, 5, h, w)` and a mask with void, more of it in the first image."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 5, *coarse, generator=generator, dtype=torch.float64).mul(4).to(dtype)
     mask = torch.randint(0, 5, (2, *size), generator=generator).to(torch.uint8)

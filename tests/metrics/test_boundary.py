@@ -18,7 +18,7 @@ from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.metrics.bf_score import BFScore
 from deeplab_lightning.metrics.boundary import distance_to, nearer_than
 from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
-from deeplab_lightning.metrics.by_picture import ByPicture
+from deeplab_lightning.metrics.by_image import ByImage
 from deeplab_lightning.metrics.segmentation import confusion_matrix
 from deeplab_lightning.metrics.trimap import Trimap
 
@@ -82,7 +82,7 @@ def boundary_iou_reference(pairs: list[Pair], ratio: float) -> list[float]:
         width = max(1, round(ratio * math.hypot(*mask.shape)))
 
         def band(ids: np.ndarray, index: int, width: int = width) -> set[tuple[int, int]]:
-            """Pixels of the class with something else, the picture's outside too, in the square around them."""
+            """Pixels of the class with something else, the image's outside too, in the square around them."""
             padded = np.pad(ids == index, width)
             return {
                 (row, column)
@@ -98,8 +98,8 @@ def boundary_iou_reference(pairs: list[Pair], ratio: float) -> list[float]:
 
 
 def bf_reference(pairs: list[Pair], tolerance: float) -> tuple[float, dict[int, list[float]]]:
-    """Return SegNet's mean and each class's F1 in the pictures where it counts."""
-    of_pictures, of_classes = [], {index: [] for index in range(4)}
+    """Return SegNet's mean and each class's F1 in the images where it counts."""
+    of_images, of_classes = [], {index: [] for index in range(4)}
     for pred, mask in pairs:
 
         def contour(ids: np.ndarray, index: int) -> list[tuple[int, int]]:
@@ -120,11 +120,11 @@ def bf_reference(pairs: list[Pair], tolerance: float) -> tuple[float, dict[int, 
             here.append(2 * precision * recall / (precision + recall) if precision + recall else 0.0)
             of_classes[index].append(here[-1])
         if here:
-            of_pictures.append(sum(here) / len(here))
-    return sum(of_pictures) / len(of_pictures), of_classes
+            of_images.append(sum(here) / len(here))
+    return sum(of_images) / len(of_images), of_classes
 
 
-def measured(measure: ByPicture, pairs: list[Pair] = PAIRS) -> ByPicture:
+def measured(measure: ByImage, pairs: list[Pair] = PAIRS) -> ByImage:
     for number, (pred, mask) in enumerate(pairs):
         measure.update(pred, mask, str(number))
     return measure
@@ -160,7 +160,7 @@ def test_trimap_equals_the_reference(around: str) -> None:
         assert curve.pixel_acc[place] == counts.trace() / counts.sum()
 
 
-def test_the_broadest_trimap_is_the_whole_picture() -> None:
+def test_the_broadest_trimap_is_the_whole_image() -> None:
     pairs = [PAIRS[0], PAIRS[1]]
     curve = measured(Trimap(CLASSES, VOID, widths=(1, 100)), pairs).compute()
     whole = sum(confusion_matrix(torch.from_numpy(pred), torch.from_numpy(mask), 4, VOID) for pred, mask in pairs)
@@ -182,8 +182,8 @@ def test_bf_score_equals_the_reference(tolerance: float) -> None:
     scores = measured(BFScore(CLASSES, VOID, tolerance)).compute()
     mean, of_classes = bf_reference(PAIRS, tolerance)
     assert scores.mean == pytest.approx(mean, rel=1e-12)
-    assert scores.num_pictures == len(PAIRS)
-    assert scores.pictures.tolist() == [len(values) for values in of_classes.values()]
+    assert scores.num_images == len(PAIRS)
+    assert scores.images.tolist() == [len(values) for values in of_classes.values()]
     for index, values in of_classes.items():
         assert np.isnan(scores.f1[index]) if not values else scores.f1[index] == pytest.approx(np.mean(values))
 
@@ -198,12 +198,12 @@ ALL = [
 ]
 
 
-def numbers(measure: ByPicture) -> list[np.ndarray]:
+def numbers(measure: ByImage) -> list[np.ndarray]:
     result = measure.compute()
     return [np.asarray(getattr(result, name)) for name in ("mean", "mIoU", "iou", "f1") if hasattr(result, name)]
 
 
-def assert_equal(one: ByPicture, other: ByPicture) -> None:
+def assert_equal(one: ByImage, other: ByImage) -> None:
     for mine, theirs in zip(numbers(one), numbers(other), strict=True):
         assert np.array_equal(mine, theirs, equal_nan=True)
 
@@ -254,14 +254,14 @@ def test_what_cannot_be_measured_is_refused(make) -> None:  # type: ignore[no-un
         make().update(pred, np.where(mask == 1, 7, mask), "a")
     with pytest.raises(DataError, match="float32"):
         make().update(pred.astype(np.float32), mask, "a")
-    with pytest.raises(DataError, match=r"no picture|No labelled pixel"):
+    with pytest.raises(DataError, match=r"no image|No labelled pixel"):
         make().compute()
     with pytest.raises(DataError, match="cannot be merged"):
         make().merge(Trimap(CLASSES, VOID, widths=(17,)))
 
 
 def test_a_shifted_square() -> None:
-    """By hand: a square of 10 x 10 and the same one pixel to the right, in a picture whose diagonal is 50."""
+    """By hand: a square of 10 x 10 and the same one pixel to the right, in an image whose diagonal is 50."""
     mask, pred = np.zeros((30, 40), np.uint8), np.zeros((30, 40), np.uint8)
     mask[10:20, 10:20] = 1
     pred[10:20, 11:21] = 1
@@ -286,10 +286,10 @@ def test_classes_that_do_not_count() -> None:
     scores = measured(BFScore(CLASSES, VOID), [(half, full), (half, half)]).compute()
     assert scores.f1[0] == 0.5  # a contour where the truth has none is 0; class 3 counts only where the truth has it
     assert scores.f1[3] == 1
-    assert scores.pictures.tolist() == [2, 0, 0, 1]
+    assert scores.images.tolist() == [2, 0, 0, 1]
     assert scores.mean == 0.5
     iou = measured(BoundaryIoU(CLASSES, VOID), [(full, full)]).compute()
-    assert iou.num_averaged == 1  # the picture's edge is contour
+    assert iou.num_averaged == 1  # the image's edge is contour
 
 
 def test_no_void_to_lie_around() -> None:
@@ -324,7 +324,7 @@ measure = BoundaryIoU(CLASSES, VOID)
 for number in (0, 2, 4) if rank == 0 else (1, 3, 0):  # 0 is in both
     measure.update(*PAIRS[number], str(number))
 measure.gather()
-print(sorted(measure.pictures), measure.compute().iou.tolist())
+print(sorted(measure.images), measure.compute().iou.tolist())
 """
 
 
@@ -340,5 +340,5 @@ def test_two_processes_give_what_one_gives(tmp_path) -> None:  # type: ignore[no
         for rank in range(2)
     ]
     alone = measured(BoundaryIoU(CLASSES, VOID))
-    expected = f"{sorted(alone.pictures)} {alone.compute().iou.tolist()}"
+    expected = f"{sorted(alone.images)} {alone.compute().iou.tolist()}"
     assert [process.communicate(timeout=60)[0].strip() for process in both] == [expected] * 2

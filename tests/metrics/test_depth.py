@@ -1,4 +1,4 @@
-"""Scores of depth: equal to NumPy's over all pixels at once, whatever the pictures."""
+"""Scores of depth: equal to NumPy's over all pixels at once, whatever the images."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_scores_are_over_the_pixels_of_the_whole_split() -> None:
         truth, guess = generator.uniform(0.5, 20, size), generator.uniform(0.5, 20, size)
         stored = truth.copy()
         stored[0, 0], stored[1, 1] = 0, np.nan
-        evaluation.update(torch.tensor(guess), torch.tensor(stored), f"picture-{number}")
-        evaluation.update(torch.tensor(guess), torch.tensor(stored), f"picture-{number}")  # seen twice, counts once
+        evaluation.update(torch.tensor(guess), torch.tensor(stored), f"image-{number}")
+        evaluation.update(torch.tensor(guess), torch.tensor(stored), f"image-{number}")  # seen twice, counts once
         known = np.isfinite(stored) & (stored > 0)
         truths.append(truth[known])
         guesses.append(guess[known])

@@ -148,7 +148,7 @@ def test_metrics_and_reporting_import_neither_torch_nor_pyplot() -> None:
     code = """
 import importlib, io, pkgutil, sys
 import numpy as np
-import deeplab_lightning.metrics.per_picture, deeplab_lightning.reporting as reporting
+import deeplab_lightning.metrics.per_image, deeplab_lightning.reporting as reporting
 for module in pkgutil.iter_modules(reporting.__path__):
     if module.name != "wandb_runs":
         importlib.import_module(f"deeplab_lightning.reporting.{module.name}")

@@ -18,8 +18,8 @@ NAMES = ["a", "b", "c", "d"]
 VOID = 255
 
 
-def picture(index: int, ignore_index: int = VOID) -> tuple[torch.Tensor, torch.Tensor, str]:
-    """Prediction and mask `(H, W)` of picture `index`, each of another size, a fifth void."""
+def image(index: int, ignore_index: int = VOID) -> tuple[torch.Tensor, torch.Tensor, str]:
+    """Prediction and mask `(H, W)` of image `index`, each of another size, a fifth void."""
     rng = np.random.default_rng(index)
     size = (5 + index, 9)
     mask = rng.integers(0, len(NAMES), size).astype(np.int64)
@@ -30,7 +30,7 @@ def picture(index: int, ignore_index: int = VOID) -> tuple[torch.Tensor, torch.T
 def reference(indices: range | list[int], ignore_index: int = VOID) -> np.ndarray:
     matrix = np.zeros((len(NAMES), len(NAMES)), dtype=np.int64)
     for index in indices:
-        pred, mask, _ = picture(index, ignore_index)
+        pred, mask, _ = image(index, ignore_index)
         for truth, guess in zip(mask.flatten().tolist(), pred.flatten().tolist(), strict=True):
             if truth != ignore_index:
                 matrix[truth, guess] += 1
@@ -40,7 +40,7 @@ def reference(indices: range | list[int], ignore_index: int = VOID) -> np.ndarra
 def evaluate(indices: range | list[int], ignore_index: int = VOID) -> SegmentationEvaluation:
     evaluation = SegmentationEvaluation(NAMES, ignore_index)
     for index in indices:
-        evaluation.update(*picture(index, ignore_index), loss_sum=index + 0.25)
+        evaluation.update(*image(index, ignore_index), loss_sum=index + 0.25)
     return evaluation
 
 
@@ -48,8 +48,8 @@ def evaluate(indices: range | list[int], ignore_index: int = VOID) -> Segmentati
 def test_equals_numpy_to_the_last_bit(ignore_index: int) -> None:
     evaluation = evaluate(range(6), ignore_index)
     expected = reference(range(6), ignore_index)
-    assert evaluation.pictures.total().dtype == np.int64
-    assert np.array_equal(evaluation.pictures.total(), expected)
+    assert evaluation.images.total().dtype == np.int64
+    assert np.array_equal(evaluation.images.total(), expected)
     hit = expected.diagonal()
     iou = hit / (expected.sum(0) + expected.sum(1) - hit)
     assert np.array_equal(evaluation.scores().iou, iou)
@@ -60,53 +60,53 @@ def test_equals_numpy_to_the_last_bit(ignore_index: int) -> None:
 def test_rows_are_the_truth() -> None:
     evaluation = SegmentationEvaluation(NAMES, VOID)
     evaluation.update(torch.full((2, 3), 1, dtype=torch.uint8), torch.full((2, 3), 2, dtype=torch.uint8), "x")
-    assert evaluation.pictures.total()[2, 1] == evaluation.pictures.total().sum() == 6
+    assert evaluation.images.total()[2, 1] == evaluation.images.total().sum() == 6
 
 
 def test_order_and_repetition_do_not_matter() -> None:
     expected = reference(range(5))
     for indices in ([4, 2, 0, 1, 3], [0, 1, 1, 2, 3, 4, 0]):
-        assert np.array_equal(evaluate(indices).pictures.total(), expected)
+        assert np.array_equal(evaluate(indices).images.total(), expected)
 
 
-def test_a_picture_of_void_counts_nothing() -> None:
+def test_an_image_of_void_counts_nothing() -> None:
     evaluation = evaluate([0])
     evaluation.update(torch.zeros(3, 3, dtype=torch.uint8), torch.full((3, 3), VOID, dtype=torch.uint8), "void")
-    assert len(evaluation.pictures) == 2
-    assert np.array_equal(evaluation.pictures.total(), reference([0]))
+    assert len(evaluation.images) == 2
+    assert np.array_equal(evaluation.images.total(), reference([0]))
 
 
 def test_reset_forgets() -> None:
     evaluation = evaluate([0, 1])
     evaluation.reset()
-    assert len(evaluation.pictures) == 0
+    assert len(evaluation.images) == 0
     assert np.isnan(evaluation.scores().mIoU)
 
 
 def test_gather_alone_changes_nothing() -> None:
     evaluation = evaluate(range(3))
     evaluation.gather()
-    assert np.array_equal(evaluation.pictures.total(), reference(range(3)))
+    assert np.array_equal(evaluation.images.total(), reference(range(3)))
 
 
 def _process(rank: int, folder: str) -> None:
-    """Evaluate pictures 0, 2, 4 or 1, 3, 0; the second process predicts picture 0 differently."""
+    """Evaluate images 0, 2, 4 or 1, 3, 0; the second process predicts image 0 differently."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
     evaluation = evaluate([[0, 2, 4], [1, 3]][rank])
     if rank == 1:
-        pred, mask, sample_id = picture(0)
+        pred, mask, sample_id = image(0)
         evaluation.update(3 - pred, mask, sample_id, loss_sum=1000.0)
     evaluation.gather()
-    np.save(f"{folder}/{rank}.npy", evaluation.pictures.total())
+    np.save(f"{folder}/{rank}.npy", evaluation.images.total())
     np.save(f"{folder}/{rank}_loss.npy", evaluation.loss())
     torch.distributed.destroy_process_group()
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    """Five pictures, one of them seen by both: the same matrix as one process, and the same in both of them.
+    """Five images, one of them seen by both: the same matrix as one process, and the same in both of them.
 
-    Where rounding made two processes see a picture differently, the scores must still be the same everywhere: they
+    Where rounding made two processes see an image differently, the scores must still be the same everywhere: they
     decide which checkpoint is the best.
     """
     torch.multiprocessing.spawn(_process, args=(str(tmp_path),), nprocs=2)

@@ -23,10 +23,10 @@ def example(seed: int, size: tuple[int, int] = (20, 30)) -> tuple[torch.Tensor, 
     return torch.stack([torch.zeros_like(z), z]), mask
 
 
-def iou_at(threshold: float, pictures: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
+def iou_at(threshold: float, images: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
     predictor = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, threshold=threshold)
     hit = union = 0
-    for logits, mask in pictures:
+    for logits, mask in images:
         pred, labelled = predictor.decide(logits[None])[0] == 1, mask != VOID
         hit += int((pred & (mask == 1) & labelled).sum())
         union += int(((pred | (mask == 1)) & labelled).sum())
@@ -34,13 +34,13 @@ def iou_at(threshold: float, pictures: list[tuple[torch.Tensor, torch.Tensor]]) 
 
 
 def test_it_is_the_best_of_all_thresholds() -> None:
-    pictures = [example(seed) for seed in range(3)]
+    images = [example(seed) for seed in range(3)]
     search = ThresholdSearch(VOID)
-    for number, (logits, mask) in enumerate(pictures):
+    for number, (logits, mask) in enumerate(images):
         search.update(logits[:, :7], mask[:7], str(number))  # in bands
         search.update(logits[:, 7:], mask[7:], str(number))
     best = search.best()
-    ious = {step / BINS: iou_at(step / BINS, pictures) for step in range(1, BINS)}
+    ious = {step / BINS: iou_at(step / BINS, images) for step in range(1, BINS)}
     assert best.iou == pytest.approx(max(ious.values()), abs=1e-12)
     assert best.iou == pytest.approx(ious[best.value], abs=1e-12)
     assert best.value < 0.4  # the logits lean to the background

@@ -64,7 +64,7 @@ class ModelTests:
         self.build(output_stride=min(states)).load_state_dict(states[max(states)])
 
     @torch.no_grad()
-    def test_pictures_of_a_batch_do_not_meet_in_evaluation(self) -> None:
+    def test_images_of_a_batch_do_not_meet_in_evaluation(self) -> None:
         model, images = self.build().eval(), torch.randn(2, 3, 49, 33)
         assert torch.allclose(model(images)[1:], model(images[1:]), atol=1e-4)
 
@@ -109,7 +109,7 @@ class ModelTests:
 
 
 class FullSizeLogitsTests(ModelTests):
-    """A network that makes its logits at the picture's size: nothing is left to resize."""
+    """A network that makes its logits at the image's size: nothing is left to resize."""
 
     @torch.no_grad()
     def test_coarse_logits_are_the_logits(self) -> None:
@@ -129,7 +129,7 @@ class FullSizeLogitsTests(ModelTests):
 
 
 def conv_multiply_adds(model: nn.Module, image: Tensor) -> int:
-    """Count the multiply-adds of all convolutions, and of nothing else, on one picture."""
+    """Count the multiply-adds of all convolutions, and of nothing else, on one image."""
     total = 0
 
     def count(conv: nn.Conv2d, _: tuple[Tensor, ...], output: Tensor) -> None:

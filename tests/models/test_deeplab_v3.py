@@ -123,9 +123,9 @@ def test_attention_weighs_whole_channels() -> None:
     features = torch.randn(2, model.backbone.high_level_channels, 5, 5)
     before = model.context.aspp(features)
     ratio = (model.context.attention(before) / before).nan_to_num(nan=-1)
-    for picture in range(2):
+    for image in range(2):
         for channel in range(16):
-            seen = ratio[picture, channel][before[picture, channel] > 1e-6]
+            seen = ratio[image, channel][before[image, channel] > 1e-6]
             if len(seen):
                 assert torch.allclose(seen, seen[:1].expand_as(seen), rtol=1e-4)
                 assert 0 < seen[0] < 1

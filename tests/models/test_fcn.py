@@ -130,7 +130,7 @@ def test_where_the_entries_of_the_maps_lie(pixel: int, monkeypatch: pytest.Monke
 
 
 class Coordinates(nn.Module):
-    """A trunk whose maps say over which row and column of the picture their entries lie."""
+    """A trunk whose maps say over which row and column of the image their entries lie."""
 
     def forward(self, image: Tensor) -> FCNFeatures:
         maps = []

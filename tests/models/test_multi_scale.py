@@ -28,7 +28,7 @@ def test_sizes_count_from_corner_to_corner(size: tuple[int, int], scale: float, 
 
 
 def network(image: Tensor) -> Tensor:
-    """Two classes at stride 8: one grows with the picture, one falls."""
+    """Two classes at stride 8: one grows with the image, one falls."""
     coarse = F.avg_pool2d(image, 1, stride=8)
     return torch.cat([coarse, image.shape[-1] / 10 - coarse], dim=1)
 

@@ -73,25 +73,25 @@ def test_a_tile_that_would_shift_the_logits_is_refused(side: int) -> None:
 
 
 @torch.no_grad()
-def test_tiles_agree_with_a_larger_picture() -> None:
+def test_tiles_agree_with_a_larger_image() -> None:
     """The overlap-tile strategy: logits of a window, moved by 16 pixels, are the window of the logits."""
-    model, picture = small(**PUBLISHED), torch.randn(1, 3, 236, 252, dtype=torch.float64)
-    whole = model.tile_logits(picture)
+    model, image = small(**PUBLISHED), torch.randn(1, 3, 236, 252, dtype=torch.float64)
+    whole = model.tile_logits(image)
     assert whole.std() > 0.01
     for top, left in [(0, 0), (16, 48), (32, 16)]:
-        tile = model.tile_logits(picture[..., top : top + 204, left : left + 204])
+        tile = model.tile_logits(image[..., top : top + 204, left : left + 204])
         assert torch.allclose(tile, whole[..., top : top + 20, left : left + 20], atol=1e-12)
-    shifted = model.tile_logits(picture[..., 8:212, 8:212])
+    shifted = model.tile_logits(image[..., 8:212, 8:212])
     assert not torch.allclose(shifted, whole[..., 8:28, 8:28], atol=1e-3)  # 8 is no period of four pools
 
 
 @pytest.mark.parametrize(("width", "right"), [(132, 92), (117, 92 + 15)])
 @torch.no_grad()
-def test_a_picture_is_segmented_as_the_middle_of_its_mirrored_extension(width: int, right: int) -> None:
+def test_an_image_is_segmented_as_the_middle_of_its_mirrored_extension(width: int, right: int) -> None:
     """116 and 132 need 92 pixels more on each side to be a tile, 16 k + 12; 117 needs 15 besides."""
-    model, picture = small(**PUBLISHED), torch.randn(2, 3, 116, width, dtype=torch.float64)
-    expected = model.tile_logits(F.pad(picture, [92, right, 92, 92], mode="reflect"))[..., :width]
-    assert torch.allclose(model(picture), expected, atol=1e-12)
+    model, image = small(**PUBLISHED), torch.randn(2, 3, 116, width, dtype=torch.float64)
+    expected = model.tile_logits(F.pad(image, [92, right, 92, 92], mode="reflect"))[..., :width]
+    assert torch.allclose(model(image), expected, atol=1e-12)
 
 
 def test_mirroring_repeats_as_often_as_needed() -> None:
@@ -103,9 +103,9 @@ def test_mirroring_repeats_as_often_as_needed() -> None:
     assert torch.equal(extended, extended[:, :, :1].expand_as(extended))
     column = extend_by_mirroring(row.transpose(2, 3), (100, 200))
     assert column[0, 0, :, 0].tolist() == [period[(line - 92) % 8] for line in range(100)]
-    picture = torch.randn(2, 3, 120, 95)
-    expected = F.pad(picture, [92, 94, 92, 100], mode="reflect")
-    assert torch.equal(extend_by_mirroring(picture, (312, 281)), expected)
+    image = torch.randn(2, 3, 120, 95)
+    expected = F.pad(image, [92, 94, 92, 100], mode="reflect")
+    assert torch.equal(extend_by_mirroring(image, (312, 281)), expected)
     assert torch.all(extend_by_mirroring(torch.ones(1, 1, 1, 1), (188, 188)) == 1)
 
 
@@ -119,14 +119,14 @@ def symmetrise(model: nn.Module) -> None:
 @pytest.mark.parametrize(("options", "side"), [(PUBLISHED, 204), ({}, 64)])
 @torch.no_grad()
 def test_skips_lie_over_what_comes_up(options: dict[str, Any], side: int) -> None:
-    """With symmetric kernels, a mirrored picture has mirrored logits: a crop off the middle would break that."""
+    """With symmetric kernels, a mirrored image has mirrored logits: a crop off the middle would break that."""
     model = small(**options)
     symmetrise(model)
-    picture = torch.randn(1, 3, side, side, dtype=torch.float64)
-    logits = model.tile_logits(picture)
+    image = torch.randn(1, 3, side, side, dtype=torch.float64)
+    logits = model.tile_logits(image)
     assert logits.std() > 0.01
     assert not torch.allclose(logits.flip(2, 3), logits, atol=1e-3)
-    assert torch.allclose(model.tile_logits(picture.flip(2, 3)).flip(2, 3), logits, atol=1e-10)
+    assert torch.allclose(model.tile_logits(image.flip(2, 3)).flip(2, 3), logits, atol=1e-10)
 
 
 class Reference:
@@ -176,13 +176,13 @@ def test_logits_equal_an_independent_implementation(padding: Any, norm: bool, si
 @torch.no_grad()
 def test_odd_sides_lose_nothing_in_the_padded_form() -> None:
     """The last row and column reach the bottom, where sides are rounded up, and the logits."""
-    model, picture = small(), torch.randn(1, 3, 33, 49, dtype=torch.float64)
+    model, image = small(), torch.randn(1, 3, 33, 49, dtype=torch.float64)
     seen: list[torch.Size] = []
     model.encoder[-1].register_forward_hook(lambda module, inputs, output: seen.append(output.shape[-2:]))
-    logits = model(picture)
+    logits = model(image)
     assert seen == [(3, 4)]
-    picture[..., -1] += 1
-    assert (model(picture) - logits)[..., -1].abs().max() > 0.01
+    image[..., -1] += 1
+    assert (model(image) - logits)[..., -1].abs().max() > 0.01
 
 
 def test_start_values() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.reporting import card
 from deeplab_lightning.reporting.evaluation import Evaluation, write_evaluation
@@ -22,9 +22,9 @@ PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180), (0, 80, 100))
 def made_run(
     folder: Path,
     right: float = 0.8,
-    pictures: int = 12,
+    images: int = 12,
     split: str = "val",
-    protocol: str | None = "os16, scale 1, whole picture",
+    protocol: str | None = "os16, scale 1, whole image",
     truth_seed: int = 0,
     size: tuple[int, int] = (24, 32),
     **settings: Any,
@@ -34,29 +34,29 @@ def made_run(
     Args:
         folder: `runs/NAME/version_0`.
         right: Share of pixels predicted right.
-        pictures: How many.
+        images: How many.
         split: Of the evaluation.
         protocol: Likewise; no `evaluation.json` if None.
         truth_seed: Of the masks.
-        size: Of the pictures.
+        size: Of the images.
         settings: Of the model.
     """
     folder.mkdir(parents=True)
     run = RunFolder(folder)
     truths, rng = np.random.default_rng(truth_seed), np.random.default_rng(round(1000 * right))
-    counts, gallery = PictureCounts(NAMES), GalleryCollector(len(NAMES), worst=3, spread=pictures)
-    for number in range(pictures):
+    counts, gallery = ImageCounts(NAMES), GalleryCollector(len(NAMES), worst=3, spread=images)
+    for number in range(images):
         truth = truths.integers(0, 3, size).astype(np.uint8)
         truth[0] = 255
         image = truths.integers(0, 256, (*size, 3), dtype=np.uint8)
-        share = right * (0.5 + number / pictures / 2)
+        share = right * (0.5 + number / images / 2)
         pred = np.where(rng.random(size) < share, np.where(truth == 255, 0, truth), rng.integers(0, 3, size))
         matrix = np.zeros((4, 4), np.int64)
         np.add.at(matrix, (truth[truth != 255], pred[truth != 255]), 1)
         counts.add(f"val-{number:03}", matrix)
         gallery.add(f"val-{number:03}", image, truth, pred, 0.5, is_spread=True)
-    counts.save(run.per_picture)
-    write_gallery(run.pictures, gallery.pictures(), NAMES, PALETTE)
+    counts.save(run.per_image)
+    write_gallery(run.images, gallery.images(), NAMES, PALETTE)
     config = {
         "seed_everything": 0,
         "model": {"class_path": "deeplab_lightning.tasks.DeepLabV3PlusTask", "init_args": {"lr": 0.1} | settings},
@@ -65,7 +65,7 @@ def made_run(
     run.config.write_text(yaml.safe_dump(config))
     score = scores_from_confusion(counts.total(), NAMES).mIoU
     if protocol is not None:
-        write_evaluation(run, Evaluation(split, protocol, pictures, 40, score, 1.5))
+        write_evaluation(run, Evaluation(split, protocol, images, 40, score, 1.5))
     facts = card.environment(0) | {"devices": 1, "parameters": round(1e6 * right)}
     session = card.begin_session(facts, 0)
     session |= {"to_step": 40, "seconds": 60 * right}

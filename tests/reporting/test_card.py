@@ -86,7 +86,7 @@ def test_what_differs_from_the_commit_is_kept_and_can_be_applied(checkout: Path,
 
 
 def test_differences_name_what_changed_and_nothing_else() -> None:
-    then = card.environment(seed=0) | {"data": {"val": {"pictures": 5, "files": "aa", "masks": "bb"}}, "weights": "cc"}
+    then = card.environment(seed=0) | {"data": {"val": {"images": 5, "files": "aa", "masks": "bb"}}, "weights": "cc"}
     now = json.loads(json.dumps(then))
     assert card.differences(then, now) == []
     now["packages"]["torch"] = "99.0"
@@ -102,7 +102,7 @@ def test_differences_name_what_changed_and_nothing_else() -> None:
 def test_an_old_card_is_compared_by_what_it_has() -> None:
     assert card.differences({"python": "2.7"}, card.environment(0))[0].what == "python"
     assert card.wall_seconds({"python": "2.7"}) is None
-    assert card.energy_in_words({}) == "processor unknown"
+    assert card.describe_energy({}) == "processor unknown"
 
 
 def test_stretches_add_up_and_unknown_energy_stays_unknown() -> None:
@@ -113,7 +113,7 @@ def test_stretches_add_up_and_unknown_energy_stays_unknown() -> None:
         found["sessions"][-1] = session
     assert card.wall_seconds(found) == 3.0
     assert card.energy_joules(found) == {"cpu": 42.5, "gpu": None}
-    assert card.energy_in_words(found) == "processor 0.0 kJ, GPU unknown"
+    assert card.describe_energy(found) == "processor 0.0 kJ, GPU unknown"
 
 
 def test_a_damaged_card_is_named(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_curves_show_what_was_logged(tmp_path: Path, figures: list[matplotlib.fi
     assert lines_of(score)[2] == ([5, 10], [0.9, 0.8])
     assert lines_of(rate) == [([0, 5, 10], [0.1, 0.08, 0.05])]
     assert "best 0.700 at step 5" in score.get_legend().get_texts()[0].get_text()
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.width > 800
+    with Image.open(tmp_path / "curves.png") as image:
+        assert image.width > 800
 
 
 def test_curves_of_a_resumed_run_take_the_later_row(tmp_path: Path, figures: list[matplotlib.figure.Figure]) -> None:
@@ -93,5 +93,5 @@ def test_confusion_scales(tmp_path: Path, figures: list[matplotlib.figure.Figure
     # neighbouring labels do not overlap: a letter is lower than a cell
     cell = axes.get_window_extent().height / size
     assert axes.get_yticklabels()[0].get_window_extent().height < cell
-    with Image.open(tmp_path / "confusion.png") as picture:
-        assert 400 < picture.width < 3000
+    with Image.open(tmp_path / "confusion.png") as image:
+        assert 400 < image.width < 3000

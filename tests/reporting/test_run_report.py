@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.reporting.gallery import VOID, KeptPicture, read_gallery, write_gallery
+from deeplab_lightning.reporting.gallery import VOID, KeptImage, read_gallery, write_gallery
 from deeplab_lightning.reporting.html import charts, viewer
 from deeplab_lightning.reporting.html.page import _asset
 from deeplab_lightning.reporting.panels import ERROR_COLOUR
@@ -122,34 +122,34 @@ def test_the_scores_are_those_of_the_folder(page: tuple[Path, str]) -> None:
     for name, iou in zip(("road", "car &lt;b&gt;", "sky"), record.scores.iou, strict=False):
         assert re.search(rf'<th scope="row">{name}</th><td class="number">{iou:.4f}</td>', page[1])
     assert re.search(r'<th scope="row">tram</th><td class="number">-</td>', page[1])
-    assert "12 pictures of the split val; os16, scale 1, whole picture" in page[1]
+    assert "12 images of the split val; os16, scale 1, whole image" in page[1]
     assert "car <b>" not in page[1]
 
 
-def test_pictures_masks_and_errors_are_the_kept_ones(page: tuple[Path, str]) -> None:
-    stored = read_gallery(page[0] / "pictures.zip").pictures["val-003"]
+def test_images_masks_and_errors_are_the_kept_ones(page: tuple[Path, str]) -> None:
+    stored = read_gallery(page[0] / "images.zip").images["val-003"]
     entry = re.search(r'<li data-name="val-003".*?</li>', page[1], re.DOTALL)
     assert entry is not None
     layers = dict(re.findall(r'<img data-layer="(\w+)".*?base64,([^"]+)"', entry[0]))
-    assert list(layers) == ["picture", "truth", "prediction", "error"]
-    assert base64.b64decode(layers["picture"]) == stored.jpeg
+    assert list(layers) == ["image", "truth", "prediction", "error"]
+    assert base64.b64decode(layers["image"]) == stored.jpeg
     assert base64.b64decode(layers["prediction"]) == stored.pred_png
-    with Image.open(io.BytesIO(base64.b64decode(layers["error"]))) as picture:
-        shown = np.asarray(picture.convert("RGBA"))
+    with Image.open(io.BytesIO(base64.b64decode(layers["error"]))) as image:
+        shown = np.asarray(image.convert("RGBA"))
     truth, pred = stored.truth(), stored.pred()
     wrong = (truth != pred) & (truth != VOID)
     assert np.array_equal((shown == (*ERROR_COLOUR, 255)).all(axis=2), wrong)
     assert (shown[truth == VOID][:, 3] > 200).all()
     assert (shown[(truth == pred)][:, 3] < 200).all()
     scores = json.loads(re.search(r'data-scores="([^"]*)"', entry[0])[1].replace("&quot;", '"'))  # type: ignore[index]
-    expected = read_record(page[0]).picture_scores("val-003")
+    expected = read_record(page[0]).image_scores("val-003")
     assert scores["road"] == pytest.approx(expected.iou[0], abs=1e-4)
     assert "tram" not in scores
 
 
 def test_old_runs_get_a_page_and_a_warning(tmp_path: Path) -> None:
     run = made_run(tmp_path / "x" / "version_0", protocol=None)
-    for path in (run.pictures, run.environment, run.speed, run.metrics):
+    for path in (run.images, run.environment, run.speed, run.metrics):
         path.unlink()
     text = run_report(read_record(run.path))
     Structure(text)
@@ -157,22 +157,22 @@ def test_old_runs_get_a_page_and_a_warning(tmp_path: Path) -> None:
     assert "<figure" not in text
 
 
-def test_a_hundred_large_pictures_stay_under_ten_megabytes(tmp_path: Path) -> None:
-    run = made_run(tmp_path / "x" / "version_0", pictures=100)
+def test_a_hundred_large_images_stay_under_ten_megabytes(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "x" / "version_0", images=100)
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (448, 448, 3), dtype=np.uint8)  # the worst that a JPEG can meet
     mask = np.kron(rng.integers(0, 3, (28, 28)), np.ones((16, 16))).astype(np.uint8)
-    pictures = [KeptPicture(f"val-{n:03}", (448, 448), noise, mask, mask.T.copy(), "spread") for n in range(100)]
-    write_gallery(run.pictures, pictures, NAMES, PALETTE)
-    assert run.pictures.stat().st_size > 10e6
+    images = [KeptImage(f"val-{n:03}", (448, 448), noise, mask, mask.T.copy(), "spread") for n in range(100)]
+    write_gallery(run.images, images, NAMES, PALETTE)
+    assert run.images.stat().st_size > 10e6
     text = run_report(read_record(run.path))
-    assert text.count('<figure class="picture">') == 100
+    assert text.count('<figure class="image">') == 100
     assert len(text.encode()) < 10e6
 
 
 def test_small_galleries_are_not_compressed_again(tmp_path: Path) -> None:
     run = made_run(tmp_path / "x" / "version_0")
-    stored = read_gallery(run.pictures).pictures["val-000"]
+    stored = read_gallery(run.images).images["val-000"]
     text = run_report(read_record(run.path))
     assert base64.b64encode(stored.jpeg).decode() in text
 
@@ -249,8 +249,8 @@ def test_ticks_are_few_round_and_inside(low: float, high: float) -> None:
 def test_disagreement_is_where_not_all_are_the_same() -> None:
     first = np.array([[0, 1], [2, 2]], np.uint8)
     png = viewer.disagreement_png([first, first.copy(), np.array([[0, 1], [2, 0]], np.uint8)])
-    with Image.open(io.BytesIO(png)) as picture:
-        assert np.asarray(picture).tolist() == [[0, 0], [0, 1]]
+    with Image.open(io.BytesIO(png)) as image:
+        assert np.asarray(image).tolist() == [[0, 0], [0, 1]]
 
 
 def test_help_needs_nothing_heavy() -> None:

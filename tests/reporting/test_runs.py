@@ -26,9 +26,9 @@ def test_file_names_are_those_of_the_design() -> None:
         run.metrics.name,
         run.per_class.name,
         run.confusion.name,
-        run.per_picture.name,
+        run.per_image.name,
         run.environment.name,
-    } == {"config.yaml", "metrics.csv", "per_class.csv", "confusion.npz", "per_picture.npz", "environment.json"}
+    } == {"config.yaml", "metrics.csv", "per_class.csv", "confusion.npz", "per_image.npz", "environment.json"}
     assert run.last_checkpoint == Path("runs/v3plus/version_0/checkpoints/last.ckpt")
     assert run.best_checkpoint == Path("runs/v3plus/version_0/checkpoints/best.ckpt")
 

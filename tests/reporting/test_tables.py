@@ -20,7 +20,7 @@ NAMES = ("road", "[b]car[/b]", "sky", "tram")
 
 def text_of(scores: Scores) -> str:
     file = io.StringIO()
-    Console(file=file, width=80).print(per_class_table(scores, "Validation", "whole picture, output stride 16"))
+    Console(file=file, width=80).print(per_class_table(scores, "Validation", "whole image, output stride 16"))
     return file.getvalue()
 
 
@@ -38,7 +38,7 @@ def test_table_as_a_plain_log_shows_it() -> None:
         "weighted average 0.7214 0.8163 0.8336 0.8000 100",
         "mIoU 0.4953 over 3 of 4 classes",
         "pixel acc 0.8000 | mean acc 0.5530 | fwIoU 0.7214",
-        "whole picture, output stride 16",
+        "whole image, output stride 16",
     ):
         assert line in lines, line
     assert "\x1b" not in text_of(scores_from_confusion(MATRIX, NAMES))

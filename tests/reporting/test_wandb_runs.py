@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.metrics.scores import scores_from_confusion
-from deeplab_lightning.reporting.panels import PanelPicture
+from deeplab_lightning.reporting.panels import PanelImage
 
 wandb = pytest.importorskip("wandb")
 
@@ -60,15 +60,15 @@ def finished_log(run_folder: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]], PanelPicture]:
-    """One offline run with everything logged: its folder, its history (a dict per `log`) and the picture."""
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]], PanelImage]:
+    """One offline run with everything logged: its folder, its history (a dict per `log`) and the panel."""
     from deeplab_lightning.reporting.wandb_runs import log_confusion, log_panels, log_per_class_table
 
     folder = tmp_path_factory.mktemp("wandb_run")
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 3, (300, 400))
     truth[:20] = 255
-    picture = PanelPicture(
+    panel = PanelImage(
         "val/1", rng.integers(0, 256, (300, 400, 3), dtype=np.uint8), truth, rng.integers(0, 4, (300, 400))
     )
 
@@ -78,7 +78,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[s
         patch.setenv("WANDB_SILENT", "true")
         run = wandb.init(project="test", dir=str(folder))
         run.log({"val/mIoU": 0.4953, "trainer/global_step": 30})
-        log_panels(run, [picture, picture._replace(title="val/2", image=picture.image[:, :, 0])], NAMES, step=30)
+        log_panels(run, [panel, panel._replace(title="val/2", image=panel.image[:, :, 0])], NAMES, step=30)
         log_per_class_table(run, scores_from_confusion(MATRIX, NAMES), step=30)
         log_confusion(run, MATRIX, NAMES, step=60)
         run.finish()
@@ -88,37 +88,37 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[s
         for record in finished_log(path)
         if record.WhichOneof("record_type") == "history"
     ]
-    return path, history, picture
+    return path, history, panel
 
 
-def test_metrics_and_steps(written: tuple[Path, list[dict[str, Any]], PanelPicture]) -> None:
+def test_metrics_and_steps(written: tuple[Path, list[dict[str, Any]], PanelImage]) -> None:
     _, history, _ = written
     assert history[0]["val/mIoU"] == 0.4953
     assert [row["trainer/global_step"] for row in history] == [30, 30, 30, 60]
 
 
-def test_panels_with_named_masks(written: tuple[Path, list[dict[str, Any]], PanelPicture]) -> None:
-    path, history, picture = written
+def test_panels_with_named_masks(written: tuple[Path, list[dict[str, Any]], PanelImage]) -> None:
+    path, history, panel = written
     row = {key.removeprefix("val/panels/"): value for key, value in history[1].items()}
     assert row["captions"] == ["val/1", "val/2"]
     with Image.open(path / "files" / row["filenames"][0]) as image:
-        np.testing.assert_array_equal(np.asarray(image), picture.image)
+        np.testing.assert_array_equal(np.asarray(image), panel.image)
     masks = row["all_masks"][0]
     assert masks.keys() == {"prediction", "ground_truth"}
     with Image.open(path / "files" / masks["prediction"]["path"]) as mask:
-        np.testing.assert_array_equal(np.asarray(mask), picture.pred)
+        np.testing.assert_array_equal(np.asarray(mask), panel.pred)
     with Image.open(path / "files" / masks["ground_truth"]["path"]) as mask:
-        np.testing.assert_array_equal(np.asarray(mask), np.where(picture.truth == 255, 4, picture.truth))
+        np.testing.assert_array_equal(np.asarray(mask), np.where(panel.truth == 255, 4, panel.truth))
 
 
-def test_class_names_reach_the_masks(written: tuple[Path, list[dict[str, Any]], PanelPicture]) -> None:
+def test_class_names_reach_the_masks(written: tuple[Path, list[dict[str, Any]], PanelImage]) -> None:
     path, _, _ = written
     log = b"".join(record.SerializeToString() for record in finished_log(path))
     for name in (*NAMES, "void"):
         assert f'"{name}"'.encode() in log, name
 
 
-def test_per_class_table(written: tuple[Path, list[dict[str, Any]], PanelPicture]) -> None:
+def test_per_class_table(written: tuple[Path, list[dict[str, Any]], PanelImage]) -> None:
     path, history, _ = written
     table = json.loads((path / "files" / history[2]["val/per_class/path"]).read_text())
     assert table["columns"] == ["class", "IoU", "Dice", "precision", "recall", "support"]
@@ -129,7 +129,7 @@ def test_per_class_table(written: tuple[Path, list[dict[str, Any]], PanelPicture
     assert tram == ["tram", None, None, None, None, 0]
 
 
-def test_confusion_picture(written: tuple[Path, list[dict[str, Any]], PanelPicture]) -> None:
+def test_confusion_image(written: tuple[Path, list[dict[str, Any]], PanelImage]) -> None:
     path, history, _ = written
     with Image.open(path / "files" / history[3]["val/confusion/path"]) as image:
         assert image.width > 400
@@ -203,7 +203,7 @@ def test_runs_that_cannot_be_fetched_are_explained(tmp_path: Path) -> None:
     for name, words in (
         ("me/abc", "expected wandb:ENTITY/PROJECT/ID"),
         ("me/project/xyz", "wandb login"),
-        ("me/project/abc", r"keeps no per_picture\.npz"),
+        ("me/project/abc", r"keeps no per_image\.npz"),
     ):
         with pytest.raises(ConfigError, match=words):
             fetch_run(name, tmp_path, api)

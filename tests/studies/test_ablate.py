@@ -232,7 +232,7 @@ def test_a_real_cell_and_its_check(tmp_path: Path, capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "finished in" in said
     assert "0:00:00 (measured in this folder)" in said
-    assert run.per_picture.is_file()
+    assert run.per_image.is_file()
 
 
 def test_a_wrong_option_is_found_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

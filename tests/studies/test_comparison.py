@@ -52,10 +52,10 @@ def test_a_clear_difference_is_found_and_none_between_equals(runs: Path) -> None
 @pytest.mark.parametrize(
     ("other", "word"),
     [
-        ({"protocol": "os8, scale 1, whole picture"}, "os8"),
+        ({"protocol": "os8, scale 1, whole image"}, "os8"),
         ({"split": "test"}, "split test"),
         ({"truth_seed": 9}, "other masks"),
-        ({"pictures": 11}, "11 pictures"),
+        ({"images": 11}, "11 images"),
         ({"protocol": None}, "protocol not recorded"),
     ],
 )
@@ -77,14 +77,14 @@ def test_what_was_measured_otherwise_is_not_put_into_one_column(
     assert printed.count(" baseline |") == 2  # a table for each
 
 
-def test_pictures_scored_most_differently_come_first(runs: Path) -> None:
+def test_images_scored_most_differently_come_first(runs: Path) -> None:
     paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.5), ("b", 0.95))]
     (group,) = compared(*paths).groups
     spreads = [entry.spread for entry in group.disagreements]
     assert len(spreads) == 12
     assert spreads == sorted(spreads, reverse=True)
     first = group.disagreements[0]
-    assert first.scores == [record.picture_scores(first.sample_id).mIoU for record in group.records]
+    assert first.scores == [record.image_scores(first.sample_id).mIoU for record in group.records]
 
 
 def test_costs_are_those_of_the_folder(runs: Path) -> None:
@@ -93,7 +93,7 @@ def test_costs_are_those_of_the_folder(runs: Path) -> None:
         "parameters": 500_000,
         "seconds per training step": pytest.approx(0.45),
         "minutes of training": pytest.approx(0.5),
-        "seconds per evaluated picture": pytest.approx(1.5 / 12),
+        "seconds per evaluated image": pytest.approx(1.5 / 12),
     }
 
 
@@ -118,8 +118,8 @@ def test_the_same_run_twice_and_a_single_one_are_refused(runs: Path, capsys: pyt
 
 def test_a_run_without_scores_is_named(runs: Path) -> None:
     run = made_run(runs / "a" / "version_0")
-    run.per_picture.unlink()
-    with pytest.raises(DataError, match=r"no per_picture\.npz"):
+    run.per_image.unlink()
+    with pytest.raises(DataError, match=r"no per_image\.npz"):
         read_records([run.path])
 
 
@@ -152,7 +152,7 @@ class Tables(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_the_page_has_differences_and_pictures(runs: Path) -> None:
+def test_the_page_has_differences_and_images(runs: Path) -> None:
     paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.6), ("b", 0.9))]
     assert main(["report", *map(str, paths), "--out", str(runs / "page.html")]) == 0
     text = (runs / "page.html").read_text()
@@ -163,7 +163,7 @@ def test_the_page_has_differences_and_pictures(runs: Path) -> None:
     assert any(f"{100 * better.difference:+.2f}" in row for row in Tables(text).rows)
     assert rows["car <b>"][2].startswith(f"{100 * better.class_difference[1]:+.2f}")
     assert rows["tram"][1:] == ["-", "-"]
-    assert text.count('<figure class="picture">') == 12
+    assert text.count('<figure class="image">') == 12
     assert "mIoU against parameters" in text
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.studies.statistics import Tallies, class_iou, compare, holm, mean_and_std, mean_iou, tally
 
@@ -16,22 +16,22 @@ CLASSES = ("a", "b", "c")
 
 
 def simulated(
-    generator: np.random.Generator, pictures: int, accuracy: tuple[float, ...], difficulty: np.ndarray | None = None
+    generator: np.random.Generator, images: int, accuracy: tuple[float, ...], difficulty: np.ndarray | None = None
 ) -> tuple[list[Tallies], np.ndarray]:
-    """Return one run for each accuracy, on the same pictures, and the pictures' difficulty.
+    """Return one run for each accuracy, on the same images, and the images' difficulty.
 
-    A picture has 2000 pixels of three classes; a pixel is found with the run's accuracy less the picture's difficulty,
+    An image has 2000 pixels of three classes; a pixel is found with the run's accuracy less the image's difficulty,
     which all runs share: that is what pairing is for.
     """
     if difficulty is None:
-        difficulty = generator.uniform(0, 0.3, pictures)
-    truth = generator.multinomial(2000, [0.6, 0.3, 0.1], size=pictures)
+        difficulty = generator.uniform(0, 0.3, images)
+    truth = generator.multinomial(2000, [0.6, 0.3, 0.1], size=images)
     runs = []
     for level in accuracy:
         hit = generator.binomial(truth, np.clip(level - difficulty, 0, 1)[:, None])
         wrong = (truth - hit).sum(axis=1)
         predicted = hit + generator.multinomial(wrong, [1 / 3] * 3)
-        runs.append(Tallies(tuple(f"{i:05}" for i in range(pictures)), CLASSES, hit, truth, predicted))
+        runs.append(Tallies(tuple(f"{i:05}" for i in range(images)), CLASSES, hit, truth, predicted))
     return runs, difficulty
 
 
@@ -39,9 +39,9 @@ def miou(run: Tallies) -> float:
     return float(mean_iou(class_iou(run)))
 
 
-def counts_of(generator: np.random.Generator, pictures: int) -> PictureCounts:
-    counts = PictureCounts(CLASSES)
-    for index in range(pictures):
+def counts_of(generator: np.random.Generator, images: int) -> ImageCounts:
+    counts = ImageCounts(CLASSES)
+    for index in range(images):
         counts.add(f"{index:03}", generator.integers(0, 50, (3, 3)))
     return counts
 
@@ -55,17 +55,17 @@ def test_the_score_is_that_of_the_confusion_matrix() -> None:
 
 
 def test_an_absent_class_enters_no_mean() -> None:
-    counts = PictureCounts(CLASSES)
+    counts = ImageCounts(CLASSES)
     counts.add("x", np.array([[3, 1, 0], [1, 5, 0], [0, 0, 0]]))
     assert math.isnan(class_iou(tally(counts))[2])
     assert miou(tally(counts)) == scores_from_confusion(counts.total(), CLASSES).mIoU
 
 
-def test_a_resample_is_the_matrix_of_the_drawn_pictures() -> None:
-    """The interval's ends, computed the slow way: pictures drawn by the same generator, matrices added one by one."""
+def test_a_resample_is_the_matrix_of_the_drawn_images() -> None:
+    """The interval's ends, computed the slow way: images drawn by the same generator, matrices added one by one."""
     generator = np.random.default_rng(3)
     base, variant = counts_of(generator, 9), counts_of(generator, 9)
-    variant_same_truth = PictureCounts(CLASSES)
+    variant_same_truth = ImageCounts(CLASSES)
     for sample_id in base.sample_ids:  # the same truth, other predictions
         rows = base.matrix(sample_id).sum(axis=1)
         shares = variant.matrix(sample_id) + 1
@@ -98,7 +98,7 @@ def test_a_known_difference_is_found_where_unpaired_spread_would_hide_it() -> No
     assert found.difference == pytest.approx(miou(better) - miou(base))
     assert 0 < found.low < found.difference < found.high
     assert found.p_value < 0.01
-    # The pictures' difficulty alone moves each score by far more than pairing leaves of it.
+    # The images' difficulty alone moves each score by far more than pairing leaves of it.
     alone = [miou(Tallies(base.sample_ids[:1], CLASSES, *(x[i : i + 1] for x in base[2:]))) for i in range(60)]
     assert np.std(alone) / math.sqrt(60) > 3 * (found.high - found.low) / (2 * 1.96)
     assert found.class_difference == pytest.approx(class_iou(better) - class_iou(base))
@@ -140,7 +140,7 @@ def test_what_does_not_belong_together_is_refused() -> None:
     (one, other), _ = simulated(np.random.default_rng(0), 20, (0.8, 0.8))
     with pytest.raises(DataError, match="cannot be paired"):
         compare([one, other], [other])
-    with pytest.raises(DataError, match="different pictures"):
+    with pytest.raises(DataError, match="different images"):
         compare([one], [other._replace(sample_ids=(*other.sample_ids[:-1], "another"))])
     with pytest.raises(DataError, match="different masks, first at 00000"):
         compare([one], [other._replace(truth=other.truth + 1)])

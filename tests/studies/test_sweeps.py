@@ -17,7 +17,7 @@ import yaml
 from deeplab_lightning import cli
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.arguments import option_value
-from deeplab_lightning.data.pictures import read_image
+from deeplab_lightning.data.images import read_image
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.studies import locks
 from deeplab_lightning.studies.local_sweep import LocalSweep

@@ -67,19 +67,19 @@ class SmallTask(SegmentationTask):
         return SmallNetwork()
 
 
-def pictures() -> list[tuple[Tensor, Tensor, str]]:
+def images() -> list[tuple[Tensor, Tensor, str]]:
     generator = torch.Generator().manual_seed(0)
     found = []
     for index, size in enumerate(SIZES):
         image = torch.randint(0, 16, (3, *size), generator=generator).to(torch.uint8)
         mask = torch.randint(0, NUM_CLASSES, size, generator=generator).to(torch.uint8)
         mask[torch.rand(size, generator=generator) < 0.2 + 0.1 * index] = VOID
-        found.append((image, mask, f"picture-{index}"))
+        found.append((image, mask, f"image-{index}"))
     return found
 
 
 def batches(batch_size: int, order: list[int] | None = None) -> list[Batch]:
-    chosen = [pictures()[index] for index in order or range(len(SIZES))]
+    chosen = [images()[index] for index in order or range(len(SIZES))]
     return [
         {
             "image": [image for image, _, _ in chosen[start : start + batch_size]],
@@ -105,7 +105,7 @@ def trainer(**options: Any) -> Trainer:
 def evaluate(task: SegmentationTask, loader: list[Batch], stage: str = "validate") -> tuple[dict[str, float], Any]:
     """Return the logged scores and the confusion matrix."""
     scores = getattr(trainer(), stage)(task, DataLoader(loader, batch_size=None), verbose=False)[0]
-    return scores, task.evaluation.pictures.total()
+    return scores, task.evaluation.images.total()
 
 
 # --- evaluation -----------------------------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ def test_scores_and_loss_equal_a_direct_computation(stage: str, prefix: str) -> 
     network = SmallNetwork()
     matrix = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
     loss_sum = torch.zeros((), dtype=torch.float64)
-    for image, mask, _ in pictures():
+    for image, mask, _ in images():
         height, width = mask.shape
         padded = F.pad(image[None].float(), (0, -(width - 1) % 16, 0, -(height - 1) % 16))
         logits = network(padded)[..., :height, :width].detach().double()
@@ -165,8 +165,8 @@ def test_labels_are_never_resized(monkeypatch: pytest.MonkeyPatch) -> None:
         preds = task.validation_step(batches(7)[0], 0)["pred"]
     assert [tuple(pred.shape) for pred in preds] == SIZES
     assert set(seen) == {(NUM_CLASSES, torch.float32)}
-    labelled = sum(int((mask != VOID).sum()) for _, mask, _ in pictures())
-    assert task.evaluation.pictures.total().sum() == labelled
+    labelled = sum(int((mask != VOID).sum()) for _, mask, _ in images())
+    assert task.evaluation.images.total().sum() == labelled
 
 
 def test_a_repeated_evaluation_starts_anew() -> None:
@@ -207,12 +207,12 @@ def test_a_split_of_void_is_no_crash() -> None:
     assert np.isnan(scores["val/mIoU"])
 
 
-def test_the_real_network_agrees_with_itself_picture_by_picture() -> None:
+def test_the_real_network_agrees_with_itself_image_by_image() -> None:
     torch.manual_seed(0)
     task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, **SMALL).eval()
     with torch.no_grad():
         together = task.validation_step(batches(7)[0], 0)["pred"]
-        alone = [task.predictor().predict(image[None])[0] for image, _, _ in pictures()]
+        alone = [task.predictor().predict(image[None])[0] for image, _, _ in images()]
     agreeing = sum(int((a == b).sum()) for a, b in zip(together, alone, strict=True))
     assert agreeing / sum(pred.numel() for pred in alone) > 0.999
 
@@ -221,7 +221,7 @@ def test_the_real_network_agrees_with_itself_picture_by_picture() -> None:
 
 
 def training_batch() -> Batch:
-    """Two pictures with stripes of the four classes, each brighter than the last; the first picture is all void."""
+    """Two images with stripes of the four classes, each brighter than the last; the first image is all void."""
     generator = torch.Generator().manual_seed(1)
     mask = (torch.arange(33) * NUM_CLASSES // 33).to(torch.uint8).expand(2, 33, 33).clone()
     image = (60 * mask.unsqueeze(1) + torch.randint(0, 60, (2, 3, 33, 33), generator=generator)).to(torch.uint8)
@@ -252,7 +252,7 @@ def test_loss_is_that_of_the_labelled_pixels_at_full_size() -> None:
     assert isinstance(batch["image"], Tensor)
     assert isinstance(batch["mask"], Tensor)
     logits = SmallNetwork()(batch["image"].float())
-    expected = F.cross_entropy(logits[1:], batch["mask"][1:].long())  # the first picture is all void
+    expected = F.cross_entropy(logits[1:], batch["mask"][1:].long())  # the first image is all void
     loss = task.loss(task.normalise(batch["image"]), batch["mask"])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 

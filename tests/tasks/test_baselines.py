@@ -1,4 +1,4 @@
-"""The baselines' tasks: options that reach the network, training, evaluation at every picture's own size."""
+"""The baselines' tasks: options that reach the network, training, evaluation at every image's own size."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_it_trains(name: str) -> None:
 @pytest.mark.parametrize("name", BASELINES)
 @torch.no_grad()
 def test_the_predictor_sees_the_networks_own_logits(name: str) -> None:
-    """The logits have the picture's size already: neither padding nor a resize stands in between."""
+    """The logits have the image's size already: neither padding nor a resize stands in between."""
     module = task(name).eval()
     for layer in module.model.modules():
         if isinstance(layer, nn.Conv2d) and layer.out_channels == NUM_CLASSES:

@@ -14,7 +14,7 @@ import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.checkpoints.loading import read_checkpoint
 from deeplab_lightning.commands.videos import segmenter_of
-from deeplab_lightning.data.pictures import write_image, write_mask
+from deeplab_lightning.data.images import write_image, write_mask
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.inference.morphology import Morphology
 from deeplab_lightning.layers.heads import OneLogit
@@ -106,16 +106,16 @@ def test_the_threshold_of_validation_is_used_by_test_and_predict(tmp_path: Path)
 
     model = deeplab_lightning.load(last)
     assert f"threshold {threshold:.3g}" in model.protocol
-    picture = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
-    probs = model.task.predictor().probs(picture[None])[0, 1]
+    noise = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
+    probs = model.task.predictor().probs(noise[None])[0, 1]
     expected = (probs > threshold).numpy()
-    assert (model.predict(picture).mask == expected).mean() > 0.999
+    assert (model.predict(noise).mask == expected).mean() > 0.999
 
-    # What decides behind tidying and smoothing is the threshold too; here one that lies at neither class's half.
+    # What decides behind post-processing and smoothing is the threshold too; here one at neither class's half.
     model.task.threshold = float(probs.median())
     parted = (probs > model.task.threshold).numpy()
     assert 0.4 < parted.mean() < 0.6
     assert ((probs > 0.5).numpy() != parted).mean() > 0.2
-    frame = picture.permute(1, 2, 0).numpy()
+    frame = noise.permute(1, 2, 0).numpy()
     assert (segmenter_of(model, 0.5, Morphology())(frame) == parted).mean() > 0.999
     assert (model.predict(frame, Morphology(min_area=1)).mask == parted).mean() > 0.999

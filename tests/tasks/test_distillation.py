@@ -12,10 +12,10 @@ from torch import nn
 import deeplab_lightning
 from deeplab_lightning.checkpoints.loading import read_checkpoint
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.layers.tap import Tap
+from deeplab_lightning.layers.feature_hook import FeatureHook
 from deeplab_lightning.losses.distillation import distillation
 from deeplab_lightning.tasks import DeepLabV3Task, UNetTask
-from deeplab_lightning.tasks.distillation import Distillation, DistillationOptions, Teachers, feature_tap
+from deeplab_lightning.tasks.distillation import Distillation, DistillationOptions, Teachers, feature_hook
 from deeplab_lightning.tasks.rebuild import load_task
 
 from ..conftest import Fit
@@ -97,14 +97,14 @@ def test_a_teacher_of_other_classes_is_refused(checkpoint: Path, names: Any, sai
 
 def test_layers_are_found_by_name() -> None:
     unet = UNetTask(num_classes=3, base_width=4).model
-    feature_tap(unet, "features")  # what the classifier reads
+    feature_hook(unet, "features")  # what the classifier reads
     with pytest.raises(ConfigError, match="Did you mean 'encoder'"):
-        feature_tap(unet, "encodr")
-    tap = Tap(unet.get_submodule("classifier"), before=True)
+        feature_hook(unet, "encodr")
+    hook = FeatureHook(unet.get_submodule("classifier"), before=True)
     unet(torch.zeros(1, 3, 32, 32))
-    assert tap.take().shape == (1, 4, 32, 32)
+    assert hook.take().shape == (1, 4, 32, 32)
     with pytest.raises(RuntimeError, match="Nothing went through"):
-        tap.take()
+        hook.take()
 
 
 def test_training_from_the_command_line_and_going_on(fit: Fit, tmp_path: Path, checkpoint: Path) -> None:

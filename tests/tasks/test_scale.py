@@ -43,7 +43,7 @@ def one_step(task: DeepLabV3PlusTask) -> tuple[torch.Tensor, dict[str, torch.Ten
 # --- norms ----------------------------------------------------------------------------------------------------------
 
 
-def test_group_norm_in_backbone_and_head_trains_on_single_pictures() -> None:
+def test_group_norm_in_backbone_and_head_trains_on_single_images() -> None:
     task = small(norm="group")
     assert not batch_norms(task)
     assert any(isinstance(module, GroupNormAct) for module in task.model.context.modules())
@@ -66,13 +66,13 @@ def test_group_norm_contradicts_what_only_batch_norms_have() -> None:
         (["--model.freeze_batch_norm", "true"], False),
     ],
 )
-def test_few_pictures_for_batch_norms_are_warned_of(fit: Fit, options: list[str], warned: bool) -> None:
+def test_few_images_for_batch_norms_are_warned_of(fit: Fit, options: list[str], warned: bool) -> None:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         assert fit("--trainer.max_steps", "1", "--trainer.limit_val_batches", "1", *options) == 0
     messages = [str(warning.message) for warning in found if "Batch norms see" in str(warning.message)]
     assert bool(messages) == warned
-    assert all("--model.norm group" in message and "2 pictures" in message for message in messages)
+    assert all("--model.norm group" in message and "2 images" in message for message in messages)
 
 
 # --- compilation ----------------------------------------------------------------------------------------------------

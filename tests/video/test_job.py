@@ -27,7 +27,7 @@ from deeplab_lightning.video.job import VideoJob, VideoOptions, VideoReport
 from deeplab_lightning.video.reading import FrameFolder, VideoFile
 from deeplab_lightning.video.segmenting import EachFrame, Smoothed
 
-from ..fakes.video import damage_packets, facts, picture, read_frames, write_video
+from ..fakes.video import damage_packets, drawn_frame, facts, read_frames, write_video
 
 LABELS = LabelSet(("ground", "car", "sky"), ((0, 0, 0), (250, 0, 0), (0, 0, 250)))
 
@@ -69,7 +69,7 @@ def test_masks_view_and_report(tmp_path: Path) -> None:
     assert 200 < (masks == 1).sum(axis=(1, 2)).mean() < 400  # the square has 320 pixels
     views = read_frames(tmp_path / "out/overlays/a.mp4", "rgb24")
     assert views.shape == (25, 64, 80 + 8 + 80, 3)
-    assert np.abs(views[10, :, :80].astype(int) - picture(10)).mean() < 8
+    assert np.abs(views[10, :, :80].astype(int) - drawn_frame(10)).mean() < 8
     assert np.abs(views[10, :, 88:].astype(int) - LABELS.colour_table()[masks[10]]).mean() < 8
     for path in ("masks/a.mkv", "overlays/a.mp4"):
         count, seconds, times = facts(tmp_path / "out" / path)
@@ -105,16 +105,16 @@ def test_bad_frames_are_counted_and_keep_their_places(tmp_path: Path) -> None:
 def test_a_folder_of_frames(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     for number in range(12):
-        Image.fromarray(picture(number, (33, 47))).save(tmp_path / "frames" / f"{number}.png")
+        Image.fromarray(drawn_frame(number, (33, 47))).save(tmp_path / "frames" / f"{number}.png")
     report = run(tmp_path / "frames", tmp_path / "out")
     assert (report.frames, report.seconds, report.audio) == (12, 1.2, "none")
     masks = read_frames(tmp_path / "out/masks/frames.mkv", "gray")
-    assert np.array_equal(masks, [red(picture(number, (33, 47))) for number in range(12)])
+    assert np.array_equal(masks, [red(drawn_frame(number, (33, 47))) for number in range(12)])
 
 
 def test_smoothing_is_the_running_mean() -> None:
     smoothed = Smoothed(red_probs, decide, 0.75)
-    images, average = [picture(number) for number in range(0, 40, 5)], red_probs(picture(0))
+    images, average = [drawn_frame(number) for number in range(0, 40, 5)], red_probs(drawn_frame(0))
     for number, image in enumerate(images):
         if number:
             average = 0.75 * average + 0.25 * red_probs(image)
@@ -252,15 +252,15 @@ def test_a_killed_process_is_continued(tmp_path: Path, checkpoint: Path) -> None
     assert (output / "objects/a.csv").read_bytes() == (tmp_path / "whole/objects/a.csv").read_bytes()
 
 
-def test_videos_and_pictures_together(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_videos_and_images_together(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "in").mkdir()
     write_video(tmp_path / "in/a.mp4", 4)
     (tmp_path / "in/bad.mp4").write_text("no video")
-    Image.fromarray(picture(3)).save(tmp_path / "in/b.png")
+    Image.fromarray(drawn_frame(3)).save(tmp_path / "in/b.png")
     words = ["predict", str(tmp_path / "in"), "--ckpt_path", str(checkpoint), "--device", "cpu"]
     assert main([*words, "--output", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().out
-    assert "a: 4 frames, 0.40 s; audio copied (os16, scale 1, whole picture, each frame alone)" in said
+    assert "a: 4 frames, 0.40 s; audio copied (os16, scale 1, whole image, each frame alone)" in said
     assert "not segmented: Cannot open" in said
     assert (tmp_path / "out/masks/b.png").is_file()
     masks = read_frames(tmp_path / "out/masks/a.mkv", "gray")

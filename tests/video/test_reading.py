@@ -12,12 +12,12 @@ from PIL import Image
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.video.reading import FrameFolder, VideoFile, find_videos
 
-from ..fakes.video import damage_packets, picture, turn, write_video
+from ..fakes.video import damage_packets, drawn_frame, turn, write_video
 
 
 def close(image: np.ndarray, number: int) -> bool:
-    """Whether a frame shows picture `number`, as far as lossy codecs leave it."""
-    errors = [np.abs(image.astype(int) - picture(other)).mean() for other in range(30)]
+    """Whether a frame shows image `number`, as far as lossy codecs leave it."""
+    errors = [np.abs(image.astype(int) - drawn_frame(other)).mean() for other in range(30)]
     return int(np.argmin(errors)) == number and errors[number] < 6
 
 
@@ -96,34 +96,34 @@ def test_what_is_no_video(tmp_path: Path) -> None:
 
 def test_a_folder_is_read_in_the_order_of_its_numbers(tmp_path: Path) -> None:
     for number in (10, 9, 1, 2):
-        Image.fromarray(picture(number)).save(tmp_path / f"frame{number}.png")
+        Image.fromarray(drawn_frame(number)).save(tmp_path / f"frame{number}.png")
     source = FrameFolder(tmp_path, Fraction(30000, 1001))
     frames = list(source.frames())
     assert all(
-        np.array_equal(frame.image, picture(number)) for frame, number in zip(frames, (1, 2, 9, 10), strict=True)
+        np.array_equal(frame.image, drawn_frame(number)) for frame, number in zip(frames, (1, 2, 9, 10), strict=True)
     )
     assert [frame.pts for frame in frames] == [0, 1, 2, 3]
     assert source.time_base == Fraction(1001, 30000)
 
 
-def test_bad_pictures_of_a_folder(tmp_path: Path) -> None:
+def test_bad_images_of_a_folder(tmp_path: Path) -> None:
     for number in range(6):
-        Image.fromarray(picture(number)).save(tmp_path / f"{number}.png")
+        Image.fromarray(drawn_frame(number)).save(tmp_path / f"{number}.png")
     (tmp_path / "0.png").write_bytes(b"")
     (tmp_path / "3.png").write_bytes((tmp_path / "3.png").read_bytes()[:60])
-    Image.fromarray(picture(4, (50, 60))).save(tmp_path / "4.png")
+    Image.fromarray(drawn_frame(4, (50, 60))).save(tmp_path / "4.png")
     source = FrameFolder(tmp_path, Fraction(25))
     before = source.fingerprint()
     frames = list(source.frames())
     assert [frame.repeated for frame in frames] == [False, False, True, True, False]
-    assert np.array_equal(frames[3].image, picture(2))
+    assert np.array_equal(frames[3].image, drawn_frame(2))
     assert source.lost == 1
     assert [frame.pts for frame in source.frames(3)] == [3, 4]
-    Image.fromarray(picture(9)).save(tmp_path / "5.png")
+    Image.fromarray(drawn_frame(9)).save(tmp_path / "5.png")
     assert FrameFolder(tmp_path, Fraction(25)).fingerprint() != before
 
 
-def test_videos_are_told_from_pictures(tmp_path: Path) -> None:
+def test_videos_are_told_from_images(tmp_path: Path) -> None:
     (tmp_path / "both").mkdir()
     (tmp_path / "frames").mkdir()
     for name in ("a.mp4", "b.MKV", "c.png", "both/d.mov", "both/e.jpg", "frames/1.png"):

@@ -1,7 +1,7 @@
 """The authors' own DeepLab v1 and v2 (Caffe), and kazuto1011's port of v2 to PyTorch, which renames its ResNet.
 
-Caffe's ResNet has a stage's stride in the first 1x1 of its first unit and rounds up at its pooling. Pictures are BGR,
-0..255, minus a mean; here the first kernel's channels are turned round instead, and pictures stay RGB.
+Caffe's ResNet has a stage's stride in the first 1x1 of its first unit and rounds up at its pooling. Images are BGR,
+0..255, minus a mean; here the first kernel's channels are turned round instead, and images stay RGB.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def rgb_first(imported: Imported, key: str) -> None:
     """Let the kernel `key` take red first, where it took blue first."""
     if key in imported.state:
         imported.state[key] = imported.state[key].flip(1)
-        imported.notes.append("channels: it takes BGR; its first kernel was turned round, so that pictures stay RGB")
+        imported.notes.append("channels: it takes BGR; its first kernel was turned round, so that images stay RGB")
 
 
 # --- ResNet ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 v3+ concatenates the low-level map first. Image pooling has a bias and no batch norm. Corners are not aligned;
 multi-grid is (1, 2, 4), with all units of a dilated stage at its rate. Its image pooling takes means over windows of
-the training crop's size, ours over the whole map: both agree on pictures of that size.
+the training crop's size, ours over the whole map: both agree on images of that size.
 """
 
 from __future__ import annotations

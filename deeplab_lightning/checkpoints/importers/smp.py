@@ -46,7 +46,7 @@ V3PLUS: Renames = [
 ]
 _UNUSED = {
     r"encoder\.fc\..+": "the classifier of ImageNet's classes",
-    r"classification_head\..+": "a classifier of whole pictures",
+    r"classification_head\..+": "a classifier of whole images",
 }
 
 

@@ -50,7 +50,7 @@ class Encoder:
         renames: From its names, with `encoder.` in front, to ours.
         options: Of our task, besides the backbone.
         not_needed: As in `Imported`, by patterns.
-        mean: Of its pictures, per channel in 0..1.
+        mean: Of its images, per channel in 0..1.
         std: Likewise.
         notes: As in `Imported`.
     """
@@ -110,7 +110,7 @@ def _of_timm(weights: Mapping[str, Tensor], backbone: str | None) -> Encoder:
     if not fitting:
         raise CheckpointError(
             f"Its encoder ({len(shapes)} weights behind 'encoder.model.': {some(list(shapes))}) is none of timm's "
-            f"networks that take an output stride, for pictures of 3 channels."
+            f"networks that take an output stride, for images of 3 channels."
         )
     if len(fitting) > 1 and not compute_the_same(fitting, weights):
         raise CheckpointError(

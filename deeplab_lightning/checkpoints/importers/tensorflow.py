@@ -2,7 +2,7 @@
 
 Networks: v3+ on Xception-41, -65, -71 and on ResNet (beta), v3 without a decoder, and the lite form on MobileNetV2
 with any depth multiplier. The concatenation before the projection has image pooling first; low-level maps are taken
-inside units (`backbones/taps.py`); corners are aligned; pictures are scaled to [-1, 1].
+inside units (`backbones/feature_hooks.py`); corners are aligned; images are scaled to [-1, 1].
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         norm_eps={"": HEAD_EPS, "backbone.": trunk_eps},
     )
     if not imported.options.pop("decoder"):
-        imported.options.pop("low_level_tap", None)
+        imported.options.pop("low_level_map", None)
     state, folded = imported.state, _folded(tensors, layers)
     if folded:
         imported.used |= {name: f"{norm}.bias" for name, norm in folded.items()}
@@ -151,7 +151,7 @@ def _follow_operations(file: ForeignFile, imported: Imported) -> None:
     }
     height, width = file.facts["input_size"]
     imported.notes.append(f"dilation, read from its operations: output stride {stride}, first units {rule}")
-    imported.notes.append(f"it was made for pictures of {height}x{width}; our network takes any size")
+    imported.notes.append(f"it was made for images of {height}x{width}; our network takes any size")
 
 
 # --- trunks ---------------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def _mobilenet_v2(tensors: Mapping[str, Tensor]) -> Trunk:
             index += 1
     deepest = tensors.get(f"MobilenetV2/expanded_conv_{index - 1}/project/weights")
     percent = 0 if deepest is None else round(100 * deepest.shape[0] / 320)
-    return f"mobilenetv2_{percent:03d}_unrounded", layers, {"low_level_tap": "tensorflow"}, TRUNK_EPS
+    return f"mobilenetv2_{percent:03d}_unrounded", layers, {"low_level_map": "tensorflow"}, TRUNK_EPS
 
 
 def _xception(tensors: Mapping[str, Tensor], depth: int) -> Trunk:
@@ -219,7 +219,7 @@ def _xception(tensors: Mapping[str, Tensor], depth: int) -> Trunk:
                 )
         if f"{inner}/shortcut/weights" in tensors:
             layers.append(Layer(f"{inner}/shortcut", f"{ours}.shortcut.conv", f"{ours}.shortcut.bn"))
-    return f"xception{depth}", layers, {"low_level_tap": "tensorflow"}, TRUNK_EPS
+    return f"xception{depth}", layers, {"low_level_map": "tensorflow"}, TRUNK_EPS
 
 
 def _resnet(tensors: Mapping[str, Tensor], scope: str) -> Trunk:
@@ -244,7 +244,7 @@ def _resnet(tensors: Mapping[str, Tensor], scope: str) -> Trunk:
             layers += [Layer(f"{inner}/conv{n}", f"{ours}.conv{n}", f"{ours}.bn{n}") for n in (1, 2, 3)]
             if not unit:
                 layers.append(Layer(f"{inner}/shortcut", f"{ours}.downsample.0", f"{ours}.downsample.1"))
-    options = {"beta_stem": True, "stride_place": "previous", "multi_grid": [1, 2, 4], "low_level_tap": "tensorflow"}
+    options = {"beta_stem": True, "stride_place": "previous", "multi_grid": [1, 2, 4], "low_level_map": "tensorflow"}
     return RESNETS[counts], layers, options, RESNET_EPS
 
 

@@ -36,7 +36,7 @@ class Imported:
         used: Foreign name -> our name.
         not_needed: Foreign name -> why our network has no use for it.
         left_over: Foreign names that nothing is known about.
-        mean: Of its pictures, per channel in 0..1.
+        mean: Of its images, per channel in 0..1.
         std: Likewise.
         norm_eps: What its batch norms add to the variance: the start of our names -> eps, None for as much as ours; the
             longest start counts.

@@ -27,7 +27,7 @@ def read_tflite(path: Path) -> ForeignFile:
 
     Returns:
         Float constants by name. Its facts are `convolutions`: kernel's name -> (stride, atrous rate) in the order in
-        which they run; `align_corners` of the resizes; `input_size`, (height, width) of the picture.
+        which they run; `align_corners` of the resizes; `input_size`, (height, width) of the image.
 
     Raises:
         BrokenFile: An offset or a size leads out of the file, or a constant is quantised.
@@ -57,7 +57,7 @@ def read_tflite(path: Path) -> ForeignFile:
     codes = [max(code.integer(0, "b"), code.integer(3, "i")) for code in model.tables(1)]
     inputs = [shapes[_within(index, shapes, "tensor")] for index in graph.integers(1)]
     if len(inputs) != 1 or len(inputs[0]) != 4:
-        raise BrokenFile(f"it takes inputs of shapes {inputs}, where one picture (1, height, width, 3) is expected")
+        raise BrokenFile(f"it takes inputs of shapes {inputs}, where one image (1, height, width, 3) is expected")
     facts = _operations(graph, codes, names)
     return ForeignFile(path, "tflite", tensors, facts | {"input_size": (inputs[0][1], inputs[0][2])})
 

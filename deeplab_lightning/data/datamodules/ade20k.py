@@ -11,7 +11,7 @@ from .base import SegmentationDataModule, Split
 
 
 class ADE20KDataModule(SegmentationDataModule):
-    """ADE20K scenes: 150 classes, pictures of many sizes, 20,210 for training and 2,000 for validation.
+    """ADE20K scenes: 150 classes, images of many sizes, 20,210 for training and 2,000 for validation.
 
     Args:
         root: Folder that holds `images/` and `annotations/`.
@@ -28,7 +28,7 @@ class ADE20KDataModule(SegmentationDataModule):
         """Open a split."""
         if split == "test":
             raise ConfigError(
-                "The truth of ADE20K's test pictures is not public: score val with `validate`, or segment the pictures "
+                "The truth of ADE20K's test images is not public: score val with `validate`, or segment the images "
                 "with `predict`."
             )
         return ADE20KScenes(self.root, split)

@@ -19,8 +19,8 @@ from tqdm import tqdm
 from ...errors import ConfigError
 from ...labels import LabelSet
 from ...types import DataDescription, Sample
-from ..datasets.base import LoaderView, SegmentationDataset, collate_crops, collate_pictures
-from ..datasets.chosen import Chosen, repeated
+from ..datasets.base import LoaderView, SegmentationDataset, collate_crops, collate_images
+from ..datasets.subset import Subset, repeated
 from ..sampling import EpochSampler, ShardSampler
 from ..tiles import TiledDataset
 from ..transforms.pipelines import TrainingTransform
@@ -38,33 +38,33 @@ class SegmentationDataModule(LightningDataModule, ABC):
     Where the labels are the user's own, it overrides `label_set` and sets `labels` before calling this constructor.
 
     Args:
-        batch_size: Pictures per training step and process.
-        eval_batch_size: Pictures per evaluation step; scores do not depend on it.
-        num_workers: Processes that read pictures.
+        batch_size: Images per training step and process.
+        eval_batch_size: Images per evaluation step; scores do not depend on it.
+        num_workers: Processes that read images.
         crop_size: Side of the training window in pixels; `16 * k + 1` suits DeepLab. Evaluation never crops.
-        scale_range: Random scaling of training pictures, smallest and largest factor.
+        scale_range: Random scaling of training images, smallest and largest factor.
         scale_step: Draw only factors this far apart (the released code: 0.25); any factor between if not given.
-        flip: Probability of mirroring a training picture.
+        flip: Probability of mirroring a training image.
         colour_jitter: Largest relative change of brightness, contrast and saturation in training.
         hue_jitter: Largest turn of the colours in training, as a share of the colour circle (0..0.5).
-        rotation: Turn training pictures by up to so many degrees, either way.
-        rare_class_crops: Probability that a training window shows a rare class: of the classes in the picture one is
+        rotation: Turn training images by up to so many degrees, either way.
+        rare_class_crops: Probability that a training window shows a rare class: of the classes in the image one is
             drawn, the fewer its pixels the likelier, and a window around one of its pixels.
         blur: Probability of blurring a training window.
         elastic: Probability of deforming a training window (some 60 ms each at 513).
         transforms: Further transforms of albumentations for training windows, by name with their arguments:
             [{GaussNoise: {p: 0.3}}, {CoarseDropout: {}}].
-        cache: Folder in which decoded pictures are kept, as tiles without loss; for pictures that are slow to decode,
+        cache: Folder in which decoded images are kept, as tiles without loss; for images that are slow to decode,
             such as PNGs of Cityscapes. Needs the package zstandard.
-        preview: Before training, write a sheet of so many augmented samples into the run folder.
-        repeat_classes: Let training pictures that show certain classes be drawn several times an epoch, by name:
+        preview: Before training, write an overview of so many augmented samples into the run folder.
+        repeat_classes: Let training images that show certain classes be drawn several times an epoch, by name:
             {chair: 2, sofa: 2}. All training masks are read once for it.
-        train_limit: Train on the first so many pictures alone.
-        val_on_train: Validate on the training pictures (of `train_limit`), whole and not augmented: a network that does
+        train_limit: Train on the first so many images alone.
+        val_on_train: Validate on the training images (of `train_limit`), whole and not augmented: a network that does
             not learn these by heart has something wrong.
-        mean: Per channel, of pixels in 0..1, subtracted from every picture.
+        mean: Per channel, of pixels in 0..1, subtracted from every image.
         std: Per channel, by which the rest is divided.
-        seed: Of the order and the augmentation of training pictures; the run's (`--seed_everything`) if not given.
+        seed: Of the order and the augmentation of training images; the run's (`--seed_everything`) if not given.
     """
 
     labels: LabelSet
@@ -108,7 +108,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.preview = preview
         self.repeat_classes, self.train_limit, self.val_on_train = repeat_classes, train_limit, val_on_train
         if train_limit is not None and train_limit < 1:
-            raise ConfigError(f"--data.train_limit is {train_limit}; expected 1 picture or more.")
+            raise ConfigError(f"--data.train_limit is {train_limit}; expected 1 image or more.")
         self._with_depth = False
         self._loaders: list[DataLoader[Sample]] = []
         self._datasets: dict[Split, SegmentationDataset] = {}
@@ -185,18 +185,18 @@ class SegmentationDataModule(LightningDataModule, ABC):
             if self.cache is not None:
                 dataset = TiledDataset(dataset, self.cache)
             if split == "train" and self.train_limit is not None:
-                dataset = Chosen(dataset, range(min(self.train_limit, len(dataset))))
+                dataset = Subset(dataset, range(min(self.train_limit, len(dataset))))
             self._datasets[split] = dataset
         return self._datasets[split]
 
     @cached_property
     def drawn_dataset(self) -> SegmentationDataset:
-        """The training split as it is drawn from: with pictures of `repeat_classes` several times."""
+        """The training split as it is drawn from: with images of `repeat_classes` several times."""
         dataset = self.dataset("train")
         if not self.repeat_classes:
             return dataset
         several = repeated(dataset, self.repeat_classes, quiet=self._rank()[0] != 0)
-        rank_zero_info(f"repeat_classes: {len(dataset)} training pictures are drawn from as {len(several)}")
+        rank_zero_info(f"repeat_classes: {len(dataset)} training images are drawn from as {len(several)}")
         return several
 
     def deliver_depth(self) -> None:
@@ -220,28 +220,28 @@ class SegmentationDataModule(LightningDataModule, ABC):
             self.dataset(split)
 
     def class_counts(self, limit: int = 1000) -> tuple[np.ndarray, np.ndarray]:
-        """Count the training masks' pixels, of at most `limit` pictures that are spread evenly over the split.
+        """Count the training masks' pixels, of at most `limit` images that are spread evenly over the split.
 
         Returns:
-            `(C,)` labelled pixels of each class, and `(C,)` labelled pixels of all pictures in which the class occurs,
+            `(C,)` labelled pixels of each class, and `(C,)` labelled pixels of all images in which the class occurs,
             both int64.
         """
         dataset = self.dataset("train")
         classes = self.labels.num_classes
-        pixels, of_pictures = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
+        pixels, of_images = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
         chosen = np.unique(np.linspace(0, len(dataset) - 1, min(limit, len(dataset))).round().astype(int)).tolist()
         for index in tqdm(chosen, desc="counting classes", unit="masks", disable=self._rank()[0] != 0):
             counts = np.bincount(dataset.load(index)[1].ravel(), minlength=classes)[:classes]
             pixels += counts
-            of_pictures += (counts > 0) * counts.sum()
-        return pixels, of_pictures
+            of_images += (counts > 0) * counts.sum()
+        return pixels, of_images
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented, complete batches; goes on where a resumed run stopped."""
         dataset = self.drawn_dataset
         if len(dataset) < self.batch_size:
             raise ConfigError(
-                f"The training split has {len(dataset)} pictures, fewer than one batch of {self.batch_size}. "
+                f"The training split has {len(dataset)} images, fewer than one batch of {self.batch_size}. "
                 f"Set --data.batch_size {len(dataset)} or less."
             )
         if isinstance(dataset, TiledDataset):
@@ -264,11 +264,11 @@ class SegmentationDataModule(LightningDataModule, ABC):
         return loader
 
     def val_dataloader(self) -> DataLoader[Sample]:
-        """Whole pictures of the validation split, each exactly once over all processes."""
+        """Whole images of the validation split, each exactly once over all processes."""
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Sample]:
-        """Whole pictures of the test split, each exactly once over all processes."""
+        """Whole images of the test split, each exactly once over all processes."""
         return self._evaluation_loader("test")
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
@@ -280,7 +280,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             num_workers=self.num_workers,
             worker_init_fn=leave_signals_to_the_main_process,
             persistent_workers=self.num_workers > 0,
-            collate_fn=collate_pictures,
+            collate_fn=collate_images,
             pin_memory=self._on_gpu(),
         )
         self._loaders.append(loader)

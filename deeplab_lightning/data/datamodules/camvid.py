@@ -10,7 +10,7 @@ from .base import SegmentationDataModule, Split
 
 
 class CamVidDataModule(SegmentationDataModule):
-    """CamVid road scenes: 11 classes, 480x360, 367 training and 101 validation pictures.
+    """CamVid road scenes: 11 classes, 480x360, 367 training and 101 validation images.
 
     Args:
         root: Folder that holds `train/`, `trainannot/`, `train.txt` and so on.

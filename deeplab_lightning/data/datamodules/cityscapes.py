@@ -11,12 +11,12 @@ from .base import SegmentationDataModule, Split
 
 
 class CityscapesDataModule(SegmentationDataModule):
-    """Cityscapes street scenes: 19 classes, 2048x1024, 2,975 training and 500 validation pictures.
+    """Cityscapes street scenes: 19 classes, 2048x1024, 2,975 training and 500 validation images.
 
     Args:
         root: Folder that holds `leftImg8bit/` and `gtFine/` or `gtCoarse/`.
-        train_split: `train`, or the 20,000 pictures of `train_extra`, which have coarse annotations only.
-        annotations: Of the training pictures. Validation is always scored on the fine ones.
+        train_split: `train`, or the 20,000 images of `train_extra`, which have coarse annotations only.
+        annotations: Of the training images. Validation is always scored on the fine ones.
         crop_size: Side of the training window in pixels (the papers: 769).
         kwargs: Loaders and augmentation, see `SegmentationDataModule`.
     """
@@ -39,8 +39,8 @@ class CityscapesDataModule(SegmentationDataModule):
         """Open a split."""
         if split == "test":
             raise ConfigError(
-                "The truth of Cityscapes' test pictures is not public: score val with `validate`, or segment the "
-                "pictures with `predict --label_ids` and upload the masks."
+                "The truth of Cityscapes' test images is not public: score val with `validate`, or segment the "
+                "images with `predict --label_ids` and upload the masks."
             )
         if split == "train":
             return Cityscapes(self.root, self.train_split, self.annotations)

@@ -1,4 +1,4 @@
-"""Pictures with annotations in the form of COCO."""
+"""Images with annotations in the form of COCO."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 
 from ...labels import LabelSet
 from ...labels.own import own_labels
-from ..datasets.coco import COCO, AnnotatedPicture, read_annotations
+from ..datasets.coco import COCO, AnnotatedImage, read_annotations
 from ..splitting import names_of, split_names
 from .base import SegmentationDataModule, Split
 
 
 class COCODataModule(SegmentationDataModule):
-    """COCO itself, or the user's own pictures with annotations in its form: polygons or run lengths in JSON.
+    """COCO itself, or the user's own images with annotations in its form: polygons or run lengths in JSON.
 
     Without `val_annotations`, splits are laid down by lists `train.txt` and `val.txt` in the root or by folders in the
-    pictures' names, otherwise by chance (`data/splitting.py`).
+    images' names, otherwise by chance (`data/splitting.py`).
 
     Args:
         root: Folder below which all files lie.
         class_names: In the order of their ids: the background, then names of the file's categories.
         annotations: File of the training annotations, or of all, below the root.
-        images: Folder of its pictures, below the root.
+        images: Folder of its images, below the root.
         val_annotations: File of the validation annotations; if not given, `annotations` is divided.
-        val_images: Folder of its pictures; `images` if not given.
-        val_fraction: Share of pictures for validation, 0..1, where neither a file nor lists nor folders say.
-        test_fraction: Share of pictures for the test, likewise.
+        val_images: Folder of its images; `images` if not given.
+        val_fraction: Share of images for validation, 0..1, where neither a file nor lists nor folders say.
+        test_fraction: Share of images for the test, likewise.
         split_seed: Of the division by chance.
         kwargs: Loaders and augmentation, see `SegmentationDataModule`.
     """
@@ -52,7 +52,7 @@ class COCODataModule(SegmentationDataModule):
         self.val_annotations = self.root / val_annotations if val_annotations else None
         self.val_images = self.root / val_images if val_images else self.images
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
-        self._read: dict[Path, dict[str, AnnotatedPicture]] = {}
+        self._read: dict[Path, dict[str, AnnotatedImage]] = {}
 
     @classmethod
     def label_set(cls, class_names: Sequence[str] = (), **_: Any) -> LabelSet:
@@ -62,16 +62,16 @@ class COCODataModule(SegmentationDataModule):
     def build_dataset(self, split: Split) -> COCO:
         """Open a split."""
         if self.val_annotations and split == "val":
-            pictures = self._pictures(self.val_annotations)
-            return COCO(self.val_annotations, list(pictures.values()), self.val_images, self.labels)
-        pictures = self._pictures(self.annotations)
-        splits = {"train": list(pictures)}
+            images = self._images(self.val_annotations)
+            return COCO(self.val_annotations, list(images.values()), self.val_images, self.labels)
+        images = self._images(self.annotations)
+        splits = {"train": list(images)}
         if self.val_annotations is None:
-            splits = split_names(self.root, list(pictures), self.val_fraction, self.test_fraction, self.split_seed)
-        chosen = [pictures[name] for name in names_of(splits, split)]
+            splits = split_names(self.root, list(images), self.val_fraction, self.test_fraction, self.split_seed)
+        chosen = [images[name] for name in names_of(splits, split)]
         return COCO(self.annotations, chosen, self.images, self.labels)
 
-    def _pictures(self, path: Path) -> dict[str, AnnotatedPicture]:
+    def _images(self, path: Path) -> dict[str, AnnotatedImage]:
         """Read a file once."""
         if path not in self._read:
             self._read[path] = read_annotations(path, self.labels)

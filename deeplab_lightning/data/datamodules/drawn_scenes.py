@@ -10,15 +10,15 @@ from .base import SegmentationDataModule, Split
 
 
 class DrawnScenesDataModule(SegmentationDataModule):
-    """Drawn scenes, ten thousands of pictures if wanted, from a seed.
+    """Drawn scenes, ten thousands of images if wanted, from a seed.
 
     Args:
-        height: Of every picture, in pixels.
-        width: Of every picture, in pixels.
-        train_size: Training pictures; drawn anew whenever they are used, so many cost no memory.
-        val_size: Validation pictures.
-        test_size: Test pictures.
-        scene_seed: Another one draws other pictures, in all splits.
+        height: Of every image, in pixels.
+        width: Of every image, in pixels.
+        train_size: Training images; drawn anew whenever they are used, so many cost no memory.
+        val_size: Validation images.
+        test_size: Test images.
+        scene_seed: Another one draws other images, in all splits.
         kwargs: Loaders and augmentation, see `SegmentationDataModule`.
     """
 
@@ -40,5 +40,5 @@ class DrawnScenesDataModule(SegmentationDataModule):
         self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
 
     def build_dataset(self, split: Split) -> DrawnScenes:
-        """Open a split; the splits never share a picture."""
+        """Open a split; the splits never share an image."""
         return DrawnScenes(split, self.sizes[split], self.height, self.width, self.scene_seed)

@@ -1,4 +1,4 @@
-"""The user's own pictures and masks."""
+"""The user's own images and masks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ...errors import ConfigError
 from ...labels import LabelSet
 from ...labels.label_set import RGB
 from ...labels.own import own_labels
-from ..datasets.folder import Folder, PictureKind, find_depth_maps, find_pairs
+from ..datasets.folder import Folder, ImageKind, find_depth_maps, find_pairs
 from ..masks import MaskDecoder
 from ..splitting import SPLITS, names_of, split_names
 from .base import IMAGENET_MEAN, IMAGENET_STD, SegmentationDataModule, Split
 
 
 class FolderDataModule(SegmentationDataModule):
-    """The user's own pictures in one folder and their masks in another.
+    """The user's own images in one folder and their masks in another.
 
     Splits are laid down by lists `train.txt` and `val.txt` (and `test.txt`) in the root, or by folders `train/` and
     `val/` (and `test/`), otherwise by chance (`data/splitting.py`). The slices of a volume and the windows of a raster
@@ -30,20 +30,20 @@ class FolderDataModule(SegmentationDataModule):
     Args:
         root: Folder that holds `images/` and `masks/`, or `train/images/` and so on.
         class_names: In the order of their ids.
-        images: Folder of the pictures, below the root.
-        masks: Folder of the masks: a mask is called after its picture.
-        mask_suffix: What masks have behind their pictures' names, such as `_mask`.
+        images: Folder of the images, below the root.
+        masks: Folder of the masks: a mask is called after its image.
+        mask_suffix: What masks have behind their images' names, such as `_mask`.
         palette: RGB colour of each class: for display, and by which masks in colours are read. PASCAL VOC's for display
             if not given.
         void_colour: RGB colour in such masks that is ignored.
         ignore_index: The id that neither loss nor metric counts, 0..255.
         label_map: Value in a mask -> class id or `ignore_index`, for all values that occur: {0: 0, 255: 1} for black
             and white masks. If not given, the values are class ids.
-        mean: Per channel, of pixels divided by `pixel_range`; as many as the pictures have channels.
+        mean: Per channel, of pixels divided by `pixel_range`; as many as the images have channels.
         std: Per channel, likewise.
         pixel_range: The stored value that means 1.0: 255 for 8 bits, 65535 for 16 bits, 1 for floating point.
         window_size: Divide TIFF into windows of at most this many pixels a side, which are read one by one.
-        depth: Folder of depth maps below the root, called after their pictures: 16-bit PNG, TIFF or .npy; 0 or NaN is
+        depth: Folder of depth maps below the root, called after their images: 16-bit PNG, TIFF or .npy; 0 or NaN is
             unknown. Read where the model has a depth head (`--model.depth_weight`).
         depth_scale: What a stored depth of 1 means in the unit wanted, such as 0.001 for millimetres in metres.
         val_fraction: Share of files for validation, 0..1, where neither lists nor folders say.
@@ -87,7 +87,7 @@ class FolderDataModule(SegmentationDataModule):
         self.decoder = MaskDecoder(self.labels, label_map, colours)
         if depth_scale <= 0:
             raise ConfigError(f"data.depth_scale is {depth_scale:g}; expected a number above 0, such as 0.001.")
-        self.kind = PictureKind(len(mean), pixel_range, window_size)
+        self.kind = ImageKind(len(mean), pixel_range, window_size)
         self.depth_folder, self.depth_scale = depth, depth_scale
         self.val_fraction, self.test_fraction, self.split_seed = val_fraction, test_fraction, split_seed
 
@@ -123,7 +123,7 @@ class FolderDataModule(SegmentationDataModule):
 
     @cached_property
     def files(self) -> dict[str, tuple[Path, Path]]:
-        """Name -> the files of picture and mask."""
+        """Name -> the files of image and mask."""
         return find_pairs(self.root, self.images, self.masks, self.mask_suffix, all_paired=not self._has_lists())
 
     @cached_property

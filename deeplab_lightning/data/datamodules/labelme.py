@@ -1,4 +1,4 @@
-"""Pictures annotated with LabelMe."""
+"""Images annotated with LabelMe."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .base import SegmentationDataModule, Split
 
 
 class LabelMeDataModule(SegmentationDataModule):
-    """The user's own pictures, annotated with LabelMe: polygons and other shapes in JSON files.
+    """The user's own images, annotated with LabelMe: polygons and other shapes in JSON files.
 
     Splits are laid down by lists `train.txt` and `val.txt` in the root or by folders `train/` and `val/`, otherwise by
     chance (`data/splitting.py`).
 
     Args:
-        root: Folder of the annotations and, beside them, the pictures; subfolders are searched.
+        root: Folder of the annotations and, beside them, the images; subfolders are searched.
         class_names: In the order of their ids; the first is the background, which is where no shape lies.
         ignored_labels: Labels of shapes whose pixels are ignored.
-        val_fraction: Share of pictures for validation, 0..1, where neither lists nor folders say.
-        test_fraction: Share of pictures for the test, likewise.
+        val_fraction: Share of images for validation, 0..1, where neither lists nor folders say.
+        test_fraction: Share of images for the test, likewise.
         split_seed: Of the division by chance.
         kwargs: Loaders and augmentation, see `SegmentationDataModule`.
     """
@@ -52,7 +52,7 @@ class LabelMeDataModule(SegmentationDataModule):
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:
-        """Split -> names of its pictures."""
+        """Split -> names of its images."""
         names = find_annotations(self.root)
         return split_names(self.root, names, self.val_fraction, self.test_fraction, self.split_seed)
 

@@ -39,7 +39,7 @@ LONGEST_WAIT = 6 * 3600.0
 
 
 class VOCDataModule(SegmentationDataModule):
-    """PASCAL VOC 2012: 20 classes and background, 10,582 training (train_aug) and 1,449 validation pictures.
+    """PASCAL VOC 2012: 20 classes and background, 10,582 training (train_aug) and 1,449 validation images.
 
     The defaults of the base are the papers' for this data set: crops of 513 in batches of 16, scales 0.5 to 2.
 
@@ -88,14 +88,14 @@ class VOCDataModule(SegmentationDataModule):
         """Open a split."""
         if split == "test":
             raise ConfigError(
-                "The truth of PASCAL VOC's test pictures is not public: score val with `validate`, or segment the "
-                "pictures with `predict` and upload the masks."
+                "The truth of PASCAL VOC's test images is not public: score val with `validate`, or segment the "
+                "images with `predict` and upload the masks."
             )
         chosen = self.train_split if split == "train" else self.val_split
         return PascalVOC(self.root, chosen, self.sbd_root)
 
     def setup(self, stage: str) -> None:
-        """Open what a stage needs; say so where pictures are scored that were trained on."""
+        """Open what a stage needs; say so where images are scored that were trained on."""
         # The command line opens the data before there is a Trainer that would call prepare_data.
         if getattr(rank_zero_only, "rank", 0) == 0:
             self.prepare_data()
@@ -106,8 +106,8 @@ class VOCDataModule(SegmentationDataModule):
             train, val = self._ids("train"), self._ids("val")
             if train & val:
                 rank_zero_warn(
-                    f"{len(train & val)} of {len(val)} validation pictures ({self.val_split}) are trained on, being in "
-                    f"{self.train_split} too: their scores tell nothing of other pictures."
+                    f"{len(train & val)} of {len(val)} validation images ({self.val_split}) are trained on, being in "
+                    f"{self.train_split} too: their scores tell nothing of other images."
                 )
 
     def _needed(self) -> list[tuple[Archive, str, Path, str]]:

@@ -1,1 +1,1 @@
-"""Pictures with masks, by position: one module per data set."""
+"""Images with masks, by position: one module per data set."""

@@ -22,8 +22,8 @@ from ...labels import ADE20K
 from ...labels.ade20k import LABEL_MAP
 from ..checks import check_pair
 from ..finding import check_choice, files_by_stem, found_instead, locate
+from ..images import read_image, read_mask
 from ..masks import MaskDecoder
-from ..pictures import read_image, read_mask
 from .base import SegmentationDataset
 
 Split = Literal["train", "val"]
@@ -31,7 +31,7 @@ Split = Literal["train", "val"]
 FOLDERS: dict[Split, str] = {"train": "training", "val": "validation"}
 
 SPLIT_SIZES: dict[Split, int] = {"train": 20210, "val": 2000}
-"""Pictures per split of the whole data set."""
+"""Images per split of the whole data set."""
 
 SOURCE = "http://sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)"
 
@@ -45,7 +45,7 @@ class ADE20KScenes(SegmentationDataset):
 
     Raises:
         ConfigError: There is no such split.
-        DataError: A folder is missing or laid out otherwise, or a picture lacks its mask.
+        DataError: A folder is missing or laid out otherwise, or an image lacks its mask.
     """
 
     labels = ADE20K
@@ -70,15 +70,15 @@ class ADE20KScenes(SegmentationDataset):
         return len(self._images)
 
     def sample_id(self, index: int) -> str:
-        """Return the picture's name, such as `ADE_val_00000001`."""
+        """Return the image's name, such as `ADE_val_00000001`."""
         return self._images[index].stem
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the picture's file and its mask's."""
+        """Return the image's file and its mask's."""
         return self._images[index], self._masks[index]
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read picture `index`.
+        """Read image `index`.
 
         Returns:
             The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..149, and 255 for all else.

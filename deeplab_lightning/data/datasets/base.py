@@ -23,20 +23,20 @@ Transform = Callable[["Stored", "Stored", int], tuple[np.ndarray, np.ndarray]]
 
 
 class SegmentationDataset(ABC):
-    """Pictures with their masks, by position. Reading is all it does: augmentation belongs to `LoaderView`."""
+    """Images with their masks, by position. Reading is all it does: augmentation belongs to `LoaderView`."""
 
     labels: LabelSet
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of pictures in the split."""
+        """Number of images in the split."""
 
     @abstractmethod
     def sample_id(self, index: int) -> str:
-        """Return the name of picture `index`: unique in the split and the same in every run."""
+        """Return the name of image `index`: unique in the split and the same in every run."""
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the files that picture `index` is read from: the picture, then what its mask is read from.
+        """Return the files that image `index` is read from: the image, then what its mask is read from.
 
         Empty where nothing lies on disk.
         """
@@ -49,7 +49,7 @@ class SegmentationDataset(ABC):
 
     @abstractmethod
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read picture `index`.
+        """Read image `index`.
 
         Returns:
             The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of train ids.
@@ -59,11 +59,11 @@ class SegmentationDataset(ABC):
         """
 
     def open(self, index: int) -> tuple[Stored, Stored]:
-        """Return picture `index` as something to read parts of; here, it is read whole."""
+        """Return image `index` as something to read parts of; here, it is read whole."""
         return self.load(index)
 
     def depth(self, index: int) -> np.ndarray:
-        """Return the depth of picture `index`, `(H, W)` float32, 0 where it is unknown.
+        """Return the depth of image `index`, `(H, W)` float32, 0 where it is unknown.
 
         Raises:
             DataError: It is missing, unreadable or of another size.
@@ -72,7 +72,7 @@ class SegmentationDataset(ABC):
 
 
 class Draw(NamedTuple):
-    """Which picture to load, and in which epoch: together with the seed they decide the augmentation."""
+    """Which image to load, and in which epoch: together with the seed they decide the augmentation."""
 
     epoch: int
     position: int
@@ -81,7 +81,7 @@ class Draw(NamedTuple):
 class LoaderView(torch.utils.data.Dataset[Sample]):
     """A data set as a `DataLoader` sees it: read, transform, to tensors, whose images are views in channels-last order.
 
-    The transform is seeded by (seed, epoch, index), so a picture comes out the same whichever worker draws it and
+    The transform is seeded by (seed, epoch, index), so an image comes out the same whichever worker draws it and
     however often training was interrupted before.
     """
 
@@ -124,7 +124,7 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
     def _check_depth(self, depth: np.ndarray, shape: tuple[int, ...], index: int) -> None:
         if depth.shape != shape[:2]:
             raise DataError(
-                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its picture "
+                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its image "
                 f"{shape[1]}x{shape[0]} (width x height): they must have one size."
             )
 
@@ -132,7 +132,7 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
 def collate_crops(samples: list[Sample]) -> Batch:
     """Stack crops of one size as they lie in memory: images `(B, C, H, W)` in channels-last order.
 
-    What a picture file decodes to has its channels last, and so have the networks: nothing is transposed on the way.
+    What an image file decodes to has its channels last, and so have the networks: nothing is transposed on the way.
     """
     rows_first = [sample["image"].permute(1, 2, 0) for sample in samples]
     batch: Batch = {
@@ -145,8 +145,8 @@ def collate_crops(samples: list[Sample]) -> Batch:
     return batch
 
 
-def collate_pictures(samples: list[Sample]) -> Batch:
-    """Keep evaluation pictures apart, since they keep their own sizes."""
+def collate_images(samples: list[Sample]) -> Batch:
+    """Keep evaluation images apart, since they keep their own sizes."""
     batch: Batch = {
         "image": [sample["image"] for sample in samples],
         "mask": [sample["mask"] for sample in samples],

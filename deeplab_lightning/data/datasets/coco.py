@@ -1,4 +1,4 @@
-"""Annotations in the form of COCO: one JSON file for many pictures, with outlines of objects that are drawn into masks.
+"""Annotations in the form of COCO: one JSON file for many images, with outlines of objects that are drawn into masks.
 
 Lin et al.: "Microsoft COCO: Common Objects in Context", ECCV 2014. The file holds
 
@@ -30,7 +30,7 @@ from ...labels import LabelSet
 from ..annotations import check_declared_size, read_json
 from ..checks import check_unique
 from ..finding import first_few, locate
-from ..pictures import read_image
+from ..images import read_image
 from .base import SegmentationDataset
 
 Outline = list[np.ndarray] | dict[str, Any]
@@ -41,11 +41,11 @@ _REMEDY = "Export the annotations again."
 
 
 @dataclass
-class AnnotatedPicture:
-    """What an annotation file says of a picture.
+class AnnotatedImage:
+    """What an annotation file says of an image.
 
     Attributes:
-        name: The file's path below the folder of pictures, without ending.
+        name: The file's path below the folder of images, without ending.
         height: In pixels; None where the file does not say.
         width: Likewise.
         objects: Class id (or ignore), outline, and where it stands in the file, for messages.
@@ -58,55 +58,55 @@ class AnnotatedPicture:
 
 
 class COCO(SegmentationDataset):
-    """Pictures with annotations in the form of COCO.
+    """Images with annotations in the form of COCO.
 
     Args:
-        annotations: The file that `pictures` were read from.
-        pictures: As `read_annotations` gives them.
-        folder: Where the files of the pictures lie.
+        annotations: The file that `images` were read from.
+        images: As `read_annotations` gives them.
+        folder: Where the files of the images lie.
         labels: The first class is the background.
 
     Raises:
         ConfigError: `pycocotools` is not installed.
-        DataError: Files of pictures are missing.
+        DataError: Files of images are missing.
     """
 
     def __init__(
-        self, annotations: str | Path, pictures: Sequence[AnnotatedPicture], folder: str | Path, labels: LabelSet
+        self, annotations: str | Path, images: Sequence[AnnotatedImage], folder: str | Path, labels: LabelSet
     ) -> None:
         need("pycocotools.mask", "coco", PURPOSE)
         self.annotations, self.labels = Path(annotations), labels
-        self._pictures = list(pictures)
+        self._images = list(images)
         remedy = "Set data.images (and data.val_images) to the folder in which they lie, below data.root."
-        names = [f"./{picture.name}" for picture in self._pictures]
-        self._files = locate(names, Path(folder), f"Pictures of {annotations}", remedy)
+        names = [f"./{image.name}" for image in self._images]
+        self._files = locate(names, Path(folder), f"Images of {annotations}", remedy)
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def sample_id(self, index: int) -> str:
-        """Return the picture's file name, without ending."""
-        return self._pictures[index].name
+        """Return the image's file name, without ending."""
+        return self._images[index].name
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the picture's file and the annotations'."""
+        """Return the image's file and the annotations'."""
         return self._files[index], self.annotations
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read picture `index` and draw its mask.
+        """Read image `index` and draw its mask.
 
         Returns:
             The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of class ids and 255.
 
         Raises:
-            DataError: The picture is unreadable or of another size, or an outline cannot be drawn.
+            DataError: The image is unreadable or of another size, or an outline cannot be drawn.
         """
-        picture, path = self._pictures[index], self._files[index]
+        entry, path = self._images[index], self._files[index]
         image = read_image(path)
-        check_declared_size(image, picture.height, picture.width, path, self.annotations)
+        check_declared_size(image, entry.height, entry.width, path, self.annotations)
         height, width = image.shape[:2]
         void = self.labels.ignore_index
-        drawn = [(value, _area(outline, height, width, where)) for value, outline, where in picture.objects]
+        drawn = [(value, _area(outline, height, width, where)) for value, outline, where in entry.objects]
         drawn.sort(key=lambda one: (one[0] != void, -int(one[1].sum())))
         mask = np.zeros((height, width), np.uint8)
         for value, area in drawn:
@@ -114,7 +114,7 @@ class COCO(SegmentationDataset):
         return image, mask
 
 
-def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedPicture]:
+def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
     """Read an annotation file.
 
     Args:
@@ -122,10 +122,10 @@ def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedPicture
         labels: Categories are found in it by name.
 
     Returns:
-        The pictures by name, in the order of the file, those without objects too.
+        The images by name, in the order of the file, those without objects too.
 
     Raises:
-        DataError: The file is damaged or of another form, names no picture or one twice, uses a category that is no
+        DataError: The file is damaged or of another form, names no image or one twice, uses a category that is no
             class, or has an object without an outline.
     """
     content = read_json(path, _REMEDY)
@@ -136,8 +136,8 @@ def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedPicture
             f"lists images, categories and annotations. Set data.annotations to the file of instances."
         )
     try:
-        pictures = {
-            int(entry["id"]): AnnotatedPicture(_name(entry["file_name"]), entry.get("height"), entry.get("width"))
+        images = {
+            int(entry["id"]): AnnotatedImage(_name(entry["file_name"]), entry.get("height"), entry.get("width"))
             for entry in content["images"]
         }
         used = {int(entry["category_id"]) for entry in content["annotations"]}
@@ -146,19 +146,19 @@ def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedPicture
         )
         for entry in content["annotations"]:
             where = f"{path}, annotation {entry.get('id')}"
-            if int(entry["image_id"]) not in pictures:
-                raise DataError(f"{where} belongs to picture {entry['image_id']}, which is not in the file. {_REMEDY}")
+            if int(entry["image_id"]) not in images:
+                raise DataError(f"{where} belongs to image {entry['image_id']}, which is not in the file. {_REMEDY}")
             value = labels.ignore_index if entry.get("iscrowd") else classes[int(entry["category_id"])]
             outline = _outline(entry.get("segmentation"), where)
-            pictures[int(entry["image_id"])].objects.append((value, outline, where))
+            images[int(entry["image_id"])].objects.append((value, outline, where))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{path} is not in the form of COCO: {type(error).__name__}: {error}. {_REMEDY}") from error
-    if not pictures:
-        raise DataError(f"{path} names no pictures. {_REMEDY}")
-    check_unique([picture.name for picture in pictures.values()], "Pictures", path)
-    return {picture.name: picture for picture in pictures.values()}
+    if not images:
+        raise DataError(f"{path} names no images. {_REMEDY}")
+    check_unique([image.name for image in images.values()], "Images", path)
+    return {image.name: image for image in images.values()}
 
 
 def _name(file_name: str) -> str:
@@ -208,7 +208,7 @@ def _area(outline: Outline, height: int, width: int, where: str) -> np.ndarray:
         return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outline, height, width))).astype(bool)
     if list(outline["size"]) != [height, width]:
         raise DataError(
-            f"{where}: its run lengths are of a picture of {outline['size']}, the picture is [{height}, {width}] "
+            f"{where}: its run lengths are of an image of {outline['size']}, the image is [{height}, {width}] "
             f"(height, width). {_REMEDY}"
         )
     counts = outline["counts"]

@@ -18,16 +18,16 @@ _SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
 
 
 class DrawnScenes(SegmentationDataset):
-    """Pictures of drawn landscapes and their masks, classes as in `deeplab_lightning.labels.DRAWN_SCENES`.
+    """Images of drawn landscapes and their masks, classes as in `deeplab_lightning.labels.DRAWN_SCENES`.
 
-    A picture is a pure function of (seed, split, index, height, width). The split is part of the random stream's key,
-    so the splits share no picture.
+    An image is a pure function of (seed, split, index, height, width). The split is part of the random stream's key,
+    so the splits share no image.
 
     Args:
-        split: Which pictures.
+        split: Which images.
         size: How many.
-        height: Height of each picture in pixels, at least 64.
-        width: Width of each picture in pixels, at least 64.
+        height: Height of each image in pixels, at least 64.
+        width: Width of each image in pixels, at least 64.
         seed: Another seed is another data set of the same kind.
     """
 
@@ -41,19 +41,19 @@ class DrawnScenes(SegmentationDataset):
         if min(height, width) < _SMALLEST_SIDE:
             raise ConfigError(f"Drawn scenes of {height}x{width} are too small to draw: take at least 64x64.")
         if size < 1:
-            raise ConfigError(f"size is {size}: a data set needs at least one picture.")
+            raise ConfigError(f"size is {size}: a data set needs at least one image.")
         self.split, self.size, self.height, self.width, self.seed = split, size, height, width, seed
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return self.size
 
     def sample_id(self, index: int) -> str:
-        """Return the picture's name, such as `train-000012`."""
+        """Return the image's name, such as `train-000012`."""
         return f"{self.split}-{self._checked(index):06d}"
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw a picture.
+        """Draw an image.
 
         Returns:
             The image, `(height, width, 3)` uint8 RGB, and its mask, `(height, width)` uint8 train ids with 255 = void.

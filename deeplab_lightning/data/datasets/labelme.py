@@ -1,10 +1,10 @@
-"""Annotations made with LabelMe: one JSON file for each picture, with outlines that are drawn into a mask.
+"""Annotations made with LabelMe: one JSON file for each image, with outlines that are drawn into a mask.
 
 The format is read from the files that LabelMe 4 and 5 write; LabelMe itself (GPL) is neither imported nor copied.
 Layout, in any folders below the root:
 
     NAME.json    `shapes` in drawing order, each with `label`, `shape_type` and `points` [[x, y], ...] in pixels;
-                 `imagePath` beside the file; `imageHeight`, `imageWidth`; `imageData`, the picture in base64, or null
+                 `imagePath` beside the file; `imageHeight`, `imageWidth`; `imageData`, the image in base64, or null
     NAME.jpg     or another ending
 
 Shapes are drawn in the order of the file, later over earlier, as LabelMe's own export to VOC does, with the widths it
@@ -29,7 +29,7 @@ from ...errors import ConfigError, DataError, did_you_mean
 from ...labels import LabelSet
 from ..annotations import check_declared_size, read_json
 from ..finding import IMAGE_SUFFIXES, first_few, found_instead
-from ..pictures import decode_image, read_image
+from ..images import decode_image, read_image
 from .base import SegmentationDataset
 
 BACKGROUND_LABEL = "_background_"
@@ -40,13 +40,13 @@ POINT_RADIUS = 5
 """In pixels, as LabelMe draws them: neither has a size in the file."""
 
 FARTHEST = 100_000
-"""Pixels from the picture's corner beyond which a point is a mistake. Nearer ones are cut off at the border."""
+"""Pixels from the image's corner beyond which a point is a mistake. Nearer ones are cut off at the border."""
 
 _ANNOTATE_AGAIN = "Open it in LabelMe and save it again, or take it out of the data."
 
 
 class LabelMe(SegmentationDataset):
-    """Pictures annotated with LabelMe.
+    """Images annotated with LabelMe.
 
     Args:
         root: Folder below which the annotations lie.
@@ -80,27 +80,27 @@ class LabelMe(SegmentationDataset):
         return self._names[index]
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the picture's file, if it has one of its own, and the annotation's."""
+        """Return the image's file, if it has one of its own, and the annotation's."""
         path = self._annotation(index)
-        picture = _picture_file(path, _read(path))
-        return (picture, path) if picture else (path,)
+        image = _image_file(path, _read(path))
+        return (image, path) if image else (path,)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read picture `index` and draw its mask.
+        """Read image `index` and draw its mask.
 
         Returns:
             The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of class ids and 255.
 
         Raises:
-            DataError: The picture is missing or of another size, the JSON is damaged, a label was not declared, or a
+            DataError: The image is missing or of another size, the JSON is damaged, a label was not declared, or a
                 shape cannot be drawn.
         """
         path = self._annotation(index)
         annotation = _read(path)
-        picture = _picture_file(path, annotation)
-        image = read_image(picture) if picture else decode_image(_embedded_picture(path, annotation), path)
+        file = _image_file(path, annotation)
+        image = read_image(file) if file else decode_image(_embedded_image(path, annotation), path)
         height, width = annotation.get("imageHeight"), annotation.get("imageWidth")
-        check_declared_size(image, height, width, picture or "The picture inside it", path)
+        check_declared_size(image, height, width, file or "The image inside it", path)
 
         mask = Image.new("L", image.shape[1::-1])
         for number, shape in enumerate(annotation["shapes"], start=1):
@@ -198,7 +198,7 @@ def _points(found: object, where: str) -> list[tuple[float, float]]:
         raise DataError(f"{where}: its points are no list of [x, y]: {error}. {_ANNOTATE_AGAIN}") from error
     for x, y in points:
         if not (abs(x) < FARTHEST and abs(y) < FARTHEST):  # NaN is not either
-            raise DataError(f"{where}: its point [{x:g}, {y:g}] lies nowhere near a picture. {_ANNOTATE_AGAIN}")
+            raise DataError(f"{where}: its point [{x:g}, {y:g}] lies nowhere near an image. {_ANNOTATE_AGAIN}")
     return points
 
 
@@ -208,10 +208,10 @@ def _draw_disc(canvas: ImageDraw.ImageDraw, centre: tuple[float, float], radius:
 
 
 def _paste(mask: Image.Image, box: list[tuple[float, float]], encoded: object, value: int, where: str) -> None:
-    """Draw where a picture, PNG in base64, is not 0; its corners lie in the middle of the box's corner pixels."""
+    """Draw where an image, PNG in base64, is not 0; its corners lie in the middle of the box's corner pixels."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(str(encoded), validate=True))) as picture:
-            stencil = Image.fromarray(np.array(picture.convert("L")) > 0)
+        with Image.open(io.BytesIO(base64.b64decode(str(encoded), validate=True))) as image:
+            stencil = Image.fromarray(np.array(image.convert("L")) > 0)
     except (binascii.Error, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{where}: its mask is no PNG in base64: {error}. {_ANNOTATE_AGAIN}") from error
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in box)
@@ -234,7 +234,7 @@ def _read(path: Path) -> dict[str, Any]:
     return annotation
 
 
-def _picture_file(path: Path, annotation: dict[str, Any]) -> Path | None:
+def _image_file(path: Path, annotation: dict[str, Any]) -> Path | None:
     """Return the file that `imagePath` says, or else the one of the annotation's own name; None for neither."""
     said = annotation.get("imagePath")
     if isinstance(said, str) and said:
@@ -245,16 +245,16 @@ def _picture_file(path: Path, annotation: dict[str, Any]) -> Path | None:
     return next((candidate for candidate in beside if candidate.is_file()), None)
 
 
-def _embedded_picture(path: Path, annotation: dict[str, Any]) -> bytes:
-    """Return the bytes of the picture that the annotation holds."""
+def _embedded_image(path: Path, annotation: dict[str, Any]) -> bytes:
+    """Return the bytes of the image that the annotation holds."""
     encoded = annotation.get("imageData")
     if not encoded:
         said = annotation.get("imagePath")
         raise DataError(
-            f"{path} has no picture: neither {said!r} (its imagePath) nor {path.stem} with any ending "
-            f"({', '.join(IMAGE_SUFFIXES)}) lies in {path.parent}, and it holds none itself. Put the picture beside it."
+            f"{path} has no image: neither {said!r} (its imagePath) nor {path.stem} with any ending "
+            f"({', '.join(IMAGE_SUFFIXES)}) lies in {path.parent}, and it holds none itself. Put the image beside it."
         )
     try:
         return base64.b64decode(str(encoded), validate=True)
     except binascii.Error as error:
-        raise DataError(f"{path}: the picture inside it (imageData) is damaged: {error}. {_ANNOTATE_AGAIN}") from error
+        raise DataError(f"{path}: the image inside it (imageData) is damaged: {error}. {_ANNOTATE_AGAIN}") from error

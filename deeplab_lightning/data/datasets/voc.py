@@ -1,4 +1,4 @@
-"""PASCAL VOC 2012 with the extra annotations of SBD: 20 classes of things and background, pictures of many sizes.
+"""PASCAL VOC 2012 with the extra annotations of SBD: 20 classes of things and background, images of many sizes.
 
 Everingham et al.: "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 111(1), 2015. Hariharan et al.:
 "Semantic Contours from Inverse Detectors", ICCV 2011 (SBD). Nothing is downloaded. Layout, below `VOCdevkit/VOC2012`:
@@ -9,7 +9,7 @@ Everingham et al.: "The PASCAL Visual Object Classes Challenge: A Retrospective"
     ImageSets/Segmentation/SPLIT.txt      one ID a line, or "/JPEGImages/ID.jpg /SegmentationClassAug/ID.png"
     ImageSets/SegmentationAug/SPLIT.txt   likewise, for train_aug
 
-train_aug, on which DeepLab is trained, is VOC train and all of SBD without VOC val. SBD names its own training pictures
+train_aug, on which DeepLab is trained, is VOC train and all of SBD without VOC val. SBD names its own training images
 after another division, and many of them are in VOC val: whoever adds them trains on what is scored. So the list is
 computed where SBD itself is given, and checked where a list is.
 """
@@ -25,7 +25,7 @@ from ...errors import DataError
 from ...labels import VOC
 from ..checks import check_labels, check_pair, check_unique
 from ..finding import check_choice, files_by_stem, first_few, found_instead, locate, read_list
-from ..pictures import read_image, read_mask
+from ..images import read_image, read_mask
 from .base import SegmentationDataset
 
 Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
@@ -38,7 +38,7 @@ SPLIT_SIZES: dict[Split, int] = {
     "train_aug": 10582,
     "trainval_aug": 12031,
 }
-"""Pictures per split of the whole data set."""
+"""Images per split of the whole data set."""
 
 LISTS: dict[Split, tuple[str, ...]] = {
     "train": ("Segmentation/train.txt",),
@@ -72,7 +72,7 @@ class PascalVOC(SegmentationDataset):
     Raises:
         ConfigError: There is no such split.
         DataError: A folder is missing or laid out otherwise, a listed file is missing, a name repeats, or a split for
-            training (`train`, `train_aug`) names pictures of VOC val.
+            training (`train`, `train_aug`) names images of VOC val.
     """
 
     labels = VOC
@@ -99,15 +99,15 @@ class PascalVOC(SegmentationDataset):
         return len(self._ids)
 
     def sample_id(self, index: int) -> str:
-        """Return the picture's name, such as `2007_000032`."""
+        """Return the image's name, such as `2007_000032`."""
         return self._ids[index]
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the picture's file and its mask's, if it has one."""
+        """Return the image's file and its mask's, if it has one."""
         return (self._images[index], self._masks[index]) if self._masks else (self._images[index],)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read picture `index`.
+        """Read image `index`.
 
         Returns:
             The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..20, and 255 for void.
@@ -143,17 +143,17 @@ def _listed_ids(root: Path, split: Split) -> list[str]:
         if split.endswith("_aug"):
             remedy = f" Or set sbd_root to SBD's folder that holds cls/, from {SBD_SOURCE}, or take split train."
         elif split == "test":
-            remedy = " The test pictures are a download of their own, behind a registration."
+            remedy = " The test images are a download of their own, behind a registration."
         raise DataError(
             f"PASCAL VOC {split} has no list: {found_instead(root / 'ImageSets' / 'Segmentation', f'{split}.txt')} "
             f"Expected ImageSets/{' or ImageSets/'.join(LISTS[split])}.{remedy}"
         )
     ids: list[str] = []
-    for words in read_list(list_file, "ID or picture mask"):
+    for words in read_list(list_file, "ID or image mask"):
         stems = {PurePosixPath(word).stem for word in words}
         if len(stems) > 1:
             raise DataError(
-                f"{list_file} pairs a picture with the mask of another: {' '.join(words)!r}. "
+                f"{list_file} pairs an image with the mask of another: {' '.join(words)!r}. "
                 f"Expected the same name twice."
             )
         ids += stems
@@ -178,18 +178,18 @@ def _ids_with_sbd(root: Path, split: Split, sbd: Path) -> list[str]:
 
 
 def _check_no_leak(ids: list[str], val: list[str], split: Split, root: Path) -> None:
-    """Refuse a training list that shares pictures with VOC val."""
+    """Refuse a training list that shares images with VOC val."""
     leaked = sorted(set(ids) & set(val))
     if leaked:
         raise DataError(
-            f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} pictures are in VOC val too: {first_few(leaked)}. Scores "
+            f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} images are in VOC val too: {first_few(leaked)}. Scores "
             f"on val would be worth nothing. Take them out of the list of {split} in {root / 'ImageSets'}, or, for the "
             f"test server, use split trainval or trainval_aug."
         )
 
 
 def _masks_with_augmentation(ids: list[str], root: Path, sbd: Path | None, what: str) -> list[Path]:
-    """Find VOC's own masks, and the augmentation's for the pictures that VOC itself left without."""
+    """Find VOC's own masks, and the augmentation's for the images that VOC itself left without."""
     masks = files_by_stem(root / "SegmentationClass")
     others = [name for name in ids if name not in masks]
     if sbd:

@@ -1,4 +1,4 @@
-"""Scenes drawn from a random stream: the embedded data set's pictures, masks, instances and distances."""
+"""Scenes drawn from a random stream: the embedded data set's images, masks, instances and distances."""
 
 from .scene import DrawnObject, DrawnScene, draw_scene
 

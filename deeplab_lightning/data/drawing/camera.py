@@ -9,7 +9,7 @@ from .textures import noise_bank, soft_field, wrapped_crop
 
 
 def expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Turn a painted picture into a photographed one.
+    """Turn a painted image into a photographed one.
 
     Args:
         rng: The scene's random stream.

@@ -1,4 +1,4 @@
-"""A picture that antialiased, textured polygons are painted on."""
+"""An image that antialiased, textured polygons are painted on."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Light:
 
 
 class Canvas:
-    """A float picture and what is needed to paint on it.
+    """A float image and what is needed to paint on it.
 
     Attributes:
         image: `(3, height, width)` float32 RGB, nominally 0..255. Planes first, because NumPy is several times faster

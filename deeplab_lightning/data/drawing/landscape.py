@@ -26,7 +26,7 @@ _MOON = Material((250.0, 250.0, 232.0), (250.0, 250.0, 232.0))
 
 @dataclass
 class Landscape:
-    """Where things can stand, in shares of the picture's height (0 top, 1 bottom).
+    """Where things can stand, in shares of the image's height (0 top, 1 bottom).
 
     Attributes:
         horizon: Where sky and ground meet.

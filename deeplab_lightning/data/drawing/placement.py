@@ -12,7 +12,7 @@ from .landscape import Landscape
 
 @dataclass(frozen=True)
 class Placement:
-    """Where one object stands. Lengths are shares of the picture's height, `x` of its width.
+    """Where one object stands. Lengths are shares of the image's height, `x` of its width.
 
     Attributes:
         name: Class name.
@@ -72,7 +72,7 @@ _TRIES = 4  # places tried for each object; the one that overlaps least is taken
 
 
 def place_objects(rng: np.random.Generator, scape: Landscape, aspect: float) -> list[Placement]:
-    """Return the objects of a scene from far to near; `aspect` is the picture's width per height."""
+    """Return the objects of a scene from far to near; `aspect` is the image's width per height."""
     placed: list[Placement] = []
     x, y, radius = scape.luminary
     taken = [_Extent(x - radius / aspect, x + radius / aspect, y - radius, y + radius)] * 5  # as it must be seen
@@ -96,7 +96,7 @@ def _pick_looks(rng: np.random.Generator, has_water: bool) -> list[str]:
 
 
 def _class_of(look: str, scape: Landscape) -> str:
-    """Return what a look is: where two classes share it, something far away in the picture decides."""
+    """Return what a look is: where two classes share it, something far away in the image decides."""
     if look == "lantern":
         return "lamp" if scape.night else "balloon"
     if look == "streamer":
@@ -107,7 +107,7 @@ def _class_of(look: str, scape: Landscape) -> str:
 def _place(draw: list[float], scape: Landscape, look: str, habit: _Habit, aspect: float) -> Placement:
     """Turn five numbers in 0..1 into a place."""
     across, down, spread, tilt, side = draw
-    largest = min(aspect, 1.0) * habit.size * (0.75 + 0.45 * spread)  # narrow pictures keep room for wide things
+    largest = min(aspect, 1.0) * habit.size * (0.75 + 0.45 * spread)  # narrow images keep room for wide things
     if look in _IN_THE_AIR:
         size = largest * (0.5 + 0.5 * side)
         lowest = max(scape.horizon, 0.9 * size) + 0.05
@@ -126,7 +126,7 @@ def _place(draw: list[float], scape: Landscape, look: str, habit: _Habit, aspect
 
 
 class _Extent(NamedTuple):
-    """The box around a thing, in shares of the picture's width and height."""
+    """The box around a thing, in shares of the image's width and height."""
 
     left: float
     right: float

@@ -45,7 +45,7 @@ class DrawnObject:
 
 @dataclass(frozen=True)
 class DrawnScene:
-    """A picture with everything that is known about it.
+    """An image with everything that is known about it.
 
     Attributes:
         image: `(height, width, 3)` uint8 RGB.
@@ -67,8 +67,8 @@ def draw_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
 
     Args:
         key: Non-negative integers that seed the random stream, for example `(seed, split, index)`.
-        height: Height of the picture in pixels.
-        width: Width of the picture in pixels.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
     """
     rng = np.random.default_rng(key)
     palette = pick_palette(rng)
@@ -158,7 +158,7 @@ def _union(covered: list[tuple[Box, np.ndarray]]) -> tuple[Box, np.ndarray] | No
 
 
 def _borders(instances: np.ndarray) -> np.ndarray:
-    """Return where two instances meet, `(height, width)` bool: a band that grows with the picture."""
+    """Return where two instances meet, `(height, width)` bool: a band that grows with the image."""
     side = 1 + max(1, round(min(instances.shape) * _BORDER_SHARE))
     ids = instances.astype(np.uint8)
     window = np.ones((side, side), np.uint8)

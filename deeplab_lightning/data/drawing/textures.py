@@ -22,7 +22,7 @@ class Material:
     Attributes:
         colour, crest: RGB, 0..255.
         texture: Name in the bank; None leaves the colour flat.
-        origin: Row and column of the bank that lie on the picture's upper left corner.
+        origin: Row and column of the bank that lie on the image's upper left corner.
     """
 
     colour: Colour
@@ -37,7 +37,7 @@ class Material:
         return replace(self, colour=mix(self.colour, colour, share), crest=mix(self.crest, colour, share))
 
     def render(self, top: int, left: int, height: int, width: int) -> np.ndarray:
-        """Return the fill of a box of the picture, `(3, height, width)` float32; a flat one comes as `(3, 1, 1)`."""
+        """Return the fill of a box of the image, `(3, height, width)` float32; a flat one comes as `(3, 1, 1)`."""
         middle = np.array(self.colour, np.float32)[:, None, None]
         if self.texture is None:
             return middle
@@ -103,7 +103,7 @@ def _soft_bank() -> np.ndarray:
 
 
 def _rounded(tiles: np.ndarray) -> np.ndarray:
-    """Keep the last bits of a platform's FFT and sine out of the pictures."""
+    """Keep the last bits of a platform's FFT and sine out of the images."""
     return np.round(tiles * 64).astype(np.float32) / 64
 
 

@@ -1,1 +1,1 @@
-"""Augmentation of training pictures."""
+"""Augmentation of training images."""

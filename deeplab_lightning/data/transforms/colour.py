@@ -4,8 +4,8 @@ Departures from `A.ColorJitter` and torchvision's, which apply the four one afte
 
 - Values are clipped and rounded once, at the end; colours that leave the range on the way and come back are kept.
 - The order is fixed: hue, saturation, contrast, brightness. As linear maps they nearly commute.
-- Contrast pivots on mid-grey, not on the picture's mean grey: the matrix does not depend on the pixels. So contrast
-  also moves the mean of a dark or bright picture.
+- Contrast pivots on mid-grey, not on the image's mean grey: the matrix does not depend on the pixels. So contrast
+  also moves the mean of a dark or bright image.
 - Hue turns the colour plane about the grey axis and keeps brightness (the luma of ITU-R BT.601); HSV keeps the largest
   channel. Both leave grey alone.
 """
@@ -39,7 +39,7 @@ def colour_matrix(
     Args:
         brightness: Factor; 1 leaves it.
         contrast: Factor of the distance from mid-grey.
-        saturation: Factor of the distance from grey; 0 gives a grey picture.
+        saturation: Factor of the distance from grey; 0 gives a grey image.
         hue: Turn of the colours, as a share of the circle: 1/3 takes red near green.
     """
     turned = math.cos(2 * math.pi * hue) * _COLOUR + math.sin(2 * math.pi * hue) * _TURNED
@@ -52,7 +52,7 @@ def colour_matrix(
 class ColourMatrix(A.ImageOnlyTransform):
     """Random brightness, contrast, saturation and hue of an RGB uint8 image; for any `A.Compose`.
 
-    Before `RandomWindow` it works on the whole picture; after it, the border is recoloured, too. `TrainingTransform`
+    Before `RandomWindow` it works on the whole image; after it, the border is recoloured, too. `TrainingTransform`
     does neither: it recolours the crop before its border is filled.
 
     Args:
@@ -100,7 +100,7 @@ class ColourMatrix(A.ImageOnlyTransform):
         """Return the image `(H, W, 3)` uint8 with its colours changed, rounded and clipped."""
         if img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
             raise ConfigError(
-                f"Colour jitter is for RGB pictures of 8 bits, not for {img.dtype} of shape {img.shape}. Set "
+                f"Colour jitter is for RGB images of 8 bits, not for {img.dtype} of shape {img.shape}. Set "
                 f"colour_jitter and hue_jitter to 0."
             )
         return cv2.transform(img, matrix)

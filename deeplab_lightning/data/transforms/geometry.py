@@ -1,20 +1,20 @@
 """Scale, crop, pad, flip and rotation in one step that computes only the pixels of the crop.
 
-    picture, as stored          scaled picture              crop
+    image, as stored          scaled image              crop
     +---------------------+     +--------------------+      +---------+
     |    +------+         |     |                    |      |  part   |##
     |    | read |         | --> |    window---+      |  --> |         |##  # border: mean pixel, void
     |    +------+         |     |    |        |      |      +---------+##
     +---------------------+     +----+--------+------+       ############
 
-A `Window` says all about it, and is decided from the picture's size alone (rare-class windows look at the mask, too).
-The scaled picture is never made: `cv2.resize` works on the part of the stored picture that the window needs.
+A `Window` says all about it, and is decided from the image's size alone (rare-class windows look at the mask, too).
+The scaled image is never made: `cv2.resize` works on the part of the stored image that the window needs.
 
 Equal to `A.RandomScale`, `A.PadIfNeeded` (top left), `A.RandomCrop`, `A.HorizontalFlip` with the same parameters: masks
-to the bit, pictures to `PRECISION` of a stored pixel and one grey level of rounding. As there and in the papers' code,
+to the bit, images to `PRECISION` of a stored pixel and one grey level of rounding. As there and in the papers' code,
 shrinking is bilinear without a filter before it.
 
-Papers: v1 (section 4.2 of v2's article counts scale and mirror) to v3+ train on scaled, cropped, mirrored pictures.
+Papers: v1 (section 4.2 of v2's article counts scale and mirror) to v3+ train on scaled, cropped, mirrored images.
 Rotation and rare-class windows are not in the papers, and off.
 """
 
@@ -33,7 +33,7 @@ from albumentations.core.type_definitions import Targets
 from ...errors import ConfigError
 
 PRECISION = 1 / 64
-"""How far pixels may lie from where scaling the whole picture puts them, in stored pixels; cv2's own warps round to
+"""How far pixels may lie from where scaling the whole image puts them, in stored pixels; cv2's own warps round to
 1/32."""
 
 CHANNELS_AT_ONCE = 4
@@ -41,7 +41,7 @@ CHANNELS_AT_ONCE = 4
 
 
 class Stored(Protocol):
-    """A picture `(H, W, C)` or mask `(H, W)`, of which parts are read: an array, or what reads tiles from a file."""
+    """An image `(H, W, C)` or mask `(H, W)`, of which parts are read: an array, or what reads tiles from a file."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,26 +55,26 @@ class Span:
     """One axis of a window.
 
     Args:
-        stored: Length of the stored picture along this axis.
+        stored: Length of the stored image along this axis.
         scaled: Its length once scaled.
-        start: First pixel of the window, in the scaled picture.
-        size: Length of the window; what reaches beyond the scaled picture is border.
+        start: First pixel of the window, in the scaled image.
+        size: Length of the window; what reaches beyond the scaled image is border.
     """
 
     def __init__(self, stored: int, scaled: int, start: int, size: int) -> None:
         self.stored, self.scaled, self.start, self.size = stored, scaled, start, size
         self.length = min(size, scaled - start)
-        """Pixels of the window that lie in the picture."""
+        """Pixels of the window that lie in the image."""
         self.ratio = 1 / (scaled / stored)  # as cv2 computes it
         """Stored pixels per scaled one."""
 
     @cached_property
     def enclosing(self) -> tuple[int, int]:
-        """First and last place in the scaled picture between which to resize, so that phases come out right.
+        """First and last place in the scaled image between which to resize, so that phases come out right.
 
         `cv2.resize` maps the edges of what it is given onto the edges of what it makes. So both must be places of the
-        scaled picture that fall on the edge of a stored pixel: the nearest such places around the window, and at the
-        utmost the ends of the picture, where its edge pixels are repeated as they are in resizing it whole.
+        scaled image that fall on the edge of a stored pixel: the nearest such places around the window, and at the
+        utmost the ends of the image, where its edge pixels are repeated as they are in resizing it whole.
         """
         if self.stored == self.scaled:
             return self.start, self.start + self.length
@@ -91,7 +91,7 @@ class Span:
 
     @property
     def read(self) -> slice:
-        """The stored pixels that the picture's part of the window is made of."""
+        """The stored pixels that the image's part of the window is made of."""
         first, last = self.enclosing
         return slice(round(first * self.ratio), round(last * self.ratio))
 
@@ -108,7 +108,7 @@ class Window:
         rows: The vertical axis.
         columns: The horizontal axis.
         flip: Mirror it left and right.
-        angle: Turn the picture by so many degrees about the window's centre, anticlockwise.
+        angle: Turn the image by so many degrees about the window's centre, anticlockwise.
     """
 
     def __init__(self, rows: Span, columns: Span, flip: bool = False, angle: float = 0.0) -> None:
@@ -116,20 +116,20 @@ class Window:
 
     @property
     def part(self) -> tuple[slice, slice]:
-        """Where in the crop the picture lies; all of it if turned."""
+        """Where in the crop the image lies; all of it if turned."""
         height, width = self.rows.length, self.columns.length
         if self.angle:
             height, width = self.rows.size, self.columns.size
         return slice(0, height), slice(self.columns.size - width, None) if self.flip else slice(0, width)
 
     def cut(self, image: Stored, recolour: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
-        """Return the part of the crop in which the picture lies, `(h, w, C)` of the picture's dtype.
+        """Return the part of the crop in which the image lies, `(h, w, C)` of the image's dtype.
 
-        If turned, it is the whole crop, with the picture's edge repeated beyond the picture.
+        If turned, it is the whole crop, with the image's edge repeated beyond the image.
 
         Args:
             image: `(H, W, C)`, or what reads parts of it.
-            recolour: Changes each pixel by itself. It and the mirror work where pixels are fewest: before the picture
+            recolour: Changes each pixel by itself. It and the mirror work where pixels are fewest: before the image
                 is enlarged, or after it shrinks.
         """
         recolour = recolour or _unchanged
@@ -154,7 +154,7 @@ class Window:
         return part if enlarges else finish(part)
 
     def cut_mask(self, mask: Stored, fill: int) -> np.ndarray:
-        """Return the mask of the crop, `(size, size)`, with `fill` beyond the picture."""
+        """Return the mask of the crop, `(size, size)`, with `fill` beyond the image."""
         if self.angle:
             return self._turned(mask, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, fill)
         rows, columns = self.rows.nearest(), self.columns.nearest()
@@ -171,7 +171,7 @@ class Window:
         return crop
 
     def frame(self, part: np.ndarray, fill: Sequence[float]) -> np.ndarray:
-        """Return the crop `(size, size, C)`, contiguous: `part`, as `cut` returned it, and `fill` beyond the picture.
+        """Return the crop `(size, size, C)`, contiguous: `part`, as `cut` returned it, and `fill` beyond the image.
 
         Two steps, so that colours can be changed in between: the border then keeps its own.
         """
@@ -195,12 +195,12 @@ class Window:
         return crop
 
     def _inside(self) -> np.ndarray:
-        """Return where a turned crop `(size, size)` shows the picture, bool."""
+        """Return where a turned crop `(size, size)` shows the image, bool."""
         whole = np.ones((self.rows.stored, self.columns.stored), np.uint8)
         return self._turned(whole, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, 0).astype(bool)
 
     def _turned(self, stored: Stored, interpolation: int, border: int, fill: int = 0) -> np.ndarray:
-        """Warp the part of the stored picture that a turned window needs."""
+        """Warp the part of the stored image that a turned window needs."""
         matrix = self._to_stored()
         corners = np.array([(x, y, 1) for x in (0, self.columns.size - 1) for y in (0, self.rows.size - 1)]) @ matrix.T
         left, top = np.floor(corners.min(0)).astype(int) - 1
@@ -217,7 +217,7 @@ class Window:
         )
 
     def _to_stored(self) -> np.ndarray:
-        """Return the `(2, 3)` matrix from (x, y) in the crop to (x, y) in the stored picture, both at pixel centres."""
+        """Return the `(2, 3)` matrix from (x, y) in the crop to (x, y) in the stored image, both at pixel centres."""
         centre_x, centre_y = (self.columns.size - 1) / 2, (self.rows.size - 1) / 2
         turn = np.vstack([cv2.getRotationMatrix2D((centre_x, centre_y), -self.angle, 1), (0, 0, 1)])
         mirror = np.array([(-1, 0, 2 * centre_x), (0, 1, 0), (0, 0, 1)]) if self.flip else np.eye(3)
@@ -244,8 +244,8 @@ class RandomWindow(A.DualTransform):
         flip: Probability of mirroring left and right.
         rare_classes: Probability of a crop that shows a rare class: of the classes in the mask one is drawn, with
             probability inversely proportional to its pixels, and of its pixels one that the window must contain.
-        fill: Colour beyond the picture, for each channel or for all.
-        fill_mask: Label beyond the picture. It is no class: rare-class crops do not look for it.
+        fill: Colour beyond the image, for each channel or for all.
+        fill_mask: Label beyond the image. It is no class: rare-class crops do not look for it.
         p: Probability of being applied at all; output has the crop's size only if it is.
 
     Raises:
@@ -287,7 +287,7 @@ class RandomWindow(A.DualTransform):
         return ["mask"] if self.rare_classes else []
 
     def draw(self, shape: tuple[int, ...], mask: Stored | None, generator: np.random.Generator) -> Window:
-        """Draw a window of a picture of `shape`; the mask is only read for a rare-class crop."""
+        """Draw a window of an image of `shape`; the mask is only read for a rare-class crop."""
         height, width = shape[:2]
         scale = generator.uniform(*self.scale_range) if self._scales is None else generator.choice(self._scales)
         angle = generator.uniform(-self.rotation, self.rotation) if self.rotation else 0.0

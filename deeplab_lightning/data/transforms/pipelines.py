@@ -1,12 +1,12 @@
-"""What happens to a training picture, from a few options of the command line: the recipe, on albumentations 2.0 (MIT).
+"""What happens to a training image, from a few options of the command line: the recipe, on albumentations 2.0 (MIT).
 
-    window   scale, rotation, crop, mirror      geometry.py, of the stored picture
+    window   scale, rotation, crop, mirror      geometry.py, of the stored image
     colours  one matrix                         colour.py, of what the crop shows, before it is enlarged
     border   mean pixel, void
     then     elastic, blur, anything by name    albumentations, of the crop
 
 The order differs from the usual one (colours, scale, pad, crop) in nothing but rounding, and makes no pixel that the
-crop throws away. All draws come from one generator, seeded for each picture.
+crop throws away. All draws come from one generator, seeded for each image.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ ELASTIC_STRENGTH, ELASTIC_SMOOTHNESS = 120.0, 10.0
 
 _DONE_ELSEWHERE = {
     "Normalize": "Normalising happens on the device, by --data.mean and --data.std",
-    "ToTensorV2": "Pictures become tensors in the loader",
-    "ToTensor3D": "Pictures become tensors in the loader",
-    "ToFloat": "Pictures become floating point on the device",
+    "ToTensorV2": "Images become tensors in the loader",
+    "ToTensor3D": "Images become tensors in the loader",
+    "ToFloat": "Images become floating point on the device",
 }
 
 
@@ -50,8 +50,8 @@ class TrainingTransform:
         scale_range: Smallest and largest factor; uniform between.
         flip: Probability of mirroring left and right.
         colour_jitter: Largest relative change of brightness, contrast and saturation.
-        pad_value: Colour beyond the picture, in stored values, one for each channel (the mean pixel).
-        ignore_index: Label beyond the picture.
+        pad_value: Colour beyond the image, in stored values, one for each channel (the mean pixel).
+        ignore_index: Label beyond the image.
         scale_step: Draw one of smallest, smallest + step, ..., largest instead, as the released code does (0.25).
         rotation: Largest turn either way, in degrees.
         hue_jitter: Largest turn of the colours, as a share of the circle (0..0.5).
@@ -91,7 +91,7 @@ class TrainingTransform:
         if colour_jitter != 0 or hue_jitter != 0:
             if len(self.pad_value) != 3:
                 raise ConfigError(
-                    f"Colour jitter is for RGB pictures; these have {len(self.pad_value)} channel(s), as the length of "
+                    f"Colour jitter is for RGB images; these have {len(self.pad_value)} channel(s), as the length of "
                     f"mean says. Set colour_jitter and hue_jitter to 0."
                 )
             self.colours = ColourMatrix(colour_jitter, colour_jitter, colour_jitter, hue_jitter, p=JITTER_PROBABILITY)
@@ -118,7 +118,7 @@ class TrainingTransform:
         self.further = A.Compose(further) if further else None
 
     def __call__(self, image: Stored, mask: Stored, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Augment a picture; the same for the same seed.
+        """Augment an image; the same for the same seed.
 
         Args:
             image: `(H, W, C)` uint8 or float32, or what reads parts of it.
@@ -145,10 +145,10 @@ class TrainingTransform:
     def with_depth(
         self, image: Stored, mask: Stored, depth: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Augment a picture with its depth: image and mask as without.
+        """Augment an image with its depth: image and mask as without.
 
-        Depth takes the nearest value, as a mask does: between a near and a far thing there is nothing. Scaling a
-        picture leaves its depths as they are.
+        Depth takes the nearest value, as a mask does: between a near and a far thing there is nothing. Scaling an
+        image leaves its depths as they are.
 
         Args:
             image: As in a call.
@@ -157,7 +157,7 @@ class TrainingTransform:
             seed: As in a call.
 
         Returns:
-            Crop and mask as from a call, and the depth `(crop_size, crop_size)` float32, 0 beyond the picture.
+            Crop and mask as from a call, and the depth `(crop_size, crop_size)` float32, 0 beyond the image.
         """
         generator = np.random.default_rng(seed)
         crop, crop_mask, window = self._cut(image, mask, generator)

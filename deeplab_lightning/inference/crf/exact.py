@@ -1,4 +1,4 @@
-"""Kernels by brute force: every pixel with every pixel. The reference for small pictures."""
+"""Kernels by brute force: every pixel with every pixel. The reference for small images."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class ExactKernel(Kernel):
         sums.add_(self._sums(values * self.before) * self.after, alpha=weight)
 
     def _sums(self, values: Tensor) -> Tensor:
-        pictures, pixels, _ = self.features.shape
+        images, pixels, _ = self.features.shape
         rows_per_block = max(1, BLOCK_ELEMENTS // pixels)
         sums = []
-        for features, own in zip(self.features, values.view(pictures, pixels, -1), strict=True):
+        for features, own in zip(self.features, values.view(images, pixels, -1), strict=True):
             half_squares = features.square().sum(dim=1) / 2
             for start in range(0, pixels, rows_per_block):
                 rows = slice(start, start + rows_per_block)

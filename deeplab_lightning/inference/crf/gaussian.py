@@ -15,14 +15,14 @@ BLOCK = 64
 
 
 class GaussianKernel(Kernel):
-    """`k(i, j) = exp(-|p_i - p_j|^2 / (2 sigma^2))` over the pixels of a picture.
+    """`k(i, j) = exp(-|p_i - p_j|^2 / (2 sigma^2))` over the pixels of an image.
 
     The kernel is a product of one over rows and one over columns, and so are its row sums on a rectangle: each axis is
     a matrix, normalised by itself. Entries below the precision's resolution of 1 are left out; that changes the sums
     by no more than their rounding does.
 
     Args:
-        size: `(H, W)` of the pictures.
+        size: `(H, W)` of the images.
         sigma: In pixels.
         normalise: How the kernel's weights are made relative.
         like: Gives dtype and device.
@@ -53,8 +53,8 @@ class GaussianKernel(Kernel):
             self._along_rows = torch.empty_like(values)  # kept: new memory is slower than the sums themselves
         self._along_rows.zero_()
         self.columns.add_to(self._along_rows.view(-1, width, classes), values.view(-1, width, classes), 1.0)
-        pictures = (-1, height, width * classes)
-        self.rows.add_to(sums.view(pictures), self._along_rows.view(pictures), weight)
+        images = (-1, height, width * classes)
+        self.rows.add_to(sums.view(images), self._along_rows.view(images), weight)
 
 
 class Band(Protocol):

@@ -14,7 +14,7 @@ Normalise = Literal["symmetric", "before", "after", "none"]
 
 
 class Kernel(ABC):
-    """Weighted sums over all pixels: row i is `sum_j k(i, j) values[j]` within a picture."""
+    """Weighted sums over all pixels: row i is `sum_j k(i, j) values[j]` within an image."""
 
     @abstractmethod
     def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:

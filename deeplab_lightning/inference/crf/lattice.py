@@ -12,7 +12,7 @@ Departures from the authors' method, each measured in docs/crf.md:
   missing the order matters: one order alone makes a kernel that is not symmetric, and is further from brute force.
 - The scale is the exact kernel's integral over the lattice's cell, `(2 pi)^(d/2) / ((3/2)^(d/2) / sqrt(d + 1))`, in
   place of `1 / (1 + 2^-d)`. It cancels in normalised kernels. Where the kernel stays unnormalised, what is lost at
-  missing vertices would make it too small by a third; the scale of each picture is therefore measured: some pixels
+  missing vertices would make it too small by a third; the scale of each image is therefore measured: some pixels
   spread evenly over it are summed by brute force.
 
 The same computation has two forms: plain torch on any device and, on a CPU with numba, a compiled one.
@@ -31,7 +31,7 @@ from ...errors import ConfigError
 from .kernels import Kernel, Normalise, factors, has_compiled_form
 
 SAMPLES = 256
-"""Pixels of a picture that are summed exactly to measure the scale of an unnormalised kernel."""
+"""Pixels of an image that are summed exactly to measure the scale of an unnormalised kernel."""
 
 
 class Points(NamedTuple):
@@ -39,7 +39,7 @@ class Points(NamedTuple):
 
     Attributes:
         elevated: `(n, d + 1)` float32, each row summing to 0.
-        base: `(n,)` int64: sets the pictures apart.
+        base: `(n,)` int64: sets the images apart.
         strides: `(d,)` int64.
         steps: `(d + 1,)` int64: from a vertex's key to that of its neighbour along each axis.
     """
@@ -61,7 +61,7 @@ class Lattice(Protocol):
 
 
 class LatticeKernel(Kernel):
-    """`k(i, j) = exp(-|f_i - f_j|^2 / 2)`, approximately. Made once for some pictures, applied to all classes together.
+    """`k(i, j) = exp(-|f_i - f_j|^2 / 2)`, approximately. Made once for some images, applied to all classes together.
 
     Args:
         features: `(B, N, d)` float32: pixels' properties, divided by their sigmas.
@@ -172,7 +172,7 @@ def elevate(features: Tensor) -> Points:
     Raises:
         ConfigError: The lattice has more places than an int64 can number.
     """
-    pictures, pixels, dimensions = features.shape
+    images, pixels, dimensions = features.shape
     corners = dimensions + 1
     basis = torch.zeros(dimensions, corners, dtype=torch.float64)
     for axis in range(dimensions):
@@ -188,13 +188,13 @@ def elevate(features: Tensor) -> Points:
     strides = [1]
     for first, last in zip(low, high, strict=True):
         strides.append(strides[-1] * (last - first + 1))
-    if strides[-1] * pictures >= 2**63:
+    if strides[-1] * images >= 2**63:
         raise ConfigError(
-            f"The CRF's lattice would have {strides[-1] * pictures:.1e} places, more than can be numbered: take larger "
-            f"sigmas (the papers: sigma_alpha 30..100 pixels, sigma_beta 3..10 grey levels) or smaller pictures."
+            f"The CRF's lattice would have {strides[-1] * images:.1e} places, more than can be numbered: take larger "
+            f"sigmas (the papers: sigma_alpha 30..100 pixels, sigma_beta 3..10 grey levels) or smaller images."
         )
-    picture = torch.arange(pictures, device=features.device).repeat_interleave(pixels)
-    base = picture * strides[-1] - sum(first * stride for first, stride in zip(low, strides, strict=False))
+    image = torch.arange(images, device=features.device).repeat_interleave(pixels)
+    base = image * strides[-1] - sum(first * stride for first, stride in zip(low, strides, strict=False))
     whole_step = sum(strides[:-1])
     steps = [corners * stride - whole_step for stride in strides[:-1]] + [-whole_step]
     return Points(
@@ -203,11 +203,11 @@ def elevate(features: Tensor) -> Points:
 
 
 def _measured_scale(features: Tensor, row_sums: Tensor) -> Tensor:
-    """Return `(B * N, 1)`: for each picture, the middle ratio of exact row sums to the lattice's."""
-    pictures, pixels, _ = features.shape
+    """Return `(B * N, 1)`: for each image, the middle ratio of exact row sums to the lattice's."""
+    images, pixels, _ = features.shape
     chosen = torch.linspace(0, pixels - 1, min(SAMPLES, pixels), device=features.device).round().long()
     scales = []
-    for own, sums in zip(features, row_sums.view(pictures, pixels), strict=True):
+    for own, sums in zip(features, row_sums.view(images, pixels), strict=True):
         exact = [(-(own - own[index]).square().sum(dim=1) / 2).exp().sum() for index in chosen]
         scales.append((torch.stack(exact) / sums[chosen]).median())
     return torch.stack(scales).repeat_interleave(pixels)[:, None]

@@ -99,11 +99,11 @@ PAPERS = {
 
 
 class DenseCRF:
-    """Sharpens class probabilities along the colours of their picture.
+    """Sharpens class probabilities along the colours of their image.
 
     Args:
         options: Its parameters.
-        method: "lattice" is fast, within the errors of docs/crf.md; "exact" is brute force in float64, for pictures of
+        method: "lattice" is fast, within the errors of docs/crf.md; "exact" is brute force in float64, for images of
             a few thousand pixels.
     """
 
@@ -127,7 +127,7 @@ class DenseCRF:
         _check(probs, image)
         if probs.ndim == 3:
             return self(probs[None], image[None])[0]
-        pictures, classes, height, width = probs.shape
+        images, classes, height, width = probs.shape
         precision = torch.float64 if self.method == "exact" else torch.float32
         rows = probs.permute(0, 2, 3, 1).reshape(-1, classes).to(precision).contiguous()
         unary = rows.clamp(min=FLOOR).log_()
@@ -135,7 +135,7 @@ class DenseCRF:
             from .compiled.lanes import whole_lanes
 
             unary = whole_lanes(unary, -math.inf)  # classes that do not exist have a probability of 0 throughout
-        result = self._mean_field(unary, image.to(probs.device)).view(pictures, height, width, -1)
+        result = self._mean_field(unary, image.to(probs.device)).view(images, height, width, -1)
         return result[..., :classes].permute(0, 3, 1, 2).to(probs.dtype).contiguous()
 
     def _mean_field(self, unary: Tensor, image: Tensor) -> Tensor:
@@ -171,11 +171,11 @@ class DenseCRF:
 
 def bilateral_features(image: Tensor, sigma_alpha: float, sigma_beta: float) -> Tensor:
     """Return positions and colours, divided by their sigmas: `(B, 3, H, W)` uint8 -> `(B, H * W, 5)` float64."""
-    pictures, _, height, width = image.shape
+    images, _, height, width = image.shape
     row, column = torch.meshgrid(
         torch.arange(height, device=image.device), torch.arange(width, device=image.device), indexing="ij"
     )
-    position = torch.stack([column, row], dim=-1).double().expand(pictures, -1, -1, -1) / sigma_alpha
+    position = torch.stack([column, row], dim=-1).double().expand(images, -1, -1, -1) / sigma_alpha
     colour = image.permute(0, 2, 3, 1).double() / sigma_beta
     return torch.cat([position, colour], dim=-1).flatten(1, 2)
 
@@ -185,7 +185,7 @@ def _check(probs: Tensor, image: Tensor) -> None:
     if probs.ndim not in (3, 4) or tuple(image.shape) != expected or image.dtype != torch.uint8 or not probs.numel():
         raise DataError(
             f"The CRF got probabilities of shape {tuple(probs.shape)} and an image of shape {tuple(image.shape)}, "
-            f"{image.dtype}: expected (B, C, H, W) and uint8 RGB of (B, 3, H, W), both at the picture's own size."
+            f"{image.dtype}: expected (B, C, H, W) and uint8 RGB of (B, 3, H, W), both at the image's own size."
         )
     if not bool((torch.isfinite(probs) & (probs >= 0)).all()):
         raise DataError(

@@ -67,7 +67,7 @@ def line_chart(title: str, lines: Sequence[Line], x_label: str, from_zero: bool 
                 f"<title>{escape(line.name)}: {y:.4g} at {x:g}</title></circle>"
                 for x, y in zip(line.x, line.y, strict=True)
             ]
-    return _figure(title, "; ".join(map(_in_words, lines)), scale.axes(x_label) + "".join(marks), _legend(lines))
+    return _figure(title, "; ".join(map(_describe_line, lines)), scale.axes(x_label) + "".join(marks), _legend(lines))
 
 
 def scatter_chart(title: str, points: Sequence[Point], x_label: str, y_label: str) -> str:
@@ -182,7 +182,7 @@ def _thinned(line: Line) -> Line:
     return line._replace(x=x, y=y)
 
 
-def _in_words(line: Line) -> str:
+def _describe_line(line: Line) -> str:
     low, high = int(line.y.argmin()), int(line.y.argmax())
     return (
         f"{line.name}: {line.y[0]:.4g} at {line.x[0]:g}, {line.y[-1]:.4g} at {line.x[-1]:g}, lowest {line.y[low]:.4g} "

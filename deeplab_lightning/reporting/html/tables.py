@@ -15,7 +15,7 @@ from PIL import Image
 from ...metrics.scores import Scores
 
 MOST_CELLS = 40
-"""Classes up to which the confusion matrix is a table of numbers; beyond, it is a picture."""
+"""Classes up to which the confusion matrix is a table of numbers; beyond, it is an image."""
 MOST_CONFUSED = 30
 """Pairs of classes listed below it."""
 
@@ -93,7 +93,7 @@ def class_table(scores: Scores) -> str:
 
 
 def confusion_table(matrix: np.ndarray, class_names: Sequence[str]) -> str:
-    """Return the confusion matrix in percent of each true class, as numbers or, of many classes, as a picture.
+    """Return the confusion matrix in percent of each true class, as numbers or, of many classes, as an image.
 
     Args:
         matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.

@@ -1,4 +1,4 @@
-"""The viewer of pictures: a slider fades from a picture to its truth, its predictions and their errors."""
+"""The viewer of images: a slider fades from an image to its truth, its predictions and their errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..panels import ERROR_COLOUR, ERROR_VOID_COLOUR
 from .tables import data_uri
 
 JPEG_BUDGETS = ((90, 1.0), (70, 1.0), (60, 0.75), (50, 0.5), (40, 0.33))
-"""Quality and size of pictures, tried in turn until the page is small enough."""
+"""Quality and size of images, tried in turn until the page is small enough."""
 LARGEST_PAGE = 9_500_000
 """Bytes of a viewer, so that a page stays under 10 MB."""
 
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
         name: Such as `truth`.
         content: JPEG or PNG.
         description: For who cannot see it.
-        see_through: The picture shines through where nothing is to be said.
+        see_through: The image shines through where nothing is to be said.
     """
 
     name: str
@@ -38,13 +38,13 @@ class Layer(NamedTuple):
     see_through: bool = False
 
 
-class ViewedPicture(NamedTuple):
-    """A picture of the viewer.
+class ViewedImage(NamedTuple):
+    """An image of the viewer.
 
     Attributes:
         name: Its sample id.
         caption: What else to say.
-        layers: The picture first; the same names in all pictures.
+        layers: The image first; the same names in all images.
         score: To sort by, NaN if there is none.
         class_scores: Likewise for each class that occurs.
         start: Number of the layer shown at first.
@@ -59,7 +59,7 @@ class ViewedPicture(NamedTuple):
 
 
 def viewer(
-    pictures: Sequence[ViewedPicture],
+    images: Sequence[ViewedImage],
     legend: Sequence[tuple[str, Sequence[int]]],
     score_name: str,
     lowest_first: bool = True,
@@ -67,14 +67,14 @@ def viewer(
     """Return the viewer with its controls and a legend.
 
     Args:
-        pictures: At least one.
+        images: At least one.
         legend: Class names with their colours.
-        score_name: What pictures are sorted by, such as IoU.
+        score_name: What images are sorted by, such as IoU.
         lowest_first: Whether the lowest score is the one to look at first.
     """
-    pictures = _fitted(pictures)
-    names = [layer.name for layer in pictures[0].layers]
-    classes = sorted({name for picture in pictures for name in picture.class_scores})
+    images = _fitted(images)
+    names = [layer.name for layer in images[0].layers]
+    classes = sorted({name for image in images for name in image.class_scores})
     sortings = [("lowest", f"lowest {score_name} first"), ("highest", f"highest {score_name} first"), ("name", "name")]
     if not lowest_first:
         sortings[0], sortings[1] = sortings[1], sortings[0]
@@ -84,19 +84,19 @@ def viewer(
     )
     controls = (
         _select("sort", "Order", sortings)
-        + _select("class", "Only pictures with, and scores of", [("", "all classes"), *((c, c) for c in classes)])
-        + _select("layer", "Show of all", [(str(place), name) for place, name in enumerate(names)], pictures[0].start)
+        + _select("class", "Only images with, and scores of", [("", "all classes"), *((c, c) for c in classes)])
+        + _select("layer", "Show of all", [(str(place), name) for place, name in enumerate(names)], images[0].start)
     )
     return (
         f'<div class="viewer"><div class="controls" hidden>{controls}<span role="status"></span></div>'
         f'<ul class="legend" aria-label="Colours of the classes">{colours}</ul>'
-        "<p>The slider below a picture, also with the arrow keys, goes from the picture to what is laid over it.</p>"
-        f'<ul class="pictures">{"".join(map(_picture, pictures))}</ul></div>'
+        "<p>The slider below an image, also with the arrow keys, goes from the image to what is laid over it.</p>"
+        f'<ul class="images">{"".join(map(_image, images))}</ul></div>'
     )
 
 
 def error_png(truth: np.ndarray, pred: np.ndarray) -> bytes:
-    """Return wrong pixels red and void ones grey, to be laid over a picture that fades where all is right.
+    """Return wrong pixels red and void ones grey, to be laid over an image that fades where all is right.
 
     Args:
         truth: `(H, W)` uint8, `VOID` where nothing counts.
@@ -108,30 +108,30 @@ def error_png(truth: np.ndarray, pred: np.ndarray) -> bytes:
 
 
 def disagreement_png(preds: Sequence[np.ndarray]) -> bytes:
-    """Return pixels red on which predictions `(H, W)` are not all the same, over a picture that fades elsewhere."""
+    """Return pixels red on which predictions `(H, W)` are not all the same, over an image that fades elsewhere."""
     differ = np.any([pred != preds[0] for pred in preds[1:]], axis=0).astype(np.uint8)
     return mask_png(differ, [255, 255, 255, *ERROR_COLOUR], bytes([150, 255]))
 
 
-def _picture(picture: ViewedPicture) -> str:
-    names = [layer.name for layer in picture.layers]
-    with Image.open(io.BytesIO(picture.layers[-1].content)) as shown:  # a mask: never shrunk
+def _image(image: ViewedImage) -> str:
+    names = [layer.name for layer in image.layers]
+    with Image.open(io.BytesIO(image.layers[-1].content)) as shown:  # a mask: never shrunk
         width, height = shown.size
     layers = "".join(
         f'<img data-layer="{escape(layer.name)}" alt="{escape(layer.description)}" decoding="async"'
         f"{' data-see-through=1' if layer.see_through else ''}{' class=mask' if place else ''} "
-        f'style="opacity:{int(place in (0, picture.start))}" src="{_uri(layer.content)}">'
-        for place, layer in enumerate(picture.layers)
+        f'style="opacity:{int(place in (0, image.start))}" src="{_uri(layer.content)}">'
+        for place, layer in enumerate(image.layers)
     )
-    scores = {name: round(value, 4) for name, value in picture.class_scores.items() if not math.isnan(value)}
-    score = "NaN" if math.isnan(picture.score) else f"{picture.score:.4f}"
+    scores = {name: round(value, 4) for name, value in image.class_scores.items() if not math.isnan(value)}
+    score = "NaN" if math.isnan(image.score) else f"{image.score:.4f}"
     return (
-        f'<li data-name="{escape(picture.name)}" data-score="{score}" data-scores="{escape(json.dumps(scores))}">'
-        f'<figure class="picture"><div class="stack" style="aspect-ratio:{width}/{height}">{layers}</div>'
-        f'<input type="range" min="0" max="{len(names) - 1}" step="0.05" value="{picture.start}" '
-        f'aria-label="What is shown of {escape(picture.name)}" aria-valuetext="{escape(names[picture.start])}">'
+        f'<li data-name="{escape(image.name)}" data-score="{score}" data-scores="{escape(json.dumps(scores))}">'
+        f'<figure class="image"><div class="stack" style="aspect-ratio:{width}/{height}">{layers}</div>'
+        f'<input type="range" min="0" max="{len(names) - 1}" step="0.05" value="{image.start}" '
+        f'aria-label="What is shown of {escape(image.name)}" aria-valuetext="{escape(names[image.start])}">'
         f'<div class="marks" aria-hidden="true">{"".join(f"<span>{escape(name)}</span>" for name in names)}</div>'
-        f"<figcaption><strong>{escape(picture.name)}</strong><br>{escape(picture.caption)}</figcaption></figure></li>"
+        f"<figcaption><strong>{escape(image.name)}</strong><br>{escape(image.caption)}</figcaption></figure></li>"
     )
 
 
@@ -147,27 +147,27 @@ def _uri(content: bytes) -> str:
     return data_uri(content, "image/png" if content[:4] == b"\x89PNG" else "image/jpeg")
 
 
-def _fitted(pictures: Sequence[ViewedPicture]) -> list[ViewedPicture]:
-    """Make the pictures themselves smaller, should all be too large for a page; masks stay as they are."""
-    fitted = list(pictures)
+def _fitted(images: Sequence[ViewedImage]) -> list[ViewedImage]:
+    """Make the images themselves smaller, should all be too large for a page; masks stay as they are."""
+    fitted = list(images)
     for quality, share in JPEG_BUDGETS:
-        if sum(len(layer.content) for picture in fitted for layer in picture.layers) * 4 / 3 <= LARGEST_PAGE:
+        if sum(len(layer.content) for image in fitted for layer in image.layers) * 4 / 3 <= LARGEST_PAGE:
             break
         fitted = [
-            picture._replace(
-                layers=[picture.layers[0]._replace(content=_smaller(picture.layers[0].content, quality, share)),
-                        *picture.layers[1:]]
+            image._replace(
+                layers=[image.layers[0]._replace(content=_smaller(image.layers[0].content, quality, share)),
+                        *image.layers[1:]]
             )
-            for picture in pictures
+            for image in images
         ]  # fmt: skip
     return fitted
 
 
 def _smaller(jpeg: bytes, quality: int, share: float) -> bytes:
     data = io.BytesIO()
-    with Image.open(io.BytesIO(jpeg)) as picture:
-        size = max(1, round(picture.width * share)), max(1, round(picture.height * share))
-        picture.resize(size, Image.Resampling.BOX if share < 1 else Image.Resampling.NEAREST).save(
+    with Image.open(io.BytesIO(jpeg)) as image:
+        size = max(1, round(image.width * share)), max(1, round(image.height * share))
+        image.resize(size, Image.Resampling.BOX if share < 1 else Image.Resampling.NEAREST).save(
             data, "JPEG", quality=quality
         )
     return data.getvalue()

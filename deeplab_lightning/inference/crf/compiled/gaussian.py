@@ -1,4 +1,4 @@
-"""A band matrix along one axis of the pictures, compiled."""
+"""A band matrix along one axis of the images, compiled."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The permutohedral lattice, compiled.
 
-Vertices are numbered in the order in which the pixels, row by row, first meet them: neighbours in the picture are then
+Vertices are numbered in the order in which the pixels, row by row, first meet them: neighbours in the image are then
 neighbours in memory. Along each axis the vertices form chains, blurred in place; a vertex without a neighbour there
 costs nothing, since the blur is (1/2, 1, 1/2): the halves that are missing per axis are made up for at the end.
 """

@@ -1,4 +1,4 @@
-"""The options of commands that tidy up class maps."""
+"""The options of commands that post-process class maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..labels import LabelSet
 
 
-class Tidying(NamedTuple):
+class Postprocessing(NamedTuple):
     """A `Morphology` in a user's words: classes by name.
 
     Attributes:
@@ -36,7 +36,7 @@ class Tidying(NamedTuple):
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Give a parser the options."""
-        group = parser.add_argument_group("tidying up masks", "in this order; none by default")
+        group = parser.add_argument_group("post-processing of masks", "in this order; none by default")
         group.add_argument("--threshold", type=float, default=0.0, metavar="P", help="less likely pixels are unsure")
         group.add_argument("--unsure", metavar="CLASS", help="what unsure pixels become (the ignored value)")
         group.add_argument("--opening", type=int, default=0, metavar="RADIUS", help="take away what no disc fits into")
@@ -45,15 +45,15 @@ class Tidying(NamedTuple):
         group.add_argument("--min_area", type=int, default=0, metavar="PIXELS", help="take away smaller components")
         group.add_argument("--fill_holes", type=int, default=0, metavar="PIXELS", help="fill holes of up to this size")
         group.add_argument(
-            "--tidy_classes", nargs="+", default=[], metavar="CLASS", help="the classes it is done to (all)"
+            "--postprocess_classes", nargs="+", default=[], metavar="CLASS", help="the classes it is done to (all)"
         )
 
     @classmethod
-    def of(cls, options: argparse.Namespace) -> Tidying:
+    def of(cls, options: argparse.Namespace) -> Postprocessing:
         """Return what was parsed."""
         return cls(
             options.threshold, options.unsure, options.opening, options.closing, tuple(options.largest),
-            options.min_area, options.fill_holes, tuple(options.tidy_classes),
+            options.min_area, options.fill_holes, tuple(options.postprocess_classes),
         )  # fmt: skip
 
     def morphology(self, labels: LabelSet) -> Morphology:

@@ -1,4 +1,4 @@
-"""Counts per picture: exact sums whatever the repetition and the order, and a file without pickles."""
+"""Counts per image: exact sums whatever the repetition and the order, and a file without pickles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.files import atomic_open
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 
 NAMES = ("a", "b", "c")
 
@@ -19,24 +19,24 @@ def random_matrix(seed: int) -> np.ndarray:
     return rng.integers(0, 50, (3, 3)) * (rng.random((3, 3)) < 0.5)
 
 
-def counts_of(*seeds: int) -> PictureCounts:
-    counts = PictureCounts(NAMES)
+def counts_of(*seeds: int) -> ImageCounts:
+    counts = ImageCounts(NAMES)
     for seed in seeds:
-        counts.add(f"picture/{seed:02d}", random_matrix(seed))
+        counts.add(f"image/{seed:02d}", random_matrix(seed))
     return counts
 
 
 def test_total_is_the_sum_and_an_id_counts_once() -> None:
     counts = counts_of(3, 1, 2, 1)
     assert len(counts) == 3
-    assert counts.sample_ids == ["picture/01", "picture/02", "picture/03"]
+    assert counts.sample_ids == ["image/01", "image/02", "image/03"]
     assert counts.total().dtype == np.int64
     assert np.array_equal(counts.total(), random_matrix(1) + random_matrix(2) + random_matrix(3))
-    assert np.array_equal(counts.matrix("picture/02"), random_matrix(2))
+    assert np.array_equal(counts.matrix("image/02"), random_matrix(2))
 
 
 def test_two_padded_processes_equal_one() -> None:
-    """Five pictures on two processes: the sampler gives each three, so picture 0 is seen twice."""
+    """Five images on two processes: the sampler gives each three, so image 0 is seen twice."""
     merged = counts_of(0, 2, 4)
     merged.merge(counts_of(1, 3, 0))
     assert merged.sample_ids == counts_of(*range(5)).sample_ids
@@ -45,35 +45,35 @@ def test_two_padded_processes_equal_one() -> None:
 
 def test_merge_refuses_other_classes() -> None:
     with pytest.raises(DataError, match=r"a, b, d.*a, b, c"):
-        counts_of(0).merge(PictureCounts(("a", "b", "d")))
+        counts_of(0).merge(ImageCounts(("a", "b", "d")))
 
 
 def test_later_changes_of_the_matrix_do_not_reach_in() -> None:
     matrix = np.eye(3, dtype=np.int64)
-    counts = PictureCounts(NAMES)
+    counts = ImageCounts(NAMES)
     counts.add("x", matrix)
     matrix[:] = 9
     assert np.array_equal(counts.total(), np.eye(3))
 
 
 def test_big_counts_do_not_overflow() -> None:
-    counts = PictureCounts(NAMES)
+    counts = ImageCounts(NAMES)
     for index in range(3):
         counts.add(str(index), np.full((3, 3), 2**31 - 1, dtype=np.int32))
     assert (counts.total() == 3 * (2**31 - 1)).all()
 
 
 def test_file_holds_plain_arrays_of_the_cells_that_are_not_zero(tmp_path: Path) -> None:
-    counts = PictureCounts(NAMES)
+    counts = ImageCounts(NAMES)
     counts.add("z", np.array([[5, 0, 0], [0, 0, 7], [0, 0, 0]]))
     counts.add("all void", np.zeros((3, 3), dtype=np.int64))
     counts.add("\u00fc", np.array([[0, 2**40, 0], [0, 0, 0], [0, 0, 0]]))
-    counts.save(tmp_path / "per_picture.npz")
-    with np.load(tmp_path / "per_picture.npz", allow_pickle=False) as file:
+    counts.save(tmp_path / "per_image.npz")
+    with np.load(tmp_path / "per_image.npz", allow_pickle=False) as file:
         arrays = {key: file[key].tolist() for key in file}
     assert arrays == {
         "sample_ids": ["all void", "z", "\u00fc"],
-        "picture": [1, 1, 2],
+        "image": [1, 1, 2],
         "truth": [0, 1, 0],
         "pred": [0, 2, 1],
         "count": [5, 7, 2**40],
@@ -85,7 +85,7 @@ def test_file_holds_plain_arrays_of_the_cells_that_are_not_zero(tmp_path: Path) 
 def test_load_gives_back_what_save_wrote(tmp_path: Path, seeds: tuple[int, ...]) -> None:
     counts = counts_of(*seeds)
     counts.save(tmp_path / "p.npz")
-    loaded = PictureCounts.load(tmp_path / "p.npz")
+    loaded = ImageCounts.load(tmp_path / "p.npz")
     assert (loaded.class_names, loaded.sample_ids) == (counts.class_names, counts.sample_ids)
     for sample_id in counts.sample_ids:
         assert np.array_equal(loaded.matrix(sample_id), counts.matrix(sample_id))
@@ -93,7 +93,7 @@ def test_load_gives_back_what_save_wrote(tmp_path: Path, seeds: tuple[int, ...])
     assert np.array_equal(loaded.total(), counts.total() + np.eye(3, dtype=np.int64))
 
 
-def test_files_do_not_depend_on_the_order_of_the_pictures(tmp_path: Path) -> None:
+def test_files_do_not_depend_on_the_order_of_the_images(tmp_path: Path) -> None:
     counts_of(1, 2, 3).save(tmp_path / "1.npz")
     counts_of(3, 1, 2).save(tmp_path / "2.npz")
     with np.load(tmp_path / "1.npz") as one, np.load(tmp_path / "2.npz") as two:
@@ -118,14 +118,14 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 @pytest.mark.parametrize("content", [None, b"", b"not a zip", b"PK\x03\x04 torn"])
 def test_unreadable_files_name_the_remedy(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "per_picture.npz"
+    path = tmp_path / "per_image.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(DataError, match=r"per_picture\.npz.*Evaluate"):
-        PictureCounts.load(path)
+    with pytest.raises(DataError, match=r"per_image\.npz.*Evaluate"):
+        ImageCounts.load(path)
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", matrix=np.eye(3))
     with pytest.raises(DataError, match="class_names"):
-        PictureCounts.load(tmp_path / "x.npz")
+        ImageCounts.load(tmp_path / "x.npz")

@@ -1,4 +1,4 @@
-"""Some pictures, some of them several times: named as ever, in an order that a resumed run repeats."""
+"""Some images, some of them several times: named as ever, in an order that a resumed run repeats."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 from deeplab_lightning.data.datamodules import DrawnScenesDataModule
 from deeplab_lightning.data.datasets.base import LoaderView
-from deeplab_lightning.data.datasets.chosen import repeated
 from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.datasets.subset import repeated
 from deeplab_lightning.errors import ConfigError
 
 
@@ -20,7 +20,7 @@ def classes_in(dataset: DrawnScenes, index: int) -> set[str]:
     return {dataset.labels.class_names[label] for label in present if label != dataset.labels.ignore_index}
 
 
-def test_pictures_of_a_class_stand_as_often_as_said() -> None:
+def test_images_of_a_class_stand_as_often_as_said() -> None:
     dataset = DrawnScenes("train", 12, 64, 80)
     shown = [classes_in(dataset, index) for index in range(12)]
     frequent = Counter(name for names in shown for name in names)
@@ -40,7 +40,7 @@ def test_pictures_of_a_class_stand_as_often_as_said() -> None:
     assert np.array_equal(chosen.load(again)[0], dataset.load(chosen.positions[again])[0])
 
 
-def test_a_picture_is_augmented_otherwise_each_time() -> None:
+def test_an_image_is_augmented_otherwise_each_time() -> None:
     data = DrawnScenesDataModule(64, 80, 3, repeat_classes={"background": 2}, crop_size=33, num_workers=0)
     assert len(data.drawn_dataset) == 6
     assert len(data.dataset("train")) == 3  # what is counted, looked at and named stays as it is
@@ -59,7 +59,7 @@ def test_wrong_classes_and_numbers(times: dict[str, int], said: str) -> None:
         repeated(DrawnScenes("train", 2, 64, 80), times, quiet=True)
 
 
-def test_a_few_pictures_to_train_and_to_validate_on() -> None:
+def test_a_few_images_to_train_and_to_validate_on() -> None:
     options: dict[str, Any] = {"train_size": 9, "val_size": 4, "height": 64, "width": 80, "crop_size": 33}
     data = DrawnScenesDataModule(**options, train_limit=3, val_on_train=True, batch_size=3, num_workers=0)
     data.setup("fit")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from deeplab_lightning.data import pictures
-from deeplab_lightning.data.pictures import (
+from deeplab_lightning.data import images
+from deeplab_lightning.data.images import (
     check_labels,
     check_pair,
     find_images,
@@ -28,7 +28,7 @@ from deeplab_lightning.labels import CAMVID
 
 
 def smooth(height: int = 64, width: int = 80, seed: int = 0) -> np.ndarray:
-    """A picture that JPEG keeps well and that no turn or mirror leaves as it is."""
+    """An image that JPEG keeps well and that no turn or mirror leaves as it is."""
     noise = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -79,7 +79,7 @@ def test_rgb_in_every_format(tmp_path: Path, name: str, options: dict, tolerance
 
 
 def test_plain_files_take_the_fast_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pictures, "_decode", None)
+    monkeypatch.setattr(images, "_decode", None)
     for name in ("a.jpg", "a.png"):
         write_image(tmp_path / name, smooth())
         close(read_image(tmp_path / name), smooth(), 20)
@@ -134,18 +134,18 @@ def test_transparent_colour_of_png(tmp_path: Path) -> None:
     close(read_image(tmp_path / "a.png"), rgb, 0)
 
 
-def test_palette_picture(tmp_path: Path) -> None:
+def test_palette_image(tmp_path: Path) -> None:
     table = np.random.default_rng(0).integers(0, 256, (256, 3), dtype=np.uint8)
     indices = ids(upper=255)
     write_mask(tmp_path / "a.png", indices, table)
     close(read_image(tmp_path / "a.png"), table[indices], 0)
-    with Image.open(tmp_path / "a.png") as picture:
-        picture.save(tmp_path / "b.png", transparency=7)
+    with Image.open(tmp_path / "a.png") as image:
+        image.save(tmp_path / "b.png", transparency=7)
     table[7] = 255
     close(read_image(tmp_path / "b.png"), table[indices], 0)
 
 
-def test_bilevel_picture(tmp_path: Path) -> None:
+def test_bilevel_image(tmp_path: Path) -> None:
     Image.fromarray(ids(upper=2) > 0).save(tmp_path / "a.png")
     close(read_image(tmp_path / "a.png"), np.stack([ids(upper=2) * 255] * 3, axis=2), 0)
 
@@ -173,25 +173,25 @@ def test_32_bits_are_refused(tmp_path: Path) -> None:
 
 def encodings() -> dict[str, bytes]:
     rgb = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
-    picture = Image.fromarray(rgb)
+    image = Image.fromarray(rgb)
     exif = Image.Exif()
     exif[0x0112] = 6
-    thumbnail = io.BytesIO()  # EXIF of cameras holds a small JPEG, whose end marker is not the picture's
-    picture.resize((20, 16)).save(thumbnail, "JPEG")
+    thumbnail = io.BytesIO()  # EXIF of cameras holds a small JPEG, whose end marker is not the image's
+    image.resize((20, 16)).save(thumbnail, "JPEG")
     kinds: dict[str, tuple[Image.Image, str, dict]] = {
-        "plain.jpg": (picture, "JPEG", {}),
-        "progressive.jpg": (picture, "JPEG", {"progressive": True}),
-        "thumbnail.jpg": (picture, "JPEG", {"exif": exif.tobytes() + thumbnail.getvalue()}),
-        "grey.jpg": (picture.convert("L"), "JPEG", {}),
-        "cmyk.jpg": (picture.convert("CMYK"), "JPEG", {}),
-        "plain.png": (picture, "PNG", {}),
-        "grey.png": (picture.convert("L"), "PNG", {}),
-        "palette.png": (picture.quantize(200), "PNG", {}),
-        "alpha.png": (picture.convert("RGBA"), "PNG", {}),
-        "a.webp": (picture, "WEBP", {}),
-        "a.bmp": (picture, "BMP", {}),
-        "a.tif": (picture, "TIFF", {}),
-        "packed.tif": (picture, "TIFF", {"compression": "tiff_lzw"}),
+        "plain.jpg": (image, "JPEG", {}),
+        "progressive.jpg": (image, "JPEG", {"progressive": True}),
+        "thumbnail.jpg": (image, "JPEG", {"exif": exif.tobytes() + thumbnail.getvalue()}),
+        "grey.jpg": (image.convert("L"), "JPEG", {}),
+        "cmyk.jpg": (image.convert("CMYK"), "JPEG", {}),
+        "plain.png": (image, "PNG", {}),
+        "grey.png": (image.convert("L"), "PNG", {}),
+        "palette.png": (image.quantize(200), "PNG", {}),
+        "alpha.png": (image.convert("RGBA"), "PNG", {}),
+        "a.webp": (image, "WEBP", {}),
+        "a.bmp": (image, "BMP", {}),
+        "a.tif": (image, "TIFF", {}),
+        "packed.tif": (image, "TIFF", {"compression": "tiff_lzw"}),
     }
     result = {}
     for name, (source, kind, options) in kinds.items():
@@ -204,7 +204,7 @@ def encodings() -> dict[str, bytes]:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("lenient", [False, True])
 @pytest.mark.parametrize("name", list(encodings()))
-def test_truncated_pictures_are_refused(
+def test_truncated_images_are_refused(
     tmp_path: Path, name: str, lenient: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)  # as some notebooks set it
@@ -251,13 +251,13 @@ def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_image, read_mask])
-def test_what_is_no_picture(tmp_path: Path, read: object) -> None:
+def test_what_is_no_image(tmp_path: Path, read: object) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "page.jpg").write_text("<html>404</html>")
     (tmp_path / "folder.png").mkdir()
     for name, words in {
         "empty.png": r"is empty \(0 bytes\)",
-        "page.jpg": "is not a picture",
+        "page.jpg": "is not an image",
         "folder.png": "Cannot read .*: Is a directory",
         "pages.jpg": r"does not exist.*Did you mean 'page.jpg'\?",
         "floder/a.jpg": "There is no 'floder' in .* Did you mean 'folder.png'",
@@ -310,7 +310,7 @@ def test_mask_with_gamma_or_transparent_value_keeps_its_values(tmp_path: Path) -
     np.testing.assert_array_equal(read_mask(tmp_path / "b.png"), ids())
 
 
-def test_mask_is_turned_like_its_picture(tmp_path: Path) -> None:
+def test_mask_is_turned_like_its_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(ids()).save(tmp_path / "grey.png", exif=exif)
@@ -421,9 +421,9 @@ def test_write_mask_is_a_palette_png_and_comes_back(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "a.png"
     table = CAMVID.colour_table()
     write_mask(path, ids(), table)
-    with Image.open(path) as picture:
-        assert (picture.format, picture.mode) == ("PNG", "P")
-        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), table[ids()])
+    with Image.open(path) as image:
+        assert (image.format, image.mode) == ("PNG", "P")
+        np.testing.assert_array_equal(np.asarray(image.convert("RGB")), table[ids()])
     np.testing.assert_array_equal(read_mask(path), ids())
     write_mask(path, ids() + 1, table)
     np.testing.assert_array_equal(read_mask(path), ids() + 1)
@@ -510,10 +510,10 @@ def test_inputs_that_match_nothing(tree: Path) -> None:
     for entry, words in {
         "bb.jpg": r"bb\.jpg does not exist.*Did you mean 'b\.jpg'\?",
         "inn/c.webp": r"There is no 'inn' in .*Did you mean 'in'\?",
-        "inn/*.webp": r"No pictures match .*There is no 'inn' in .*Did you mean 'in'\?",
-        "in/*.gif": r"No pictures match '.*in/\*\.gif': pictures end in \.jpg, .*\.tiff\.$",
-        "empty": "No pictures in folder .*empty: it holds nothing",
-        "texts": r"it holds 1 x \.txt; pictures end in \.jpg, ",
+        "inn/*.webp": r"No images match .*There is no 'inn' in .*Did you mean 'in'\?",
+        "in/*.gif": r"No images match '.*in/\*\.gif': images end in \.jpg, .*\.tiff\.$",
+        "empty": "No images in folder .*empty: it holds nothing",
+        "texts": r"it holds 1 x \.txt; images end in \.jpg, ",
         "b.jpg/c.jpg": r"b\.jpg is a file, not a folder",
     }.items():
         with pytest.raises(DataError, match=words):

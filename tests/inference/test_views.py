@@ -38,17 +38,17 @@ def build(align_corners: bool, **options: object) -> Predictor:
     )
 
 
-def picture(height: int, width: int, batch: int = 1, seed: int = 0) -> Tensor:
+def random_image(height: int, width: int, batch: int = 1, seed: int = 0) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     small = torch.rand(batch, 3, -(-height // 8), -(-width // 8), generator=generator)
     return (F.interpolate(small, (height, width), mode="bilinear") * 255).round().to(torch.uint8)
 
 
 def plain_logits(image: Tensor, scale: float, mirrored: bool, align_corners: bool) -> Tensor:
-    """One look at the whole picture, with nothing but interpolate and pad.
+    """One view of the whole image, with nothing but interpolate and pad.
 
-    Where corners meet, the padded part of the scaled picture has no place in the picture: the logits are brought to the
-    scaled picture's grid, 64 times as fine, and sampled there.
+    Where corners meet, the padded part of the scaled image has no place in the image: the logits are brought to the
+    scaled image's grid, 64 times as fine, and sampled there.
     """
     height, width = image.shape[-2:]
     normalised = Normalise(MEAN, STD)(image.flip(-1) if mirrored else image)
@@ -59,7 +59,7 @@ def plain_logits(image: Tensor, scale: float, mirrored: bool, align_corners: boo
     else:
         padded = F.pad(scaled, (0, -(size[1] - 1) % 16, 0, -(size[0] - 1) % 16))
         made = network(padded)
-        # grid_sample counts from -1 to 1 over the padded picture's corners.
+        # grid_sample counts from -1 to 1 over the padded image's corners.
         rows, columns = (
             torch.linspace(-1, -1 + 2 * (side - 1) / (whole - 1), wanted)
             for side, whole, wanted in zip(size, padded.shape[-2:], (height, width), strict=True)
@@ -76,7 +76,7 @@ def plain_logits(image: Tensor, scale: float, mirrored: bool, align_corners: boo
 @ALIGN
 @pytest.mark.parametrize("size", [(65, 97), (50, 71)])
 def test_scales_and_flip_average_probabilities(size: tuple[int, int], align_corners: bool) -> None:
-    image, scales = picture(*size, batch=2), (0.5, 1.0, 1.75)
+    image, scales = random_image(*size, batch=2), (0.5, 1.0, 1.75)
     expected = torch.zeros(2, NUM_CLASSES, *size)
     for scale in scales:
         for mirrored in (False, True):
@@ -89,24 +89,24 @@ def test_scales_and_flip_average_probabilities(size: tuple[int, int], align_corn
 
 @ALIGN
 def test_max_fusion_takes_the_largest_score_of_the_scales(align_corners: bool) -> None:
-    image, scales = picture(65, 81), (0.5, 0.75, 1.0)
-    looks = [
+    image, scales = random_image(65, 81), (0.5, 0.75, 1.0)
+    views = [
         (plain_logits(image, scale, False, align_corners) + plain_logits(image, scale, True, align_corners)) / 2
         for scale in scales
     ]
-    expected = torch.stack(looks).amax(0)
+    expected = torch.stack(views).amax(0)
     segmenter = build(align_corners, scales=scales, flip=True, fusion="max")
     scores = torch.cat([scores for _, scores in segmenter.bands(image)], 2)
     assert torch.allclose(scores, expected, atol=2e-4)
-    assert (scores - torch.stack(looks).mean(0)).abs().max() > 0.1
+    assert (scores - torch.stack(views).mean(0)).abs().max() > 0.1
 
 
 @ALIGN
 @pytest.mark.parametrize("overlap", [0.0, 0.3, 0.7])
 def test_windows_are_averaged_by_their_distance_from_the_ends(align_corners: bool, overlap: float) -> None:
-    """At scale 1 every window is a picture of its own; weights are written down once more."""
+    """At scale 1 every window is an image of its own; weights are written down once more."""
     height, width, side = 70, 113, 33
-    image = picture(height, width)
+    image = random_image(height, width)
     total, weight = torch.zeros(1, NUM_CLASSES, height, width), torch.zeros(height, width)
     step = int(side * (1 - overlap))
 
@@ -126,8 +126,8 @@ def test_windows_are_averaged_by_their_distance_from_the_ends(align_corners: boo
     assert torch.allclose(probs, total / weight, atol=1e-4)
 
 
-def test_the_crf_gets_probabilities_and_the_stored_picture() -> None:
-    image = picture(40, 52)
+def test_the_crf_gets_probabilities_and_the_stored_image() -> None:
+    image = random_image(40, 52)
     segmenter = build(True, scales=(0.75, 1.0), crf="v1")
     expected = DenseCRF(PAPERS["v1"])(build(True, scales=(0.75, 1.0)).probs(image), image)
     assert torch.allclose(segmenter.probs(image), expected, atol=1e-5)
@@ -143,10 +143,10 @@ def test_the_crf_gets_probabilities_and_the_stored_picture() -> None:
     "options",
     [{"scales": (0.5, 0.75, 1.0, 1.25)}, {"scales": (0.75, 1.0), "fusion": "max"}, {"window_size": 33, "overlap": 0.4}],
 )
-def test_flip_averaging_makes_the_prediction_mirror_with_the_picture(
+def test_flip_averaging_makes_the_prediction_mirror_with_the_image(
     align_corners: bool, options: dict[str, object]
 ) -> None:
-    image = picture(57, 83)
+    image = random_image(57, 83)
     segmenter = build(align_corners, flip=True, **options)
     probs = segmenter.probs(image)
     # To rounding: vectorised exponentials differ in the last bit between the middle and the end of a row.
@@ -161,8 +161,8 @@ def test_flip_averaging_makes_the_prediction_mirror_with_the_picture(
 
 @ALIGN
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
-def test_a_window_that_holds_the_picture_is_the_whole_picture(align_corners: bool, scales: tuple[float, ...]) -> None:
-    image = picture(65, 49)
+def test_a_window_that_holds_the_image_is_the_whole_image(align_corners: bool, scales: tuple[float, ...]) -> None:
+    image = random_image(65, 49)
     whole, window = build(align_corners, scales=scales), build(align_corners, scales=scales, window_size=97)
     assert torch.equal(window.probs(image), whole.probs(image))
 
@@ -184,13 +184,13 @@ def test_a_constant_answer_stays_that_answer(align_corners: bool, fusion: str) -
         align_corners=align_corners,
         options=EvaluationOptions((0.5, 1.0, 1.3), True, fusion, 33, 0.2),  # type: ignore[arg-type]
     )
-    probs = segmenter.probs(picture(75, 130))
+    probs = segmenter.probs(random_image(75, 130))
     assert torch.allclose(probs, constant.softmax(0).view(1, 3, 1, 1).expand_as(probs), atol=1e-5)
 
 
 @ALIGN
 def test_bands_do_not_matter(monkeypatch: pytest.MonkeyPatch, align_corners: bool) -> None:
-    image = picture(70, 90)
+    image = random_image(70, 90)
     segmenter = build(align_corners, scales=(0.75, 1.2), flip=True, window_size=33)
     expected = segmenter.probs(image)
     monkeypatch.setattr(predictor, "BAND_ELEMENTS", 500)
@@ -208,7 +208,7 @@ def test_the_network_sees_each_window_once_padded_and_at_its_scale() -> None:
 
     options = EvaluationOptions(scales=(0.5, 1.0), window_size=33, overlap=0.0)
     segmenter = Predictor(watched, Normalise(MEAN, STD), output_stride=16, align_corners=True, options=options)
-    segmenter.predict(picture(61, 97))  # 0.5: 31 x 49, two windows; 1: 2 x 3
+    segmenter.predict(random_image(61, 97))  # 0.5: 31 x 49, two windows; 1: 2 x 3
     assert sorted(seen) == [(33, 33)] * 8
 
 
@@ -220,7 +220,7 @@ def test_probabilities_of_a_certain_network_have_finite_logarithms() -> None:
         align_corners=True,
         options=EvaluationOptions(flip=True),
     )
-    for _, scores in segmenter.bands(picture(33, 33)):
+    for _, scores in segmenter.bands(random_image(33, 33)):
         assert torch.isfinite(scores).all()
 
 
@@ -257,11 +257,11 @@ def test_scaled_sides() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "os16, scale 1, whole picture"),
-        ({"scales": [1.5, 0.5, 1], "flip": True}, "os16, scales 0.5, 1, 1.5, flip, whole picture"),
-        ({"scales": [0.5, 1], "fusion": "max"}, "os16, scales 0.5, 1, maximum of scores, whole picture"),
+        ({}, "os16, scale 1, whole image"),
+        ({"scales": [1.5, 0.5, 1], "flip": True}, "os16, scales 0.5, 1, 1.5, flip, whole image"),
+        ({"scales": [0.5, 1], "fusion": "max"}, "os16, scales 0.5, 1, maximum of scores, whole image"),
         ({"window_size": 65, "overlap": 0.5}, "os16, scale 1, windows of 65 overlapping 50%"),
-        ({"crf": "v1"}, f"os16, scale 1, whole picture, {PAPERS['v1']}"),
+        ({"crf": "v1"}, f"os16, scale 1, whole image, {PAPERS['v1']}"),
     ],
 )
 def test_the_protocol_says_what_is_done(options: dict[str, object], words: str) -> None:
@@ -270,7 +270,7 @@ def test_the_protocol_says_what_is_done(options: dict[str, object], words: str) 
 
 def test_scales_within_the_network_are_named() -> None:
     v2 = Predictor(network, Normalise(MEAN, STD), output_stride=8, align_corners=True, inner_scales=(0.5, 1.0))
-    assert v2.protocol == "os8, inputs at 0.5, 1, scale 1, whole picture"
+    assert v2.protocol == "os8, inputs at 0.5, 1, scale 1, whole image"
 
 
 @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ print(before, peak_memory(), time.perf_counter() - started)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scales", [(1.0,), (0.5, 1.0)])
-def test_a_24_megapixel_picture_goes_through_in_less_than_3_gb(scales: tuple[float, ...]) -> None:
+def test_a_24_megapixel_image_goes_through_in_less_than_3_gb(scales: tuple[float, ...]) -> None:
     result = subprocess.run([sys.executable, "-c", LARGE, str(scales)], capture_output=True, text=True, check=True)
     before, peak, seconds = map(float, result.stdout.split())
     print(f"{scales}: {before / 2**20:.0f} MiB before, {peak / 2**20:.0f} MiB at most, {seconds:.0f} s")

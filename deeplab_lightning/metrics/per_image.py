@@ -1,4 +1,4 @@
-"""Confusion counts kept picture by picture, so that sets can be merged, resampled and searched later. Numpy only."""
+"""Confusion counts kept image by image, so that sets can be merged, resampled and searched later. Numpy only."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from .scores import check_confusion
 
 
 class _Cells(NamedTuple):
-    """The non-zero cells of one picture's matrix: three `(k,)` int64 arrays."""
+    """The non-zero cells of one image's matrix: three `(k,)` int64 arrays."""
 
     truth: np.ndarray
     pred: np.ndarray
     pixels: np.ndarray
 
 
-class PictureCounts:
-    """The confusion counts of each picture, keyed by sample id.
+class ImageCounts:
+    """The confusion counts of each image, keyed by sample id.
 
-    An id counts once, however often it is added: samplers that pad a set for several processes repeat pictures, and
+    An id counts once, however often it is added: samplers that pad a set for several processes repeat images, and
     merging the processes' counts then still gives the exact matrix.
 
     Args:
@@ -41,23 +41,23 @@ class PictureCounts:
 
     @property
     def sample_ids(self) -> list[str]:
-        """The ids, sorted: the same list whatever the order in which pictures came."""
+        """The ids, sorted: the same list whatever the order in which images came."""
         return sorted(self._cells)
 
     def add(self, sample_id: str, matrix: np.ndarray) -> None:
-        """Keep one picture's counts; an id that is already there stays as it is.
+        """Keep one image's counts; an id that is already there stays as it is.
 
         Args:
-            sample_id: The picture's name, unique within its split.
-            matrix: `(C, C)` integer counts of this picture alone; rows are the truth.
+            sample_id: The image's name, unique within its split.
+            matrix: `(C, C)` integer counts of this image alone; rows are the truth.
         """
         matrix = check_confusion(matrix, self.class_names)
         if sample_id not in self._cells:
             truth, pred = np.nonzero(matrix)
             self._cells[sample_id] = _Cells(truth, pred, matrix[truth, pred])
 
-    def merge(self, other: PictureCounts) -> None:
-        """Take over the pictures of `other` that are not here yet, for example those of another process."""
+    def merge(self, other: ImageCounts) -> None:
+        """Take over the images of `other` that are not here yet, for example those of another process."""
         if other.class_names != self.class_names:
             raise DataError(
                 f"Counts over the classes {', '.join(other.class_names)} cannot be merged with counts over "
@@ -67,25 +67,25 @@ class PictureCounts:
             self._cells.setdefault(sample_id, cells)
 
     def matrix(self, sample_id: str) -> np.ndarray:
-        """Return one picture's `(C, C)` int64 confusion matrix."""
+        """Return one image's `(C, C)` int64 confusion matrix."""
         return self._dense([self._cells[sample_id]])
 
     def total(self) -> np.ndarray:
-        """Return the `(C, C)` int64 confusion matrix of all pictures together."""
+        """Return the `(C, C)` int64 confusion matrix of all images together."""
         return self._dense(self._cells.values())
 
-    def _dense(self, pictures: Iterable[_Cells]) -> np.ndarray:
+    def _dense(self, images: Iterable[_Cells]) -> np.ndarray:
         matrix = np.zeros((len(self.class_names), len(self.class_names)), dtype=np.int64)
-        for cells in pictures:
-            matrix[cells.truth, cells.pred] += cells.pixels  # the cells of one picture are all different
+        for cells in images:
+            matrix[cells.truth, cells.pred] += cells.pixels  # the cells of one image are all different
         return matrix
 
     def save(self, path: Path) -> None:
         """Write the counts as an `.npz` of plain arrays, cell `k` being `count[k]` pixels of `truth[k]` as `pred[k]`.
 
         Args:
-            path: The file, `per_picture.npz` in a run folder. It holds `sample_ids` `(N,)` str, sorted; for
-                the `K` non-zero cells `picture` (index into `sample_ids`), `truth` and `pred` (class ids), all `(K,)`
+            path: The file, `per_image.npz` in a run folder. It holds `sample_ids` `(N,)` str, sorted; for
+                the `K` non-zero cells `image` (index into `sample_ids`), `truth` and `pred` (class ids), all `(K,)`
                 int32, and `count` `(K,)` int64; and `class_names` `(C,)` str.
         """
         with atomic_open(path) as file:
@@ -96,7 +96,7 @@ class PictureCounts:
         cells = [self._cells[sample_id] for sample_id in self.sample_ids]
         return {
             "sample_ids": np.array(self.sample_ids, dtype=np.str_),
-            "picture": np.repeat(np.arange(len(cells), dtype=np.int32), [len(cell.pixels) for cell in cells]),
+            "image": np.repeat(np.arange(len(cells), dtype=np.int32), [len(cell.pixels) for cell in cells]),
             "truth": _join([cell.truth for cell in cells]).astype(np.int32),
             "pred": _join([cell.pred for cell in cells]).astype(np.int32),
             "count": _join([cell.pixels for cell in cells]),
@@ -104,18 +104,18 @@ class PictureCounts:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> PictureCounts:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ImageCounts:
         """Make the counts of what `as_arrays` returned."""
         counts = cls(arrays["class_names"].tolist())
-        picture, truth, pred, count = (arrays[key] for key in ("picture", "truth", "pred", "count"))
+        image, truth, pred, count = (arrays[key] for key in ("image", "truth", "pred", "count"))
         sample_ids = arrays["sample_ids"].tolist()
-        starts = np.searchsorted(picture, np.arange(len(sample_ids) + 1))  # `picture` is sorted
+        starts = np.searchsorted(image, np.arange(len(sample_ids) + 1))  # `image` is sorted
         for sample_id, start, end in zip(sample_ids, starts[:-1], starts[1:], strict=True):
             counts._cells[sample_id] = _Cells(truth[start:end], pred[start:end], count[start:end])
         return counts
 
     @classmethod
-    def load(cls, path: Path) -> PictureCounts:
+    def load(cls, path: Path) -> ImageCounts:
         """Read what `save` wrote.
 
         Raises:
@@ -126,7 +126,7 @@ class PictureCounts:
                 return cls.from_arrays(arrays)
         except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(
-                f"{path} cannot be read as confusion counts per picture ({error}). "
+                f"{path} cannot be read as confusion counts per image ({error}). "
                 "Evaluate the checkpoint again to write it anew."
             ) from error
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 
-class Tap:
+class FeatureHook:
     """Keeps the map that last went into a module, or came out of it, until it is taken.
 
     It is a forward hook: neither the network's code nor its weights' names know of it, and no second pass is needed.
@@ -30,7 +30,7 @@ class Tap:
         """
         found, self._map = self._map, None
         if found is None:
-            raise RuntimeError("Nothing went through the tapped module since its map was last taken.")
+            raise RuntimeError("Nothing went through the hooked module since its map was last taken.")
         return found
 
     def _keep(self, module: nn.Module, arguments: tuple[Any, ...], output: Any) -> None:

@@ -1,4 +1,4 @@
-"""One pass over a split: every picture and mask is read once, and what later checks need of it is kept."""
+"""One pass over a split: every image and mask is read once, and what later checks need of it is kept."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SECONDS_BETWEEN_LINES = 15
 
 @dataclass(frozen=True)
 class Look:
-    """What one picture and its mask are.
+    """What one image and its mask are.
 
     Attributes:
         index: In the split.
         sample_id: Its name.
         error: Why it cannot be loaded; all below is empty then.
         size: `(height, width)` in pixels.
-        image_hash: Of the decoded pixels and their shape: equal for equal pictures, whatever their files are called.
+        image_hash: Of the decoded pixels and their shape: equal for equal images, whatever their files are called.
         mask_hash: Likewise.
         counts: `(256,)` int64, pixels of each value in the mask.
         channel_sums: `(C,)` float64, sum of the stored values of each channel.
@@ -46,7 +46,7 @@ class Look:
 
 
 def look_at_split(dataset: SegmentationDataset, split: str, limit: int | None, workers: int) -> list[Look]:
-    """Look at the pictures of a split, several at a time, with a progress bar.
+    """Look at the images of a split, several at a time, with a progress bar.
 
     Args:
         dataset: The split.
@@ -59,11 +59,11 @@ def look_at_split(dataset: SegmentationDataset, split: str, limit: int | None, w
     pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
     with ThreadPoolExecutor(max(1, workers)) as pool:
         looks = pool.map(lambda index: look_at(dataset, index), indices)
-        return list(tqdm(looks, desc=f"looking at {split}", unit="picture", total=len(indices), mininterval=pause))
+        return list(tqdm(looks, desc=f"looking at {split}", unit="image", total=len(indices), mininterval=pause))
 
 
 def look_at(dataset: SegmentationDataset, index: int) -> Look:
-    """Read one picture; what cannot be read becomes part of the result."""
+    """Read one image; what cannot be read becomes part of the result."""
     sample_id = dataset.sample_id(index)
     try:
         image, mask = dataset.load(index)
@@ -84,7 +84,7 @@ def look_at(dataset: SegmentationDataset, index: int) -> Look:
 
 
 def files_of(dataset: SegmentationDataset, index: int) -> tuple[Path, ...]:
-    """Return the files of a picture; none where that cannot be told (a damaged annotation)."""
+    """Return the files of an image; none where that cannot be told (a damaged annotation)."""
     try:
         return dataset.files(index)
     except DataError:
@@ -92,12 +92,12 @@ def files_of(dataset: SegmentationDataset, index: int) -> tuple[Path, ...]:
 
 
 def class_counts(looks: Sequence[Look], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels of each class and the number of pictures it occurs in, both `(num_classes,)` int64."""
-    pixels, pictures = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
+    """Return the pixels of each class and the number of images it occurs in, both `(num_classes,)` int64."""
+    pixels, images = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
     for look in looks:
         pixels += look.counts[:num_classes]
-        pictures += look.counts[:num_classes] > 0
-    return pixels, pictures
+        images += look.counts[:num_classes] > 0
+    return pixels, images
 
 
 def channel_statistics(looks: Sequence[Look], pixel_range: float) -> tuple[np.ndarray, np.ndarray]:

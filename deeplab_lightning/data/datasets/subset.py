@@ -1,4 +1,4 @@
-"""Some pictures of a data set, and some of them several times."""
+"""Some images of a data set, and some of them several times."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:  # it comes with albumentations
     from ..transforms.geometry import Stored
 
 
-class Chosen(SegmentationDataset):
-    """Another data set's pictures, by position. They keep their names, also where one is there twice.
+class Subset(SegmentationDataset):
+    """Another data set's images, by position. They keep their names, also where one is there twice.
 
-    The augmentation of a picture follows from its place here: the second time it is another one.
+    The augmentation of an image follows from its place here: the second time it is another one.
 
     Args:
-        source: Has the pictures.
+        source: Has the images.
         positions: Of the chosen ones, in the order wanted.
     """
 
@@ -34,19 +34,19 @@ class Chosen(SegmentationDataset):
         return len(self.positions)
 
     def sample_id(self, index: int) -> str:
-        """Return the picture's name."""
+        """Return the image's name."""
         return self.source.sample_id(self.positions[index])
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """Return the picture's files."""
+        """Return the image's files."""
         return self.source.files(self.positions[index])
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read a picture and its mask."""
+        """Read an image and its mask."""
         return self.source.load(self.positions[index])
 
     def open(self, index: int) -> tuple[Stored, Stored]:
-        """Return a picture and its mask, of which parts are read."""
+        """Return an image and its mask, of which parts are read."""
         return self.source.open(self.positions[index])
 
     @property
@@ -55,19 +55,19 @@ class Chosen(SegmentationDataset):
         return self.source.has_depth
 
     def depth(self, index: int) -> np.ndarray:
-        """Return the picture's depth."""
+        """Return the image's depth."""
         return self.source.depth(self.positions[index])
 
 
-def repeated(dataset: SegmentationDataset, times: Mapping[str, int], quiet: bool = False) -> Chosen:
-    """Return a list in which pictures that show certain classes stand several times, behind all others.
+def repeated(dataset: SegmentationDataset, times: Mapping[str, int], quiet: bool = False) -> Subset:
+    """Return a list in which images that show certain classes stand several times, behind all others.
 
-    v3 trained its last model so: pictures of bicycles, chairs, tables, potted plants and sofas twice (section 4.3). All
-    masks are read once to find them. A picture with several of the classes follows the largest number.
+    v3 trained its last model so: images of bicycles, chairs, tables, potted plants and sofas twice (section 4.3). All
+    masks are read once to find them. An image with several of the classes follows the largest number.
 
     Args:
-        dataset: The training pictures.
-        times: Class name -> how often a picture that shows it is to be there, 1 or more.
+        dataset: The training images.
+        times: Class name -> how often an image that shows it is to be there, 1 or more.
         quiet: Show no progress.
 
     Raises:
@@ -92,4 +92,4 @@ def repeated(dataset: SegmentationDataset, times: Mapping[str, int], quiet: bool
         present = np.flatnonzero(np.bincount(mask[0:height, 0:width].ravel(), minlength=1))
         present = present[present != dataset.labels.ignore_index]
         again += [index] * (int(wanted[present].max(initial=1)) - 1)
-    return Chosen(dataset, [*range(len(dataset)), *again])
+    return Subset(dataset, [*range(len(dataset)), *again])

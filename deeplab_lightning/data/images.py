@@ -1,6 +1,6 @@
-"""Reading and writing pictures and masks, so that a bad file is named and never silently changes a number.
+"""Reading and writing images and masks, so that a bad file is named and never silently changes a number.
 
-Pictures come out as `(H, W, 3)` uint8 RGB, masks as `(H, W)` uint8. Plain JPEG and PNG pictures are decoded by OpenCV,
+Images come out as `(H, W, 3)` uint8 RGB, masks as `(H, W)` uint8. Plain JPEG and PNG images are decoded by OpenCV,
 which is a fifth faster; whatever is unusual goes to Pillow, which knows more kinds and refuses truncated files.
 """
 
@@ -45,12 +45,12 @@ _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """Read a picture of any usual kind as RGB.
+    """Read an image of any usual kind as RGB.
 
     EXIF orientation is applied. Grey is repeated over the three channels. Transparent pixels are composited onto white,
     as a page would show them: the colour hidden beneath is arbitrary. 16-bit values are divided by 257, so that equal
-    values stay equal from picture to picture. Colour profiles are ignored, for CMYK too. Of animations and
-    multi-page files the first picture is read.
+    values stay equal from image to image. Colour profiles are ignored, for CMYK too. Of animations and
+    multi-page files the first image is read.
 
     Args:
         path: JPEG, PNG, WebP, BMP, TIFF, or another format that Pillow knows.
@@ -59,20 +59,20 @@ def read_image(path: str | Path) -> np.ndarray:
         `(H, W, 3)` uint8 RGB, writable.
 
     Raises:
-        DataError: The file is missing, truncated, damaged, no picture, or has 32-bit values.
+        DataError: The file is missing, truncated, damaged, no image, or has 32-bit values.
     """
     return decode_image(_read_bytes(path), path)
 
 
 def decode_image(data: bytes, path: str | Path) -> np.ndarray:
-    """Decode a picture as `read_image` does, from a file's bytes.
+    """Decode an image as `read_image` does, from a file's bytes.
 
     Args:
         data: The whole file.
         path: Where it comes from, for messages.
 
     Raises:
-        DataError: The data is truncated, damaged, no picture, or has 32-bit values.
+        DataError: The data is truncated, damaged, no image, or has 32-bit values.
     """
     if _is_plain_jpeg(data) or _is_plain_png(data):
         return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
@@ -83,7 +83,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask as the numbers that it stores: never as colours, never rescaled.
 
     Accepted are grey (1 to 8 bits; 16 bits where all values are below 256), palette (its indices) and RGB(A) with equal
-    channels (that value). A 1-bit mask gives {0, 1}. EXIF orientation is applied, as to its picture.
+    channels (that value). A 1-bit mask gives {0, 1}. EXIF orientation is applied, as to its image.
 
     Args:
         path: PNG, BMP, TIFF or another lossless format.
@@ -133,30 +133,30 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     indices = unfiltered_indices(data)
     if indices is not None:
         return indices
-    picture, raw_mode = _decode(data, path)
-    if picture.format in _LOSSY_FORMATS or picture.info.get("compression") == "jpeg":
+    image, raw_mode = _decode(data, path)
+    if image.format in _LOSSY_FORMATS or image.info.get("compression") == "jpeg":
         raise DataError(
-            f"Mask {path} is compressed as {picture.format}, which changes values, above all near edges. "
-            f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not mend it."
+            f"Mask {path} is compressed as {image.format}, which changes values, above all near edges. "
+            f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not fix it."
         )
-    ImageOps.exif_transpose(picture, in_place=True)
-    values = np.array(picture)
-    if picture.mode == "L" and raw_mode in _STRETCH:
+    ImageOps.exif_transpose(image, in_place=True)
+    values = np.array(image)
+    if image.mode == "L" and raw_mode in _STRETCH:
         return values // _STRETCH[raw_mode]
-    if picture.mode in ("L", "P", "1"):
+    if image.mode in ("L", "P", "1"):
         return values.astype(np.uint8, copy=False)
-    if picture.mode.startswith("I"):
+    if image.mode.startswith("I"):
         return values
-    if picture.mode in ("LA", "RGB", "RGBA") and ";16" not in raw_mode:  # of 16-bit colours Pillow keeps the high byte
+    if image.mode in ("LA", "RGB", "RGBA") and ";16" not in raw_mode:  # of 16-bit colours Pillow keeps the high byte
         return values
     raise DataError(f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}")
 
 
 def read_stored(path: str | Path) -> np.ndarray:
-    """Read a picture with the channels and values that the file stores: nothing is repeated, composited or rescaled.
+    """Read an image with the channels and values that the file stores: nothing is repeated, composited or rescaled.
 
-    EXIF orientation is applied. Palettes give their colours, a 1-bit picture {0, 1}. The pages of a TIFF are its
-    channels; reduced copies of the picture among them are left out.
+    EXIF orientation is applied. Palettes give their colours, a 1-bit image {0, 1}. The pages of a TIFF are its
+    channels; reduced copies of the image among them are left out.
 
     Args:
         path: As for `read_image`, and TIFF of 1 to 512 channels (several of more than 8 bits: extra `geo`).
@@ -165,12 +165,12 @@ def read_stored(path: str | Path) -> np.ndarray:
         `(H, W, C)`: uint8, or what the file stores (Pillow's types: int32 or float32 for more than 16 bits).
 
     Raises:
-        DataError: The file is missing, truncated, damaged, no picture, or a kind of TIFF that needs the extra `geo`.
+        DataError: The file is missing, truncated, damaged, no image, or a kind of TIFF that needs the extra `geo`.
     """
     data = _read_bytes(path)
     is_tiff = data[:4] in _TIFF_STARTS
     try:
-        picture, raw_mode = _decode(data, path)
+        image, raw_mode = _decode(data, path)
     except DataError as error:
         if not is_tiff:
             raise
@@ -178,27 +178,27 @@ def read_stored(path: str | Path) -> np.ndarray:
             return read_raster(path)  # GDAL knows more kinds of TIFF
         except ConfigError as missing:
             raise DataError(f"{error} Or is it whole, and of a kind that Pillow does not know? {missing}") from error
-    if is_tiff and _samples(picture) > 1 and raw_mode != "RGB":
+    if is_tiff and _samples(image) > 1 and raw_mode != "RGB":
         return read_raster(path)
-    if picture.mode in ("RGB", "RGBA", "LA") and ";16" in raw_mode:  # Pillow keeps the high byte only
+    if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw_mode:  # Pillow keeps the high byte only
         deep = _decode_plain(data, cv2.IMREAD_UNCHANGED, path)
         return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
-    pages = [_page_pixels(picture)]
-    for page in range(1, getattr(picture, "n_frames", 1) if is_tiff else 1):
-        picture.seek(page)
-        if not picture.tag_v2.get(_SUBFILE_TYPE, 0):  # type: ignore[attr-defined]
-            pages.append(_page_pixels(picture))
+    pages = [_page_pixels(image)]
+    for page in range(1, getattr(image, "n_frames", 1) if is_tiff else 1):
+        image.seek(page)
+        if not image.tag_v2.get(_SUBFILE_TYPE, 0):  # type: ignore[attr-defined]
+            pages.append(_page_pixels(image))
     sizes = {f"{page.shape[1]}x{page.shape[0]}" for page in pages}
     if len(sizes) > 1:
         raise DataError(
             f"{path} has {len(pages)} pages of different sizes ({', '.join(sorted(sizes))}), expected channels of one "
-            f"picture. Save each picture as a file of its own."
+            f"image. Save each image as a file of its own."
         )
     return pages[0] if len(pages) == 1 else np.concatenate(pages, axis=2)
 
 
-def _page_pixels(picture: Image.Image) -> np.ndarray:
-    turned = ImageOps.exif_transpose(picture)
+def _page_pixels(image: Image.Image) -> np.ndarray:
+    turned = ImageOps.exif_transpose(image)
     if turned.mode == "P":
         turned = turned.convert("RGB")
     pixels = np.array(turned)
@@ -248,29 +248,29 @@ def _decode(data: bytes, path: str | Path) -> tuple[Image.Image, str]:
     """Decode the whole file with Pillow; also return its "raw mode", which tells the stored bits (`RGB;16B`, `L;4`)."""
     try:
         with _truncation_refused():
-            picture = Image.open(io.BytesIO(data))
-            layout = picture.tile[0][3] if picture.tile else None  # loading clears it
-            picture.load()
+            image = Image.open(io.BytesIO(data))
+            layout = image.tile[0][3] if image.tile else None  # loading clears it
+            image.load()
     except UnidentifiedImageError as error:
-        raise DataError(f"{path} is not a picture, or is damaged from its first bytes on. {_FETCH_AGAIN}") from error
+        raise DataError(f"{path} is not an image, or is damaged from its first bytes on. {_FETCH_AGAIN}") from error
     except Exception as error:  # Pillow's decoders raise half a dozen kinds, SyntaxError among them
         raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
     if isinstance(layout, tuple):
         layout = layout[0]
-    samples = _samples(picture)
-    if samples > len(picture.getbands()):  # of channels stored one behind the other Pillow takes the first
+    samples = _samples(image)
+    if samples > len(image.getbands()):  # of channels stored one behind the other Pillow takes the first
         raise DataError(f"{path} has {samples} channels, expected grey, RGB or RGBA.")
-    return picture, layout or picture.mode
+    return image, layout or image.mode
 
 
-def _samples(picture: Image.Image) -> int:
+def _samples(image: Image.Image) -> int:
     """Return how many channels a TIFF says it has; 1 for other files."""
-    return int(picture.tag_v2.get(_SAMPLES_PER_PIXEL, 1)) if picture.format == "TIFF" else 1  # type: ignore[attr-defined]
+    return int(image.tag_v2.get(_SAMPLES_PER_PIXEL, 1)) if image.format == "TIFF" else 1  # type: ignore[attr-defined]
 
 
 @contextmanager
 def _truncation_refused() -> Iterator[None]:
-    """Undo, while decoding, what some notebooks set and what turns cut files into half-grey pictures."""
+    """Undo, while decoding, what some notebooks set and what turns cut files into half-grey images."""
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     try:
@@ -279,23 +279,23 @@ def _truncation_refused() -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
-def _to_rgb(picture: Image.Image, raw_mode: str, path: str | Path) -> np.ndarray:
-    ImageOps.exif_transpose(picture, in_place=True)
-    if picture.mode.startswith(("I", "F")):
+def _to_rgb(image: Image.Image, raw_mode: str, path: str | Path) -> np.ndarray:
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith(("I", "F")):
         if ";16" not in raw_mode:
             raise DataError(
                 f"{path} has 32-bit values (kind {raw_mode}), whose range is unknown. "
                 f"Save it with 8 or 16 bits per channel."
             )
-        grey = ((np.asarray(picture).astype(np.uint32) + 128) // 257).astype(np.uint8)
+        grey = ((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)
         return cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
-    if "transparency" in picture.info or picture.mode.endswith(("A", "a")):
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
+    if "transparency" in image.info or image.mode.endswith(("A", "a")):
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
     try:
-        return np.array(picture.convert("RGB"))
+        return np.array(image.convert("RGB"))
     except ValueError as error:
-        raise DataError(f"Cannot convert {path} from {picture.mode} to RGB. Save it as RGB.") from error
+        raise DataError(f"Cannot convert {path} from {image.mode} to RGB. Save it as RGB.") from error
 
 
 def equal_channels(values: np.ndarray, path: str | Path, remedy: str | None = None) -> np.ndarray:
@@ -345,15 +345,15 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:
     """
     if Path(path).suffix.lower() != ".png":
         raise DataError(f"Masks are written as palette PNG, so {path} must end in .png.")
-    picture = Image.fromarray(mask)
-    picture.putpalette(palette.tobytes())
+    image = Image.fromarray(mask)
+    image.putpalette(palette.tobytes())
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     _write_whole(Path(path), buffer.getvalue())
 
 
 def write_image(path: str | Path, rgb: np.ndarray) -> None:
-    """Write a picture in the format that its name's ending says (JPEG with quality 95).
+    """Write an image in the format that its name's ending says (JPEG with quality 95).
 
     The file appears whole or not at all; its folder is made if need be.
 

@@ -1,4 +1,4 @@
-"""The overview sheet."""
+"""The overview."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import numpy as np
 from PIL import Image
 
 from deeplab_lightning.data.datamodules import CamVidDataModule
-from deeplab_lightning.doctor.sheet import as_rgb, choose, write_sheet
+from deeplab_lightning.doctor.overview import as_rgb, choose, write_overview
 from deeplab_lightning.labels import CAMVID
 
 from ..fakes.camvid import write_camvid
 from .test_examination import examined
 
 
-def test_the_sheet_shows_pictures_and_classes(tmp_path: Path) -> None:
+def test_the_overview_shows_images_and_classes(tmp_path: Path) -> None:
     done = examined(CamVidDataModule, root=str(write_camvid(tmp_path / "data", sizes={"train": 12, "val": 6})))
-    png = tmp_path / "sheet.png"
-    write_sheet(done, "CamVid", png)
+    png = tmp_path / "overview.png"
+    write_overview(done, "CamVid", png)
     pixels = np.array(Image.open(png).convert("RGB")).reshape(-1, 3)
     assert len(pixels) > 500_000
     shown = {tuple(colour) for colour in np.unique(pixels, axis=0).tolist()}
     assert set(CAMVID.palette) <= shown
 
 
-def test_pictures_are_chosen_for_the_classes_they_show(tmp_path: Path) -> None:
+def test_images_are_chosen_for_the_classes_they_show(tmp_path: Path) -> None:
     root = write_camvid(tmp_path, sizes={"train": 5, "val": 1})
     for number, path in enumerate(sorted((root / "trainannot").iterdir())):
         mask = np.zeros((48, 60), np.uint8)

@@ -1,4 +1,4 @@
-"""The overview sheet: pictures of each split beside their masks, and how often each class occurs.
+"""The overview: images of each split beside their masks, and how often each class occurs.
 
 matplotlib is imported on use and without pyplot, as in `reporting/plots.py`.
 """
@@ -13,8 +13,8 @@ import numpy as np
 
 from ..data.datasets.base import SegmentationDataset
 from ..labels import LabelSet
-from ..reporting.panels import PanelPicture, fit
-from .pictures import Look, class_counts
+from ..reporting.panels import PanelImage, fit
+from .images import Look, class_counts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from .examination import Examination
 
 PAIRS = 6
-"""Pictures on the sheet, with their masks."""
+"""Images on the overview, with their masks."""
 PAIRS_IN_A_ROW = 3
 CANDIDATES = 12
-"""Pictures of a split that are chosen from."""
+"""Images of a split that are chosen from."""
 MOST_BARS = 40
 """Classes that get bars; of more, the most frequent."""
 INK, GREY, HOLLOW = "#1f2937", "#6b7280", "#e5e7eb"
 
 
-def write_sheet(done: Examination, title: str, png: Path | IO[bytes], pixel_range: float = 255.0) -> None:
+def write_overview(done: Examination, title: str, png: Path | IO[bytes], pixel_range: float = 255.0) -> None:
     """Draw the overview of a data set.
 
     Args:
-        done: What was seen of it; at least one picture can be loaded.
-        title: Of the sheet.
-        png: The picture to write.
+        done: What was seen of it; at least one image can be loaded.
+        title: Of the overview.
+        png: The image to write.
         pixel_range: The stored value that means 1.
     """
     from matplotlib.figure import Figure
@@ -49,23 +49,23 @@ def write_sheet(done: Examination, title: str, png: Path | IO[bytes], pixel_rang
     figure = Figure(figsize=(13, 0.5 + 1.9 * rows + bars), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
     parts: Any = figure.subfigures(2, 1, height_ratios=[1.9 * rows, bars])
-    pictures, table = parts
-    grid = pictures.subplots(rows, 2 * PAIRS_IN_A_ROW, squeeze=False).ravel()
+    images, table = parts
+    grid = images.subplots(rows, 2 * PAIRS_IN_A_ROW, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for place, (split, dataset, look) in enumerate(chosen):
         image, mask = dataset.load(look.index)
-        shown = fit(PanelPicture(look.sample_id, as_rgb(image, pixel_range), mask, mask))
+        shown = fit(PanelImage(look.sample_id, as_rgb(image, pixel_range), mask, mask))
         grid[2 * place].imshow(shown.image)
         grid[2 * place].set_title(_short(f"{split}: {look.sample_id}"), loc="left", fontsize=7, color=GREY)
         grid[2 * place + 1].imshow(done.labels.colour_table()[shown.truth])
-    shares, of_pictures = table.subplots(1, 2, sharey=True)
-    _draw_bars(shares, of_pictures, done, classes)
+    shares, of_images = table.subplots(1, 2, sharey=True)
+    _draw_bars(shares, of_images, done, classes)
     figure.savefig(png, format="png", dpi=85)
 
 
 def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
-    """Choose pictures, split by split in turn, each showing as many classes as possible that none before it shows."""
+    """Choose images, split by split in turn, each showing as many classes as possible that none before it shows."""
     left = {split: _spread([look for look in looks if look.error is None]) for split, looks in done.looks.items()}
     shown: set[int] = set()
     chosen: list[tuple[str, SegmentationDataset, Look]] = []
@@ -81,7 +81,7 @@ def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
 
 
 def _spread(looks: Sequence[Look]) -> list[Look]:
-    """Return the first of each of a few equal parts, so that no two frames of a film stand side by side."""
+    """Return the first of each of a few equal parts, so that no two frames of a video stand side by side."""
     step = max(1, len(looks) // CANDIDATES)
     return list(looks[::step])
 
@@ -103,18 +103,18 @@ def _most_frequent(done: Examination) -> list[int]:
     return sorted(np.argsort(-np.asarray(pixels), kind="stable")[:MOST_BARS].tolist())
 
 
-def _draw_bars(shares: Axes, pictures: Axes, done: Examination, classes: Sequence[int]) -> None:
-    """Draw each class's share of the labelled pixels, and of the pictures: train solid, val hollow."""
+def _draw_bars(shares: Axes, images: Axes, done: Examination, classes: Sequence[int]) -> None:
+    """Draw each class's share of the labelled pixels, and of the images: train solid, val hollow."""
     places = np.arange(len(classes))
     colours = [tuple(value / 255 for value in done.labels.palette[index]) for index in classes]
     splits = [split for split in ("train", "val") if any(look.error is None for look in done.looks.get(split, ()))]
     height = 0.8 / max(1, len(splits))
     for number, split in enumerate(splits):
         looks = done.looks[split]
-        pixels, of_pictures = class_counts(looks, done.labels.num_classes)
+        pixels, of_images = class_counts(looks, done.labels.num_classes)
         columns = (
             (shares, 100 * pixels[classes] / max(1, pixels.sum())),
-            (pictures, 100 * of_pictures[classes] / max(1, sum(look.error is None for look in looks))),
+            (images, 100 * of_images[classes] / max(1, sum(look.error is None for look in looks))),
         )
         for axes, percent in columns:
             solid = split == "train"
@@ -133,8 +133,8 @@ def _draw_bars(shares: Axes, pictures: Axes, done: Examination, classes: Sequenc
                               fontsize=6.5, color=INK)  # fmt: skip
     shares.set_yticks(places, [done.labels.class_names[index] for index in classes], fontsize=8)
     shares.invert_yaxis()
-    titles = ("% of the labelled pixels", "% of the pictures that show it")
-    for axes, what in zip((shares, pictures), titles, strict=True):
+    titles = ("% of the labelled pixels", "% of the images that show it")
+    for axes, what in zip((shares, images), titles, strict=True):
         axes.set_title(f"{what} (solid: train, hollow: val)", loc="left", fontsize=9, color=INK)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8, length=0)

@@ -85,7 +85,7 @@ def mobilenet_tensorflow(features: Any, image: Tensor) -> list[Tensor]:
 _XCEPTION_CHANNELS = 256
 
 
-def tensorflow_tap(name: str, features: nn.Module) -> tuple[Walk, int] | None:
+def tensorflow_low_level_map(name: str, features: nn.Module) -> tuple[Walk, int] | None:
     """Return how to walk the timm network `name` with TensorFlow's low-level map, and its channels; None if unknown."""
     net: Any = features
     if name.startswith("resnet") and hasattr(features, "layer1") and hasattr(net.layer1[0], "conv3"):

@@ -1,4 +1,4 @@
-"""The user's own pictures from folder to masks, with pictures that are not RGB: fit, validate, predict, and Python."""
+"""The user's own images from folder to masks, with images that are not RGB: fit, validate, predict, and Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.datamodules import FolderDataModule
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.metrics.per_picture import PictureCounts
+from deeplab_lightning.metrics.per_image import ImageCounts
 from tests.conftest import SMALL, V3PLUS
 from tests.fakes.folder import draw, write_folder, write_nifti
 
@@ -54,9 +54,9 @@ def run(root: Path) -> Path:
     return root / "runs" / "v3plus" / "version_0"
 
 
-def test_a_run_on_16_bit_pictures_leaves_panels_and_what_predict_needs(run: Path) -> None:
-    sheet = np.array(Image.open(run / "panels" / "panels.png"))
-    assert sheet.ndim == 3
+def test_a_run_on_16_bit_images_leaves_panels_and_what_predict_needs(run: Path) -> None:
+    overview = np.array(Image.open(run / "panels" / "panels.png"))
+    assert overview.ndim == 3
     description = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]["description"]
     assert (description["channels"], description["pixel_range"]) == (1, 65535.0)
 
@@ -65,10 +65,10 @@ def test_validate_and_predict_agree_pixel_by_pixel(run: Path, root: Path, tmp_pa
     """Also: a label map of integers survives its way through the checkpoint."""
     checkpoint = run / "checkpoints" / "last.ckpt"
     assert main(["validate", "--ckpt_path", str(checkpoint)]) == 0
-    pictures = [str(root / "images" / f"pic{number}.tif") for number in range(6)]
-    assert main(["predict", *pictures, "--ckpt_path", str(checkpoint), "--output", str(tmp_path)]) == 0
+    images = [str(root / "images" / f"pic{number}.tif") for number in range(6)]
+    assert main(["predict", *images, "--ckpt_path", str(checkpoint), "--output", str(tmp_path)]) == 0
     val = FolderDataModule(str(root), **OPTIONS).dataset("val")  # type: ignore[arg-type]
-    counts = PictureCounts(val.labels.class_names)
+    counts = ImageCounts(val.labels.class_names)
     for index in range(len(val)):
         pred = np.array(Image.open(tmp_path / "masks" / f"{val.sample_id(index)}.png")).astype(int)
         matrix = np.bincount(val.load(index)[1].ravel() * 2 + pred.ravel(), minlength=4).reshape(2, 2)
@@ -98,14 +98,14 @@ def test_every_kind_of_input_gives_the_same_mask(run: Path, root: Path, tmp_path
         assert result.overlay().shape == (40, 52, 3)
 
 
-def test_pictures_of_another_kind_are_named(
+def test_images_of_another_kind_are_named(
     run: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(draw(0)[1]).save(tmp_path / "rgb.png")
     words = ["predict", str(tmp_path / "rgb.png"), str(root / "images" / "pic0.tif"), "--ckpt_path", str(run)]
     assert main([*words, "--output", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr().out
-    assert "1 of 2 pictures segmented" in printed
+    assert "1 of 2 images segmented" in printed
     assert "rgb.png has 3 channels, but mean and std declare 1 channel" in printed
     Image.fromarray(draw(0)[1][..., 0]).save(tmp_path / "shallow.png")
     with pytest.raises(DataError, match=r"shallow\.png holds uint8 values .* but pixel_range is 65535, .*checkpoint's"):
