@@ -185,9 +185,11 @@ def differences(found: dict[str, Any], expected: dict[str, Any], exactly: bool) 
             wrong.append(f"loss of step {step}: {ours}, recorded {theirs}")
     if not np.allclose(found["learning_rates"], expected["learning_rates"], rtol=1e-12):
         wrong.append("learning_rates")
-    for key in ("sum", "squares"):
-        if not np.isclose(found["weights"][key], expected["weights"][key], rtol=1e-2, atol=1.0):
-            wrong.append(f"{key} of the weights: {found['weights'][key]}, recorded {expected['weights'][key]}")
+    wrong += [
+        f"{key} of the weights: {found['weights'][key]}, recorded {expected['weights'][key]}"
+        for key in ("sum", "squares")
+        if not np.isclose(found["weights"][key], expected["weights"][key], rtol=1e-2, atol=1.0)
+    ]
     ours, theirs = np.array(found["confusion"]), np.array(expected["confusion"])
     if ours.shape != theirs.shape or (ours.sum(1) != theirs.sum(1)).any():
         wrong.append("confusion: other truth")

@@ -1,0 +1,241 @@
+"""Options: declared once, with type, default, range and one sentence, and read by the command line, YAML and Python.
+
+A group of options is a frozen dataclass. The string behind a field is its documentation, which `--help` shows; the
+annotation is its type, and a range stands in it:
+
+    @dataclass(frozen=True)
+    class Dropout(Options):
+        dropout: Annotated[float, Between(0, 1)] = 0.1
+        \"\"\"Probability of dropping an activation behind ASPP's projection.\"\"\"
+
+Groups are put together by inheritance, so that the names stay flat (`--model.dropout 0.2`), and whoever needs one group
+takes the whole object and declares that group as its parameter's type: no hand passes single options on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from .errors import ConfigError, did_you_mean
+
+Own = TypeVar("Own", bound="Options")
+
+
+class Constraint:
+    """What a value must be like, besides its type."""
+
+    def words(self) -> str:
+        """Return it for a reader, such as `0 to 1`."""
+        raise NotImplementedError
+
+    def problem(self, value: Any) -> str | None:
+        """Return what to say of a value that is not allowed: what is expected, and the nearest that works."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Between(Constraint):
+    """A number from `low` to `high`; the ends belong to it unless they are open.
+
+    Args:
+        low: Smallest value, `-inf` for none.
+        high: Largest value, `inf` for none.
+        open_low: Leave the smallest out.
+        open_high: Leave the largest out.
+        near: What to propose where an open end would be the nearest value.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+    near: float | None = None
+
+    def words(self) -> str:
+        """Return the range for a reader."""
+        if self.high == math.inf:
+            return f"more than {self.low:g}" if self.open_low else f"{self.low:g} or more"
+        if self.low == -math.inf:
+            return f"less than {self.high:g}" if self.open_high else f"{self.high:g} or less"
+        low = f"more than {self.low:g}" if self.open_low else f"{self.low:g}"
+        return f"{low} to {'below ' if self.open_high else ''}{self.high:g}"
+
+    def problem(self, value: Any) -> str | None:
+        """Return what to say of a number out of the range."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"a number, {self.words()}"
+        above = value > self.low if self.open_low else value >= self.low
+        below = value < self.high if self.open_high else value <= self.high
+        if above and below:
+            return None
+        at_open_end = (not above and self.open_low) or (not below and self.open_high) or math.isnan(value)
+        near = self.near if at_open_end else self.low if not above else self.high
+        return self.words() + (f", such as {near:g}" if near is not None else "")
+
+
+def at_least(low: float) -> Between:
+    """Return the range from `low` on."""
+    return Between(low)
+
+
+def above(low: float, near: float | None = None) -> Between:
+    """Return the range beyond `low`; `near` is what to propose."""
+    return Between(low, open_low=True, near=near)
+
+
+@dataclass(frozen=True)
+class OneOf(Constraint):
+    """One of several names that are only known when asked for, such as those of all context heads.
+
+    Args:
+        names: Returns them.
+    """
+
+    names: Callable[[], Iterable[str]]
+
+    def words(self) -> str:
+        """Return the names."""
+        return "one of " + ", ".join(self.names())
+
+    def problem(self, value: Any) -> str | None:
+        """Return what to say of another name."""
+        names = list(self.names())
+        return None if value in names else f"one of {', '.join(names)}.{did_you_mean(str(value), names)}"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of all groups of options. Making one checks every value.
+
+    Raises:
+        ConfigError: A value is not one of those allowed, or out of range; with the nearest that works.
+    """
+
+    section: ClassVar[str] = ""
+    """How options of this group begin on the command line, such as `model` for `--model.dropout`."""
+
+    def __post_init__(self) -> None:
+        """Check all values; lists from YAML become the tuples that are declared."""
+        for name, hint in hints_of(type(self)).items():
+            value = _as_declared(getattr(self, name), hint)
+            object.__setattr__(self, name, value)
+            problem = _problem(value, hint)
+            if problem is not None:
+                raise ConfigError(f"{option_name(self.section, name)} is {value!r}; expected {problem.rstrip('.')}.")
+        self.check()
+
+    def check(self) -> None:
+        """Refuse what contradicts itself; overridden where single values are not all there is to check."""
+
+    @classmethod
+    def of(cls: type[Own], given: Mapping[str, Any]) -> Own:
+        """Make the group of names and values, as they stand in YAML.
+
+        Raises:
+            ConfigError: A name is unknown, or a value cannot be used.
+        """
+        names = hints_of(cls)
+        for name in given:
+            if name not in names:
+                raise ConfigError(f"Unknown option {option_name(cls.section, name)}.{did_you_mean(name, names)}")
+        return cls(**given)
+
+    def plain(self) -> dict[str, Any]:
+        """Return names and values of plain types, for checkpoints and YAML."""
+        return {name: _plain(getattr(self, name)) for name in hints_of(type(self))}
+
+    def replaced(self: Own, **changes: Any) -> Own:
+        """Return these options with some of them changed."""
+        return type(self).of({**{name: getattr(self, name) for name in hints_of(type(self))}, **changes})
+
+
+def option_name(section: str, name: str) -> str:
+    """Return an option as it is written on the command line; its bare name where it has no section."""
+    return f"--{section}.{name}" if section else name
+
+
+def hints_of(group: type[Options]) -> dict[str, Any]:
+    """Return the type of each option of a group, ranges included."""
+    if group not in _HINTS:
+        hints = typing.get_type_hints(group, include_extras=True)
+        _HINTS[group] = {field.name: hints[field.name] for field in fields(group) if field.init}
+    return _HINTS[group]
+
+
+_HINTS: dict[type[Options], dict[str, Any]] = {}
+
+
+def constraint_words(hint: Any) -> str:
+    """Return the ranges that stand in a type, for `--help`; empty where there is none."""
+    return ", ".join(found.words() for found in _constraints(hint))
+
+
+def _constraints(hint: Any) -> list[Constraint]:
+    if typing.get_origin(hint) is Annotated:
+        return [found for found in hint.__metadata__ if isinstance(found, Constraint)]
+    return [found for inner in typing.get_args(hint) for found in _constraints(inner)]
+
+
+def _problem(value: Any, hint: Any) -> str | None:
+    """Return what is wrong with a value, judged by its type's ranges and choices alone."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _problem(value, inner[0]) or next(filter(None, (c.problem(value) for c in _constraints(hint))), None)
+    if origin in (typing.Union, types.UnionType):
+        problems = [_problem(value, each) for each in inner if _may_be(value, each)]
+        return None if not problems or None in problems else problems[0]
+    if origin is Literal and value not in inner:
+        near = did_you_mean(str(value), [str(choice) for choice in inner])
+        return f"one of {', '.join(map(str, inner))}.{near}"
+    if origin in (tuple, list) and isinstance(value, tuple | list):
+        members = [each for each in inner if each is not Ellipsis]
+        wanted = members if len(members) == len(value) and Ellipsis not in inner else [members[0]] * len(value)
+        return next(filter(None, (_problem(each, kind) for each, kind in zip(value, wanted, strict=True))), None)
+    return None
+
+
+def _may_be(value: Any, hint: Any) -> bool:
+    """Whether a value could be of a type of a union, as far as ranges depend on it."""
+    if hint is type(None):
+        return value is None
+    origin = typing.get_origin(hint)
+    if origin is Annotated:
+        return _may_be(value, typing.get_args(hint)[0])
+    if origin is Literal:
+        return isinstance(value, str | int) and not isinstance(value, bool)
+    kind = origin or hint
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _as_declared(value: Any, hint: Any) -> Any:
+    """Return a list as a tuple where that is declared."""
+    if not isinstance(value, list):
+        return value
+    kinds = [hint, *typing.get_args(hint)]
+    origins = {typing.get_origin(kind) for kind in kinds} | {
+        typing.get_origin(inner)
+        for kind in kinds
+        if typing.get_origin(kind) is Annotated
+        for inner in typing.get_args(kind)
+    }
+    return tuple(value) if tuple in origins and list not in origins else value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Options):
+        return value.plain()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,46 @@
+"""What a folder of the package offers: one file a thing, found by looking, so that adding one edits no list."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from typing import TypeVar
+
+from .errors import ConfigError, did_you_mean
+
+Kind = TypeVar("Kind")
+
+
+@functools.cache
+def import_all(package: str) -> None:
+    """Import every module of a package of ours, once."""
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+def subclasses(base: type[Kind]) -> list[type[Kind]]:
+    """Return all classes below `base` that can be made, those of the user's own modules included, by name."""
+    found: set[type[Kind]] = set()
+    for direct in base.__subclasses__():
+        found |= {direct, *subclasses(direct)}
+    return sorted((one for one in found if not inspect.isabstract(one)), key=lambda one: one.__name__)
+
+
+def named(what: str, name: str, choices: dict[str, Kind]) -> Kind:
+    """Return the choice of that name.
+
+    Args:
+        what: Such as `network`, for the message.
+        name: As the user wrote it.
+        choices: All there are.
+
+    Raises:
+        ConfigError: There is none; the nearest is named.
+    """
+    if name not in choices:
+        raise ConfigError(
+            f"Unknown {what} {name!r}.{did_you_mean(name, choices)} There are: {', '.join(sorted(choices))}."
+        )
+    return choices[name]
