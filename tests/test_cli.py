@@ -46,7 +46,7 @@ def write(path: Path, **config: Any) -> str:
 
 def test_files_layer_in_order_and_options_win(fit: Fit, trained: dict[str, Any], tmp_path: Path) -> None:
     later = write(tmp_path / "later.yaml", model={"init_args": {"lr": 0.5, "momentum": 0.5}})
-    assert fit("--model.lr", "0.25", "-c", later) == 0  # an option before a file still wins
+    assert fit("--optimizer.lr", "0.25", "-c", later) == 0  # an option before a file still wins
     assert trained["model"].hparams.lr == 0.25
     assert trained["model"].hparams.momentum == 0.5
     assert (
@@ -56,8 +56,8 @@ def test_files_layer_in_order_and_options_win(fit: Fit, trained: dict[str, Any],
 
 
 def test_classes_go_by_short_name_even_behind_their_options(trained: dict[str, Any], tmp_path: Path) -> None:
-    options = ["--model.output_stride", "8", "--model", "DeepLabV3PlusTask", "--data.val_size", "7"]
-    options += ["--data", "DrawnScenesDataModule", "--model.backbone", "mobilenetv2_035", "--run.folder", str(tmp_path)]
+    options = ["--model.output_stride", "8", "--model", "DeepLabV3Plus", "--data.val_size", "7"]
+    options += ["--data", "DrawnScenes", "--model.backbone", "mobilenetv2_035", "--run.folder", str(tmp_path)]
     assert main(["fit", *options]) == 0
     assert trained["model"].model.output_stride == 8
     assert len(trained["data"].dataset("val")) == 7
@@ -95,17 +95,17 @@ def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -
         (["--data.crop_sise", "8"], "Unknown option --data.crop_sise. Did you mean 'crop_size'?"),
         (["--trainer.max_stpes", "8"], "Unknown option --trainer.max_stpes. Did you mean '--trainer.max_steps'?"),
         (["--trainer.max_step", "8"], "Unknown option --trainer.max_step. Did you mean '--trainer.max_steps'?"),
-        (["--modle.lr", "8"], "Unknown option --modle.lr. Did you mean '--model.lr'?"),
+        (["--modle.lr", "8"], "Unknown option --modle.lr. Did you mean '--optimizer.lr'?"),
         (
-            ["--model.class_weights", "median"],
+            ["--loss.cross_entropy.class_weights", "median"],
             "is median; expected a list of numbers or one of median_frequency, effective_number, enet.",
         ),
         (["--model.losses", "{dice:1}"], "--model.losses is {dice:1}; expected names with numbers, such as '{dice: 1"),
-        (["--model", "DeepLabV3PluTask"], "Unknown model class 'DeepLabV3PluTask'. Did you mean 'DeepLabV3PlusTask'?"),
+        (["--model", "DeepLabV3Plu"], "Unknown model class 'DeepLabV3PluTask'. Did you mean 'DeepLabV3PlusTask'?"),
         (["--data", "CamVid"], "Unknown data class 'CamVid'. Did you mean 'CamVidDataModule'?"),
         (["--model.output_stride", "7"], "--model.output_stride is 7; expected one of 8, 16, 32."),
         (["--model.freeze_batch_norm", "None"], "(write null for no value); expected true or false."),
-        (["--model.lr", "fast"], "--model.lr is fast; expected a number."),
+        (["--optimizer.lr", "fast"], "--optimizer.lr is fast; expected a number."),
         (["--model.separable"], "--model.separable needs a value, such as --model.separable true."),
         (["-c", "configs/v3plsu.yaml"], "configs/v3plsu.yaml does not exist. Did you mean"),
     ],
@@ -133,8 +133,8 @@ def test_mistakes_in_files_get_the_same_words(
 def test_no_model_names_the_way_to_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit"]) == 2
     assert "No model is chosen: give a configuration such as -c configs/v3plus.yaml" in capsys.readouterr().err
-    assert main(["fit", "--model.lr", "1"]) == 2
-    assert "--model.lr belongs to a class that is not chosen" in capsys.readouterr().err
+    assert main(["fit", "--optimizer.lr", "1"]) == 2
+    assert "--optimizer.lr belongs to a class that is not chosen" in capsys.readouterr().err
 
 
 def test_settings_kept_across_a_change_of_class_are_printed(
@@ -228,7 +228,7 @@ def test_a_checkpoint_of_other_classes_is_refused(
     from .fakes.camvid import write_camvid
 
     root = str(write_camvid(tmp_path / "CamVid"))
-    options = ["--data", "CamVidDataModule", "--data.root", root]
+    options = ["--data", "CamVid", "--data.root", root]
     assert main(["validate", "--ckpt_path", str(checkpoint), *options]) == 2
     message = capsys.readouterr().err
     assert "was trained for 10 classes (background, house" in message

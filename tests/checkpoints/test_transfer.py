@@ -75,9 +75,9 @@ def test_new_layers_learn_at_their_own_rate_and_still_do_after_a_resume(
     data = str(REPOSITORY / "configs" / "data" / "camvid.yaml")
     options = ["-c", data, *SMALL_OPTIONS, "--data.root", str(write_camvid(tmp_path / "CamVid"))]
     options += ["--run.folder", str(tmp_path / "runs")]
-    new = ["--model.weights", str(checkpoint), "--model.head_lr_multiplier", "5", "--model.lr", "0.01"]
+    new = ["--model.weights", str(checkpoint), "--optimizer.head_lr_multiplier", "5", "--optimizer.lr", "0.01"]
     caplog.set_level("INFO")
-    assert main(["fit", "-c", str(V3PLUS), *options, *new, "--model.schedule", "step"]) == 0
+    assert main(["fit", "-c", str(V3PLUS), *options, *new, "--optimizer.schedule", "step"]) == 0
     assert "last.ckpt knows other classes; layers that start anew: classifier." in caplog.text
     last = tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "last.ckpt"
     for step in (4, 6):

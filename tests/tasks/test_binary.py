@@ -94,9 +94,9 @@ def test_the_threshold_of_validation_is_used_by_test_and_predict(tmp_path: Path)
         split = "train" if number < 5 else "val" if number < 7 else "test"
         write_image(tmp_path / "data" / split / "images" / f"{number}.png", image)
         write_mask(tmp_path / "data" / split / "masks" / f"{number}.png", mask, np.zeros((256, 3), np.uint8))
-    words = ["fit", "-c", str(V3PLUS), *SMALL, "--data", "FolderDataModule", "--data.root", str(tmp_path / "data")]
+    words = ["fit", "-c", str(V3PLUS), *SMALL, "--data", "Folder", "--data.root", str(tmp_path / "data")]
     words += ["--data.class_names", "[ground, crack]", "--model.binary", "true", "--run.folder", str(tmp_path / "runs")]
-    assert main([*words, "--trainer.max_steps", "2", "--model.warmup_steps", "0"]) == 0
+    assert main([*words, "--trainer.max_steps", "2", "--optimizer.warmup_steps", "0"]) == 0
     last = tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "last.ckpt"
     checkpoint = read_checkpoint(last)
     threshold = checkpoint["deeplab_lightning"]["threshold"]

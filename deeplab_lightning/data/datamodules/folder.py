@@ -44,7 +44,7 @@ class FolderDataModule(SegmentationDataModule):
         pixel_range: The stored value that means 1.0: 255 for 8 bits, 65535 for 16 bits, 1 for floating point.
         window_size: Divide TIFF into windows of at most this many pixels a side, which are read one by one.
         depth: Folder of depth maps below the root, called after their images: 16-bit PNG, TIFF or .npy; 0 or NaN is
-            unknown. Read where the model has a depth head (`--model.depth_weight`).
+            unknown. Read where the model has a depth head (`--loss.depth.weight`).
         depth_scale: What a stored depth of 1 means in the unit wanted, such as 0.001 for millimetres in metres.
         val_fraction: Share of files for validation, 0..1, where neither lists nor folders say.
         test_fraction: Share of files for the test, likewise.
