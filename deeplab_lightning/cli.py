@@ -27,7 +27,6 @@ from .callbacks import (
     TrainingStopped,
     WandbRun,
 )
-from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
 from .config import RUNS, Configuration
 from .config_words import asks_for_help, config_files, option_value, without_option
 from .errors import CheckpointError, ConfigError
@@ -60,25 +59,6 @@ def validate(arguments: Sequence[str]) -> int:
 def test(arguments: Sequence[str]) -> int:
     """Score a checkpoint on the test split."""
     return _run("test", arguments)
-
-
-def configure(
-    words: Sequence[str], checkpoint: str | Path | None = None, *, needs_model: bool = True
-) -> tuple[Configuration, Path | None, dict[str, Any] | None]:
-    """Read a configuration that may begin with a checkpoint's own.
-
-    Args:
-        words: What the user wrote behind the command's name.
-        checkpoint: A checkpoint file, or nothing.
-        needs_model: Refuse words that name no model.
-
-    Returns:
-        The configuration, and the checkpoint's path and content.
-    """
-    if checkpoint is None:
-        return Configuration(words, needs_model=needs_model), None, None
-    content = read_checkpoint(checkpoint)
-    return Configuration(words, checkpoint_config(content), needs_model=needs_model), Path(checkpoint), content
 
 
 def _run(command: Command, words: Sequence[str]) -> int:
@@ -125,8 +105,7 @@ class Session:
             raise CheckpointError(
                 f"{command} needs the checkpoint to score: --ckpt_path runs/v3plus/latest/checkpoints/best.ckpt"
             )
-        words = without_option(words, "--ckpt_path")
-        self.configuration, self.checkpoint_path, self.checkpoint = configure(words, path)
+        self.configuration = Configuration(without_option(words, "--ckpt_path"), path)
 
     def run(self) -> None:
         """Make everything, and start."""
@@ -142,10 +121,8 @@ class Session:
         parts = configuration.trainer_parts()
         self.datamodule = configuration.datamodule()
         self.task = configuration.make_task()
-        self.task.evaluation_options = configuration.evaluation
         self.datamodule.setup(self.command)
-        if self.checkpoint is not None:
-            check_fits(self.task, self.checkpoint, self.checkpoint_path or "")
+        configuration.check_fits(self.task)
         self.folder = self._run_folder()
         loggers = as_list(parts.get("logger"), Logger)
         for logger in loggers:
@@ -161,7 +138,7 @@ class Session:
         options: dict[str, Any] = {"weights_only": True}  # nothing in a checkpoint is executed
         if self.command != "fit":
             options["verbose"] = False  # our table says more than Lightning's
-        path = None if self.checkpoint_path is None else str(self.checkpoint_path)
+        path = None if configuration.checkpoint_path is None else str(configuration.checkpoint_path)
         getattr(trainer, self.command)(self.task, datamodule=self.datamodule, ckpt_path=path, **options)
 
     def _print_overview(self) -> None:
@@ -177,7 +154,7 @@ class Session:
     def _callbacks(self, parts: dict[str, Any], loggers: list[Logger]) -> list[Callback]:
         text, seed = self.configuration.as_yaml(), self.configuration.seed
         callbacks: list[Callback] = [
-            EvaluationFiles(self.folder, int((self.checkpoint or {}).get("global_step", 0))),
+            EvaluationFiles(self.folder, int((self.configuration.checkpoint or {}).get("global_step", 0))),
             RunFiles(self.folder, text, seed, self.command == "fit"),
         ]
         if self.command == "fit":
@@ -226,9 +203,8 @@ class Session:
 
     def _run_of_checkpoint(self) -> RunFolder | None:
         """Return the run folder that the given checkpoint lies in, if it does."""
-        if self.checkpoint_path is None or self.checkpoint_path.parent.name != "checkpoints":
-            return None
-        return RunFolder(self.checkpoint_path.parent.parent)
+        path = self.configuration.checkpoint_path
+        return RunFolder(path.parent.parent) if path is not None and path.parent.name == "checkpoints" else None
 
     def _run_name(self) -> str:
         if self.configuration.run.name:

@@ -22,6 +22,7 @@ from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 
+from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
 from .config_words import (
     asks_for_help,
     check_options,
@@ -35,14 +36,14 @@ from .config_words import (
     without_option,
 )
 from .data.sets import SegmentationDataModule, datamodule_named, datamodules
-from .errors import ConfigError, did_you_mean
+from .errors import ConfigError
 from .inference import EvaluationOptions
 from .losses import loss_options
-from .models import Network, network_named, networks
+from .models import network_named, networks
 from .models.base import NetworkOptions
 from .optim import OptimizerOptions
 from .options import Options, constraint_words, hints_of
-from .plugins import subclasses
+from .reporting.runs import find_run
 from .tasks import SegmentationTask, TaskOptions, task_class_of
 from .types import DataDescription
 
@@ -52,6 +53,8 @@ DEFAULT_DATA = "DrawnScenes"
 DEFAULT_MODEL = "DeepLabV3Plus"
 """Of commands that look at data alone, and of `--help`."""
 RUNS = "runs"
+Layer = Mapping[str, Any]
+"""The sections of one file, or of a checkpoint."""
 TRAINER_DEFAULTS = {"use_distributed_sampler": False, "enable_model_summary": False}
 
 
@@ -87,11 +90,13 @@ class Configuration:
 
     Args:
         words: What the user wrote behind the command's name.
-        first: Sections that lie below everything the user writes: those of a checkpoint.
+        checkpoint: A checkpoint's file, or a run (its best one): its own settings lie below all that the user writes.
         needs_model: Refuse a configuration without a model; otherwise `DEFAULT_MODEL` stands for one.
 
     Attributes:
         files: The configuration files, in their order.
+        checkpoint_path: The checkpoint's file.
+        checkpoint: What it holds.
         network_class: The network that `model.name` names.
         model: Its options.
         task: What is done with it in training.
@@ -106,12 +111,13 @@ class Configuration:
         ConfigError: An option is unknown, misspelt, of another type, or out of range.
     """
 
-    def __init__(
-        self, words: Sequence[str], first: Mapping[str, Any] | None = None, *, needs_model: bool = True
-    ) -> None:
+    def __init__(self, words: Sequence[str], checkpoint: str | Path | None = None, *, needs_model: bool = True) -> None:
         self.files = config_files(words)
+        self.checkpoint_path = None if checkpoint is None else _file_of(Path(checkpoint))
+        self.checkpoint = None if self.checkpoint_path is None else read_checkpoint(self.checkpoint_path)
         helps = asks_for_help(words)
-        layers = [dict(first or {}), *(read_config(path) for path in self.files)]
+        first = {} if self.checkpoint is None else checkpoint_config(self.checkpoint)
+        layers = [first, *(read_config(path) for path in self.files)]
         options = without_config_files(words)
         names = {key: [_name_in(layer, key) for layer in layers] for key in ("model", "data")}
         chosen_model = _name_on_line(options, "model") or _last(names["model"])
@@ -151,14 +157,6 @@ class Configuration:
         """Make the datamodule; nothing is opened."""
         return self.data_class(**_values(self.data))
 
-    def network(self, *, on_paper: bool = False) -> Network:
-        """Make the network for the data's classes and channels.
-
-        Args:
-            on_paper: On the meta device: shapes without values, and nothing is fetched.
-        """
-        return self.make_task(on_paper=on_paper).model
-
     def make_task(self, *, on_paper: bool = False) -> SegmentationTask:
         """Make the task with its network.
 
@@ -169,7 +167,7 @@ class Configuration:
         if on_paper and "pretrained" in values:
             values["pretrained"] = False
         with torch.device("meta" if on_paper else torch.get_default_device()):
-            return self.task_class(
+            task = self.task_class(
                 self.describes,
                 network=self.network_class,
                 optimizer=self.optimizer,
@@ -177,6 +175,25 @@ class Configuration:
                 **values,
                 **_values(self.task),
             )
+        task.evaluation_options = self.evaluation
+        return task
+
+    def trained_task(self) -> SegmentationTask:
+        """Make the task with the checkpoint's weights; with those that training starts from where there is none.
+
+        Raises:
+            CheckpointError: The weights are those of another network, or of other classes.
+        """
+        task = self.make_task()
+        if self.checkpoint is not None:
+            self.check_fits(task)
+            task.load_state_dict(self.checkpoint["state_dict"])
+        return task
+
+    def check_fits(self, task: SegmentationTask) -> None:
+        """Refuse a checkpoint whose classes, pixels or weights are not those of `task`."""
+        if self.checkpoint is not None:
+            check_fits(task, task.description, self.checkpoint, self.checkpoint_path or "")
 
     def make_trainer(self, **ours: Any) -> Trainer:
         """Make the trainer, with its callbacks and loggers.
@@ -199,12 +216,14 @@ class Configuration:
             kept.pop(key, None)
         return self._parser.dump(kept, skip_none=False, skip_validation=True)
 
-    # --- how it is read ------------------------------------------------------------------------------------------------
+    # --- how it is read ----------------------------------------------------------------------------------------------
 
     def _make_parser(self, words: Sequence[str]) -> OneLineParser:
         parser = OneLineParser(prog="deeplab_lightning", default_env=False)
         parser.words = list(words)
-        parser.add_argument("--seed_everything", type=bool | int, default=0, help="Seed of everything random; false for none.")
+        parser.add_argument(
+            "--seed_everything", type=bool | int, default=0, help="Seed of everything random; false for none."
+        )
         for section, group, defaults in self._groups():
             if section in ("model", "data") and group in (self.network_class.Options, self.data_class.Options):
                 name = self.network_class.__name__ if section == "model" else self.data_class.name_in_yaml()
@@ -234,7 +253,9 @@ class Configuration:
         known = [option for action in self._parser._actions for option in action.option_strings]
         return [*known, "--print_config", "--help", "-h"]
 
-    def _below_options(self, layers: Sequence[Mapping[str, Any]], names: Mapping[str, Sequence[str | None]]) -> dict[str, Any]:
+    def _below_options(
+        self, layers: Sequence[Mapping[str, Any]], names: Mapping[str, Sequence[str | None]]
+    ) -> dict[str, Any]:
         """Return the layers as one, without what was said of classes that a later layer replaced."""
         result: dict[str, Any] = {}
         for number, layer in enumerate(layers):
@@ -272,7 +293,9 @@ class Configuration:
             return list(hints_of(datamodule_named(class_name).Options))
         return [name for section, group, _ in self._groups() if section == key for name in hints_of(group)]
 
-    def _print_kept_settings(self, layers: Sequence[Mapping[str, Any]], names: Mapping[str, Sequence[str | None]]) -> None:
+    def _print_kept_settings(
+        self, layers: Sequence[Mapping[str, Any]], names: Mapping[str, Sequence[str | None]]
+    ) -> None:
         """Say which settings made for one class a later file handed on to another."""
         for key, first_owner in (("model", None), ("data", DEFAULT_DATA)):
             owner, settings = first_owner, dict[str, Any]()
@@ -298,6 +321,10 @@ class Configuration:
         self.evaluation = EvaluationOptions.of(sections.evaluation.as_dict())
         self.run = RunOptions.of(sections.run.as_dict())
         self._trainer: dict[str, Any] | None = None
+
+
+def _file_of(checkpoint: Path) -> Path:
+    return find_run(checkpoint).best_checkpoint if checkpoint.is_dir() else checkpoint
 
 
 def _values(options: Options) -> dict[str, Any]:
@@ -343,7 +370,10 @@ def _options_of_all_classes() -> dict[str, list[str]]:
 def _say_ranges(parser: OneLineParser, groups: Sequence[type[Options]]) -> None:
     """Add the ranges of options to what `--help` says of them."""
     ranges = {
-        (group.section, name): words for group in groups for name, hint in hints_of(group).items() if (words := constraint_words(hint))
+        (group.section, name): words
+        for group in groups
+        for name, hint in hints_of(group).items()
+        if (words := constraint_words(hint))
     }
     for action in parser._actions:
         section, _, name = action.dest.partition(".")

@@ -116,7 +116,7 @@ class SegmentationTask(EvaluatedTask):
             self._datamodule.deliver_depth()
         path = self.options.weights
         if stage == "fit" and path is not None and self.trainer.ckpt_path is None:
-            self._new_layers = transfer(self, read_checkpoint(path), path)
+            self._new_layers = transfer(self, self.model.classifiers, self.description, read_checkpoint(path), path)
             if self._new_layers:
                 rank_zero_info(f"{path} knows other classes; layers that start anew: {', '.join(self._new_layers)}.")
 

@@ -194,4 +194,3 @@ class EvaluatedTask(LightningModule):
             self.threshold = self._further_scores.best_threshold()
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})
-
