@@ -53,7 +53,14 @@ def test_a_compiled_network_shows_its_inner_maps(
     """Hooks that read features work under torch.compile: the same losses (without inductor, which takes minutes)."""
     monkeypatch.setattr(torch, "compile", lambda function: torch._dynamo.optimize("eager")(function))
     options = ["--trainer.max_steps", "2", "--trainer.limit_val_batches", "1", "--trainer.log_every_n_steps", "1"]
-    options += ["--loss.depth.weight", "0.1", "--loss.distillation.teachers", f"[{checkpoint}]", "--loss.distillation.features", "1"]
+    options += [
+        "--loss.depth.weight",
+        "0.1",
+        "--loss.distillation.teachers",
+        f"[{checkpoint}]",
+        "--loss.distillation.features",
+        "1",
+    ]
     losses = []
     for compiled in ("false", "true"):
         assert fit(*options, "--model.compile", compiled, "--run.name", compiled) == 0

@@ -106,7 +106,16 @@ def test_resuming_draws_only_what_was_not_trained(fit: Fit, monkeypatch: pytest.
 
 def test_a_learning_rate_given_on_resume_is_used(fit: Fit, tmp_path: Path) -> None:
     assert fit("--trainer.log_every_n_steps", "1") == 0
-    again = ["--ckpt_path", "last", "--trainer.max_steps", "6", "--optimizer.lr", "0.001", "--optimizer.warmup_steps", "0"]
+    again = [
+        "--ckpt_path",
+        "last",
+        "--trainer.max_steps",
+        "6",
+        "--optimizer.lr",
+        "0.001",
+        "--optimizer.warmup_steps",
+        "0",
+    ]
     assert fit(*again, "--optimizer.poly_power", "0", "--trainer.log_every_n_steps", "1") == 0
     with (tmp_path / "runs" / "v3plus" / "version_0" / "metrics.csv").open() as file:
         rates = {int(row["step"]): row["lr"] for row in csv.DictReader(file) if row["lr"]}

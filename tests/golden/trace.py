@@ -64,7 +64,14 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
         [
             *SMALL,
             *("--model.losses", "{cross_entropy: 1, hard_pixels: 0.5, focal: 1, tversky: 1, lovasz: 1, boundary: 1}"),
-            *("--loss.cross_entropy.label_smoothing", "0.1", "--loss.hard_pixels.steps", "10", "--loss.cross_entropy.class_weights", "enet"),
+            *(
+                "--loss.cross_entropy.label_smoothing",
+                "0.1",
+                "--loss.hard_pixels.steps",
+                "10",
+                "--loss.cross_entropy.class_weights",
+                "enet",
+            ),
         ],
     ),
     "distillation": (

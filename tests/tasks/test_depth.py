@@ -60,7 +60,9 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
 
 def test_training_and_validation_with_a_trainer() -> None:
     module = data(train_limit=4)
-    task = DeepLabV3PlusTask(description=module.describe(), loss={"depth": {"weight": 0.1}}, optimizer={"lr": 0.05}, **SMALL)
+    task = DeepLabV3PlusTask(
+        description=module.describe(), loss={"depth": {"weight": 0.1}}, optimizer={"lr": 0.05}, **SMALL
+    )
     fitting = trainer(max_steps=2, num_sanity_val_steps=0)
     fitting.fit(task, module)
     logged = {key: float(value) for key, value in fitting.callback_metrics.items()}
@@ -95,7 +97,10 @@ def test_off_by_default() -> None:
 
 
 def test_a_head_is_added_to_trained_weights_or_left_behind() -> None:
-    plain, deep = DeepLabV3PlusTask(num_classes=3, **SMALL), DeepLabV3PlusTask(num_classes=3, loss={"depth": {"weight": 0.1}}, **SMALL)
+    plain, deep = (
+        DeepLabV3PlusTask(num_classes=3, **SMALL),
+        DeepLabV3PlusTask(num_classes=3, loss={"depth": {"weight": 0.1}}, **SMALL),
+    )
     before = {key: value.clone() for key, value in deep.state_dict().items() if key.startswith("depth.")}
     for task, other in ((deep, plain), (plain, deep)):
         facts: dict[str, Any] = {"state_dict": other.state_dict(), "hyper_parameters": {}, "deeplab_lightning": {}}
