@@ -35,7 +35,7 @@ from .callbacks import (
     WandbRun,
 )
 from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
-from .data.datamodules import SegmentationDataModule
+from .data.datamodule import SegmentationDataModule
 from .errors import CheckpointError, ConfigError, DeepLabError
 from .inference import EvaluationOptions
 from .parsing import OneLineParser, asks_for_help, class_named, class_options

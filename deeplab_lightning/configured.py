@@ -8,7 +8,7 @@ import torch
 
 from .checkpoints.loading import check_fits
 from .cli import DeepLabCLI, quieten
-from .data.datasets.base import SegmentationDataset
+from .data.dataset import SegmentationDataset
 from .inference import EvaluationOptions, options_from
 from .parsing import class_named
 from .tasks import SegmentationTask

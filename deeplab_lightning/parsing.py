@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 
 from .arguments import in_one_line
-from .data.datamodules import SegmentationDataModule
+from .data.datamodule import SegmentationDataModule
 from .errors import ConfigError, did_you_mean
 from .tasks import SegmentationTask
 

@@ -65,12 +65,8 @@ def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     config["model"]["init_args"] = {key: value for key, value in model.items() if key not in FROM_DATA}
     if "pretrained" in model:
         config["model"]["init_args"]["pretrained"] = False
-    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
-    if class_path := data.pop("_class_path", None):
-        config["data"] = {
-            "class_path": class_path,
-            "init_args": {key: value for key, value in data.items() if not key.startswith("_")},
-        }
+    if data := checkpoint.get("datamodule_hyper_parameters"):
+        config["data"] = dict(data)
     return config
 
 
