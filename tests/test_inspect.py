@@ -14,7 +14,7 @@ from deeplab_lightning import cli
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.inspect import split_arguments
 from deeplab_lightning.configured import ConfiguredModel
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.reporting.receptive_fields import COLOURS, SeenWindow, plot_receptive_fields
 
 from .conftest import SMALL, V3PLUS

@@ -12,7 +12,7 @@ from PIL import Image
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import FolderDataModule
+from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.metrics.per_image import ImageCounts
 from tests.conftest import SMALL, V3PLUS

@@ -334,7 +334,7 @@ def test_a_damaged_last_checkpoint_names_the_others(
 
 def test_images_are_the_same_for_every_number_of_workers() -> None:
     # What makes the exact resume above possible; here by itself, where it is quick to see why it broke.
-    from deeplab_lightning.data.datamodules import DrawnScenesDataModule
+    from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 
     def draw(workers: int) -> list[torch.Tensor]:
         data = DrawnScenesDataModule(height=64, width=64, train_size=8, batch_size=2, crop_size=33, num_workers=workers)

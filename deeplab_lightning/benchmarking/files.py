@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..config import Configuration
-from ..data.datasets.base import SegmentationDataset
+from ..data.dataset import SegmentationDataset
 from ..export.formats import FORMATS, Exported, Order
 from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..data.finding import first_few
+from ..data.wording import first_few
 from ..labels import LabelSet
 from .crop import SMALLEST_CROP, fitting_crop
 from .findings import Finding, Severity, finding

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.labels import VOC
+from deeplab_lightning.data.sets.voc import VOC
 from deeplab_lightning.metrics.scores import scores_from_confusion
 
 from .helpers import imported_task, shared, take_over

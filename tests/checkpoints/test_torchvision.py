@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from deeplab_lightning.labels import VOC
+from deeplab_lightning.data.sets.voc import VOC
 
 from .helpers import check_logits, imported_task, random_weights, save, take_over
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from deeplab_lightning.checkpoints.transfer import transfer
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.tasks import (
     DeepLabV1Task,

@@ -12,19 +12,53 @@ frames, while most of test comes from Seq05VD, of which train holds none. So sco
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
 from ...errors import DataError
-from ...labels import CAMVID
-from ..checks import check_labels, check_pair, check_unique
-from ..finding import check_choice, files_by_stem, found_instead, locate, read_list
+from ...labels import LabelSet
+from ..checks import check_choice, check_labels, check_pair, check_unique
+from ..datamodule import DataOptions, SegmentationDataModule, Split
+from ..dataset import SegmentationDataset
+from ..finding import files_by_stem, locate
 from ..images import read_image, read_mask
-from .base import SegmentationDataset
+from ..layout import Recognised, lines_of
+from ..lists import read_list
+from ..wording import found_instead
 
-Split = Literal["train", "val", "test"]
+CAMVID = LabelSet(
+    class_names=(
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
+    palette=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    ignore_index=11,
+    void_colour=(0, 0, 0),
+)
 
 SPLIT_SIZES: dict[Split, int] = {"train": 367, "val": 101, "test": 233}
 """Images per split of the whole data set."""
@@ -90,6 +124,37 @@ class CamVid(SegmentationDataset):
         check_pair(image, mask, image_path, mask_path)
         check_labels(mask, self.labels.num_classes, self.labels.ignore_index, mask_path)
         return image, mask
+
+
+@dataclass(frozen=True)
+class CamVidOptions(DataOptions):
+    """CamVid's own options."""
+
+    root: str = "data/CamVid"
+    """Folder that holds train/, trainannot/, train.txt and so on."""
+
+
+class CamVidDataModule(SegmentationDataModule):
+    """CamVid road scenes: 11 classes, 480x360, 367 training and 101 validation images."""
+
+    Options = CamVidOptions
+    options: CamVidOptions
+    labels = CAMVID
+    layout = "CamVid (train/, trainannot/)"
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise the form of the SegNet tutorial."""
+        if not (root / "train").is_dir() or not (root / "trainannot").is_dir():
+            return None
+        images = list(files_by_stem(root / "train").values())
+        return Recognised(
+            "CamVid", {"root": str(root.resolve())}, images, len(lines_of(root / "train.txt")) or len(images)
+        )
+
+    def build_dataset(self, split: Split) -> CamVid:
+        """Open a split."""
+        return CamVid(self.options.root, split)
 
 
 def _listed(list_file: Path, split: Split) -> list[tuple[Name, Name]]:

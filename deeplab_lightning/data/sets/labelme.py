@@ -19,6 +19,8 @@ import binascii
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,9 +30,14 @@ from PIL import Image, ImageDraw
 from ...errors import ConfigError, DataError, did_you_mean
 from ...labels import LabelSet
 from ..annotations import check_declared_size, read_json
-from ..finding import IMAGE_SUFFIXES, first_few, found_instead
+from ..datamodule import Split
+from ..dataset import SegmentationDataset
+from ..finding import IMAGE_SUFFIXES
 from ..images import decode_image, read_image
-from .base import SegmentationDataset
+from ..layout import Recognised, json_object, names_in_file
+from ..own_images import OwnImagesDataModule, OwnImagesOptions
+from ..splitting import names_of
+from ..wording import first_few, found_instead
 
 BACKGROUND_LABEL = "_background_"
 """LabelMe's name for what is nothing: class 0, whatever that is called here."""
@@ -120,6 +127,48 @@ class LabelMe(SegmentationDataset):
                 f"Add it to data.class_names, or to data.ignored_labels where its pixels should not count."
             )
         return self._ids[label]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMeOptions(OwnImagesOptions):
+    """What is to be read of LabelMe's annotations."""
+
+    ignored_labels: tuple[str, ...] = ("__ignore__",)
+    """Labels of shapes whose pixels are ignored."""
+
+
+class LabelMeDataModule(OwnImagesDataModule):
+    """The user's own images, annotated with LabelMe: polygons and other shapes in JSON files, in any subfolders."""
+
+    Options = LabelMeOptions
+    options: LabelMeOptions
+    layout = "LabelMe (NAME.json beside NAME.jpg)"
+    reads_subfolders = True
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise a folder with annotations in any depth."""
+        annotations = sorted(path for path in root.rglob("*.json") if not path.name.startswith("."))
+        contents = [content for content in map(json_object, annotations) if isinstance(content.get("shapes"), list)]
+        if not contents:
+            return None
+        shapes = [shape for content in contents for shape in content["shapes"] if isinstance(shape, dict)]
+        found = {str(shape["label"]) for shape in shapes if shape.get("label")}
+        special = ("__ignore__", "_background_", "background")
+        named = dict.fromkeys([*names_in_file(root), *sorted(found)])
+        names = ["background", *[name for name in named if name not in special]]
+        images = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+        options = {"root": str(root.resolve()), "class_names": names}
+        return Recognised("LabelMe", options, images, max(1, int(0.8 * len(annotations))))
+
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        """Split -> names of its images."""
+        return self.divided(find_annotations(self.root))
+
+    def build_dataset(self, split: Split) -> LabelMe:
+        """Open a split."""
+        return LabelMe(self.root, names_of(self.splits, split), self.labels, self.options.ignored_labels)
 
 
 def find_annotations(root: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A label set: what the numbers in a mask mean."""
+"""What the numbers in a mask mean: classes, their colours, and the value that is ignored. No data set stands here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError, did_you_mean
+from .errors import ConfigError, did_you_mean
 
 RGB = tuple[int, int, int]
 
@@ -88,3 +88,20 @@ def voc_palette(count: int = 256) -> tuple[RGB, ...]:
             bits >>= 3
         colours.append((red, green, blue))
     return tuple(colours)
+
+
+def own_labels(class_names: Sequence[str]) -> LabelSet:
+    """Make a label set of the user's class names; 255 is ignored.
+
+    Args:
+        class_names: In the order of their ids; the first is the background.
+
+    Raises:
+        ConfigError: There are fewer than 2 classes or more than 255, or a name repeats.
+    """
+    if not 2 <= len(class_names) <= 255:
+        raise ConfigError(
+            f"data.class_names holds {len(class_names)} names, expected 2 to 255: first the background's, then the "
+            f"annotated classes', as in class_names: [background, person, bottle]."
+        )
+    return LabelSet(tuple(class_names), voc_palette(len(class_names)))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from ...errors import ConfigError, did_you_mean
-from .base import SegmentationDataset
+from ..errors import ConfigError, did_you_mean
+from .dataset import SegmentationDataset
 
 if TYPE_CHECKING:  # it comes with albumentations
-    from ..transforms.geometry import Stored
+    from .transforms.geometry import Stored
 
 
 class Subset(SegmentationDataset):

@@ -19,15 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import ConfigError, DataError
-from ..checks import check_pair
-from ..depth_maps import DEPTH_SUFFIXES, read_depth
-from ..finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, first_few, found_instead, images_below, without_ending
-from ..georasters import Window, check_same_grid
-from ..masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
-from ..rasters import Source, read_labels, read_source, sources_in
-from ..splitting import SPLITS
-from .base import SegmentationDataset
+from ..errors import ConfigError, DataError
+from .checks import check_pair
+from .dataset import SegmentationDataset
+from .depth_maps import DEPTH_SUFFIXES, read_depth
+from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_ending
+from .georasters import Window, check_same_grid
+from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
+from .rasters import Source, read_labels, read_source, sources_in
+from .spacing import spread
+from .splitting import SPLITS
+from .wording import first_few, found_instead
 
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
 """Endings of images and of masks."""
@@ -138,8 +140,7 @@ class Folder(SegmentationDataset):
         """Refuse {0, 255} masks of which nobody said what 255 is: they would train on background alone."""
         if self._decoder.by_value or self.labels.ignore_index != 255:
             return
-        chosen = np.linspace(0, len(self) - 1, min(MASKS_LOOKED_AT, len(self))).round().astype(int).tolist()
-        masks = [self._pairs[index][1] for index in sorted(set(chosen))]
+        masks = [self._pairs[index][1] for index in spread(len(self), MASKS_LOOKED_AT)]
         stored = [read_labels(mask) for mask in masks]
         if self._decoder.by_colour and any(values.ndim == 3 for values in stored):
             return

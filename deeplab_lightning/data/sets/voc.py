@@ -1,7 +1,8 @@
 """PASCAL VOC 2012 with the extra annotations of SBD: 20 classes of things and background, images of many sizes.
 
 Everingham et al.: "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 111(1), 2015. Hariharan et al.:
-"Semantic Contours from Inverse Detectors", ICCV 2011 (SBD). Nothing is downloaded. Layout, below `VOCdevkit/VOC2012`:
+"Semantic Contours from Inverse Detectors", ICCV 2011 (SBD). Nothing is downloaded unasked. Layout, below
+`VOCdevkit/VOC2012`:
 
     JPEGImages/ID.jpg
     SegmentationClass/ID.png              palette PNG; 255 = void, on the border of things
@@ -16,17 +17,55 @@ computed where SBD itself is given, and checked where a list is.
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
-from ...errors import DataError
-from ...labels import VOC
-from ..checks import check_labels, check_pair, check_unique
-from ..finding import check_choice, files_by_stem, first_few, found_instead, locate, read_list
+from ...errors import ConfigError, DataError
+from ...labels import LabelSet, voc_palette
+from .. import datamodule
+from ..checks import check_choice, check_labels, check_pair, check_unique
+from ..datamodule import DataOptions, SegmentationDataModule
+from ..dataset import SegmentationDataset
+from ..download import Archive, fetch_and_unpack
+from ..finding import files_by_stem, locate
 from ..images import read_image, read_mask
-from .base import SegmentationDataset
+from ..layout import Recognised, lines_of
+from ..lists import read_list
+from ..wording import first_few, found_instead
+
+VOC = LabelSet(
+    class_names=(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    palette=voc_palette(21),
+    ignore_index=255,
+)
+"""20 classes and background in VOC's own order and colours; 255 is void."""
 
 Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
 
@@ -56,6 +95,29 @@ LISTS: dict[Split, tuple[str, ...]] = {
 
 VOC_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCtrainval_11-May-2012.tar)"
 SBD_SOURCE = "http://home.bharathh.info/pubs/codes/SBD/download.html (benchmark.tgz)"
+
+# Addresses and check sums as torchvision 0.29 lists them (datasets/voc.py, datasets/sbd.py); sizes as logs of downloads
+# show them. Nobody here has fetched the 3.4 GB to confirm them.
+VOC_ARCHIVE = Archive(
+    "VOCtrainval_11-May-2012.tar",
+    (
+        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    ),
+    md5="6cd6e144f989b92b3379bac3b3de84fd",
+    size=1_999_639_040,
+)
+SBD_ARCHIVE = Archive(
+    "benchmark.tgz",
+    ("https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",),
+    md5="82b4d87ceb2ed10f6038a1cba92111cb",
+    size=1_419_539_633,
+)
+
+WAIT = 5.0
+"""Seconds between looks of the other processes at whether the first has got the data."""
+LONGEST_WAIT = 6 * 3600.0
+"""Seconds after which they give up."""
 
 
 class PascalVOC(SegmentationDataset):
@@ -123,6 +185,122 @@ class PascalVOC(SegmentationDataset):
         check_pair(image, mask, self._images[index], path)
         check_labels(mask, self.labels.num_classes, self.labels.ignore_index, path)
         return image, mask
+
+
+@dataclass(frozen=True)
+class VOCOptions(DataOptions):
+    """PASCAL VOC's own options. The defaults of all others are the papers' for this data set."""
+
+    root: str = "data/VOCdevkit/VOC2012"
+    """Folder that holds JPEGImages/, SegmentationClass/ and ImageSets/."""
+    train_split: Literal["train", "train_aug", "trainval", "trainval_aug"] = "train_aug"
+    """Images to train on: train_aug as in the papers, train without SBD; trainval and trainval_aug for the test
+    server."""
+    val_split: Literal["train", "val", "trainval"] = "val"
+    """Images to score in validation."""
+    sbd_root: str | None = None
+    """SBD's folder that holds cls/, from which train_aug is computed; null reads the list of train_aug and
+    SegmentationClassAug/ from the root."""
+    download: bool = False
+    """Get VOC, and SBD if train_split needs it, where they are missing: 3.4 GB, twice that until the archives are
+    deleted. SBD goes to sbd_root, or to SBD beside the root."""
+
+
+class VOCDataModule(SegmentationDataModule):
+    """PASCAL VOC 2012: 20 classes and background, 10,582 training (train_aug) and 1,449 validation images."""
+
+    Options = VOCOptions
+    options: VOCOptions
+    labels = VOC
+    layout = "VOC2012 (JPEGImages/, SegmentationClass/, ImageSets/)"
+    known_by_number = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.prepare_data_per_node = False  # the processes of all nodes read one folder
+        self.root = Path(self.options.root).expanduser()
+        self.sbd_root, train_split = self.options.sbd_root, self.options.train_split
+        if self.options.download and self.sbd_root is None and train_split.endswith("_aug") and not self._has_list():
+            self.sbd_root = str(self.root.parent / "SBD")
+        # What a checkpoint keeps: it finds SBD where it was put, and asks for no download.
+        self.hparams.update(sbd_root=self.sbd_root, download=False)
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise `VOC2012/`."""
+        lists = root / "ImageSets" / "Segmentation"
+        if not (root / "JPEGImages").is_dir() or not lists.is_dir():
+            return None
+        augmented = any((root / "ImageSets").glob("Segmentation*/train*aug.txt"))
+        found = Recognised(
+            "PASCAL VOC 2012",
+            {"root": str(root.resolve()), "train_split": "train_aug" if augmented else "train"},
+            list(files_by_stem(root / "JPEGImages").values()),
+            len(lines_of(lists / "train.txt")),
+        )
+        if not augmented:
+            found.comments["train_split"] = "there is no list for train_aug (SBD's annotations)"
+        return found
+
+    def prepare_data(self) -> None:
+        """Get what is missing, if asked to; in the first process only."""
+        if not self.options.download:
+            return
+        for archive, inner, target, sign in self._needed():
+            if not (target / sign).exists():
+                fetch_and_unpack(archive, inner, target)
+
+    def build_dataset(self, split: datamodule.Split) -> PascalVOC:
+        """Open a split."""
+        if split == "test":
+            raise ConfigError(
+                "The truth of PASCAL VOC's test images is not public: score val with `validate`, or segment the "
+                "images with `predict` and upload the masks."
+            )
+        chosen = self.options.train_split if split == "train" else self.options.val_split
+        return PascalVOC(self.root, chosen, self.sbd_root)
+
+    def setup(self, stage: str) -> None:
+        """Open what a stage needs; say so where images are scored that were trained on."""
+        # The command line opens the data before there is a Trainer that would call prepare_data.
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            self.prepare_data()
+        elif self.options.download:
+            self._wait_for_the_first_process()
+        super().setup(stage)
+        if stage == "fit":
+            train, val, options = self._ids("train"), self._ids("val"), self.options
+            if train & val:
+                rank_zero_warn(
+                    f"{len(train & val)} of {len(val)} validation images ({options.val_split}) are trained on, being in "
+                    f"{options.train_split} too: their scores tell nothing of other images."
+                )
+
+    def _needed(self) -> list[tuple[Archive, str, Path, str]]:
+        """Return each archive, the folder in it, where that goes, and by what it is recognised."""
+        needed = [(VOC_ARCHIVE, "VOCdevkit/VOC2012", self.root, "ImageSets/Segmentation")]
+        if self.sbd_root and self.options.train_split.endswith("_aug"):
+            needed.append((SBD_ARCHIVE, "benchmark_RELEASE/dataset", Path(self.sbd_root).expanduser(), "cls"))
+        return needed
+
+    def _has_list(self) -> bool:
+        """Whether others' list of train_aug lies in the root, so that SBD itself is not needed."""
+        return any((self.root / "ImageSets" / name).is_file() for name in LISTS[self.options.train_split])
+
+    def _wait_for_the_first_process(self) -> None:
+        """Return when all folders are there: they appear whole."""
+        end = time.monotonic() + LONGEST_WAIT
+        while missing := [target for _, _, target, sign in self._needed() if not (target / sign).exists()]:
+            if time.monotonic() > end:
+                raise DataError(
+                    f"Waited {LONGEST_WAIT / 3600:g} hours for the first process to download {missing[0]}. Download in "
+                    f"one process first; its folder must be seen by all."
+                )
+            time.sleep(WAIT)
+
+    def _ids(self, split: datamodule.Split) -> set[str]:
+        dataset = self.dataset(split)
+        return {dataset.sample_id(index) for index in range(len(dataset))}
 
 
 def _check_layout(root: Path) -> None:

@@ -1,81 +1,28 @@
-"""What every data set offers, and the view of it that a loader draws from."""
+"""From a data set to batches: the view of it that a loader draws from, and the loader that goes on where it stopped."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import signal
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
+from torch.utils.data import DataLoader, default_collate
 
-from ...errors import DataError
-from ...labels import LabelSet
-from ...types import Batch, Sample
+from ..errors import DataError
+from ..types import Batch, Sample
+from .dataset import SegmentationDataset
+from .sampling import Draw, EpochSampler
 
 if TYPE_CHECKING:  # it comes with albumentations
-    from ..transforms.geometry import Stored
+    from .transforms.geometry import Stored
 
 Transform = Callable[["Stored", "Stored", int], tuple[np.ndarray, np.ndarray]]
 """`(image, mask, seed) -> (image, mask)`; the same seed gives the same augmentation."""
 
-
-class SegmentationDataset(ABC):
-    """Images with their masks, by position. Reading is all it does: augmentation belongs to `LoaderView`."""
-
-    labels: LabelSet
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of images in the split."""
-
-    @abstractmethod
-    def sample_id(self, index: int) -> str:
-        """Return the name of image `index`: unique in the split and the same in every run."""
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the files that image `index` is read from: the image, then what its mask is read from.
-
-        Empty where nothing lies on disk.
-        """
-        return ()
-
-    @property
-    def has_depth(self) -> bool:
-        """Whether `depth` can be asked for."""
-        return False
-
-    @abstractmethod
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of train ids.
-
-        Raises:
-            DataError: A file is unreadable, the sizes differ, or a label is out of range.
-        """
-
-    def open(self, index: int) -> tuple[Stored, Stored]:
-        """Return image `index` as something to read parts of; here, it is read whole."""
-        return self.load(index)
-
-    def depth(self, index: int) -> np.ndarray:
-        """Return the depth of image `index`, `(H, W)` float32, 0 where it is unknown.
-
-        Raises:
-            DataError: It is missing, unreadable or of another size.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no depth maps.")
-
-
-class Draw(NamedTuple):
-    """Which image to load, and in which epoch: together with the seed they decide the augmentation."""
-
-    epoch: int
-    position: int
+WORKER_PATIENCE = 60
+"""Seconds after SIGTERM in which a worker ends by itself, should the main process fail to end it."""
 
 
 class LoaderView(torch.utils.data.Dataset[Sample]):
@@ -155,3 +102,43 @@ def collate_images(samples: list[Sample]) -> Batch:
     if "depth" in samples[0]:
         batch["depth"] = [sample["depth"] for sample in samples]
     return batch
+
+
+class ResumableLoader(DataLoader[Sample]):
+    """A loader whose saved position counts the batches that were trained, not those its workers had fetched.
+
+    Args:
+        dataset: As for `DataLoader`.
+        sampler: The order.
+        batches_trained: Tells how many batches of this epoch the training loop has used.
+        options: As for `DataLoader`.
+    """
+
+    def __init__(
+        self, dataset: LoaderView, sampler: EpochSampler, batches_trained: Callable[[], int], **options: Any
+    ) -> None:
+        super().__init__(dataset, sampler=sampler, **options)
+        self.batches_trained = batches_trained
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many of this process's draws of the epoch were trained."""
+        return {"draws": self.batches_trained() * (self.batch_size or 1)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the current epoch behind the draws that were trained; at its end, begin the next one."""
+        assert isinstance(self.sampler, EpochSampler)
+        whole_epoch = len(self) * (self.batch_size or 1)
+        if state["draws"] < whole_epoch:
+            self.sampler.start = state["draws"]
+        else:
+            self.sampler.set_epoch(self.sampler.epoch + 1)
+
+
+def leave_signals_to_the_main_process(worker: int) -> None:
+    """Let a loader's worker live through Ctrl-C and SIGTERM, which terminals and schedulers send to all processes.
+
+    The main process needs its workers to finish the step and a due validation before it saves, and ends them itself;
+    should it fail to, they end `WORKER_PATIENCE` seconds after SIGTERM.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_PATIENCE))

@@ -8,23 +8,90 @@ Layout:
     gtCoarse/SPLIT/CITY/CITY_SEQ_FRAME_gtCoarse_labelIds.png       train, train_extra, val
 
 Where `..._labelTrainIds.png` lie beside them (cityscapesScripts makes them), those are read; otherwise label ids are
-mapped to train ids as they are loaded (`labels/cityscapes.py`).
+mapped to train ids as they are loaded: annotation files hold label ids 0..33, of which 19 are evaluated, networks learn
+train ids 0..18 and ignore the rest as 255, and the benchmark's server wants label ids back.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
 from ...errors import ConfigError, DataError
-from ...labels import CITYSCAPES
-from ...labels.cityscapes import LABEL_ID_COUNT, to_train_ids
-from ..checks import check_labels, check_pair
-from ..finding import check_choice, files_by_stem, found_instead, locate
+from ...labels import LabelSet
+from ...options import at_least
+from .. import datamodule
+from ..checks import check_choice, check_labels, check_pair
+from ..datamodule import DataOptions, SegmentationDataModule
+from ..dataset import SegmentationDataset
+from ..finding import files_by_stem, locate
 from ..images import read_image, read_mask
-from .base import SegmentationDataset
+from ..layout import Recognised
+from ..wording import found_instead
+
+CITYSCAPES = LabelSet(
+    class_names=(
+        "road",
+        "sidewalk",
+        "building",
+        "wall",
+        "fence",
+        "pole",
+        "traffic light",
+        "traffic sign",
+        "vegetation",
+        "terrain",
+        "sky",
+        "person",
+        "rider",
+        "car",
+        "truck",
+        "bus",
+        "train",
+        "motorcycle",
+        "bicycle",
+    ),
+    palette=(
+        (128, 64, 128),
+        (244, 35, 232),
+        (70, 70, 70),
+        (102, 102, 156),
+        (190, 153, 153),
+        (153, 153, 153),
+        (250, 170, 30),
+        (220, 220, 0),
+        (107, 142, 35),
+        (152, 251, 152),
+        (70, 130, 180),
+        (220, 20, 60),
+        (255, 0, 0),
+        (0, 0, 142),
+        (0, 0, 70),
+        (0, 60, 100),
+        (0, 80, 100),
+        (0, 0, 230),
+        (119, 11, 32),
+    ),
+    ignore_index=255,
+    void_colour=(0, 0, 0),
+)
+
+LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+"""Label id of each train id."""
+
+LABEL_ID_COUNT = 34
+"""Label ids are 0..33, and -1 (licence plate), which bytes hold as 255."""
+
+UNLABELLED = 0
+"""The label id that stands for "none of these" in what is written back."""
+
+_TO_TRAIN_ID = np.full(256, CITYSCAPES.ignore_index, np.uint8)
+_TO_TRAIN_ID[list(LABEL_IDS)] = np.arange(len(LABEL_IDS))
+_TO_LABEL_ID = np.full(256, UNLABELLED, np.uint8)
+_TO_LABEL_ID[: len(LABEL_IDS)] = LABEL_IDS
 
 Split = Literal["train", "val", "test", "train_extra"]
 Annotations = Literal["fine", "coarse"]
@@ -100,6 +167,71 @@ class Cityscapes(SegmentationDataset):
         mask = _read_train_ids(path)
         check_pair(image, mask, self._images[index], path)
         return image, mask
+
+
+@dataclass(frozen=True)
+class CityscapesOptions(DataOptions):
+    """Cityscapes' own options."""
+
+    root: str = "data/cityscapes"
+    """Folder that holds leftImg8bit/ and gtFine/ or gtCoarse/."""
+    train_split: Literal["train", "train_extra"] = "train"
+    """Images to train on: train, or the 20,000 images of train_extra, which have coarse annotations only."""
+    annotations: Annotations = "fine"
+    """Annotations of the training images; validation is always scored on the fine ones."""
+    crop_size: Annotated[int, at_least(1)] = 769
+    """Side of the square training window in pixels; 769 = 16 * 48 + 1 in the DeepLab papers."""
+
+
+class CityscapesDataModule(SegmentationDataModule):
+    """Cityscapes street scenes: 19 classes, 2048x1024, 2,975 training and 500 validation images."""
+
+    Options = CityscapesOptions
+    options: CityscapesOptions
+    labels = CITYSCAPES
+    layout = "Cityscapes (leftImg8bit/, gtFine/)"
+    known_by_number = True
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise the folder of `leftImg8bit/`."""
+        if not (root / "leftImg8bit").is_dir() or not ((root / "gtFine").is_dir() or (root / "gtCoarse").is_dir()):
+            return None
+        options = {"root": str(root.resolve())}
+        if not (root / "gtFine" / "train").is_dir():
+            options["annotations"] = "coarse"
+        images = sorted((root / "leftImg8bit" / "train").glob("*/*_leftImg8bit.*"))
+        remark = f"{CITYSCAPES.num_classes} classes; label ids are mapped to train ids as they are read."
+        return Recognised("Cityscapes", options, images, len(images), remarks=[remark])
+
+    def build_dataset(self, split: datamodule.Split) -> Cityscapes:
+        """Open a split."""
+        if split == "test":
+            raise ConfigError(
+                "The truth of Cityscapes' test images is not public: score val with `validate`, or segment the "
+                "images with `predict --label_ids` and upload the masks."
+            )
+        if split == "train":
+            return Cityscapes(self.options.root, self.options.train_split, self.options.annotations)
+        return Cityscapes(self.options.root, "val")
+
+
+def to_train_ids(label_ids: np.ndarray) -> np.ndarray:
+    """Map label ids `(H, W)` uint8 to train ids `(H, W)` uint8: 0..18, and 255 for all that is not evaluated.
+
+    Values that are no label ids become 255 too: check for them beforehand (`LABEL_ID_COUNT`).
+    """
+    return _TO_TRAIN_ID[label_ids]
+
+
+def to_label_ids(train_ids: np.ndarray) -> np.ndarray:
+    """Map train ids `(H, W)` uint8 to label ids `(H, W)` uint8; whatever is no train id becomes 0, unlabelled."""
+    return _TO_LABEL_ID[train_ids]
+
+
+def label_id_colours() -> np.ndarray:
+    """Return the `(256, 3)` uint8 table that paints label ids; ids that are not evaluated are black."""
+    return CITYSCAPES.colour_table()[_TO_TRAIN_ID]
 
 
 def _images(root: Path, split: Split, annotations: Annotations) -> list[Path]:

@@ -29,9 +29,14 @@ from ...extras import need
 from ...labels import LabelSet
 from ..annotations import check_declared_size, read_json
 from ..checks import check_unique
-from ..finding import first_few, locate
+from ..datamodule import Split
+from ..dataset import SegmentationDataset
+from ..finding import files_by_stem, locate
 from ..images import read_image
-from .base import SegmentationDataset
+from ..layout import Recognised, json_object, subfolders
+from ..own_images import OwnImagesDataModule, OwnImagesOptions
+from ..splitting import names_of
+from ..wording import first_few
 
 Outline = list[np.ndarray] | dict[str, Any]
 """Polygons, each `(2 * N,)` float64 of x, y, x, y, ...; or run lengths as in the file."""
@@ -112,6 +117,81 @@ class COCO(SegmentationDataset):
         for value, area in drawn:
             mask[area] = value
         return image, mask
+
+
+@dataclass(frozen=True, kw_only=True)
+class COCOOptions(OwnImagesOptions):
+    """What is to be read of annotations in the form of COCO."""
+
+    annotations: str = "annotations.json"
+    """File of the training annotations, or of all, below the root."""
+    images: str = "."
+    """Folder of the images that the file of annotations is about, below the root."""
+    val_annotations: str | None = None
+    """File of the validation annotations, below the root; null divides the images of the file of annotations."""
+    val_images: str | None = None
+    """Folder of the images that the file of validation annotations is about, below the root; null takes that of the
+    training images."""
+
+
+class COCODataModule(OwnImagesDataModule):
+    """COCO itself, or the user's own images with annotations in its form: polygons or run lengths in JSON."""
+
+    Options = COCOOptions
+    options: COCOOptions
+    layout = "COCO (a JSON file with images, annotations and categories)"
+    generality = 2
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._read: dict[Path, dict[str, AnnotatedImage]] = {}
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise a folder with a file of annotations; one for training and one for validation, if there are two."""
+        files = {path: json_object(path) for path in sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])}
+        lists = {"images", "annotations", "categories"}
+        files = {path: content for path, content in files.items() if lists <= set(content)}
+        if not files:
+            return None
+        train = next((path for path in files if "train" in path.stem), next(iter(files)))
+        val = next((path for path in files if "val" in path.stem and path != train), None)
+        categories = sorted(files[train]["categories"], key=lambda category: category["id"])
+        options: dict[str, Any] = {
+            "root": str(root.resolve()),
+            "class_names": ["background", *[str(category["name"]) for category in categories]],
+        }
+        for prefix, path in (("", train), ("val_", val)):
+            if path is not None:
+                options[f"{prefix}annotations"] = path.relative_to(root).as_posix()
+                options[f"{prefix}images"] = _folder_of(files[path], root)
+        size = len(files[train]["images"])
+        images = list(files_by_stem(root / options["images"]).values())
+        return Recognised("COCO", options, images, size if val else max(1, int(0.8 * size)))
+
+    def build_dataset(self, split: Split) -> COCO:
+        """Open a split."""
+        options = self.options
+        if options.val_annotations and split == "val":
+            path, folder = self.root / options.val_annotations, self.root / (options.val_images or options.images)
+            return COCO(path, list(self._images(path).values()), folder, self.labels)
+        path = self.root / options.annotations
+        images = self._images(path)
+        splits = {"train": list(images)} if options.val_annotations else self.divided(list(images))
+        return COCO(path, [images[name] for name in names_of(splits, split)], self.root / options.images, self.labels)
+
+    def _images(self, path: Path) -> dict[str, AnnotatedImage]:
+        """Read a file once."""
+        if path not in self._read:
+            self._read[path] = read_annotations(path, self.labels)
+        return self._read[path]
+
+
+def _folder_of(content: dict[str, Any], root: Path) -> str:
+    """Return the folder below `root` in which the first image of a COCO file lies; `.` if it is nowhere."""
+    name = str(content["images"][0].get("file_name")) if content["images"] else ""
+    places = [root, *subfolders(root), *[inner for folder in subfolders(root) for inner in subfolders(folder)]]
+    return next((place.relative_to(root).as_posix() for place in places if name and (place / name).is_file()), ".")
 
 
 def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:

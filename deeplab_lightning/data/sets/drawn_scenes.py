@@ -2,23 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from ...errors import ConfigError
-from ...labels import DRAWN_SCENES
+from ...labels import LabelSet
+from ...options import at_least
+from ..datamodule import DataOptions, SegmentationDataModule, Split
+from ..dataset import SegmentationDataset
 from ..drawing import draw_scene
 from ..drawing.scene import DrawnScene
-from .base import SegmentationDataset
+
+DRAWN_SCENES = LabelSet(
+    class_names=("background", "house", "tree", "car", "boat", "balloon", "ball", "lamp", "fish", "tent"),
+    palette=(
+        (38, 40, 52),
+        (214, 93, 78),
+        (88, 168, 92),
+        (92, 118, 214),
+        (240, 160, 72),
+        (214, 106, 186),
+        (92, 200, 208),
+        (244, 216, 96),
+        (150, 102, 206),
+        (160, 122, 88),
+    ),
+    ignore_index=255,
+)
+"""Things in a drawn landscape, told apart by shape and place, never by colour."""
 
 _SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
 _SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
 
 
 class DrawnScenes(SegmentationDataset):
-    """Images of drawn landscapes and their masks, classes as in `deeplab_lightning.labels.DRAWN_SCENES`.
+    """Images of drawn landscapes and their masks, classes as in `DRAWN_SCENES`.
 
     An image is a pure function of (seed, split, index, height, width). The split is part of the random stream's key,
     so the splits share no image.
@@ -77,6 +98,38 @@ class DrawnScenes(SegmentationDataset):
         if not 0 <= index < self.size:
             raise IndexError(f"index {index} is outside 0..{self.size - 1}.")
         return index
+
+
+@dataclass(frozen=True)
+class DrawnScenesOptions(DataOptions):
+    """The drawn scenes' own options."""
+
+    height: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    """Height of every image in pixels."""
+    width: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    """Width of every image in pixels."""
+    train_size: Annotated[int, at_least(1)] = 20000
+    """Number of training images; they are drawn anew whenever they are used, so many cost no memory."""
+    val_size: Annotated[int, at_least(1)] = 100
+    """Number of validation images."""
+    test_size: Annotated[int, at_least(1)] = 200
+    """Number of test images."""
+    scene_seed: int = 0
+    """Seed of the scenes; another one draws other images, in all splits."""
+
+
+class DrawnScenesDataModule(SegmentationDataModule):
+    """Drawn scenes, ten thousands of images if wanted, from a seed."""
+
+    Options = DrawnScenesOptions
+    options: DrawnScenesOptions
+    labels = DRAWN_SCENES
+
+    def build_dataset(self, split: Split) -> DrawnScenes:
+        """Open a split; the splits never share an image."""
+        options = self.options
+        sizes = {"train": options.train_size, "val": options.val_size, "test": options.test_size}
+        return DrawnScenes(split, sizes[split], options.height, options.width, options.scene_seed)
 
 
 @lru_cache(maxsize=1)
