@@ -39,13 +39,12 @@ from .data.datamodules import SegmentationDataModule
 from .errors import CheckpointError, ConfigError, DeepLabError
 from .inference import EvaluationOptions
 from .parsing import OneLineParser, asks_for_help, class_named, class_options
-from .reporting.runs import RunFolder, find_run, new_run
+from .runs import RunFolder, new_run, resolve_checkpoint, run_of
 from .tasks import SegmentationTask
 from .trainer_parts import as_list, place_logger, plugins
 
 DEFAULT_DATA = "DrawnScenesDataModule"
 RUNS = "runs"
-CHECKPOINT_WORDS = ("last", "best")
 _SPLITS = {"validate": "val", "test": "test"}
 NOT_DETERMINISTIC = """\
 Deterministic: the same machine, software and number of processes give the same numbers. PyTorch documents no
@@ -288,7 +287,7 @@ class DeepLabCLI(LightningCLI):
         if not _is_first_process():
             # Under torchrun or SLURM nobody has told; only the first process writes, so any path will do.
             return RunFolder(Path(os.environ.get(RUN_FOLDER_VARIABLE, settings["folder"])))
-        resumed = self._run_of_checkpoint()
+        resumed = None if self.checkpoint_path is None else run_of(self.checkpoint_path)
         if self.command == "fit":
             run = resumed or new_run(Path(settings["folder"]), self._run_name(settings["name"]))
         elif resumed is not None and settings["name"] is None and settings["folder"] == RUNS:
@@ -298,12 +297,6 @@ class DeepLabCLI(LightningCLI):
         os.environ[RUN_FOLDER_VARIABLE] = str(run.path)
         return run
 
-    def _run_of_checkpoint(self) -> RunFolder | None:
-        """Return the run folder that the given checkpoint lies in, if it does."""
-        if self.checkpoint_path is None or self.checkpoint_path.parent.name != "checkpoints":
-            return None
-        return RunFolder(self.checkpoint_path.parent.parent)
-
     def _run_name(self, given: str | None) -> str:
         if given:
             return given
@@ -312,29 +305,10 @@ class DeepLabCLI(LightningCLI):
         return self.model.__class__.__name__.removesuffix("Task").lower()
 
     def _resolve_checkpoint(self, given: str, arguments: list[str]) -> Path:
-        """Turn `last` and `best` into the newest run's file; leave paths alone but for links in them."""
-        if Path(given).is_dir():  # a run, as `predict` takes it
-            run = find_run(Path(given))
-            return run.last_checkpoint if self.command == "fit" else run.best_checkpoint
-        if given not in CHECKPOINT_WORDS:
-            return Path(given).resolve() if Path(given).exists() else Path(given)
+        """Return the checkpoint that the user means; of a run the one to go on from, or to score."""
         name = option_value(arguments, "--run.name") or (self.configs[0].stem if self.configs else None)
         folder = Path(option_value(arguments, "--run.folder") or RUNS)
-        if name is None:
-            raise CheckpointError(
-                f"--ckpt_path {given} means the newest run of a name, but no name is given: add the configuration "
-                f"it was trained with (-c configs/v3plus.yaml), or --run.name."
-            )
-        try:
-            run = find_run(folder / name)
-        except ConfigError as error:
-            raise CheckpointError(f"--ckpt_path {given}: there is nothing to go on from. {error}") from error
-        path = run.last_checkpoint if given == "last" else run.best_checkpoint
-        if not path.is_file():
-            older = sorted(str(found) for found in (folder / name).glob(f"version_*/checkpoints/{given}.ckpt"))
-            hint = f" Older runs have: {', '.join(older)}." if older else " Start without --ckpt_path."
-            raise CheckpointError(f"--ckpt_path {given}: {path} does not exist; that run ended before it saved.{hint}")
-        return path
+        return resolve_checkpoint(given, "last" if self.command == "fit" else "best", name, folder)
 
     def _config_as_yaml(self, config: Namespace) -> str:
         parser = self._subcommand_parsers[self.command]

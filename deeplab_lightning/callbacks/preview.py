@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from ..data.datasets.base import Draw, LoaderView
 from ..data.images import write_image
 from ..reporting.augmented import augmented_overview
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 
 
 class Preview(Callback):

@@ -13,7 +13,7 @@ from deeplab_lightning.callbacks import Preview
 from deeplab_lightning.data.datamodules import DrawnScenesDataModule
 from deeplab_lightning.data.datasets.base import Draw, LoaderView
 from deeplab_lightning.data.images import read_image
-from deeplab_lightning.reporting.runs import RunFolder
+from deeplab_lightning.runs import RunFolder
 
 
 def trainer_of(preview: int) -> Any:
