@@ -11,8 +11,8 @@ import yaml
 from lightning.pytorch import Trainer
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.data.sets import datamodule_named
+from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.tasks import SegmentationTask
 
 from .conftest import REPOSITORY, SMALL, V3PLUS, Fit

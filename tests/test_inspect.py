@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from deeplab_lightning.configured import ConfiguredModel
 from PIL import Image
 
 from deeplab_lightning import cli
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.inspect import split_arguments
-from deeplab_lightning.configured import ConfiguredModel
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.reporting.receptive_fields import COLOURS, SeenWindow, plot_receptive_fields
 

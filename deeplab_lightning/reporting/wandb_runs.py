@@ -22,10 +22,10 @@ from PIL import Image
 from ..errors import ConfigError
 from ..files import atomic_open
 from ..metrics.scores import Scores
+from ..runs import RunFolder
 from .panels import PanelImage, fit
 from .plots import plot_confusion
 from .records import flattened
-from .runs import RunFolder
 from .tables import PER_CLASS_COLUMNS, per_class_rows
 
 if TYPE_CHECKING:

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-
-from deeplab_lightning import cli
-from deeplab_lightning.__main__ import main
 from deeplab_lightning.arguments import option_value
+
+from deeplab_lightning import cli, locks
+from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.images import read_image
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.studies import locks
 from deeplab_lightning.studies.local_sweep import LocalSweep
 from deeplab_lightning.studies.sweep_file import Halving, load_sweep
 
