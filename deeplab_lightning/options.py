@@ -19,7 +19,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from .errors import ConfigError, did_you_mean
@@ -138,12 +138,16 @@ class Options:
         """Make the group of names and values, as they stand in YAML.
 
         Raises:
-            ConfigError: A name is unknown, or a value cannot be used.
+            ConfigError: A name is unknown, an option without default is missing, or a value cannot be used.
         """
         names = hints_of(cls)
         for name in given:
             if name not in names:
                 raise ConfigError(f"Unknown option {option_name(cls.section, name)}.{did_you_mean(name, names)}")
+        for field in fields(cls):
+            required = field.default is MISSING and field.default_factory is MISSING
+            if required and field.init and field.name not in given:
+                raise ConfigError(f"{option_name(cls.section, field.name)} is missing; it has no default.")
         return cls(**given)
 
     def plain(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from .inspect import split_arguments
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.datasets.base import SegmentationDataset
+    from ..data.dataset import SegmentationDataset
     from ..inference import Predictor
     from ..inference.crf import CRFOptions
 
@@ -79,7 +79,7 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, image
     import torch
 
     from ..configured import ConfiguredModel
-    from ..data.splitting import spread
+    from ..data.spacing import spread
     from ..inference.crf import CRFOptions
 
     base = CRFOptions(**fixed)

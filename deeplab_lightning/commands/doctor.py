@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..doctor.layouts import Proposal
 
 RUNS = Path("runs/doctor")
-DEFAULT_MODEL = ("--model", "DeepLabV3PlusTask", "--model.backbone", "mobilenetv2_100")
+DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_100")
 """What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
 
 
@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> int:
         "duplicates, leaks between splits, classes; and what would suit it: crop, batch (measured), class weights, "
         "workers. The exit code is 1 if there are errors.",
         usage="%(prog)s FOLDER|-c FILE.yaml [--data.option value ...] [options]",
-        epilog="FOLDER may have any known layout: VOC2012, Cityscapes, CamVid, ADE20K, images/ and masks/, LabelMe, "
-        "COCO. -c FILE.yaml, --model.option and --data.option are those of fit.",
+        epilog="FOLDER may have the layout of any known data set (VOC2012, Cityscapes and so on), or images/ and masks/, "
+        "or hold annotations of LabelMe or COCO. -c FILE.yaml, --model.option and --data.option are those of fit.",
         allow_abbrev=False,
     )
     parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of a data set; its layout is found out")
@@ -125,7 +125,7 @@ def doctor(
         (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if any(done.loadable(split) for split in done.looks):
             title = f"{_name(folder, configuration)}: {by_split(done.looks)} images"
-            write_overview(done, title, out / "overview.png", data.description["pixel_range"])
+            write_overview(done, title, out / "overview.png")
     except OSError as error:
         raise DataError(f"Cannot write to {out}: {error.strerror}. Choose another folder with --out.") from error
     everything = [*done.findings, *done.advice]

@@ -108,7 +108,7 @@ def evaluate(
 
     measured = _measures_named(measures)
     from ..data.fingerprint import exact_fingerprint
-    from ..data.splitting import spread
+    from ..data.spacing import spread
     from ..reporting.protocol_table import as_markdown, write_csv
 
     networks = _Networks(list(configuration), ckpt_path, device)

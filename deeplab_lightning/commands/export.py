@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..api import Segmenter
-    from ..data.datasets.base import SegmentationDataset
+    from ..data.dataset import SegmentationDataset
     from ..export.formats import Precision
     from ..export.gate import Report
     from ..export.model import Inputs, Outputs
@@ -265,7 +265,7 @@ def calibration_images(
             "int8 is measured on images like those that the model is for: give --calibration FOLDER with some "
             f"{CALIBRATION_IMAGES} of them, without masks."
         )
-    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.sets.drawn_scenes import DrawnScenes
 
     scenes = DrawnScenes("train", CALIBRATION_IMAGES, *(size or (129, 129)))
     return [channels_first(scenes.load(index)[0]) for index in range(len(scenes))]
@@ -284,8 +284,8 @@ def labelled_images(
         ConfigError: The data set that was asked for has other classes.
         DataError: It is not there.
     """
-    from ..data.datasets.drawn_scenes import DrawnScenes
-    from ..data.splitting import spread
+    from ..data.sets.drawn_scenes import DrawnScenes
+    from ..data.spacing import spread
 
     dataset: SegmentationDataset
     if size is not None and knows_drawn_scenes(segmenter) and not configuration:
@@ -340,8 +340,8 @@ def unseen_images(
     """Return batches `(B, C, H, W)` of two sizes that were not seen at export; of the size there is, if it is fixed."""
     import numpy as np
 
-    from ..data.datasets.drawn_scenes import DrawnScenes
     from ..data.finding import find_images
+    from ..data.sets.drawn_scenes import DrawnScenes
 
     if check_data is not None:
         given = [stored_batch(segmenter, path) for path in find_images(check_data)[:8]]
@@ -365,7 +365,7 @@ def unseen_images(
 
 def knows_drawn_scenes(segmenter: Segmenter) -> bool:
     """Whether a model tells the drawn scenes' classes apart."""
-    from ..labels import DRAWN_SCENES
+    from ..data.sets.drawn_scenes import DRAWN_SCENES
 
     return segmenter.labels.class_names == DRAWN_SCENES.class_names
 

@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--backbone", help="timm's name of the encoder, where several have the same weights")
     parser.add_argument(
         "--classes",
-        help="voc, cityscapes, ade20k or camvid, or a text file with one name a line (by their number if left out)",
+        help="name of a data set, such as voc or cityscapes, or a text file with one name a line (by their number if "
+        "left out)",
     )
     parser.add_argument("--mean", type=float, nargs="+", help="of the pixels, 0..1 per channel, if not the program's")
     parser.add_argument("--std", type=float, nargs="+", help="likewise")
@@ -146,18 +147,19 @@ def describe(
 
 
 def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
+    from ..data.sets import published
     from ..errors import ConfigError, did_you_mean
-    from ..labels import ADE20K, CAMVID, CITYSCAPES, VOC, LabelSet, voc_palette
+    from ..labels import LabelSet, voc_palette
 
-    known = {"voc": VOC, "cityscapes": CITYSCAPES, "ade20k": ADE20K, "camvid": CAMVID}
+    known = published()
     if classes is None:
-        name = next((name for name in ("voc", "cityscapes", "ade20k") if known[name].num_classes == count), None)
-        if name is not None:
-            return known[name], f"{name}'s, taken from their number; --classes says otherwise"
+        of_size = [name for name, found in known.items() if found.known_by_number and found.labels.num_classes == count]
+        if of_size:
+            return known[of_size[0]].labels, f"{of_size[0]}'s, taken from their number; --classes says otherwise"
         names = tuple(f"class_{index}" for index in range(count))
         return LabelSet(names, voc_palette(count)), "numbered; name them with --classes names.txt"
     if classes in known:
-        return known[classes], f"{classes}'s, as given"
+        return known[classes].labels, f"{classes}'s, as given"
     if not Path(classes).is_file():
         raise ConfigError(
             f"--classes {classes} is neither a file nor one of {', '.join(known)}.{did_you_mean(classes, known)}"
@@ -188,24 +190,20 @@ def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-DATAMODULES = {"voc": "VOCDataModule", "cityscapes": "CityscapesDataModule", "ade20k": "ADE20KDataModule"}
-
-
 def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     """Write the checkpoint, and beside it a configuration that trains on from it; returns the latter's path."""
     import lightning
     import torch
 
     from .. import __version__
+    from ..data.sets import published
     from ..errors import ConfigError
     from ..files import atomic_open
-    from ..labels import ADE20K, CITYSCAPES, VOC
 
     description = task.description
     pixels = {"mean": description["mean"], "std": description["std"]}
-    sets = {"voc": VOC, "cityscapes": CITYSCAPES, "ade20k": ADE20K}
-    name = next((name for name, labels in sets.items() if list(labels.class_names) == description["class_names"]), None)
-    data = {"_class_path": f"deeplab_lightning.data.datamodules.{DATAMODULES[name]}", **pixels} if name else {}
+    same = [found for found in published().values() if list(found.labels.class_names) == description["class_names"]]
+    data = {"name": same[0].name_in_yaml(), **pixels} if same else {}
     checkpoint = {
         "deeplab_lightning": {"task": imported.task, "version": __version__},
         "imported": {"format": imported.format, "file": source.name, "notes": imported.notes},
@@ -243,8 +241,7 @@ def _fine_tuning(output: Path, imported: Imported, pixels: dict[str, Any]) -> st
         *(f"    {key}: {json.dumps(value)}" for key, value in options.items()),
         "",
         "data:",
-        "  init_args:",
-        *(f"    {key}: {json.dumps(value)}" for key, value in pixels.items()),
+        *(f"  {key}: {json.dumps(value)}" for key, value in pixels.items()),
         "",
     ]
     return "\n".join(lines)

@@ -181,7 +181,7 @@ def draw_activations(
 
 
 def _draw_fields(executed: Trace, network: str, png: Path) -> None:
-    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.sets.drawn_scenes import DrawnScenes
     from ..reporting.receptive_fields import SeenWindow, plot_receptive_fields
 
     def window(layer: Layer, label: str, **more: Any) -> SeenWindow | None:

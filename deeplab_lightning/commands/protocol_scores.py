@@ -20,7 +20,7 @@ from .protocols import NOT_POSTPROCESSED, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..data.datasets.base import SegmentationDataset
+    from ..data.dataset import SegmentationDataset
     from ..inference import Predictor
     from ..labels import LabelSet
     from ..metrics.measures import Measure

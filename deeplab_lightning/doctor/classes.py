@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.finding import first_few
+from ..data.wording import first_few
 from ..labels import LabelSet
 from .findings import Finding, finding
 from .images import Look, class_counts

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.datasets.base import SegmentationDataset
+from ..data.dataset import SegmentationDataset
 from ..errors import ConfigError, DataError, DeepLabError
 from ..labels import LabelSet
 from ..types import DataDescription
@@ -22,7 +22,7 @@ from .pairs import leftovers
 from .unloadable import unloadable, unreadable_files
 
 if TYPE_CHECKING:
-    from ..data.datamodules import SegmentationDataModule
+    from ..data.datamodule import SegmentationDataModule
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")

@@ -10,7 +10,7 @@ from .cost import Cost
 from .findings import Finding, finding
 
 if TYPE_CHECKING:
-    from ..data.datamodules import SegmentationDataModule
+    from ..data.datamodule import SegmentationDataModule
 
 SECONDS = 4.0
 LARGEST = 64

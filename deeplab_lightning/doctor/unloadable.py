@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..data.datasets.base import SegmentationDataset
+from ..data.dataset import SegmentationDataset
 from ..data.images import IMAGE_SUFFIXES, read_image, read_mask
 from ..errors import DataError
 from .findings import Finding, finding

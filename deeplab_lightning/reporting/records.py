@@ -119,7 +119,7 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
 
 
 def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `model.lr` -> value for every setting that is computed with; classes as `model` and `data`."""
+    """Return `optimizer.lr` -> value for every setting that is computed with; classes as `model` and `data`."""
     flat: dict[str, Any] = {}
 
     def visit(prefix: str, value: Any) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.labels import CAMVID
 from deeplab_lightning.reporting.panels import (
     ERROR_COLOUR,
     ERROR_VOID_COLOUR,
