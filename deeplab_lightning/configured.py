@@ -9,7 +9,7 @@ import torch
 from .checkpoints.loading import check_fits
 from .cli import DeepLabCLI, quieten
 from .data.datasets.base import SegmentationDataset
-from .inference import EvaluationOptions, options_from
+from .inference import EvaluationOptions
 from .parsing import class_named
 from .tasks import SegmentationTask
 
@@ -54,7 +54,7 @@ class ConfiguredModel(DeepLabCLI):
     @property
     def evaluation(self) -> EvaluationOptions:
         """How images are to be looked at."""
-        return options_from(self.config[self.command].evaluation.as_dict())
+        return EvaluationOptions.of(self.config[self.command].evaluation.as_dict())
 
     def dataset(self, split: str) -> SegmentationDataset:
         """Open a split of the data that is named."""
