@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from .inspect import split_arguments
+from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..doctor.cost import Cost
@@ -22,67 +22,45 @@ DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_10
 """What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if something is wrong with the data."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning doctor",
-        description="Look at a data set before it costs hours: missing, unreadable and strange files, sizes, labels, "
-        "duplicates, leaks between splits, classes; and what would suit it: crop, batch (measured), class weights, "
-        "workers. The exit code is 1 if there are errors.",
-        usage="%(prog)s FOLDER|-c FILE.yaml [--data.option value ...] [options]",
-        epilog="FOLDER may have the layout of any known data set (VOC2012, Cityscapes and so on), or images/ and masks/, "
-        "or hold annotations of LabelMe or COCO. -c FILE.yaml, --model.option and --data.option are those of fit.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of a data set; its layout is found out")
-    parser.add_argument("--write", type=Path, metavar="FILE.yaml", help="write a configuration that reads FOLDER")
-    parser.add_argument("--overwrite", action="store_true", help="even if FILE.yaml exists")
-    parser.add_argument("--out", type=Path, help="for report.json and overview.png (runs/doctor/NAME)")
-    parser.add_argument("--limit", type=int, metavar="N", help="look at N images of each split (all)")
-    parser.add_argument("--no_trial", action="store_true", help="leave out the trial steps and the loader's speed")
-    parser.add_argument("--strict", action="store_true", help="the exit code is 1 for warnings too")
-    own, configuration = split_arguments(arguments)
-    options = parser.parse_args(own)
-    if options.folder is None and not configuration:
-        raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
-    if options.limit is not None and options.limit < 1:
-        raise ConfigError(f"--limit is {options.limit}; expected 1 or more.")
-    if options.write is not None:
-        _check_writable(options.write, options.folder, options.overwrite)
-    return doctor(
-        options.folder,
-        configuration,
-        options.out,
-        options.write,
-        options.limit,
-        trial=not options.no_trial,
-        strict=options.strict,
-    )
-
-
 def doctor(
-    folder: Path | None,
-    configuration: Sequence[str] = (),
-    out: Path | None = None,
-    write: Path | None = None,
-    limit: int | None = None,
-    trial: bool = True,
+    folder: Path | None = None,
+    /,
+    *,
+    configuration: ConfigurationWords = (),
+    write: Annotated[Path | None, Written(metavar="FILE.yaml")] = None,
+    overwrite: bool = False,
+    out: Annotated[Path | None, Written(metavar="FOLDER")] = None,
+    limit: Annotated[int, at_least(1)] | None = None,
+    no_trial: bool = False,
     strict: bool = False,
 ) -> int:
-    """Examine a data set; print what was found, and leave `report.json` and `overview.png`.
+    """Look at a data set before training: doctor FOLDER.
+
+    Missing, unreadable and strange files, sizes, labels, duplicates, leaks between splits, classes; and what would suit
+    it: crop, batch (measured), class weights, workers. FOLDER may have any known layout: VOC2012, Cityscapes, CamVid,
+    ADE20K, images/ and masks/, LabelMe, COCO. The exit code is 1 if there are errors.
 
     Args:
-        folder: Whose layout is to be recognised; the configuration alone says what to read if None.
-        configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
-        out: Folder for the files.
-        write: File for the configuration that reads `folder`.
-        limit: Images of each split to look at; all if None.
-        trial: Make training steps and draw batches, to measure memory and speed.
-        strict: Count warnings as errors.
+        folder: Folder of a data set, whose layout is found out; without it the configuration says what to read.
+        configuration: -c FILE.yaml, --model.option and --data.option are those of fit.
+        write: File for a configuration that reads FOLDER.
+        overwrite: Write the configuration even if its file exists.
+        out: Folder for report.json and overview.png; runs/doctor/NAME if not given.
+        limit: Look at so many images of each split; at all if not given.
+        no_trial: Leave out the trial steps and the loader's speed.
+        strict: Let the exit code be 1 for warnings too.
 
     Returns:
         0, or 1 if something is wrong.
+
+    Raises:
+        ConfigError: There is nothing to look at, or an option cannot be used.
+        DataError: The layout is not known, or a file cannot be written.
     """
+    if folder is None and not configuration:
+        raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
+    if write is not None:
+        _check_writable(write, folder, overwrite)
     from ..configured import ConfiguredData
     from ..doctor.examination import by_split, class_table, examine
     from ..doctor.findings import as_plain, as_text, counted, exit_code, of_severity
@@ -103,7 +81,7 @@ def doctor(
         f"{type(data.datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True
     )
     done = examine(data.datamodule, data.description, data.options, limit)
-    cost, rate = (_try(data, done, arguments)) if trial else (None, None)
+    cost, rate = (None, None) if no_trial else _try(data, done, arguments)
     code = exit_code([*done.findings, *done.advice], strict)
 
     print(f"looked at {by_split(done.looks)} images\n")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from deeplab_lightning.errors import CheckpointError, ConfigError
-from deeplab_lightning.inference import Predictor
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.labels import voc_palette
 from deeplab_lightning.layers.norms import batch_norms
 from deeplab_lightning.layers.resize import BandedResize
