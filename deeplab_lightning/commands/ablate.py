@@ -265,16 +265,17 @@ def _cost_of_network(cell: Cell, evaluation: Evaluation | None) -> dict[str, Any
     import io
     import warnings
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..inspection import trace
     from ..studies.options import as_words
 
     words = [*cell.words, *(as_words(evaluation.options) if evaluation else [])]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        configured = ConfiguredModel(words, on_paper=True)
-        size = (configured.crop_size, configured.crop_size)
-        executed = trace(configured.model.model, size, configured.model.description["channels"])
+        configuration = Configuration(words)
+        size = (configuration.data.crop_size, configuration.data.crop_size)
+        task = configuration.make_task(on_paper=True)
+        executed = trace(task.model, size, task.description["channels"])
     return {"parameters": executed.parameters, "multiply_adds": executed.multiply_adds, "crop_size": size[0]}
 
 

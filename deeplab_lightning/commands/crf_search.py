@@ -72,14 +72,14 @@ def crf_search(
     """
     import torch
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..data.spacing import spread
     from ..inference.options import CRFOptions
 
     fixed = {"iterations": iterations, "w2": w2, "sigma_gamma": sigma_gamma}
     base = CRFOptions(iterations=iterations, w2=w2, sigma_gamma=sigma_gamma)
-    configured = ConfiguredModel(list(configuration), ckpt_path, on_paper=False)
-    dataset = configured.dataset("val")
+    configured = Configuration(configuration, ckpt_path)
+    dataset = configured.datamodule().dataset("val")
     chosen = spread(len(dataset), images)
     subject = {
         "checkpoint": str(configured.checkpoint_path),
@@ -88,7 +88,7 @@ def crf_search(
         "fixed": fixed,
     }
     tried = Tried(output, subject)
-    task = configured.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    task = configured.trained_task().eval().to("cuda" if torch.cuda.is_available() else "cpu")
     subset = ProbabilityCache(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
 
     without = tried.score(None, lambda: subset.score(None))

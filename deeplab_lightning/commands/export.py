@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from ..api import Segmenter
     from ..data.dataset import SegmentationDataset
-    from ..export.gate import Report
     from ..export.model import Inputs, Outputs
 
 UNSEEN_SIZES = ((97, 130), (160, 113))
@@ -253,19 +252,11 @@ def labelled_images(
 def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:
     """Open the validation split that a configuration names, or the checkpoint's own."""
     from ..checkpoints.loading import checkpoint_config, read_checkpoint
-    from ..parsing import class_named
+    from ..config import Configuration
 
-    if configuration:
-        from ..configured import ConfiguredModel
-
-        return ConfiguredModel(list(configuration), str(checkpoint), on_paper=True).dataset("val")
-    own = checkpoint_config(read_checkpoint(checkpoint)).get("data")
-    if own is None:
+    if not configuration and checkpoint_config(read_checkpoint(checkpoint)).get("data") is None:
         raise DataError("it names none")
-    try:
-        return class_named("data", own["class_path"])(**own["init_args"]).dataset("val")
-    except TypeError as error:  # weights that were imported: the data set's place is not known
-        raise DataError("its place is not known") from error
+    return Configuration(configuration, checkpoint).datamodule().dataset("val")
 
 
 def unseen_images(

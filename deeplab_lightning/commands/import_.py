@@ -58,16 +58,18 @@ def import_file(
     """
     import torch
 
-    from .. import tasks
     from ..checkpoints.importers import place, recognise
     from ..checkpoints.reading import read_foreign
     from ..errors import CheckpointError
+    from ..models import network_named
+    from ..tasks import task_class_of
 
     imported = recognise(read_foreign(file, trust), format, backbone)
     print(f"{file}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
     description, origin = describe(imported, classes, mean, std, pixel_range)
     with torch.device("meta"):  # its shapes are all that is needed
-        task = getattr(tasks, imported.task)(**imported.options, description=description)
+        network = network_named(imported.generation)
+        task = task_class_of(network)(description, network=network, **imported.options)
     report = place(imported, task.model)
     _print_report(report, description, origin)
     if dry_run:
@@ -151,7 +153,7 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
 def _print_report(report: Report, description: DataDescription, origin: str) -> None:
     imported, names = report.imported, description["class_names"]
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
-    print(f"network: {imported.task} ({options})")
+    print(f"network: {imported.generation} ({options})")
     print(f"classes: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''} ({origin})")
     print(f"pixels: (value / {description['pixel_range']:g} - mean) / std, mean {_numbers(description['mean'])}, "
           f"std {_numbers(description['std'])}")  # fmt: skip
@@ -179,7 +181,7 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     same = [found for found in published().values() if list(found.labels.class_names) == description["class_names"]]
     data = {"name": same[0].name_in_yaml(), **pixels} if same else {}
     checkpoint = {
-        "deeplab_lightning": {"task": imported.task, "version": __version__},
+        "deeplab_lightning": {"task": type(task).__name__, "version": __version__},
         "imported": {"format": imported.format, "file": source.name, "notes": imported.notes},
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,
@@ -204,15 +206,17 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
 
 def _fine_tuning(output: Path, imported: Imported, pixels: dict[str, Any]) -> str:
     """Return a configuration, as YAML."""
-    options = {**imported.options, "weights": str(output), "lr": 0.001, "head_lr_multiplier": 10.0}
+    options = {"name": imported.generation, **imported.options, "weights": str(output)}
     lines = [
         f"# Trains on from {output}, on other classes too: a new classifier then learns at lr * head_lr_multiplier.",
         "# Add the data: -c configs/data/camvid.yaml, for one. Its pixels are scaled as this network is used to.",
         "",
         "model:",
-        f"  class_path: {imported.task}",
-        "  init_args:",
-        *(f"    {key}: {json.dumps(value)}" for key, value in options.items()),
+        *(f"  {key}: {json.dumps(value)}" for key, value in options.items()),
+        "",
+        "optimizer:",
+        "  lr: 0.001",
+        "  head_lr_multiplier: 10.0",
         "",
         "data:",
         *(f"  {key}: {json.dumps(value)}" for key, value in pixels.items()),

@@ -87,7 +87,7 @@ def command(run: RunFolder, card: Mapping[str, Any], handed_on: Sequence[str]) -
 
 
 def _new_runs(words: Sequence[str]) -> Path:
-    from ..arguments import option_value
+    from ..config_words import option_value
 
     return Path(option_value(words, "--run.folder") or "") / (option_value(words, "--run.name") or "")
 
@@ -135,12 +135,12 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
 
 def _data_here(words: Sequence[str], splits: Sequence[str]) -> tuple[dict[str, Any], str | None]:
     """Return the splits' fingerprints, and the file of weights that the configuration names."""
-    from ..configured import ConfiguredData
+    from ..config import Configuration
     from ..data.fingerprint import fingerprint
 
-    data = ConfiguredData(list(words[1:]), on_paper=True)
-    weights = data.config[data.command].model.init_args.get("weights")
-    return {split: fingerprint(data.datamodule.dataset(split)) for split in splits}, weights
+    configured = Configuration(words[1:])
+    datamodule = configured.datamodule()
+    return {split: fingerprint(datamodule.dataset(split)) for split in splits}, configured.task.weights
 
 
 def _compared(old: RunFolder, new: RunFolder) -> str:

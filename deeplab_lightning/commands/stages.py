@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from ..arguments import without_option
 from ..command_line import ConfigurationWords
+from ..config_words import without_option
 from ..errors import ConfigError
 from ..ledger import Ledger
 from ..options import Written
