@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from deeplab_lightning.configured import ConfiguredModel
 from PIL import Image
 
 from deeplab_lightning import cli
@@ -61,7 +60,7 @@ def test_the_command_line_is_that_of_fit(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_network_on_paper_has_no_values() -> None:
-    task = ConfiguredModel(SMALL_MODEL, on_paper=True).model
+    task = Configuration(SMALL_MODEL).make_task(on_paper=True)
     assert all(parameter.is_meta for parameter in task.parameters())
 
 

@@ -187,5 +187,3 @@ def _name(folder: Path | None, configuration: Sequence[str]) -> str:
         return folder.resolve().name or "data"
     files = config_files(configuration)
     return files[-1].stem if files else "data"
-
-

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from deeplab_lightning.arguments import option_value
+from deeplab_lightning.config_words import option_value
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import ablate
