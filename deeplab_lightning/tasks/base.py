@@ -95,7 +95,7 @@ class SegmentationTask(EvaluatedTask):
             }
         )
         self.depth = DepthHead(self.model, self.loss_options.depth) if self.loss_options.depth is not None else None
-        self._combined = CombinedLoss(self.loss_options, self.ignore_index, self.num_classes)
+        self.losses = CombinedLoss(self.loss_options, self.ignore_index, self.num_classes)
         self._optimizer_options: list[dict[str, Any]] = []
         self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
         self.threshold: float | None = None
@@ -131,9 +131,9 @@ class SegmentationTask(EvaluatedTask):
             self.distillation.teachers.to(self.device)
         if self.options.compile:
             compile_training(self.model)
-        if self._combined.rule is not None:
+        if self.losses.rule is not None:
             names = self.description["class_names"]
-            self._combined.class_weights = weights_by_rule(self._combined.rule, self._datamodule, names)
+            self.losses.class_weights = weights_by_rule(self.losses.rule, self._datamodule, names)
 
     @property
     def _datamodule(self) -> Any:
@@ -166,7 +166,7 @@ class SegmentationTask(EvaluatedTask):
             mask: `(B, H, W)` train ids.
         """
         if not maps.further and not self.model.shrinks_labels:
-            return self._combined.of_coarse(maps.main, mask, self.model.align_corners, self.global_step)
+            return self.losses.of_coarse(maps.main, mask, self.model.align_corners, self.global_step)
         losses = [maps.further_weight * self.criterion(logits, mask) for logits in maps.further]
         return torch.stack([*losses, self.criterion(maps.main, mask)]).sum()
 
@@ -179,7 +179,7 @@ class SegmentationTask(EvaluatedTask):
         if self.model.shrinks_labels:
             height, width = logits.shape[-2:]
             mask = shrink_labels(mask, (height, width), self.model.align_corners)
-        return self._combined(logits, mask, self.global_step)
+        return self.losses(logits, mask, self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training."""
