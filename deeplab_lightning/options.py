@@ -209,6 +209,11 @@ _PLAIN = {bool: "true or false", int: "a whole number", float: "a number"}
 def problem_of(value: Any, hint: Any) -> str | None:
     """Return what is expected in place of a value, judged by the ranges, choices and plain types of its declaration."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    group = group_of(hint)
+    if group is not None:
+        if isinstance(value, group) or (value is None and group is not hint):
+            return None
+        return f"options by name ({', '.join(hints_of(group))})" + ("" if group is hint else ", or null")
     if origin is Annotated:
         found = next(filter(None, (c.problem(value) for c in _constraints(hint))), None)
         return found or problem_of(value, inner[0])
@@ -248,8 +253,17 @@ def _plain_type(hint: Any) -> Any:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
+def group_of(hint: Any) -> type[Options] | None:
+    """Return the group of options that a type is, or may be beside None; None for other types."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Options)), None)
+
+
 def _as_declared(value: Any, hint: Any) -> Any:
-    """Return a list as a tuple where that is declared."""
+    """Return names and values as the group of options that is declared, and a list as a tuple where that is."""
+    group = group_of(hint)
+    if group is not None and isinstance(value, Mapping):
+        return group.of(value)
     if not isinstance(value, list):
         return value
     kinds = [hint, *typing.get_args(hint)]

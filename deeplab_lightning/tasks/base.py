@@ -122,8 +122,7 @@ class SegmentationTask(EvaluatedTask):
             return []
         if self.loss_options.distillation is not None:
             self.distillation = self._meet_teachers()
-        decay, start = self.optimizer_options.ema_decay, self.optimizer_options.swa_start
-        return [WeightAverage(decay, start)] if decay is not None or start is not None else []
+        return [WeightAverage(self.optimizer_options)] if self.optimizer_options.averages else []
 
     def on_fit_start(self) -> None:
         """Compile; find the class weights, where they follow from the training masks by a rule."""
