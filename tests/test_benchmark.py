@@ -28,7 +28,7 @@ from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export.formats import Exported, Order
 from deeplab_lightning.layers.norms import batch_norms
 from deeplab_lightning.metrics.segmentation import SegmentationEvaluation
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import DeepLabV3PlusTask
 
 from .conftest import REPOSITORY

@@ -117,7 +117,6 @@ def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples
     Returns:
         0, 1 if a cell failed, or the exit code of a stop by the user.
     """
-    from ..studies import locks
     from ..studies.cells import run_cell
     from ..studies.programs import tail
 
@@ -147,7 +146,7 @@ def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples
         else:
             record = folder.record(cell)
             print(f"{title} finished in {0 if record is None else record.seconds:.0f} s", flush=True)
-    others = [cell for cell in study.cells if locks.holder(folder.lock_path(cell))]
+    others = [cell for cell in study.cells if folder.ledger.holder(cell.key)]
     if others:
         print(f"{len(others)} cells are at work in other processes; the last one to end has the whole table.")
     if any((record := folder.record(cell)) and record.state == "finished" for cell in study.cells):
@@ -163,12 +162,10 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
 
     What failed since this process began, here or elsewhere, is left for another time.
     """
-    from ..studies import locks
-
     for cell in study.cells:
         if folder.is_finished(study, cell) or cell in failed:
             continue
-        lock = locks.acquire(folder.lock_path(cell))
+        lock = folder.ledger.claim(cell.key)
         if lock is None:
             continue
         record = folder.record(cell)  # perhaps another process finished it since
@@ -182,9 +179,7 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
 
 def state(study: Study, folder: StudyFolder, cell: Cell) -> str:
     """Return what became of a cell, in words."""
-    from ..studies import locks
-
-    owner = locks.holder(folder.lock_path(cell))
+    owner = folder.ledger.holder(cell.key)
     done, total = folder.progress(cell)
     step = f"step {done} of {total}" if total else f"step {done}"
     if owner:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..doctor.layouts import Proposal
 
 RUNS = Path("runs/doctor")
-DEFAULT_MODEL = ("--model", "DeepLabV3PlusTask", "--model.backbone", "mobilenetv2_100")
+DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_100")
 """What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
 
 

@@ -110,6 +110,7 @@ def evaluate(
     from ..data.fingerprint import exact_fingerprint
     from ..data.spacing import spread
     from ..reporting.protocol_table import as_markdown, write_csv
+    from ..runs import run_of
 
     networks = _Networks(list(configuration), ckpt_path, device)
     configured = networks.configured(None)
@@ -117,8 +118,8 @@ def evaluate(
     chosen = spread(len(dataset), images or len(dataset))
     checkpoint = configured.checkpoint_path
     assert checkpoint is not None
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
-    folder = output or (Path("evaluate") if run is None else run / "evaluate")
+    run = run_of(checkpoint)
+    folder = output or (Path("evaluate") if run is None else run.path / "evaluate")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -146,9 +147,9 @@ def evaluate(
         key: dict[str, Any] = {"model": plain(dict(task.hparams)), "options": asdict(protocol.options)}
         key |= subject | {"postprocessing": str(morphology), "measures": measured}
         words = ", ".join(filter(None, (predictor.protocol, str(morphology))))
-        evaluations.append(Evaluation(folder, key, protocol, words))
+        evaluations.append(Evaluation(folder, key, protocol, words, predictor.output_stride))
 
-    name = recipe or (run.parent.name if run is not None else "")
+    name = recipe or (run.path.parent.name if run is not None else "")
     where = (
         _data_name(configured.config[configured.command].data.class_path)
         if split == "val" and len(chosen) == len(dataset)

@@ -149,6 +149,7 @@ def export(
     from ..export.gate import TOLERANCES, Gate, as_table, write_report
     from ..export.metadata import metadata
     from ..export.model import EXAMPLE_SIZE, ImageModel, example
+    from ..runs import resolve_checkpoint
 
     chosen = chosen_format(format, output, precision)
     if size is not None and chosen not in ONE_SIZE:
@@ -156,7 +157,7 @@ def export(
     if chosen == "litert" and size is None:
         size = EXAMPLE_SIZE
     model_options = {} if output_stride is None else {"output_stride": output_stride}
-    path = resolved(checkpoint)
+    path = resolve_checkpoint(checkpoint)
     segmenter = load(path, "cpu", None, **model_options)
     task = segmenter.task
     output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{FORMATS[chosen].suffix}")
@@ -207,16 +208,6 @@ def export(
     Console(soft_wrap=True).print(as_table(report, f"{output} beside {path}"))
     print(f"written: {', '.join(map(str, (output, *exported.beside, beside)))}")
     return report
-
-
-def resolved(checkpoint: Path) -> Path:
-    """Return the checkpoint that is meant: of a run the best one."""
-    from ..reporting.runs import find_run
-
-    if not checkpoint.is_dir():
-        return checkpoint
-    run = find_run(checkpoint)
-    return run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
 
 
 def expect_writable(output: Path) -> None:

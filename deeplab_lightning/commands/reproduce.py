@@ -13,7 +13,7 @@ from .inspect import split_arguments
 
 if TYPE_CHECKING:
     from ..reporting.card import Difference
-    from ..reporting.runs import RunFolder
+    from ..runs import RunFolder
 
 EVALUATIONS = ("validate", "test")
 
@@ -47,7 +47,7 @@ def reproduce(folder: Path, handed_on: Sequence[str] = (), run_it: bool = False)
         0, or the exit code of `fit`.
     """
     from ..reporting.card import describe_energy, read_card, wall_seconds
-    from ..reporting.runs import find_run
+    from ..runs import find_run
 
     run = find_run(folder)
     if run.path.parent.name in EVALUATIONS or not run.config.is_file():

@@ -230,7 +230,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         for split in ("train", "val", "test"):
             if split in self._datasets and not self._datasets[split].has_depth:
                 raise ConfigError(
-                    f"--model.depth_weight needs depth maps, and {type(self).__name__} has none: drawn scenes "
+                    f"--loss.depth.weight needs depth maps, and {type(self).__name__} has none: drawn scenes "
                     f"have, and a FolderDataModule with --data.depth depth."
                 )
         self._with_depth = True

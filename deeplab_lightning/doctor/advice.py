@@ -118,7 +118,7 @@ def balance(looks: Sequence[Look], labels: LabelSet) -> list[Finding]:
             f"{names[most]} has {ratio:.0f} times as many train pixels as {names[least]} ({share[most]:.1%}, "
             f"{share[least]:.2%})."
         )
-        remedy = "--model.class_weights median_frequency (compare with and without)"
+        remedy = "--loss.cross_entropy.class_weights median_frequency (compare with and without)"
         notes.append(finding("note", "imbalance", what, remedy))
     return notes
 

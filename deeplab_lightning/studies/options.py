@@ -98,7 +98,7 @@ def merged(configs: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any
 
 
 def value_of(configuration: Mapping[str, Any], name: str) -> Any:
-    """Return what a merged configuration says of `model.lr` and the like; None where it says nothing."""
+    """Return what a merged configuration says of `optimizer.lr` and the like; None where it says nothing."""
     keys = name.split(".")
     if keys[0] in _CLASSES and len(keys) > 1:
         keys.insert(1, "init_args")

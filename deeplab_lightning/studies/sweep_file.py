@@ -38,7 +38,7 @@ class Parameter:
     """What is searched over.
 
     Attributes:
-        name: Of the option, such as `model.lr`.
+        name: Of the option, such as `optimizer.lr`.
         kind: Of its distribution.
         values: Of a categorical or constant parameter, as written on the command line where they are no plain values.
         low: Least value of a range.

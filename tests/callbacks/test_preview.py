@@ -14,7 +14,7 @@ from deeplab_lightning.data.images import read_image
 from deeplab_lightning.data.loading import LoaderView
 from deeplab_lightning.data.sampling import Draw
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
-from deeplab_lightning.reporting.runs import RunFolder
+from deeplab_lightning.runs import RunFolder
 
 
 def trainer_of(preview: int) -> Any:

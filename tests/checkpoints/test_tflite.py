@@ -94,7 +94,7 @@ def test_it_says_what_it_took_over(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "used: 110 of the file's weights" in printed
     assert "output stride 8, first units lag" in printed
     assert "image pooling moved from the first to the last place" in printed
-    assert task.hparams["freeze_batch_norm"]
+    assert task.hparams["model"]["freeze_batch_norm"]
     assert task.description["mean"] == [0.5, 0.5, 0.5]
 
 

@@ -362,7 +362,8 @@ def _check_no_leak(ids: list[str], val: list[str], split: Split, root: Path) -> 
         raise DataError(
             f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} images are in VOC val too: {first_few(leaked)}. Scores "
             f"on val would be worth nothing. Take them out of the list of {split} in {root / 'ImageSets'}, or, for the "
-            f"test server, use split trainval or trainval_aug."
+            f"test server, use split trainval or trainval_aug.",
+            kind="leak",
         )
 
 

@@ -6,15 +6,15 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
-from ..gallery import VOID, mask_png
-from ..panels import ERROR_COLOUR, ERROR_VOID_COLOUR
-from .tables import data_uri
+from .gallery import VOID, VOID_COLOUR, Gallery, StoredImage, mask_png
+from .pages import macro
+from .panels import ERROR_COLOUR, ERROR_VOID_COLOUR
 
 JPEG_BUDGETS = ((90, 1.0), (70, 1.0), (60, 0.75), (50, 0.5), (40, 0.33))
 """Quality and size of images, tried in turn until the page is small enough."""
@@ -22,7 +22,7 @@ LARGEST_PAGE = 9_500_000
 """Bytes of a viewer, so that a page stays under 10 MB."""
 
 
-class Layer(NamedTuple):
+class ImageLayer(NamedTuple):
     """What the slider stops at.
 
     Attributes:
@@ -46,16 +46,42 @@ class ViewedImage(NamedTuple):
         caption: What else to say.
         layers: The image first; the same names in all images.
         score: To sort by, NaN if there is none.
-        class_scores: Likewise for each class that occurs.
+        class_scores: The same for each class, NaN for those that do not occur.
         start: Number of the layer shown at first.
     """
 
     name: str
     caption: str
-    layers: list[Layer]
+    layers: list[ImageLayer]
     score: float
     class_scores: Mapping[str, float]
     start: int
+
+    @property
+    def known_scores(self) -> dict[str, float]:
+        """Scores of the classes that occur."""
+        return {name: round(value, 4) for name, value in self.class_scores.items() if not math.isnan(value)}
+
+    @property
+    def scores_json(self) -> str:
+        """`known_scores` for the page's script."""
+        return json.dumps(self.known_scores)
+
+    @property
+    def shown_score(self) -> str:
+        """`score` for the page's script."""
+        return "NaN" if math.isnan(self.score) else f"{self.score:.4f}"
+
+    @property
+    def aspect_ratio(self) -> str:
+        """Width and height as CSS has them."""
+        with Image.open(io.BytesIO(self.layers[-1].content)) as shown:  # a mask: never shrunk
+            return "{}/{}".format(*shown.size)
+
+    @property
+    def layer_options(self) -> list[tuple[str, str]]:
+        """Number and name of each layer."""
+        return [(str(place), layer.name) for place, layer in enumerate(self.layers)]
 
 
 def viewer(
@@ -63,7 +89,7 @@ def viewer(
     legend: Sequence[tuple[str, Sequence[int]]],
     score_name: str,
     lowest_first: bool = True,
-) -> str:
+) -> Markup:
     """Return the viewer with its controls and a legend.
 
     Args:
@@ -72,27 +98,34 @@ def viewer(
         score_name: What images are sorted by, such as IoU.
         lowest_first: Whether the lowest score is the one to look at first.
     """
-    images = _fitted(images)
-    names = [layer.name for layer in images[0].layers]
-    classes = sorted({name for image in images for name in image.class_scores})
-    sortings = [("lowest", f"lowest {score_name} first"), ("highest", f"highest {score_name} first"), ("name", "name")]
-    if not lowest_first:
-        sortings[0], sortings[1] = sortings[1], sortings[0]
-    colours = "".join(
-        f'<li><i style="background:rgb({",".join(map(str, colour))})"></i>{escape(name)}</li>'
-        for name, colour in legend
+    classes = sorted({name for image in images for name in image.known_scores})
+    ends = [(end, f"{end} {score_name} first") for end in ("lowest", "highest")]
+    return macro("viewer.html.j2", "viewer")(
+        images=_fitted(images),
+        legend=legend,
+        sortings=[*(ends if lowest_first else ends[::-1]), ("name", "name")],
+        classes=[("", "all classes"), *((name, name) for name in classes)],
     )
-    controls = (
-        _select("sort", "Order", sortings)
-        + _select("class", "Only images with, and scores of", [("", "all classes"), *((c, c) for c in classes)])
-        + _select("layer", "Show of all", [(str(place), name) for place, name in enumerate(names)], images[0].start)
-    )
-    return (
-        f'<div class="viewer"><div class="controls" hidden>{controls}<span role="status"></span></div>'
-        f'<ul class="legend" aria-label="Colours of the classes">{colours}</ul>'
-        "<p>The slider below an image, also with the arrow keys, goes from the image to what is laid over it.</p>"
-        f'<ul class="images">{"".join(map(_image, images))}</ul></div>'
-    )
+
+
+def legend_of(gallery: Gallery, images: Sequence[StoredImage]) -> list[tuple[str, Sequence[int]]]:
+    """Return names and colours of the classes in some images, void last."""
+    ids: set[int] = set()
+    for image in images:
+        ids |= {*np.unique(image.truth()).tolist(), *np.unique(image.pred()).tolist()}
+    legend: list[tuple[str, Sequence[int]]] = [
+        (gallery.class_names[index], gallery.palette[index]) for index in sorted(ids - {VOID})
+    ]
+    return [*legend, ("void", VOID_COLOUR)] if VOID in ids else legend
+
+
+def class_words(ids: np.ndarray, names: Sequence[str]) -> str:
+    """Return the classes of a mask with their shares, the largest first, for who cannot see it."""
+    values, counts = np.unique(ids, return_counts=True)
+    order = np.argsort(-counts)[:6]
+    shares = 100 * counts[order] / ids.size
+    found = [("void" if v == VOID else names[v], s) for v, s in zip(values[order].tolist(), shares, strict=True)]
+    return ", ".join(f"{name} {share:.0f}%" for name, share in found)
 
 
 def error_png(truth: np.ndarray, pred: np.ndarray) -> bytes:
@@ -111,40 +144,6 @@ def disagreement_png(preds: Sequence[np.ndarray]) -> bytes:
     """Return pixels red on which predictions `(H, W)` are not all the same, over an image that fades elsewhere."""
     differ = np.any([pred != preds[0] for pred in preds[1:]], axis=0).astype(np.uint8)
     return mask_png(differ, [255, 255, 255, *ERROR_COLOUR], bytes([150, 255]))
-
-
-def _image(image: ViewedImage) -> str:
-    names = [layer.name for layer in image.layers]
-    with Image.open(io.BytesIO(image.layers[-1].content)) as shown:  # a mask: never shrunk
-        width, height = shown.size
-    layers = "".join(
-        f'<img data-layer="{escape(layer.name)}" alt="{escape(layer.description)}" decoding="async"'
-        f"{' data-see-through=1' if layer.see_through else ''}{' class=mask' if place else ''} "
-        f'style="opacity:{int(place in (0, image.start))}" src="{_uri(layer.content)}">'
-        for place, layer in enumerate(image.layers)
-    )
-    scores = {name: round(value, 4) for name, value in image.class_scores.items() if not math.isnan(value)}
-    score = "NaN" if math.isnan(image.score) else f"{image.score:.4f}"
-    return (
-        f'<li data-name="{escape(image.name)}" data-score="{score}" data-scores="{escape(json.dumps(scores))}">'
-        f'<figure class="image"><div class="stack" style="aspect-ratio:{width}/{height}">{layers}</div>'
-        f'<input type="range" min="0" max="{len(names) - 1}" step="0.05" value="{image.start}" '
-        f'aria-label="What is shown of {escape(image.name)}" aria-valuetext="{escape(names[image.start])}">'
-        f'<div class="marks" aria-hidden="true">{"".join(f"<span>{escape(name)}</span>" for name in names)}</div>'
-        f"<figcaption><strong>{escape(image.name)}</strong><br>{escape(image.caption)}</figcaption></figure></li>"
-    )
-
-
-def _select(control: str, label: str, options: Sequence[tuple[str, str]], chosen: int = 0) -> str:
-    entries = "".join(
-        f'<option value="{escape(value)}"{" selected" if place == chosen else ""}>{escape(text)}</option>'
-        for place, (value, text) in enumerate(options)
-    )
-    return f'<label>{escape(label)}<select data-control="{control}">{entries}</select></label>'
-
-
-def _uri(content: bytes) -> str:
-    return data_uri(content, "image/png" if content[:4] == b"\x89PNG" else "image/jpeg")
 
 
 def _fitted(images: Sequence[ViewedImage]) -> list[ViewedImage]:
