@@ -46,7 +46,7 @@ RUN_FOLDER_VARIABLE = "DEEPLAB_LIGHTNING_RUN_FOLDER"
 
 
 def fit(arguments: Sequence[str]) -> int:
-    """Train."""
+    """Train a model: fit -c configs/v3plus.yaml."""
     return _run("fit", arguments)
 
 

@@ -157,15 +157,18 @@ class Configuration:
         """Make the datamodule; nothing is opened."""
         return self.data_class(**_values(self.data))
 
-    def make_task(self, *, on_paper: bool = False) -> SegmentationTask:
+    def make_task(self, *, on_paper: bool = False, untrained: bool = False) -> SegmentationTask:
         """Make the task with its network.
 
         Args:
             on_paper: On the meta device: shapes without values, and nothing is fetched.
+            untrained: Leave out the weights that the configuration starts from: nothing is fetched, either.
         """
-        values = _values(self.model)
-        if on_paper and "pretrained" in values:
+        values = {**_values(self.model), **_values(self.task)}
+        if (on_paper or untrained) and "pretrained" in values:
             values["pretrained"] = False
+        if untrained:
+            values["weights"] = None
         with torch.device("meta" if on_paper else torch.get_default_device()):
             task = self.task_class(
                 self.describes,
@@ -173,7 +176,6 @@ class Configuration:
                 optimizer=self.optimizer,
                 loss=self.loss,
                 **values,
-                **_values(self.task),
             )
         task.evaluation_options = self.evaluation
         return task

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..data.dataset import SegmentationDataset
-    from ..inference import Predictor
+    from ..inference.predictor import Predictor
     from ..labels import LabelSet
     from ..metrics.measures import Measure
     from ..reporting.protocol_table import ProtocolRow

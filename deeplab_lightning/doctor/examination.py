@@ -174,7 +174,7 @@ def _too_few(done: Examination, options: Mapping[str, Any]) -> list[Finding]:
         return []
     count = len(done.datasets["train"])
     what = f"The train split has {count} images, fewer than one batch of {options['batch_size']}."
-    return [finding("error", "batch", what, f"data: {{init_args: {{batch_size: {count}}}}}")]
+    return [finding("error", "batch", what, f"data: {{batch_size: {count}}}")]
 
 
 def by_split(looks: Mapping[str, Sequence[Look]]) -> str:

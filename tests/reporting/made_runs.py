@@ -60,6 +60,7 @@ def made_run(
     config = {
         "seed_everything": 0,
         "model": {"name": "DeepLabV3Plus"} | settings,
+        "optimizer": {"lr": 0.1},
         "run": {"name": folder.parent.name, "folder": str(folder.parent.parent)},
     }
     run.config.write_text(yaml.safe_dump(config))

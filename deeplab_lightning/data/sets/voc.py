@@ -272,8 +272,8 @@ class VOCDataModule(SegmentationDataModule):
             train, val, options = self._ids("train"), self._ids("val"), self.options
             if train & val:
                 rank_zero_warn(
-                    f"{len(train & val)} of {len(val)} validation images ({options.val_split}) are trained on, being in "
-                    f"{options.train_split} too: their scores tell nothing of other images."
+                    f"{len(train & val)} of {len(val)} validation images ({options.val_split}) are trained on, being "
+                    f"in {options.train_split} too: their scores tell nothing of other images."
                 )
 
     def _needed(self) -> list[tuple[Archive, str, Path, str]]:
