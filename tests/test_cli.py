@@ -63,7 +63,7 @@ def test_classes_go_by_short_name_even_behind_their_options(trained: dict[str, A
 
 def test_the_data_tells_the_model(fit: Fit, trained: dict[str, Any]) -> None:
     assert fit() == 0
-    description = trained["data"].describe(trained["data"].options)
+    description = trained["data"].description
     assert trained["model"].description == description
     assert trained["model"].num_classes == len(description["class_names"])
     assert trained["model"].hparams.description == description
