@@ -22,7 +22,7 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "VGG16_WIDTHS", WIDTHS)
 
 
-def dense(
+def vgg_with(
     atrous_rates: tuple[int, ...] = (12,), fc6: Any = "largefov", pool5a: bool = True, **options: Any
 ) -> VGGAtrous:
     branches = [vgg_atrous.FC6_SHAPES[fc6]._replace(atrous_rate=rate) for rate in atrous_rates]
@@ -31,7 +31,7 @@ def dense(
 
 def on_paper(**options: Any) -> VGGAtrous:
     with torch.device("meta"):
-        return dense(**options)
+        return vgg_with(**options)
 
 
 @pytest.mark.parametrize(("size", "side"), [(321, 41), (306, 39), (33, 5), (64, 8), (360, 45)])
@@ -78,7 +78,7 @@ def test_what_fc6_reads(kernel_size: int, rate: int, reached: list[int]) -> None
 def test_dense_features_subsampled_are_the_strided_ones() -> None:
     """The hole algorithm: conv5 of the network with a strided pool4, to rounding, borders included."""
     torch.manual_seed(0)
-    network = dense(atrous_rates=(12,), pool5a=True).double()
+    network = vgg_with(atrous_rates=(12,), pool5a=True).double()
     for size in ((65, 97), (70, 83)):
         x = torch.randn(1, 3, *size, dtype=torch.float64)
         dense = network.stages[4](network(x).pools[3])
@@ -100,7 +100,7 @@ def test_what_stands_before_fc6() -> None:
     seen = []
     for pool5a in (True, False):
         torch.manual_seed(0)
-        network = dense(atrous_rates=(12,), pool5a=pool5a)
+        network = vgg_with(atrous_rates=(12,), pool5a=pool5a)
         network.branches[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
         conv5 = network.stages[4](network(image).pools[3])
         pooled = F.max_pool2d(conv5, 3, stride=1, padding=1)
@@ -140,7 +140,7 @@ def test_imagenet_weights_reach_the_trunk_and_every_branch(monkeypatch: pytest.M
     state |= {"classifier.0.weight": torch.randn(32, channels * 49), "classifier.0.bias": torch.randn(32)}
     state |= {"classifier.3.weight": torch.randn(32, 32), "classifier.3.bias": torch.randn(32)}
     torch.save(state, tmp_path / "vgg16.pth")
-    network = dense(atrous_rates=(6, 12), pool5a=False, pretrained=str(tmp_path / "vgg16.pth"))
+    network = vgg_with(atrous_rates=(6, 12), pool5a=False, pretrained=str(tmp_path / "vgg16.pth"))
     assert torch.equal(network.stages[4][4].bias, state["features.28.bias"])
     kept = [set(branch.fc6.bias.tolist()) for branch in network.branches]
     assert all(biases < set(state["classifier.0.bias"].tolist()) for biases in kept)

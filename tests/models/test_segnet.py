@@ -206,9 +206,7 @@ def test_start_values() -> None:
 
 
 def test_settings_that_cannot_be() -> None:
-    with pytest.raises(
-        ConfigError, match=r"--model.variant is 'vgg'; expected one of vgg16, basic\. Did you mean 'vgg16'\?"
-    ):
+    with pytest.raises(ConfigError, match=r"--model.variant is 'vgg'; expected .*, basic\. Did you mean 'vgg16'\?"):
         SegNet(2, variant="vgg")
     with pytest.raises(ConfigError, match=r"SegNet-Basic has no ImageNet weights.*pretrained false.*variant vgg16"):
         SegNet(2, variant="basic", pretrained=True)

@@ -200,7 +200,5 @@ def test_start_values() -> None:
 
 
 def test_an_unknown_padding() -> None:
-    with pytest.raises(
-        ConfigError, match=r"--model.padding is 'sane'; expected one of valid, same\. Did you mean 'same'\?"
-    ):
+    with pytest.raises(ConfigError, match=r"--model.padding is 'sane'; expected .*, same\. Did you mean 'same'\?"):
         UNet(2, padding="sane")
