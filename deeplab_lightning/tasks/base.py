@@ -191,7 +191,7 @@ class SegmentationTask(EvaluatedTask):
         maps = self.model.training_maps(self.normalise(image))
         parts = {"labels": self.loss_of(maps, mask)}
         if self.depth is not None:
-            parts["depth"] = self.depth.options.weight * self.depth.loss(depth_of(batch))
+            parts["depth"] = self.depth.loss(depth_of(batch))
         if self.distillation is not None:
             parts |= self.distillation(image, maps.main)
         loss = torch.stack(list(parts.values())).sum() if len(parts) > 1 else parts["labels"]
