@@ -185,6 +185,11 @@ def _constraints(hint: Any) -> list[Constraint]:
 def _problem(value: Any, hint: Any) -> str | None:
     """Return what is wrong with a value, judged by its type's ranges and choices alone."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    group = group_of(hint)
+    if group is not None:
+        if isinstance(value, group) or (value is None and group is not hint):
+            return None
+        return f"options by name ({', '.join(hints_of(group))})" + ("" if group is hint else ", or null")
     if origin is Annotated:
         return _problem(value, inner[0]) or next(filter(None, (c.problem(value) for c in _constraints(hint))), None)
     if origin in (typing.Union, types.UnionType):
@@ -215,8 +220,17 @@ def _may_be(value: Any, hint: Any) -> bool:
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
+def group_of(hint: Any) -> type[Options] | None:
+    """Return the group of options that a type is, or may be beside None; None for other types."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Options)), None)
+
+
 def _as_declared(value: Any, hint: Any) -> Any:
-    """Return a list as a tuple where that is declared."""
+    """Return names and values as the group of options that is declared, and a list as a tuple where that is."""
+    group = group_of(hint)
+    if group is not None and isinstance(value, Mapping):
+        return group.of(value)
     if not isinstance(value, list):
         return value
     kinds = [hint, *typing.get_args(hint)]
