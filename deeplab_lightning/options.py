@@ -18,7 +18,8 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -168,7 +169,7 @@ def hints_of(group: type[Options]) -> dict[str, Any]:
     return _HINTS[group]
 
 
-_HINTS: dict[type[Options], dict[str, Any]] = {}
+_HINTS: MutableMapping[type[Options], dict[str, Any]] = weakref.WeakKeyDictionary()
 
 
 def constraint_words(hint: Any) -> str:
