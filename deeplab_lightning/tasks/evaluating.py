@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -10,7 +10,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..inference import EvaluationOptions, Predictor
+from ..inference import EvaluationOptions
+from ..inference.predictor import Predictor
 from ..layers import Normalise
 from ..layers.folding import fold_batch_norms
 from ..losses import cross_entropy_of_images
@@ -63,7 +64,9 @@ class EvaluatedTask(LightningModule):
         return Predictor(
             model.coarse_logits,
             self.normalise,
-            **_grid(model),
+            output_stride=model.output_stride,
+            align_corners=model.align_corners,
+            side_remainder=model.side_remainder,
             threshold=self.threshold,
             options=options or self.evaluation_options,
             inner_scales=model.input_scales,
@@ -88,13 +91,19 @@ class EvaluatedTask(LightningModule):
         """
         model, depth = self.model, self.depth
         if depth is None:
-            raise ConfigError("This model has no depth head: train one with --model.depth_weight 0.1.")
+            raise ConfigError("This model has no depth head: train one with --loss.depth.weight 0.1.")
 
         def network(image: Tensor) -> Tensor:
             model.coarse_logits(image)
             return depth.depth()
 
-        return Predictor(network, self.normalise, **_grid(model))
+        return Predictor(
+            network,
+            self.normalise,
+            output_stride=model.output_stride,
+            align_corners=model.align_corners,
+            side_remainder=model.side_remainder,
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
         """Evaluate a batch of validation images; returns their class maps as `pred`."""
@@ -186,12 +195,3 @@ class EvaluatedTask(LightningModule):
             self.threshold = self._further_scores.best_threshold()
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})
-
-
-def _grid(model: Network) -> dict[str, Any]:
-    """Return how a network's logits lie on its images, as `Predictor` takes it."""
-    return {
-        "output_stride": model.output_stride,
-        "align_corners": model.align_corners,
-        "side_remainder": model.side_remainder,
-    }
