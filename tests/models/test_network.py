@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from deeplab_lightning.backbones import vgg, vgg_atrous
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.layers.norms import batch_norms
-from deeplab_lightning.models import Network, NetworkOptions, fcn, network_named, networks
+from deeplab_lightning.models import Network, NetworkOptions, deeplab_v1, fcn, network_named, networks, segnet
 from deeplab_lightning.options import Options, constraint_words, hints_of
 
 SMALL: dict[str, Any] = {
@@ -30,7 +30,7 @@ NAMES = sorted(networks())
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """VGG16 with few channels."""
-    for module in (vgg, vgg_atrous, fcn):
+    for module in (vgg, vgg_atrous, deeplab_v1, fcn, segnet):
         monkeypatch.setattr(module, "VGG16_WIDTHS", ((4, 4), (6, 6), (8, 8, 8), (8, 8, 8), (8, 8, 8)))
     monkeypatch.setattr(fcn, "FC_CHANNELS", 16)
     monkeypatch.setitem(vgg_atrous.FC6_SHAPES, "largefov", vgg_atrous.FC6Shape(3, 16, 12))
@@ -113,9 +113,12 @@ def test_the_deepest_map_has_the_output_stride(name: str) -> None:
     if name == "FCN":  # its trunk works at 32 whatever the scores' stride, on an image with a wide margin
         assert network.output_stride == 8
         return
+    if name == "SegNet":  # pools by a function, once behind every stage
+        assert network.output_stride == 2 ** len(network.backbone)
+        return
     sides: set[int] = set()
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.MaxPool2d):
             module.register_forward_hook(lambda _, __, out: sides.add(out.shape[-1]))
     if network.input_scales != (1.0,):
         network.input_scales = (1.0,)
@@ -164,7 +167,7 @@ def test_protocols_of_the_papers() -> None:
     papers = {name: paper for name, paper in found.items() if paper is not None}
     assert papers == {"DeepLabV1": "v1", "DeepLabV2": "v2_resnet101", "on VGG16": "v2_vgg16"}
     for paper in papers.values():
-        assert EvaluationOptions(crf=paper).crf_options() is not None
+        assert EvaluationOptions(crf=paper).crf_options is not None
     assert {name for name in NAMES if network_named(name).scored_at_stride_8} == {"DeepLabV3", "DeepLabV3Plus"}
 
 
@@ -185,7 +188,7 @@ def test_one_logit_for_two_classes(name: str) -> None:
     assert all(
         torch.all(logits[:, 0] == 0) for maps in [network.training_maps(image)] for logits in (maps.main, *maps.further)
     )
-    with pytest.raises(ConfigError, match="--model.binary is for data of two classes; this has 3"):
+    with pytest.raises(ConfigError, match=r"--model\.binary is for data of two classes; this has 3"):
         small(name, 3, binary=True)
 
 
@@ -205,7 +208,7 @@ def test_group_norms_do_not_take_imagenet_weights(tmp_path: Any) -> None:
     import timm
 
     torch.save(timm.create_model("mobilenetv2_035").state_dict(), tmp_path / "weights.pth")
-    with pytest.raises(ConfigError, match="norm is group, but ImageNet weights.*pretrained false"):
+    with pytest.raises(ConfigError, match=r"norm is group, but ImageNet weights.*pretrained false"):
         small("DeepLabV3", pretrained=str(tmp_path / "weights.pth"), norm="group")
 
 
