@@ -141,8 +141,11 @@ class SegmentationTask(EvaluatedTask):
     def _meet_teachers(self) -> Distillation:
         from .rebuild import load_task  # which knows all tasks
 
+        def load(path: str) -> SegmentationTask:
+            return load_task(read_checkpoint(path), path)
+
         assert self.loss_options.distillation is not None
-        return Distillation(self.model, self.description, self.loss_options.distillation, load_task)
+        return Distillation(self.model, self.description, self.loss_options.distillation, load)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the loss against the labels.
