@@ -99,7 +99,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "openvino", "litert_to
                      "tflite_runtime", "av", "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 
-LIGHT = ["errors", "types", "files", "labels", "data.display", "data.spacing", "arguments", "__main__", "metrics.scores", "metrics.per_image",
+LIGHT = ["errors", "types", "files", "labels", "data.display", "data.spacing",
+         "arguments", "__main__", "metrics.scores", "metrics.per_image",
          "runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
          "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
          "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
