@@ -23,8 +23,18 @@ LEVELS = {
     7: ["cli"],
     6: ["api", "studies", "parsing", "trainer_parts"],
     5: ["tasks", "callbacks", "doctor", "export"],
-    4: ["data.datamodules", "checkpoints", "inference", "video"],
-    3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics", "data.fingerprint"],
+    4: ["data.datamodule", "data.own_images", "data.sets", "checkpoints", "inference", "video"],
+    3: [
+        "models",
+        "data.dataset",
+        "data.folder_reading",
+        "data.loading",
+        "data.sampling",
+        "data.subset",
+        "data.tiles",
+        "data.statistics",
+        "data.fingerprint",
+    ],
     2: [
         "backbones",
         "losses",
@@ -45,15 +55,20 @@ LEVELS = {
         "metrics",
         "data.checks",
         "data.depth_maps",
+        "data.display",
         "data.finding",
+        "data.layout",
+        "data.lists",
+        "data.spacing",
         "data.splitting",
+        "data.wording",
         "data.annotations",
         "data.download",
         "data.georasters",
         "data.volumes",
         "data.palette_png",
     ],
-    0: ["errors", "types", "extras", "files", "locks", "ledger", "runs", "memory", "energy"],
+    0: ["errors", "options", "plugins", "types", "extras", "files", "locks", "ledger", "runs", "memory", "energy"],
 }
 """A module imports from lower levels, and from its own folder at its own level or below."""
 
@@ -84,7 +99,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "openvino", "litert_to
                      "tflite_runtime", "av", "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 
-LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_image",
+LIGHT = ["errors", "types", "files", "labels", "data.display", "data.spacing",
+         "arguments", "__main__", "metrics.scores", "metrics.per_image",
          "runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
          "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
          "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
@@ -281,8 +297,8 @@ def test_imports_are_read_right() -> None:
         ("layers.aspp", ".layers.resize", True),
         ("layers.aspp", ".models", False),
         ("layers.aspp", ".labels", False),
-        ("data.transforms.pipelines", ".data.datasets.base", False),
-        ("data.datamodules.base", ".data.sampling", True),
+        ("data.transforms.pipelines", ".data.dataset", False),
+        ("data.datamodule", ".data.sampling", True),
         ("tasks.base", ".callbacks", False),
         ("tasks.base", ".", True),
         ("cli", ".arguments", True),
