@@ -36,18 +36,19 @@ import cv2
 import numpy as np
 import torch
 from albumentations.pytorch import ToTensorV2
+from deeplab_lightning.data.datamodules.base import IMAGENET_MEAN, IMAGENET_STD
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import InterpolationMode, v2
 
-from deeplab_lightning.data.datamodules.base import IMAGENET_MEAN, IMAGENET_STD
-from deeplab_lightning.data.datasets.base import LoaderView, SegmentationDataset, collate_crops
+from deeplab_lightning.data.dataset import SegmentationDataset
 from deeplab_lightning.data.images import read_image, read_mask, write_mask
+from deeplab_lightning.data.loading import LoaderView, collate_crops
+from deeplab_lightning.data.sets.voc import VOC
 from deeplab_lightning.data.tiles import TiledDataset
 from deeplab_lightning.data.transforms.pipelines import TrainingTransform
-from deeplab_lightning.labels import VOC
 
 JITTER = 0.3
 MEAN_PIXEL = [255 * value for value in IMAGENET_MEAN]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, read_source
 from .errors import DataError
-from .inference import EvaluationOptions, options_from
+from .inference import EvaluationOptions
 from .inference.morphology import Morphology
 from .labels import LabelSet
 from .reporting.panels import overlay
@@ -128,7 +128,7 @@ class Segmenter:
             DataError: The file cannot be read, or the image is of another kind than the model's data.
         """
         stored = self._as_stored(image)
-        options = options_from({**vars(self.evaluation), **evaluation})
+        options = EvaluationOptions.of({**vars(self.evaluation), **evaluation})
         predictor = self.task.predictor(options, self._folded)
         batch = self._batch(stored)
         with torch.inference_mode():

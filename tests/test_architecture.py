@@ -39,6 +39,7 @@ LEVELS = {
     ],
     1: [
         "arguments",
+        "command_line",
         "layers",
         "labels",
         "metrics",
@@ -88,7 +89,8 @@ LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics
          "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
          "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
          "studies.cells",
-         "studies.statistics", "export.running"]  # fmt: skip
+         "studies.statistics", "command_line", "inference.options", "export.format", "export.formats.onnx",
+         "export.formats.openvino"]  # fmt: skip
 """Modules that load neither torch nor lightning nor matplotlib: reports and help appear at once."""
 
 

@@ -105,8 +105,8 @@ class Divergence(Callback):
         recent = list(self._recent)
         if len(recent) < 3 or recent[-1] > 1.5 * min(recent):
             return (
-                f"Likely cause: the learning rate is too high for this network and batch. Set --model.lr "
-                f"{step.lr / 10:.2g}, more --model.warmup_steps, or --trainer.gradient_clip_val 1."
+                f"Likely cause: the learning rate is too high for this network and batch. Set --optimizer.lr "
+                f"{step.lr / 10:.2g}, more --optimizer.warmup_steps, or --trainer.gradient_clip_val 1."
             )
         return (
             "The losses before were unsuspicious: look at these images and masks (`doctor` does), and clip gradients "

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
 from ..data.images import write_image
-from ..data.splitting import spread
+from ..data.spacing import spread
 from ..metrics.scores import Scores, scores_from_confusion
 from ..reporting.evaluation import Evaluation, write_evaluation
 from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery

@@ -19,8 +19,8 @@ from .protocols import NOT_POSTPROCESSED, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..data.datasets.base import SegmentationDataset
-    from ..inference import Predictor
+    from ..data.dataset import SegmentationDataset
+    from ..inference.predictor import Predictor
     from ..labels import LabelSet
     from ..metrics.measures import Measure
     from ..reporting.protocol_table import ProtocolRow

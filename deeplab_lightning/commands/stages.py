@@ -7,49 +7,60 @@ here. What is finished is written down, so that the same command goes on whereve
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from ..arguments import without_option
+from ..command_line import ConfigurationWords
+from ..config_words import without_option
 from ..errors import ConfigError
 from ..ledger import Ledger
+from ..options import Written
 from ..runs import RunFolder, find_run
 from ..studies import programs
 
 STATE = "stages"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the stages that are not finished; returns the exit code of the first one that fails, or 0."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning stages",
-        usage="%(prog)s STAGE.yaml STAGE.yaml ... [--name NAME] [--folder FOLDER] [-c FILE.yaml] [--option value ...]",
-        description="Train one configuration after the other, each from the best weights of the one before. Stopped "
-        "at any point, the same command goes on there.",
-        epilog="All other options are handed to `fit` in every stage, such as -c configs/data/voc.yaml or --data.root.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--name", help="of the whole; the configurations' stems if not given")
-    parser.add_argument("--folder", default="runs", help="folder of all runs (default: runs)")
-    count = next((place for place, word in enumerate(arguments) if word.startswith("-")), len(arguments))
-    options, handed_on = parser.parse_known_args(arguments[count:])
-    configs = list(arguments[:count])
-    if not configs:
-        raise ConfigError("stages needs the stages' configurations first: stages first.yaml second.yaml --data.root X")
+def stages(
+    configs: Annotated[list[str], Written(metavar="STAGE.yaml")],
+    /,
+    *,
+    name: str | None = None,
+    folder: Path = Path("runs"),
+    configuration: ConfigurationWords = (),
+) -> int:
+    """Train configurations in turn, each from the last one's best.
+
+    Every stage is a fit of its own, which starts from the best weights of the one before. Stopped at any point, the
+    same command goes on there.
+
+    Args:
+        configs: Configurations, one file for each stage.
+        name: Name of the whole; the configurations' stems if not given.
+        folder: Folder of all runs.
+        configuration: All other options are handed to fit in every stage, such as -c configs/data/voc.yaml or
+            --data.root.
+
+    Returns:
+        0, or the exit code of the first stage that fails.
+
+    Raises:
+        ConfigError: A file is missing, or an option says what stages decide themselves.
+    """
     for option, why in (
         ("--ckpt_path", "a stage that was stopped goes on by itself"),
         ("--model.weights", "every stage starts from the one before; put the first one's into its file"),
         ("--run.name", "use --name"),
         ("--run.folder", "use --folder"),
     ):
-        if len(without_option(handed_on, option)) != len(handed_on):
+        if len(without_option(configuration, option)) != len(configuration):
             raise ConfigError(f"stages takes no {option}: {why}.")
     missing = [path for path in configs if not Path(path).is_file()]
     if missing:
         raise ConfigError(f"There is no configuration {missing[0]}; stages takes one file for each stage.")
-    name = options.name or "-".join(Path(path).stem for path in configs)
-    return run_stages(configs, Path(options.folder) / name, handed_on)
+    name = name or "-".join(Path(path).stem for path in configs)
+    return run_stages(configs, folder / name, configuration)
 
 
 def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""What must hold between an image, its mask and the label set, and between the names in the splits of a data set."""
+"""What must hold between an image, its mask and the label set, between the names in a split, and of what is chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError, did_you_mean
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask_path: str | Path) -> None:
@@ -101,3 +101,19 @@ def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) ->
             f"{what}: {len(repeated)} names are listed more than once, such as {repeated[0]}. "
             f"Results are kept by name: remove the repetitions from {list_file}."
         )
+
+
+def check_choice(value: str, choices: Sequence[str], what: str) -> None:
+    """Refuse a value that is none of `choices`.
+
+    Args:
+        value: What the user chose.
+        choices: At least two.
+        what: Whose choice of what, such as "CamVid has no split".
+
+    Raises:
+        ConfigError: Names the choices and the nearest of them.
+    """
+    if value not in choices:
+        listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise ConfigError(f"{what} {value!r}: choose {listed}.{did_you_mean(value, choices)}")

@@ -18,9 +18,10 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from ..errors import ConfigError, DataError, of_kind
 from ..files import atomic_open
 from .checks import check_labels, check_pair
-from .finding import IMAGE_SUFFIXES, find_images, nearest_sibling
+from .finding import IMAGE_SUFFIXES, find_images
 from .georasters import read_raster
 from .palette_png import unfiltered_indices
+from .wording import nearest_sibling
 
 __all__ = [
     "IMAGE_SUFFIXES",

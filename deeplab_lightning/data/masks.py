@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, DataError, Kind
-from ..labels import LabelSet
-from ..labels.label_set import RGB
+from ..labels import RGB, LabelSet
 from .checks import check_labels
 from .images import equal_channels
 

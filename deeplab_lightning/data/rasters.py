@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError, of_kind
-from .finding import nearest_sibling
 from .georasters import Window, read_raster, windows_of
 from .images import read_image, read_mask_as_stored, read_stored
 from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
+from .wording import nearest_sibling
 
 _SLICE = re.compile(r"(.*\.nii(?:\.gz)?)#(\d+)", re.IGNORECASE)
 _ARRAY_SUFFIXES = (".npy",)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.datasets.base import SegmentationDataset
+from ..data.dataset import SegmentationDataset
 from ..errors import ConfigError, DataError, DeepLabError, Kind
 from ..labels import LabelSet
 from ..types import DataDescription
@@ -21,7 +21,7 @@ from .pairs import leftovers
 from .unloadable import unloadable, unreadable_files
 
 if TYPE_CHECKING:
-    from ..data.datamodules import SegmentationDataModule
+    from ..data.datamodule import SegmentationDataModule
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -174,7 +174,7 @@ def _too_few(done: Examination, options: Mapping[str, Any]) -> list[Finding]:
         return []
     count = len(done.datasets["train"])
     what = f"The train split has {count} images, fewer than one batch of {options['batch_size']}."
-    return [finding("error", "batch", what, f"data: {{init_args: {{batch_size: {count}}}}}")]
+    return [finding("error", "batch", what, f"data: {{batch_size: {count}}}")]
 
 
 def by_split(looks: Mapping[str, Sequence[Look]]) -> str:

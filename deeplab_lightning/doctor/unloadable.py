@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..data.datasets.base import SegmentationDataset
+from ..data.dataset import SegmentationDataset
 from ..data.images import IMAGE_SUFFIXES, read_image
 from ..errors import DataError
 from .findings import Finding, finding
@@ -18,12 +18,12 @@ REMEDIES = {
     "unreadable_image": "copy or download these files again, or take them out of the split's list",
     "unreadable_mask": "make these masks anew, or take their images out of the split's list",
     "lossy_mask": "export the masks anew as PNG from the annotations: a JPEG changes ids near every edge, for good",
-    "colour_mask": "data: {class_path: FolderDataModule, init_args: {palette: [[r, g, b], ...]}}, one colour for each "
+    "colour_mask": "data: {name: Folder, palette: [[r, g, b], ...]}, one colour for each "
     "class, or write one id per pixel into the masks",
     "size": "resize neither by hand: find the pair that belongs together, and scale masks by nearest neighbour only",
-    "black_white": "data: {class_path: FolderDataModule, init_args: {label_map: {0: 0, 255: 1}}}, or write 1 in place "
+    "black_white": "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place "
     "of 255",
-    "labels": "data: {class_path: FolderDataModule, init_args: {label_map: {VALUE: ID, ...}}}, or name the missing "
+    "labels": "data: {name: Folder, label_map: {VALUE: ID, ...}}, or name the missing "
     "classes in class_names",
     "unloadable": "see the message",
 }

@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..files import atomic_open
 from ..inference.predictor import Predictor
 from ..metrics.segmentation import SegmentationEvaluation, most_likely
-from .formats import Exported, Precision
+from .format import Exported, Precision
 from .model import ImageModel
 
 if TYPE_CHECKING:

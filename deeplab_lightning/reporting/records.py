@@ -122,16 +122,16 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
 
 
 def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `model.lr` -> value for every setting that is computed with; classes as `model` and `data`."""
+    """Return `optimizer.lr` -> value for every setting that is computed with; classes as `model` and `data`."""
     flat: dict[str, Any] = {}
 
     def visit(prefix: str, value: Any) -> None:
         if isinstance(value, Mapping) and value:
             for key, inner in value.items():
-                skipped = key in ("init_args", "class_path")
-                visit(prefix if skipped else f"{prefix}.{key}" if prefix else str(key), inner)
+                is_choice = prefix in ("model", "data") and key == "name"
+                visit(prefix if is_choice else f"{prefix}.{key}" if prefix else str(key), inner)
         else:
-            flat[prefix] = value.rsplit(".", 1)[-1] if prefix in ("model", "data") else value
+            flat[prefix] = value
 
     visit("", config)
     return {

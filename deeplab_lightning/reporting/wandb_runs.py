@@ -45,7 +45,7 @@ def describe_run(run: Run, config_text: str, card: Mapping[str, Any]) -> None:
     Args:
         run: The live run.
         config_text: The resolved configuration as YAML. Its settings get the names of the command line's options, which
-            are those of sweeps, such as `model.lr`.
+            are those of sweeps, such as `optimizer.lr`.
         card: What `environment.json` holds.
     """
     facts = {key: value for key, value in card.items() if key != "sessions"}

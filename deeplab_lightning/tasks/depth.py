@@ -32,7 +32,7 @@ class DepthHead(nn.Module):
         if not isinstance(classifier, nn.Conv2d):
             raise ConfigError(
                 f"A depth head reads what the classifier reads, and {type(network).__name__} has no single classifier: "
-                f"take DeepLab v3 or v3+, or leave out --model.depth_weight."
+                f"take DeepLab v3 or v3+, or leave out --loss.depth.weight."
             )
         self.layers = depth_head(classifier.in_channels)
         self.kind, self.align_corners = loss, align_corners
@@ -60,5 +60,5 @@ def depth_of(batch: Batch) -> Any:
         ConfigError: The data has none.
     """
     if "depth" not in batch:
-        raise ConfigError("--model.depth_weight needs depth maps, and the batches have none: no entry 'depth'.")
+        raise ConfigError("--loss.depth.weight needs depth maps, and the batches have none: no entry 'depth'.")
     return batch["depth"]

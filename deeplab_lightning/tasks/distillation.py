@@ -204,13 +204,13 @@ def feature_hook(model: nn.Module, layer: str) -> FeatureHook:
         if classifier is None or isinstance(classifier, nn.ModuleList):
             raise ConfigError(
                 f"{type(model).__name__} has no single map of features to compare: name a layer that student and "
-                f"teachers have with --model.distill_layer, or leave out --model.distill_features."
+                f"teachers have with --loss.distillation.layer, or leave out --loss.distillation.features."
             )
         return FeatureHook(classifier, before=True)
     if layer not in modules or not layer:
         shallow = [name for name in modules if name and name.count(".") < 2]
         raise ConfigError(
-            f"--model.distill_layer is {layer!r}, which {type(model).__name__} does not have."
+            f"--loss.distillation.layer is {layer!r}, which {type(model).__name__} does not have."
             f"{did_you_mean(layer, modules)} It has {', '.join(shallow[:8])}, ..."
         )
     return FeatureHook(modules[layer])

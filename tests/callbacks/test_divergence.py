@@ -44,10 +44,10 @@ def test_nan_stops_the_run(
 
 
 def test_a_learning_rate_that_is_too_high_is_named(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    assert fit("--model.lr", "1e6", "--model.warmup_steps", "0", "--trainer.max_steps", "60") == EXIT_DIVERGED
+    assert fit("--optimizer.lr", "1e6", "--optimizer.warmup_steps", "0", "--trainer.max_steps", "60") == EXIT_DIVERGED
     message = capfd.readouterr().err
     assert "went wrong at step" in message
-    assert "--model.lr" in message
+    assert "--optimizer.lr" in message
 
 
 def test_a_loss_that_rises_far_beyond_its_beginning_stops_the_run(

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.callbacks import Preview
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule
-from deeplab_lightning.data.datasets.base import Draw, LoaderView
 from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sampling import Draw
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 from deeplab_lightning.runs import RunFolder
 
 

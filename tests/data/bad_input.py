@@ -21,18 +21,14 @@ import numpy as np
 from PIL import Image
 
 from deeplab_lightning.data import download
-from deeplab_lightning.data.datamodules import (
-    CityscapesDataModule,
-    COCODataModule,
-    LabelMeDataModule,
-    VOCDataModule,
-)
-from deeplab_lightning.data.datasets.camvid import CamVid
-from deeplab_lightning.data.datasets.voc import PascalVOC
 from deeplab_lightning.data.download import Archive, fetch, unpack
 from deeplab_lightning.data.images import find_images, read_image, read_mask
+from deeplab_lightning.data.sets.camvid import CAMVID, CamVid
+from deeplab_lightning.data.sets.cityscapes import CityscapesDataModule
+from deeplab_lightning.data.sets.coco import COCODataModule
+from deeplab_lightning.data.sets.labelme import LabelMeDataModule
+from deeplab_lightning.data.sets.voc import PascalVOC, VOCDataModule
 from deeplab_lightning.errors import ConfigError, DataError, DeepLabError
-from deeplab_lightning.labels import CAMVID
 
 from ..fakes.camvid import write_camvid
 from ..fakes.coco import image_entry, thing, write_annotations, write_coco

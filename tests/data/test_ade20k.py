@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.datamodules import ADE20KDataModule
-from deeplab_lightning.data.datasets.ade20k import ADE20KScenes
+from deeplab_lightning.data.sets.ade20k import ADE20K, LABEL_MAP, ADE20KDataModule, ADE20KScenes
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import ADE20K
-from deeplab_lightning.labels.ade20k import LABEL_MAP
 from tests.fakes.ade20k import write_ade20k
 from tests.fakes.folder import draw
 

@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.datamodules import CamVid32DataModule
+from deeplab_lightning.data.sets.camvid import CAMVID
+from deeplab_lightning.data.sets.camvid32 import CAMVID32, MERGED_CLASSES, CamVid32DataModule
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.labels import CAMVID, CAMVID32
-from deeplab_lightning.labels.camvid import MERGED_CLASSES
 from tests.fakes.camvid32 import SPLITS, write_camvid32
 from tests.fakes.folder import draw
 

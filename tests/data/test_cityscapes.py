@@ -8,11 +8,16 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import CityscapesDataModule
-from deeplab_lightning.data.datasets.cityscapes import Cityscapes
+from deeplab_lightning.data.sets.cityscapes import (
+    CITYSCAPES,
+    LABEL_IDS,
+    Cityscapes,
+    CityscapesDataModule,
+    label_id_colours,
+    to_label_ids,
+    to_train_ids,
+)
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import CITYSCAPES
-from deeplab_lightning.labels.cityscapes import LABEL_IDS, label_id_colours, to_label_ids, to_train_ids
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
 from ..fakes.cityscapes import HEIGHT, WIDTH, write_cityscapes

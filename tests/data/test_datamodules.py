@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.data.datamodules import CamVidDataModule, DrawnScenesDataModule
+from deeplab_lightning.data.sets.camvid import CAMVID, CamVidDataModule
+from deeplab_lightning.data.sets.drawn_scenes import DRAWN_SCENES, DrawnScenesDataModule
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import CAMVID, DRAWN_SCENES
 
 from ..fakes.camvid import SIZES, write_camvid
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule, FolderDataModule
-from deeplab_lightning.data.datasets.base import LoaderView
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.depth_maps import read_depth
 from deeplab_lightning.data.drawing import draw_scene
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes, DrawnScenesDataModule
+from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.data.transforms.pipelines import TrainingTransform
 from deeplab_lightning.errors import ConfigError, DataError
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from deeplab_lightning.data.datamodules import FolderDataModule
-from deeplab_lightning.data.datasets.folder import Folder
+from deeplab_lightning.data.folder_reading import Folder
+from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import voc_palette
 from tests.fakes.folder import HEIGHT, NAMES, WIDTH, draw, write_folder, write_geotiff, write_image, write_nifti

@@ -9,13 +9,11 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import LabelMeDataModule
-from deeplab_lightning.data.datasets.labelme import LabelMe, draw_shape, find_annotations
-from deeplab_lightning.data.datasets.voc import PascalVOC
 from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.sets.labelme import LabelMe, LabelMeDataModule, draw_shape, find_annotations
+from deeplab_lightning.data.sets.voc import VOC, PascalVOC
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import VOC
-from deeplab_lightning.labels.own import own_labels
+from deeplab_lightning.labels import own_labels
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
 from ..fakes.labelme import NAMES, encoded_png, shape, write_annotation, write_labelme

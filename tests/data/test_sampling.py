@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from deeplab_lightning.data.datasets.base import Draw, LoaderView, SegmentationDataset
-from deeplab_lightning.data.sampling import EpochSampler, ShardSampler
+from deeplab_lightning.data.dataset import SegmentationDataset
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sampling import Draw, EpochSampler, ShardSampler
 from deeplab_lightning.data.transforms.pipelines import TrainingTransform
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule
-from deeplab_lightning.data.datasets.base import LoaderView
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
-from deeplab_lightning.data.datasets.subset import repeated
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes, DrawnScenesDataModule
+from deeplab_lightning.data.subset import repeated
 from deeplab_lightning.errors import ConfigError
 
 

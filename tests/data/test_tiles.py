@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from deeplab_lightning.data import tiles
-from deeplab_lightning.data.datasets.base import Draw, LoaderView, SegmentationDataset
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.dataset import SegmentationDataset
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sampling import Draw
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.voc import VOC
 from deeplab_lightning.data.tiles import TiledDataset
 from deeplab_lightning.data.transforms.pipelines import TrainingTransform
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import VOC
 
 
 class Arrays(SegmentationDataset):

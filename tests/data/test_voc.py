@@ -17,11 +17,10 @@ from PIL import Image
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.data import download
-from deeplab_lightning.data.datamodules import VOCDataModule, voc
-from deeplab_lightning.data.datasets.voc import LISTS, PascalVOC
 from deeplab_lightning.data.download import Archive
+from deeplab_lightning.data.sets import voc
+from deeplab_lightning.data.sets.voc import LISTS, VOC, PascalVOC, VOCDataModule
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import VOC
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
 from ..fakes.voc import SBD_TRAIN, SBD_VAL, TEST, TRAIN, TRAIN_AUG, VAL, write_palette_mask, write_sbd, write_voc

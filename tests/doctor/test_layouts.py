@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from deeplab_lightning.data import datamodules
-from deeplab_lightning.data.datamodules import SegmentationDataModule
+from deeplab_lightning.data.datamodule import SegmentationDataModule
 from deeplab_lightning.doctor.crop import fitting_crop
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.masks import look_at_masks

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_lightning.data.datamodules import CamVidDataModule
+from deeplab_lightning.data.sets.camvid import CAMVID, CamVidDataModule
 from deeplab_lightning.doctor.overview import as_rgb, choose, write_overview
-from deeplab_lightning.labels import CAMVID
 
 from ..fakes.camvid import write_camvid
 from .test_examination import examined

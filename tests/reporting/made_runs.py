@@ -59,7 +59,8 @@ def made_run(
     write_gallery(run.images, gallery.images(), NAMES, PALETTE)
     config = {
         "seed_everything": 0,
-        "model": {"class_path": "deeplab_lightning.tasks.DeepLabV3PlusTask", "init_args": {"lr": 0.1} | settings},
+        "model": {"name": "DeepLabV3Plus"} | settings,
+        "optimizer": {"lr": 0.1},
         "run": {"name": folder.parent.name, "folder": str(folder.parent.parent)},
     }
     run.config.write_text(yaml.safe_dump(config))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.labels import CAMVID
 from deeplab_lightning.reporting.panels import (
     ERROR_COLOUR,
     ERROR_VOID_COLOUR,
@@ -62,7 +62,7 @@ def test_views_show_image_truth_prediction_and_errors(ignore_index: int) -> None
     assert error[9, 50].tolist() == list(ERROR_VOID_COLOUR)
     assert error[9, 350].tolist() == list(ERROR_COLOUR)
     red = (error == ERROR_COLOUR).all(axis=2)
-    np.testing.assert_array_equal(red, (image.pred != image.truth) & (image.truth != ignore_index))
+    np.testing.assert_array_equal(red, (panel.pred != panel.truth) & (panel.truth != ignore_index))
     assert np.ptp(error[9, 150].astype(int)) == 0, "right pixels are grey"
 
 

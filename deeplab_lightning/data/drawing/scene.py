@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...labels import DRAWN_SCENES
+from ..sets.drawn_scenes import DRAWN_SCENES
 from .camera import expose
 from .canvas import Box, Canvas, Light
 from .landscape import Landscape, background_distance, distance, paint_landscape, pick_landscape
