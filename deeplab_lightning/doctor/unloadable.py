@@ -21,10 +21,8 @@ REMEDIES = {
     "colour_mask": "data: {name: Folder, palette: [[r, g, b], ...]}, one colour for each "
     "class, or write one id per pixel into the masks",
     "size": "resize neither by hand: find the pair that belongs together, and scale masks by nearest neighbour only",
-    "black_white": "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place "
-    "of 255",
-    "labels": "data: {name: Folder, label_map: {VALUE: ID, ...}}, or name the missing "
-    "classes in class_names",
+    "black_white": "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255",
+    "labels": "data: {name: Folder, label_map: {VALUE: ID, ...}}, or name the missing classes in class_names",
     "unloadable": "see the message",
 }
 MEANING = {
