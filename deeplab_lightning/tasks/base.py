@@ -122,8 +122,7 @@ class SegmentationTask(EvaluatedTask):
             return []
         if self.loss_options.distillation is not None:
             self.distillation = self._meet_teachers()
-        decay, start = self.optimizer_options.ema_decay, self.optimizer_options.swa_start
-        return [WeightAverage(decay, start)] if decay is not None or start is not None else []
+        return [WeightAverage(self.optimizer_options)] if self.optimizer_options.averages else []
 
     def on_fit_start(self) -> None:
         """Compile; find the class weights, where they follow from the training masks by a rule."""
@@ -142,8 +141,11 @@ class SegmentationTask(EvaluatedTask):
     def _meet_teachers(self) -> Distillation:
         from .rebuild import load_task  # which knows all tasks
 
+        def load(path: str) -> SegmentationTask:
+            return load_task(read_checkpoint(path), path)
+
         assert self.loss_options.distillation is not None
-        return Distillation(self.model, self.description, self.loss_options.distillation, load_task)
+        return Distillation(self.model, self.description, self.loss_options.distillation, load)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the loss against the labels.

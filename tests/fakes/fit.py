@@ -16,8 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 import numpy as np
-from deeplab_lightning.config_words import option_value
 
+from deeplab_lightning.config_words import option_value
 from deeplab_lightning.errors import EXIT_DIVERGED
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.runs import RunFolder, mark_latest

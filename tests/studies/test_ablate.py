@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from deeplab_lightning.config_words import option_value
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import ablate
+from deeplab_lightning.config_words import option_value
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.runs import find_run
 from deeplab_lightning.studies.cells import StudyFolder
