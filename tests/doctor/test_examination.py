@@ -306,7 +306,7 @@ def test_a_batch_larger_than_the_split(tmp_path: Path) -> None:
     root = write_camvid(tmp_path, sizes={"train": 12, "val": 6})
     done = examined(CamVidDataModule, root=str(root), batch_size=16)
     assert kinds(done.findings) == ["batch", "no_test"]
-    assert next(found.remedy for found in done.findings if found.kind == "batch").endswith("{batch_size: 12}}")
+    assert next(found.remedy for found in done.findings if found.kind == "batch") == "data: {batch_size: 12}"
 
 
 # --- PASCAL VOC -------------------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_the_voc_sample_leaks() -> None:
 
 def test_trained_on_what_is_scored(voc: Path) -> None:
     """Where the data set itself does not refuse it, contents do."""
-    done = examined(VOCDataModule, root=str(voc), train_split="val", val_split="val", batch_size=1)
+    done = examined(VOCDataModule, root=str(voc), train_split="train", val_split="train", batch_size=1)
     leaked = next(found for found in done.findings if found.kind == "leak")
     assert leaked.count == len(done.looks["val"])
 
