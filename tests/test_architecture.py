@@ -265,14 +265,14 @@ if TYPE_CHECKING:
     import wandb
 def f():
     import matplotlib.pyplot
-    from ..reporting import runs
+    from ..reporting import card
 class C:
     import av
 """
 
 
 def test_imports_are_read_right() -> None:
-    modules = {"", "layers", "layers.aspp", "layers.resize", "backbones", "backbones.atrous", "data", "runs"}
+    modules = {"", "layers", "layers.aspp", "layers.resize", "backbones", "backbones.atrous", "data", "reporting.card"}
     found = imports_of("backbones.timm_backbone", EXAMPLE, is_package=False, modules=modules)
     assert [(imported, at_top) for _, imported, at_top in found] == [
         ("torch.nn", True),
@@ -283,7 +283,7 @@ def test_imports_are_read_right() -> None:
         (".", True),
         (".data", True),
         ("matplotlib.pyplot", False),
-        (".runs", False),
+        (".reporting.card", False),
         ("av", True),
     ]
     assert imports_of("backbones", "from .atrous import x", True, modules)[0].imported == ".backbones.atrous"

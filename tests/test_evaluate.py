@@ -19,12 +19,14 @@ import torch
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.commands.protocols import default_protocols
+from deeplab_lightning.commands.protocol_scores import Evaluation
+from deeplab_lightning.commands.protocols import Protocol, default_protocols
 from deeplab_lightning.data.fingerprint import exact_fingerprint
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.spacing import spread
 from deeplab_lightning.inference import EvaluationOptions
 from deeplab_lightning.inference.predictor import Predictor
+from deeplab_lightning.ledger import Ledger, key_of
 from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
 from deeplab_lightning.metrics.measures import MEASURES
 from deeplab_lightning.metrics.trimap import Trimap
@@ -292,6 +294,17 @@ def test_published_figures_are_found_by_their_protocol_alone() -> None:
     assert find("v1_largefov_voc", 8, (1.0,), crf=True) == pytest.approx(0.6764)
     assert find("v3plus", 8, (1.0,)) is None
     assert published_miou("v1_largefov_voc", "drawnscenes", 8, (1.0,), False, False) is None
+
+
+def test_published_figures_do_not_depend_on_words(tmp_path: Path) -> None:
+    key: dict[str, Any] = {"measures": []}
+    Ledger(tmp_path).write(key_of(key), {"scores": {}, "seconds": 0.1, "peak_bytes": None, "images": 1})
+    protocol = Protocol(None, EvaluationOptions())
+    found = []
+    for stride in (16, 8, 4):
+        evaluation = Evaluation(tmp_path, key, protocol, "whole images, once", stride)
+        found.append(evaluation.row("v3plus_resnet101_voc", "voc").published)
+    assert found == [0.7885, 0.7935, None]
 
 
 def test_the_published_column_stands_beside_ours(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -243,9 +243,10 @@ def run_cell(
 
 
 def _validate_words(folder: StudyFolder, cell: Cell, record: Record, evaluation: Evaluation) -> list[str]:
+    checkpoint = RunFolder(folder.cells / record.run).checkpoint()
     where = ["--run.folder", str(folder.cells / cell.key), "--run.name", evaluation.key]
     data = [word for word in cell.words if word.startswith("--data.")]  # such as data.root, which may have moved
-    return ["validate", "--ckpt_path", str(folder.cells / record.run), *data, *as_words(evaluation.options), *where]
+    return ["validate", "--ckpt_path", str(checkpoint), *data, *as_words(evaluation.options), *where]
 
 
 def _not_finished(folder: StudyFolder, cell: Cell, record: Record, ended: programs.Ended) -> programs.Ended:
