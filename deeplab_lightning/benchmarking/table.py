@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import files
 from .plan import Cell
 
 HEADINGS = (
@@ -56,10 +56,7 @@ def markdown(measured: Measured, machine: str) -> str:
 
 def write_csv(path: Path, measured: Measured) -> None:
     """Write the lines with all digits."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HEADINGS)
-        writer.writeheader()
-        writer.writerows(summary(cell, result) for cell, result in measured)
+    files.write_csv(path, HEADINGS, (summary(cell, result) for cell, result in measured))
 
 
 def plot(path: Path, measured: Measured, machine: str) -> None:

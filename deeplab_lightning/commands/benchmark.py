@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, did_you_mean
-from ..files import atomic_open
+from ..files import read_json, write_json
 
 RESULTS = "results.json"
 
@@ -84,7 +84,7 @@ def benchmark(
     versions = {runtime: runtime_of(format) for runtime, format in files.items()}
     machine = describe_machine(device)
     output.mkdir(parents=True, exist_ok=True)
-    known = _read(output / RESULTS)
+    known = read_json(output / RESULTS, "delete it to measure again.") or {}
     measured, failed, started, fresh = [], [], time.monotonic(), 0
     for number, cell in enumerate(cells, start=1):
         version = [versions[cell.runtime]] if cell.runtime in versions else []
@@ -100,8 +100,7 @@ def benchmark(
                 failed.append(f"{what}: {result}")
                 continue
             known[key] = result
-            with atomic_open(output / RESULTS) as file:
-                file.write(json.dumps(known, indent=1).encode())
+            write_json(output / RESULTS, known)
         measured.append((cell, known[key]))
         if "unscored" in known[key]:
             print(f"no mIoU of {what}: {known[key]['unscored']}")
@@ -126,15 +125,6 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}): delete it to measure again.") from error
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

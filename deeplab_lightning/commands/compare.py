@@ -119,12 +119,11 @@ def _records(runs: Sequence[str]) -> list[RunRecord]:
 
 
 def _write(out: Path, text: str) -> None:
-    from ..files import atomic_open
+    from ..files import write_text
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(out) as file:
-            file.write(text.encode())
+        write_text(out, text)
     except OSError as error:
         raise ConfigError(f"{out} cannot be written ({error.strerror}): give a place with --out FILE.html.") from error
     print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")

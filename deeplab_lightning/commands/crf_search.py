@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import shutil
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, DataError
-from ..files import atomic_open
+from ..files import atomic_open, read_json, write_json
 from .inspect import split_arguments
 
 if TYPE_CHECKING:
@@ -101,8 +100,7 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, image
     best = search(lambda point: tried.score(point, lambda: subset.score(options_at(base, point))))
     print(table(tried.scores))
     found = asdict(options_at(base, best)) | {"mIoU": tried.scores[best], "mIoU_without": without}
-    with atomic_open(output / "best.json") as file:
-        file.write(json.dumps(found, indent=2).encode())
+    write_json(output / "best.json", found)
     subset.forget()
     print(f"{options_at(base, best)}: mIoU {tried.scores[best]:.4f} ({tried.scores[best] - without:+.4f})")
     print(f"best: {output}/best.json")
@@ -185,9 +183,9 @@ class Tried:
         self.scores: dict[Point | None, float] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise DataError(f"Cannot use {path} ({error}): choose another folder with --output.") from error
+        kept = read_json(path, "choose another folder with --output.")
         if kept is not None:
             if kept["subject"] != subject:
                 raise ConfigError(
@@ -200,8 +198,7 @@ class Tried:
         """Return the score at `point`, computed if it is not known."""
         if point not in self.scores:
             self.scores[point] = evaluate()
-            with atomic_open(self.path) as file:
-                file.write(json.dumps({"subject": self.subject, "scores": list(self.scores.items())}).encode())
+            write_json(self.path, {"subject": self.subject, "scores": list(self.scores.items())}, indent=None)
         return self.scores[point]
 
 

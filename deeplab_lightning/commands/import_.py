@@ -198,7 +198,7 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     from .. import __version__
     from ..data.sets import published
     from ..errors import ConfigError
-    from ..files import atomic_open
+    from ..files import atomic_open, write_text
 
     description = task.description
     pixels = {"mean": description["mean"], "std": description["std"]}
@@ -221,8 +221,7 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(output) as file:
             torch.save(checkpoint, file)
-        with atomic_open(settings) as file:
-            file.write(_fine_tuning(output, imported, pixels).encode())
+        write_text(settings, _fine_tuning(output, imported, pixels))
     except OSError as error:
         raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
     return settings

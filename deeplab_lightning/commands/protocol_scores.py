@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import atomic_open
+from ..errors import DataError
+from ..files import atomic_open, read_json, write_json
 from ..memory import forget_peak, peak_memory
 from .protocols import NOT_POSTPROCESSED, Protocol
 
@@ -48,8 +49,8 @@ class Evaluation:
         digest = hashlib.sha256(json.dumps(self.key, sort_keys=True, default=str).encode()).hexdigest()[:16]
         self._counts, self._result = folder / f"{digest}.npz", folder / f"{digest}.json"
         self.result: dict[str, Any] | None = None
-        with suppress(OSError, ValueError):  # not there, or torn: score again
-            self.result = json.loads(self._result.read_text(encoding="utf-8"))
+        with suppress(DataError):  # torn: score again
+            self.result = read_json(self._result, "score again")
 
     def cost(self) -> float:
         """Return what an image costs, in views at scale 1 and output stride 16: for the time to go."""
@@ -122,8 +123,7 @@ class Evaluation:
             "images": len(seconds),
             "key": plain(self.key),
         }
-        with atomic_open(self._result) as file:
-            file.write((json.dumps(self.result, indent=2) + "\n").encode())
+        write_json(self._result, self.result)
 
     def measures(self, labels: LabelSet) -> dict[str, Measure]:
         """Return what was measured, as far as it is known."""

@@ -8,13 +8,12 @@ here. What is finished is written down, so that the same command goes on whereve
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..arguments import without_option
 from ..errors import ConfigError
-from ..files import atomic_open
+from ..files import read_json, write_json
 from ..reporting.runs import RunFolder, find_run
 from ..studies import programs
 
@@ -102,9 +101,9 @@ def _run(words: Sequence[str]) -> int:
 
 def _read_state(folder: Path, configs: Sequence[str]) -> list[str]:
     """Return the runs of the stages that are finished."""
-    if not (folder / STATE).is_file():
+    state = read_json(folder / STATE, "delete it to begin with the first stage.")
+    if state is None:
         return []
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     if state["configs"] != list(configs):
         raise ConfigError(
             f"{folder} holds other stages: {' '.join(state['configs'])}. Give the same ones to go on, or another "
@@ -114,5 +113,4 @@ def _read_state(folder: Path, configs: Sequence[str]) -> list[str]:
 
 
 def _write_state(folder: Path, configs: Sequence[str], finished: Sequence[str]) -> None:
-    with atomic_open(folder / STATE) as file:
-        file.write((json.dumps({"configs": list(configs), "finished": list(finished)}, indent=2) + "\n").encode())
+    write_json(folder / STATE, {"configs": list(configs), "finished": list(finished)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import time
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import write_json
 from ..inference.predictor import Predictor
 from ..metrics.segmentation import SegmentationEvaluation, most_likely
 from .formats import Exported, Precision
@@ -309,5 +308,4 @@ def as_table(report: Report, title: str) -> RenderableType:
 def write_report(path: Path, report: Report, metadata: dict[str, Any]) -> None:
     """Write a report, with what was exported, as JSON."""
     content = {"exported": metadata, "passed": not report.failures, **asdict(report)}
-    with atomic_open(path) as file:
-        file.write(json.dumps(content, indent=2).encode())
+    write_json(path, content)

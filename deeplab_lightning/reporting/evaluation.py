@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import read_json, write_json
 from .runs import RunFolder
 
 UNKNOWN = "not recorded"
@@ -36,8 +34,7 @@ class Evaluation:
 
 def write_evaluation(run: RunFolder, evaluation: Evaluation) -> None:
     """Write `evaluation.json`."""
-    with atomic_open(run.evaluation) as file:
-        file.write((json.dumps(asdict(evaluation), indent=2) + "\n").encode())
+    write_json(run.evaluation, asdict(evaluation))
 
 
 def read_evaluation(run: RunFolder) -> Evaluation | None:
@@ -46,9 +43,8 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     Raises:
         DataError: It is damaged.
     """
-    with suppress(FileNotFoundError):
-        try:
-            return Evaluation(**json.loads(run.evaluation.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{run.evaluation} cannot be read ({error}): evaluate the checkpoint again.") from error
-    return None
+    found = read_json(run.evaluation, "evaluate the checkpoint again.")
+    try:
+        return None if found is None else Evaluation(**found)
+    except TypeError as error:
+        raise DataError(f"{run.evaluation} cannot be read ({error}): evaluate the checkpoint again.") from error

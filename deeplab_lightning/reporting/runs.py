@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import atomic_open
+from ..files import write_text
 
 LATEST = "latest"
 """In `runs/<name>/`: a link to the newest version, or a text file holding its name where links are impossible."""
@@ -153,8 +153,7 @@ def mark_latest(run: RunFolder) -> None:
         os.replace(temporary, parent / LATEST)
     except (OSError, NotImplementedError):  # Windows without the privilege, some network file systems
         temporary.unlink(missing_ok=True)
-        with atomic_open(parent / LATEST) as file:
-            file.write(f"{version}\n".encode())
+        write_text(parent / LATEST, f"{version}\n")
 
 
 def find_run(path: Path) -> RunFolder:

@@ -11,7 +11,6 @@ runs/<study>/table.md, .csv, .tex   and per_class.csv
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,11 +21,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import atomic_open
+from ..files import read_json, write_json
 from ..reporting.runs import RunFolder, find_run, read_metrics
 from . import locks, programs
 from .options import as_words, merged, value_of
 from .study_file import Cell, Evaluation, Study
+
+DAMAGED = "remove it to begin that part anew."
+"""What to do about a file that cannot be used."""
 
 
 @dataclass
@@ -63,13 +65,13 @@ class StudyFolder:
 
     def record(self, cell: Cell) -> Record | None:
         """Return what became of a cell, or None if nobody has begun it."""
-        content = _read_json(self.cells / f"{cell.key}.json")
+        content = read_json(self.cells / f"{cell.key}.json", DAMAGED)
         return None if content is None else Record(**content)
 
     def write_record(self, cell: Cell, record: Record) -> None:
         """Write down what became of a cell."""
         record.when = time.time()
-        _write_json(self.cells / f"{cell.key}.json", vars(record))
+        write_json(self.cells / f"{cell.key}.json", vars(record))
 
     def is_finished(self, study: Study, cell: Cell) -> bool:
         """Whether the cell is trained and scored in all ways that the study wants."""
@@ -107,21 +109,21 @@ class StudyFolder:
 
     def options(self) -> dict[str, Any]:
         """Return the command line's options of the last time."""
-        return _read_json(self.path / "study.json") or {}
+        return read_json(self.path / "study.json", DAMAGED) or {}
 
     def write_options(self, options: Mapping[str, Any]) -> None:
         """Remember the command line's options, so that `--table` finds the cells without them."""
         self.cells.mkdir(parents=True, exist_ok=True)
-        _write_json(self.path / "study.json", options)
+        write_json(self.path / "study.json", options)
 
     def recipes(self) -> dict[str, dict[str, Any]]:
         """Return `parameters` and `multiply_adds` by recipe, as far as known."""
-        return _read_json(self.path / "recipes.json") or {}
+        return read_json(self.path / "recipes.json", DAMAGED) or {}
 
     def write_recipes(self, recipes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down what networks cost; several processes write the same."""
         self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(self.path / "recipes.json", recipes)
+        write_json(self.path / "recipes.json", recipes)
 
 
 def step_seconds(run: RunFolder) -> float:
@@ -266,17 +268,3 @@ def _newest(parent: Path) -> RunFolder | None:
     """Return the newest evaluation in a folder: those leave no `latest`."""
     versions = [path for path in parent.glob("version_*") if (path / "per_image.npz").is_file()]
     return RunFolder(max(versions, key=lambda path: int(path.name.removeprefix("version_")))) if versions else None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise DataError(f"{path} is no valid JSON ({error}): remove it to begin that part anew.") from error
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_open(path) as file:
-        file.write((json.dumps(dict(content), indent=2) + "\n").encode())

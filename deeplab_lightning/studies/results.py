@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..metrics.per_image import ImageCounts
+from ..reporting.card import read_card
 from ..reporting.runs import RunFolder, read_metrics
 from .cells import StudyFolder, step_seconds
 from .statistics import RESAMPLES, Comparison, Tallies, class_iou, compare, holm, mean_iou, tally
@@ -127,8 +127,8 @@ def _boundary_scores(run: RunFolder) -> dict[str, float]:
 
 def _provenance(run: RunFolder) -> tuple[str, ...]:
     try:
-        environment = json.loads(run.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        environment = read_card(run)
+    except DataError:
         return ()
     keys = ("deeplab_lightning", "git_commit", "git_dirty", "gpu", "cpu")
     return tuple(f"{key} {environment[key]}" for key in keys if environment.get(key) not in (None, False))

@@ -8,9 +8,6 @@ bit as without the interruption. At the end the segments are joined, and `parts/
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -22,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import atomic_open
+from ..files import atomic_open, read_json, write_csv, write_json
 from ..labels import LabelSet
 from ..reporting.panels import GAP, PAPER, overlay
 from .objects import ObjectTracker
@@ -159,7 +156,7 @@ class VideoJob:
             ConfigError: In the folder there is the beginning of another job of this name.
             DataError: There is no frame, or a file cannot be written.
         """
-        done = _read_json(self.report)
+        done = _read(self.report)
         outputs = [self.masks, self.view, *([self.objects] if self.options.objects else [])]
         if done and done["job"] == self.identity and all(path.is_file() for path in outputs):
             return VideoReport(**{**done["report"], "continued_at": None})
@@ -183,11 +180,11 @@ class VideoJob:
 
     def _claim(self) -> None:
         """Make the folder for the parts this job's, or see that it is."""
-        found = _read_json(self.parts / "job.json")
+        found = _read(self.parts / "job.json")
         if found is None:
             shutil.rmtree(self.parts, ignore_errors=True)
             self.parts.mkdir(parents=True)
-            _write_json(self.parts / "job.json", self.identity)
+            write_json(self.parts / "job.json", self.identity, indent=None)
         elif found != self.identity:
             other = [f"{key} ({found.get(key)})" for key in self.identity if found.get(key) != self.identity[key]]
             raise ConfigError(
@@ -198,7 +195,7 @@ class VideoJob:
     def _segments(self) -> list[dict[str, Any]]:
         """Return what the finished segments say of themselves, in order."""
         segments: list[dict[str, Any]] = []
-        while found := _read_json(self._part(len(segments), "json")):
+        while found := _read(self._part(len(segments), "json")):
             segments.append(found)
         return segments
 
@@ -227,7 +224,7 @@ class VideoJob:
             state = {"mask": mask, **self.segment.state(), **self.tracker.state()}
             with atomic_open(self._part(number, "state.npz")) as file:
                 np.savez(file, **state)
-            _write_json(self._part(number, "json"), facts)  # from here on the segment counts as done
+            write_json(self._part(number, "json"), facts, indent=None)  # from here on the segment counts as done
             self._part(number - 1, "state.npz").unlink(missing_ok=True)
             first += len(facts["pts"])
             number += 1
@@ -287,13 +284,7 @@ class VideoJob:
         sound = self.source.path if isinstance(self.source, VideoFile) and has_audio(self.source.path) else None
         dropped = join([self._part(number, "view.mkv") for number in numbers], self.view, times, sound)
         if self.options.objects:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(OBJECT_COLUMNS)
-            for segment in segments:
-                writer.writerows(segment["objects"])
-            with atomic_open(self.objects) as file:
-                file.write(text.getvalue().encode())
+            write_csv(self.objects, OBJECT_COLUMNS, (row for segment in segments for row in segment["objects"]))
         report = VideoReport(
             frames=len(pts),
             seconds=float((pts[-1] - pts[0] + times.last_duration) * times.time_base),
@@ -303,18 +294,12 @@ class VideoJob:
             audio="none" if sound is None else "dropped" if dropped else "copied",
             continued_at=start,
         )
-        _write_json(self.report, {"job": self.identity, "report": asdict(report)})
+        write_json(self.report, {"job": self.identity, "report": asdict(report)}, indent=None)
         return report
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return what a file holds, None if it is missing or no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_open(path) as file:
-        file.write(json.dumps(content).encode())
+def _read(path: Path) -> dict[str, Any] | None:
+    """Return what a file holds; None if it is missing or damaged: its part is made again."""
+    with suppress(DataError):
+        return read_json(path, "its part is made again")
+    return None
