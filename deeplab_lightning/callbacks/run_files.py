@@ -125,7 +125,7 @@ def _gpu_names(trainer: Trainer) -> list[str]:
 
 
 def _gpu_ids(trainer: Trainer) -> list[str]:
-    """Return what nvidia-smi calls the GPUs: UUIDs, since numbers differ where only some are visible."""
+    """Return the UUIDs of the GPUs: numbers differ where only some are visible."""
     return [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in _gpu_numbers(trainer)]
 
 
