@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from deeplab_lightning.__main__ import main as command_line
-from deeplab_lightning.reporting.runs import find_run, read_metrics
+from deeplab_lightning.runs import find_run, read_metrics
 
 V3PLUS = Path(__file__).parent.parent / "configs" / "v3plus.yaml"
 STUDENT = ["--model.backbone", "mobilenetv2_050", "--model.aspp_channels", "48", "--model.decoder_channels", "48"]

@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from deeplab_lightning.inference import Predictor
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.metrics.torchmetrics_metrics import ConfusionMatrix
 
 VOID = 255

@@ -21,7 +21,7 @@ import torch
 from deeplab_lightning.__main__ import main as command_line
 from deeplab_lightning.config import Configuration
 from deeplab_lightning.inspection import trace
-from deeplab_lightning.reporting.runs import find_run, read_metrics
+from deeplab_lightning.runs import find_run, read_metrics
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 GENERATIONS = ("v1", "v2", "v3", "v3_cascade", "v3plus", "fcn", "unet", "segnet", "encoder_decoder")

@@ -30,12 +30,11 @@ from .callbacks import (
 from .config import RUNS, Configuration
 from .config_words import asks_for_help, config_files, option_value, without_option
 from .errors import CheckpointError, ConfigError
-from .reporting.runs import RunFolder, find_run, new_run
+from .runs import RunFolder, new_run, resolve_checkpoint, run_of
 from .trainer_parts import as_list, place_logger, plugins
 
 Command = Literal["fit", "validate", "test"]
 
-CHECKPOINT_WORDS = ("last", "best")
 _SPLITS = {"validate": "val", "test": "test"}
 NOT_DETERMINISTIC = """\
 Deterministic: the same machine, software and number of processes give the same numbers. PyTorch documents no
@@ -47,7 +46,7 @@ RUN_FOLDER_VARIABLE = "DEEPLAB_LIGHTNING_RUN_FOLDER"
 
 
 def fit(arguments: Sequence[str]) -> int:
-    """Train."""
+    """Train a model: fit -c configs/v3plus.yaml."""
     return _run("fit", arguments)
 
 
@@ -191,7 +190,8 @@ class Session:
         if not _is_first_process():
             # Under torchrun or SLURM nobody has told; only the first process writes, so any path will do.
             return RunFolder(Path(os.environ.get(RUN_FOLDER_VARIABLE, run.folder)))
-        resumed = self._run_of_checkpoint()
+        path = self.configuration.checkpoint_path
+        resumed = None if path is None else run_of(path)
         if self.command == "fit":
             folder = resumed or new_run(Path(run.folder), self._run_name())
         elif resumed is not None and run.name is None and run.folder == RUNS:
@@ -200,11 +200,6 @@ class Session:
             folder = new_run(Path(run.folder), f"{self._run_name()}-{self.command}")
         os.environ[RUN_FOLDER_VARIABLE] = str(folder.path)
         return folder
-
-    def _run_of_checkpoint(self) -> RunFolder | None:
-        """Return the run folder that the given checkpoint lies in, if it does."""
-        path = self.configuration.checkpoint_path
-        return RunFolder(path.parent.parent) if path is not None and path.parent.name == "checkpoints" else None
 
     def _run_name(self) -> str:
         if self.configuration.run.name:
@@ -215,30 +210,11 @@ class Session:
 
 
 def _resolve_checkpoint(command: Command, given: str, words: list[str]) -> Path:
-    """Turn `last` and `best` into the newest run's file; leave paths alone but for links in them."""
-    if Path(given).is_dir():  # a run, as `predict` takes it
-        run = find_run(Path(given))
-        return run.last_checkpoint if command == "fit" else run.best_checkpoint
-    if given not in CHECKPOINT_WORDS:
-        return Path(given).resolve() if Path(given).exists() else Path(given)
+    """Return the checkpoint that the user means; of a run the one to go on from, or to score."""
     files = config_files(words)
     name = option_value(words, "--run.name") or (files[0].stem if files else None)
     folder = Path(option_value(words, "--run.folder") or RUNS)
-    if name is None:
-        raise CheckpointError(
-            f"--ckpt_path {given} means the newest run of a name, but no name is given: add the configuration "
-            f"it was trained with (-c configs/v3plus.yaml), or --run.name."
-        )
-    try:
-        run = find_run(folder / name)
-    except ConfigError as error:
-        raise CheckpointError(f"--ckpt_path {given}: there is nothing to go on from. {error}") from error
-    path = run.last_checkpoint if given == "last" else run.best_checkpoint
-    if not path.is_file():
-        older = sorted(str(found) for found in (folder / name).glob(f"version_*/checkpoints/{given}.ckpt"))
-        hint = f" Older runs have: {', '.join(older)}." if older else " Start without --ckpt_path."
-        raise CheckpointError(f"--ckpt_path {given}: {path} does not exist; that run ended before it saved.{hint}")
-    return path
+    return resolve_checkpoint(given, "last" if command == "fit" else "best", name, folder)
 
 
 def _is_first_process() -> bool:

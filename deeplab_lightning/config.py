@@ -43,7 +43,7 @@ from .models import network_named, networks
 from .models.base import NetworkOptions
 from .optim import OptimizerOptions
 from .options import Options, constraint_words, hints_of
-from .reporting.runs import find_run
+from .runs import resolve_checkpoint
 from .tasks import SegmentationTask, TaskOptions, task_class_of
 from .types import DataDescription
 
@@ -113,7 +113,7 @@ class Configuration:
 
     def __init__(self, words: Sequence[str], checkpoint: str | Path | None = None, *, needs_model: bool = True) -> None:
         self.files = config_files(words)
-        self.checkpoint_path = None if checkpoint is None else _file_of(Path(checkpoint))
+        self.checkpoint_path = None if checkpoint is None else resolve_checkpoint(checkpoint)
         self.checkpoint = None if self.checkpoint_path is None else read_checkpoint(self.checkpoint_path)
         helps = asks_for_help(words)
         first = {} if self.checkpoint is None else checkpoint_config(self.checkpoint)
@@ -157,15 +157,18 @@ class Configuration:
         """Make the datamodule; nothing is opened."""
         return self.data_class(**_values(self.data))
 
-    def make_task(self, *, on_paper: bool = False) -> SegmentationTask:
+    def make_task(self, *, on_paper: bool = False, untrained: bool = False) -> SegmentationTask:
         """Make the task with its network.
 
         Args:
             on_paper: On the meta device: shapes without values, and nothing is fetched.
+            untrained: Leave out the weights that the configuration starts from: nothing is fetched, either.
         """
-        values = _values(self.model)
-        if on_paper and "pretrained" in values:
+        values = {**_values(self.model), **_values(self.task)}
+        if (on_paper or untrained) and "pretrained" in values:
             values["pretrained"] = False
+        if untrained:
+            values["weights"] = None
         with torch.device("meta" if on_paper else torch.get_default_device()):
             task = self.task_class(
                 self.describes,
@@ -173,7 +176,6 @@ class Configuration:
                 optimizer=self.optimizer,
                 loss=self.loss,
                 **values,
-                **_values(self.task),
             )
         task.evaluation_options = self.evaluation
         return task
@@ -321,10 +323,6 @@ class Configuration:
         self.evaluation = EvaluationOptions.of(sections.evaluation.as_dict())
         self.run = RunOptions.of(sections.run.as_dict())
         self._trainer: dict[str, Any] | None = None
-
-
-def _file_of(checkpoint: Path) -> Path:
-    return find_run(checkpoint).best_checkpoint if checkpoint.is_dir() else checkpoint
 
 
 def _values(options: Options) -> dict[str, Any]:

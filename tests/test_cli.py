@@ -11,8 +11,8 @@ import yaml
 from lightning.pytorch import Trainer
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.data.sets import datamodule_named
+from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.tasks import SegmentationTask
 
 from .conftest import REPOSITORY, SMALL, V3PLUS, Fit
@@ -63,7 +63,7 @@ def test_classes_go_by_short_name_even_behind_their_options(trained: dict[str, A
 
 def test_the_data_tells_the_model(fit: Fit, trained: dict[str, Any]) -> None:
     assert fit() == 0
-    description = trained["data"].describe(trained["data"].options)
+    description = trained["data"].description
     assert trained["model"].description == description
     assert trained["model"].num_classes == len(description["class_names"])
     assert trained["model"].hparams.description == description
@@ -103,7 +103,7 @@ def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -
         (["--loss.dice.wieght", "1"], "Unknown option --loss.dice.wieght. Did you mean"),
         (["--model", "DeepLabV3Plu"], "Unknown network 'DeepLabV3Plu'. Did you mean 'DeepLabV3Plus'?"),
         (["--data", "CamVit"], "Unknown data set 'CamVit'. Did you mean 'CamVid'?"),
-        (["--optimizer.lr", "-1"], "--optimizer.lr is -1.0; expected more than 0"),
+        (["--optimizer.lr", "-1"], "--optimizer.lr is -1.0; expected 0 or more, such as 0."),
         (["--data.flip", "1.5"], "--data.flip is 1.5; expected 0 to 1, such as 1."),
         (["--model.output_stride", "7"], "--model.output_stride is 7; expected one of 8, 16, 32."),
         (["--model.freeze_batch_norm", "None"], "(write null for no value); expected true or false."),

@@ -155,4 +155,4 @@ def test_our_own_checkpoints_are_not_imported(checkpoint: Path, tmp_path: Path) 
     from deeplab_lightning.commands.import_ import import_file
 
     with pytest.raises(CheckpointError, match="needs no import"):
-        import_file(checkpoint, tmp_path / "again.ckpt")
+        import_file(checkpoint, output=tmp_path / "again.ckpt")

@@ -12,8 +12,8 @@ from PIL import Image
 
 from deeplab_lightning import cli
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.commands.inspect import split_arguments
-from deeplab_lightning.configured import ConfiguredModel
+from deeplab_lightning.command_line import split_words
+from deeplab_lightning.config import Configuration
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.reporting.receptive_fields import COLOURS, SeenWindow, plot_receptive_fields
 
@@ -60,7 +60,7 @@ def test_the_command_line_is_that_of_fit(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_network_on_paper_has_no_values() -> None:
-    task = ConfiguredModel(SMALL_MODEL, on_paper=True).model
+    task = Configuration(SMALL_MODEL).make_task(on_paper=True)
     assert all(parameter.is_meta for parameter in task.parameters())
 
 
@@ -244,6 +244,6 @@ def test_a_wrong_layer_gets_the_nearest(scene: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_arguments_are_parted(words: list[str], own: list[str]) -> None:
-    found, configuration = split_arguments(words)
+    found, configuration = split_words(words, ["--size", "--csv", "--all"])
     assert found == own
     assert sorted(found + configuration) == sorted(words)

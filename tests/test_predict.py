@@ -14,7 +14,8 @@ import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
-from deeplab_lightning.inference import EvaluationOptions, Predictor
+from deeplab_lightning.inference import EvaluationOptions
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.metrics.per_image import ImageCounts
 
 
@@ -239,7 +240,7 @@ def test_notebooks_show_the_overlay(checkpoint: Path, scene: np.ndarray) -> None
 
 
 def test_unknown_evaluation_options_are_named(checkpoint: Path, scene: np.ndarray) -> None:
-    with pytest.raises(ConfigError, match=r"no evaluation option 'scale'\. Did you mean 'scales'"):
+    with pytest.raises(ConfigError, match=r"Unknown option --evaluation\.scale\. Did you mean 'scales'"):
         deeplab_lightning.load(checkpoint, device="cpu").predict(scene, scale=2)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..memory import peak_memory
-from .runtimes import FILE_RUNTIMES, Precision, Runtime
+from .runtimes import Precision, file_runtimes
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +46,7 @@ def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in on_paper.model.parameters()),
         "multiply_adds": executed.multiply_adds,
     }
-    if cell["runtime"] in FILE_RUNTIMES:
+    if cell["runtime"] in file_runtimes():
         from .files import measure_file
 
         return result | measure_file(task.eval(), cell, rounds)
@@ -68,7 +68,7 @@ def _measure_network(task: SegmentationTask, cell: dict[str, Any], rounds: int, 
     return result
 
 
-def _segmenter(task: SegmentationTask, runtime: Runtime, precision: Precision) -> Callable[[torch.Tensor], Any]:
+def _segmenter(task: SegmentationTask, runtime: str, precision: Precision) -> Callable[[torch.Tensor], Any]:
     import torch
 
     if runtime == "contiguous":

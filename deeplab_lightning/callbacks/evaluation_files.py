@@ -18,8 +18,8 @@ from ..reporting.evaluation import Evaluation, write_evaluation
 from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery
 from ..reporting.panels import PanelImage, panel_overview
 from ..reporting.plots import plot_confusion
-from ..reporting.runs import RunFolder
 from ..reporting.tables import per_class_table, write_confusion, write_per_class_csv
+from ..runs import RunFolder
 
 PANEL_IMAGES = 6
 """Images per panel overview, spread evenly over the split."""

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ..files import read_csv, write_csv
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 
 
 class MetricsCsv(Logger):

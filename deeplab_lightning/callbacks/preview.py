@@ -13,7 +13,7 @@ from ..data.loading import LoaderView
 from ..data.sampling import Draw
 from ..data.spacing import spread
 from ..reporting.augmented import augmented_overview
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 
 
 class Preview(Callback):

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..files import read_csv, write_csv
 from ..memory import peak_memory
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 from .metrics_csv import MetricsCsv
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, did_you_mean
+from ..errors import CheckpointError
+from ..runs import expect_checkpoint
 
 FROM_DATA = ("num_classes", "ignore_index", "class_names")
 """Options of a model that follow from its data."""
@@ -25,10 +26,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: The file is missing, torn, or was written by something else.
     """
     path = Path(path)
-    if not path.is_file():
-        pattern = "*.ckpt" if path.suffix else "*"  # a name without ending was meant for a run
-        siblings = [str(entry) for entry in path.parent.glob(pattern)] if path.parent.is_dir() else []
-        raise CheckpointError(f"There is no checkpoint {path}.{did_you_mean(str(path), siblings)}")
+    expect_checkpoint(path)
     if path.suffix in (".yaml", ".yml"):
         raise CheckpointError(f"{path} is a configuration, expected a checkpoint: give it with -c {path}")
     try:

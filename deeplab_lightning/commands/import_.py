@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ..options import Written, above
 
 if TYPE_CHECKING:
     from ..checkpoints.importers import Imported, Report
@@ -14,67 +15,39 @@ if TYPE_CHECKING:
     from ..types import DataDescription
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if a dry run found that weights are missing or left over."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning import",
-        description="Turn weights that another program trained into a checkpoint: the network is recognised by their "
-        "names and shapes, and every one of them must find its place. See docs/import.md.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("file", metavar="FILE", help="the weights; of a TensorFlow checkpoint its .index file")
-    parser.add_argument("-o", "--output", help="checkpoint to write (FILE's name with .ckpt, in the working folder)")
-    parser.add_argument("--format", help="the program that wrote it, if it is not recognised by itself")
-    parser.add_argument("--backbone", help="timm's name of the encoder, where several have the same weights")
-    parser.add_argument(
-        "--classes",
-        help="name of a data set, such as voc or cityscapes, or a text file with one name a line (by their number if "
-        "left out)",
-    )
-    parser.add_argument("--mean", type=float, nargs="+", help="of the pixels, 0..1 per channel, if not the program's")
-    parser.add_argument("--std", type=float, nargs="+", help="likewise")
-    parser.add_argument("--pixel_range", type=float, default=255.0, help="stored value that means 1.0 (%(default)g)")
-    parser.add_argument(
-        "--trust", action="store_true", help="run what a pickle asks for, where it holds more than weights"
-    )
-    parser.add_argument("--dry_run", action="store_true", help="report, and write nothing")
-    options = parser.parse_args(arguments)
-    return import_file(
-        Path(options.file),
-        None if options.dry_run else Path(options.output or f"{Path(options.file).stem}.ckpt"),
-        options.format,
-        options.classes,
-        options.mean,
-        options.std,
-        options.pixel_range,
-        options.trust,
-        options.backbone,
-    )
-
-
 def import_file(
-    path: Path,
-    output: Path | None,
+    file: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Written("--output", "-o", metavar="FILE.ckpt")] = None,
     format: str | None = None,
-    classes: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    pixel_range: float = 255.0,
-    trust: bool = False,
     backbone: str | None = None,
+    classes: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    pixel_range: Annotated[float, above(0)] = 255.0,
+    trust: bool = False,
+    dry_run: bool = False,
 ) -> int:
-    """Import `path`, and print what was recognised, what became of every weight, and how to go on.
+    """Take over weights that another program trained.
+
+    They become a checkpoint, with a configuration for training on beside it: the network is recognised by the weights'
+    names and shapes, and every one of them must find its place. Prints what was recognised, what became of every
+    weight, and how to go on. See docs/import.md.
 
     Args:
-        path: Another program's file.
-        output: The checkpoint to write; beside it goes a configuration for fine-tuning. None writes nothing.
-        format: The program that wrote it; found out if not given.
-        classes: Name of a label set, or a text file of names; by their number if not given.
-        mean: Per channel, of pixels divided by `pixel_range`; the program's if not given.
-        std: Likewise.
+        file: The weights; of a TensorFlow checkpoint its .index file.
+        output: Checkpoint to write; FILE's name with .ckpt, in the working folder, if not given.
+        format: The program that wrote the weights, if it is not recognised by itself.
+        backbone: timm's name of the encoder, where several have the same weights.
+        classes: Names of the classes: voc, cityscapes, ade20k or camvid, or a text file with one name a line; taken
+            from their number if not given.
+        mean: Mean of the pixels divided by the pixel range, one number per channel; the program's if not given.
+        std: Standard deviation of the pixels divided by the pixel range, one number per channel; the program's if not
+            given.
         pixel_range: The stored value that means 1.0.
-        trust: Run what a pickle asks for.
-        backbone: timm's name of the encoder, needed where several have the same weights.
+        trust: Run what a pickle asks for, where it holds more than weights.
+        dry_run: Report, and write nothing; the exit code is 1 if weights are missing or left over.
 
     Returns:
         0, or 1 if nothing was to be written and the weights would not have fitted.
@@ -85,26 +58,29 @@ def import_file(
     """
     import torch
 
-    from .. import tasks
     from ..checkpoints.importers import place, recognise
     from ..checkpoints.reading import read_foreign
     from ..errors import CheckpointError
+    from ..models import network_named
+    from ..tasks import task_class_of
 
-    imported = recognise(read_foreign(path, trust), format, backbone)
-    print(f"{path}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
+    imported = recognise(read_foreign(file, trust), format, backbone)
+    print(f"{file}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
     description, origin = describe(imported, classes, mean, std, pixel_range)
     with torch.device("meta"):  # its shapes are all that is needed
-        task = getattr(tasks, imported.task)(**imported.options, description=description)
+        network = network_named(imported.generation)
+        task = task_class_of(network)(description, network=network, **imported.options)
     report = place(imported, task.model)
     _print_report(report, description, origin)
-    if output is None:
+    if dry_run:
         return 0 if report.complete else 1
     if not report.complete:
         raise CheckpointError(
-            f"{path} was recognised, but not all of its weights have their place (see above), so nothing was written: "
+            f"{file} was recognised, but not all of its weights have their place (see above), so nothing was written: "
             f"the network would not be the one that was trained."
         )
-    settings = write(output, task, imported, path)
+    output = output or Path(f"{file.stem}.ckpt")
+    settings = write(output, task, imported, file)
     print(f"\nwritten: {output}, and {settings} for training on\nnext:")
     print(f"  python -m deeplab_lightning predict IMAGE --ckpt_path {output}")
     print(f"  python -m deeplab_lightning fit -c {settings} -c configs/data/YOURS.yaml")
@@ -177,7 +153,7 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
 def _print_report(report: Report, description: DataDescription, origin: str) -> None:
     imported, names = report.imported, description["class_names"]
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
-    print(f"network: {imported.task} ({options})")
+    print(f"network: {imported.generation} ({options})")
     print(f"classes: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''} ({origin})")
     print(f"pixels: (value / {description['pixel_range']:g} - mean) / std, mean {_numbers(description['mean'])}, "
           f"std {_numbers(description['std'])}")  # fmt: skip
@@ -205,7 +181,7 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     same = [found for found in published().values() if list(found.labels.class_names) == description["class_names"]]
     data = {"name": same[0].name_in_yaml(), **pixels} if same else {}
     checkpoint = {
-        "deeplab_lightning": {"task": imported.task, "version": __version__},
+        "deeplab_lightning": {"task": type(task).__name__, "version": __version__},
         "imported": {"format": imported.format, "file": source.name, "notes": imported.notes},
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,
@@ -229,15 +205,17 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
 
 def _fine_tuning(output: Path, imported: Imported, pixels: dict[str, Any]) -> str:
     """Return a configuration, as YAML."""
-    options = {**imported.options, "weights": str(output), "lr": 0.001, "head_lr_multiplier": 10.0}
+    options = {"name": imported.generation, **imported.options, "weights": str(output)}
     lines = [
         f"# Trains on from {output}, on other classes too: a new classifier then learns at lr * head_lr_multiplier.",
         "# Add the data: -c configs/data/camvid.yaml, for one. Its pixels are scaled as this network is used to.",
         "",
         "model:",
-        f"  class_path: {imported.task}",
-        "  init_args:",
-        *(f"    {key}: {json.dumps(value)}" for key, value in options.items()),
+        *(f"  {key}: {json.dumps(value)}" for key, value in options.items()),
+        "",
+        "optimizer:",
+        "  lr: 0.001",
+        "  head_lr_multiplier: 10.0",
         "",
         "data:",
         *(f"  {key}: {json.dumps(value)}" for key, value in pixels.items()),

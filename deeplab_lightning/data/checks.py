@@ -33,7 +33,8 @@ def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask
     raise DataError(
         f"A mask must have the size of its image: {image_path} is {image_width}x{image_height}, "
         f"{mask_path} is {width}x{height} (width x height).{turned} Check that they belong together, and resize with "
-        f"nearest neighbour if one of them was scaled."
+        f"nearest neighbour if one of them was scaled.",
+        kind="size",
     )
 
 
@@ -69,7 +70,8 @@ def check_labels(
         remedy = _guessed_remedy(set(np.flatnonzero(counts).tolist()), wrong, ignore_index)
     raise DataError(
         f"Mask {path} holds labels out of range: {named}{more}. Allowed are the classes 0..{num_classes - 1} and "
-        f"{ignore_index} (ignored). {remedy}"
+        f"{ignore_index} (ignored). {remedy}",
+        kind="black_white" if not counts[1:255].any() else "labels",
     )
 
 

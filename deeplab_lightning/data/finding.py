@@ -124,6 +124,7 @@ def locate(
     if missing:
         raise DataError(
             f"{what}: {len(missing)} of {len(names)} files are missing in {root} under any ending "
-            f"({', '.join(suffixes)}): {first_few(missing)}. {remedy}"
+            f"({', '.join(suffixes)}): {first_few(missing)}. {remedy}",
+            kind="missing_files",
         )
     return [files[name] for name in names]

@@ -180,13 +180,15 @@ def find_pairs(
     if lonely and (all_paired or len(lonely) == len(image_files)):
         raise DataError(
             f"{len(lonely)} of {len(image_files)} images in {root}/{images} have no mask {masks}/NAME{mask_suffix}.*: "
-            f"{first_few(lonely)}.{_other_suffix(lonely, labels)} Add the masks, or move these images away."
+            f"{first_few(lonely)}.{_other_suffix(lonely, labels)} Add the masks, or move these images away.",
+            kind="missing_files",
         )
     lonely = [name for name in labels if name not in image_files]
     if lonely and all_paired:
         raise DataError(
             f"{len(lonely)} of {len(labels)} masks in {root}/{masks} have no image {images}/NAME.*: "
-            f"{first_few(lonely)}. Add the images, or move these masks away."
+            f"{first_few(lonely)}. Add the images, or move these masks away.",
+            kind="missing_files",
         )
     return {name: (image_files[name], labels[name]) for name in sorted(image_files) if name in labels}
 

@@ -6,7 +6,7 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ..labels import LabelSet, own_labels
 from ..options import Between
@@ -46,7 +46,7 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
         return Path(self.options.root).expanduser()
 
     @classmethod
-    def label_set(cls, options: OwnImagesOptions) -> LabelSet:
+    def label_set(cls, options: Any) -> LabelSet:
         """Say what the numbers in masks mean."""
         return own_labels(options.class_names)
 

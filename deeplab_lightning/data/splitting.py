@@ -185,7 +185,8 @@ def _check_disjoint(splits: Mapping[str, list[str]], root: Path) -> None:
             if shared:
                 raise DataError(
                     f"{len(shared)} images are in both {one}.txt and {other}.txt of {root}: {first_few(shared)}. "
-                    f"Scores of images that were trained on are worth nothing: take them out of one list."
+                    f"Scores of images that were trained on are worth nothing: take them out of one list.",
+                    kind="leak",
                 )
 
 

@@ -66,8 +66,7 @@ def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_fi
                 "black_white",
                 f"{len(black_white)} of {len(looks)} {split} masks hold nothing but 0 and 255: black and white, it "
                 f"seems. 255 is ignored, so that only {labels.class_names[0]!r} would be learned from them.",
-                "data: {class_path: FolderDataModule, init_args: {label_map: {0: 0, 255: 1}}}, or write 1 in place of "
-                "255",
+                "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255",
                 black_white,
             )
         )

@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..files import write_json
 from ..inference.predictor import Predictor
 from ..metrics.segmentation import SegmentationEvaluation, most_likely
-from .formats import Exported, Precision
+from .format import Exported, Precision
 from .model import ImageModel
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from ..errors import DataError
 from ..files import read_json, write_json
-from .runs import RunFolder
+from ..runs import RunFolder
 
 UNKNOWN = "not recorded"
 

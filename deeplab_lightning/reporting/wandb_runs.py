@@ -20,10 +20,10 @@ from PIL import Image
 from ..errors import ConfigError
 from ..files import read_json, write_csv, write_json
 from ..metrics.scores import Scores
+from ..runs import RunFolder
 from .panels import PanelImage, fit
 from .plots import plot_confusion
 from .records import flattened
-from .runs import RunFolder
 from .tables import PER_CLASS_COLUMNS, per_class_rows
 
 if TYPE_CHECKING:

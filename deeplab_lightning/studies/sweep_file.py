@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arguments import config_files, without_option
+from ..config_words import config_files, without_option
 from ..errors import ConfigError, did_you_mean
 from .options import Options, as_word, as_words, merged, parse_words, read_yaml, value_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import wraps
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,6 @@ from ..errors import ConfigError
 from ..layers import Normalise
 from ..layers.norms import pause_statistics
 from ..losses import CombinedLoss, LossOptions, loss_options
-from ..losses.class_weights import WeightRule
 from ..losses.shrink import shrink_labels
 from ..metrics.segmentation import SegmentationEvaluation
 from ..models import Network, TrainingMaps, network_named
@@ -28,7 +27,7 @@ from ..optim import FactorLR, OptimizerOptions, make_optimizer, make_schedule, o
 from ..optim.averaging import WeightAverage
 from ..options import hints_of
 from ..types import Batch, DataDescription
-from .class_weighting import checked_weights, weights_by_rule
+from .class_weighting import weights_by_rule
 from .depth import DepthHead, depth_of
 from .description import check_against, describe_by_hand
 from .distillation import Distillation, put_aside, put_back
@@ -96,10 +95,7 @@ class SegmentationTask(EvaluatedTask):
             }
         )
         self.depth = DepthHead(self.model, self.loss_options.depth) if self.loss_options.depth is not None else None
-        self._combined = CombinedLoss(self.loss_options, self.ignore_index)
-        self._class_weights: Tensor | None = None
-        if isinstance(weights := self._combined.class_weights, list | tuple):
-            self._class_weights = checked_weights(weights, self.num_classes)
+        self.losses = CombinedLoss(self.loss_options, self.ignore_index, self.num_classes)
         self._optimizer_options: list[dict[str, Any]] = []
         self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
         self.threshold: float | None = None
@@ -126,8 +122,7 @@ class SegmentationTask(EvaluatedTask):
             return []
         if self.loss_options.distillation is not None:
             self.distillation = self._meet_teachers()
-        decay, start = self.optimizer_options.ema_decay, self.optimizer_options.swa_start
-        return [WeightAverage(decay, start)] if decay is not None or start is not None else []
+        return [WeightAverage(self.optimizer_options)] if self.optimizer_options.averages else []
 
     def on_fit_start(self) -> None:
         """Compile; find the class weights, where they follow from the training masks by a rule."""
@@ -135,10 +130,9 @@ class SegmentationTask(EvaluatedTask):
             self.distillation.teachers.to(self.device)
         if self.options.compile:
             compile_training(self.model)
-        rule = self._combined.class_weights
-        if isinstance(rule, str):
+        if self.losses.rule is not None:
             names = self.description["class_names"]
-            self._class_weights = weights_by_rule(cast(WeightRule, rule), self._datamodule, names)
+            self.losses.class_weights = weights_by_rule(self.losses.rule, self._datamodule, names)
 
     @property
     def _datamodule(self) -> Any:
@@ -147,8 +141,11 @@ class SegmentationTask(EvaluatedTask):
     def _meet_teachers(self) -> Distillation:
         from .rebuild import load_task  # which knows all tasks
 
+        def load(path: str) -> SegmentationTask:
+            return load_task(read_checkpoint(path), path)
+
         assert self.loss_options.distillation is not None
-        return Distillation(self.model, self.description, self.loss_options.distillation, load_task)
+        return Distillation(self.model, self.description, self.loss_options.distillation, load)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the loss against the labels.
@@ -171,8 +168,7 @@ class SegmentationTask(EvaluatedTask):
             mask: `(B, H, W)` train ids.
         """
         if not maps.further and not self.model.shrinks_labels:
-            weights = self._weights_on(maps.main.device)
-            return self._combined.of_coarse(maps.main, mask, self.model.align_corners, weights, self.global_step)
+            return self.losses.of_coarse(maps.main, mask, self.model.align_corners, self.global_step)
         losses = [maps.further_weight * self.criterion(logits, mask) for logits in maps.further]
         return torch.stack([*losses, self.criterion(maps.main, mask)]).sum()
 
@@ -185,12 +181,7 @@ class SegmentationTask(EvaluatedTask):
         if self.model.shrinks_labels:
             height, width = logits.shape[-2:]
             mask = shrink_labels(mask, (height, width), self.model.align_corners)
-        return self._combined(logits, mask, self._weights_on(logits.device), self.global_step)
-
-    def _weights_on(self, device: torch.device) -> Tensor | None:
-        if self._class_weights is not None:
-            self._class_weights = self._class_weights.to(device)
-        return self._class_weights
+        return self.losses(logits, mask, self.global_step)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step of training."""

@@ -10,7 +10,8 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
 from ..errors import ConfigError
-from ..inference import EvaluationOptions, Predictor
+from ..inference import EvaluationOptions
+from ..inference.predictor import Predictor
 from ..layers import Normalise
 from ..layers.folding import fold_batch_norms
 from ..losses import cross_entropy_of_images

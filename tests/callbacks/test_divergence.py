@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deeplab_lightning.callbacks.divergence import WINDOW, Divergence
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import SegmentationTask
 
 from ..conftest import Fit

@@ -14,7 +14,7 @@ from PIL import Image
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 
 from ..conftest import Fit
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 
 from ..conftest import SMALL, SMALL_SCENES, V3PLUS
 from ..reporting.test_wandb_runs import finished_log

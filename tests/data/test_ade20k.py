@@ -62,9 +62,11 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_datamodule(tmp_path: Path) -> None:
-    data = ADE20KDataModule(str(write_ade20k(tmp_path)), num_workers=0)
+    data = ADE20KDataModule(root=str(write_ade20k(tmp_path)), num_workers=0)
     data.setup("fit")
     assert (len(data.dataset("train")), len(data.dataset("val"))) == (5, 3)
-    assert ADE20KDataModule.describe(root="/nowhere")["class_names"] == list(ADE20K.class_names)
+    assert ADE20KDataModule.describe(ADE20KDataModule.Options(root="/nowhere"))["class_names"] == list(
+        ADE20K.class_names
+    )
     with pytest.raises(ConfigError, match="not public"):
         data.dataset("test")

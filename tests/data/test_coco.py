@@ -194,7 +194,7 @@ def ids(dataset: COCO) -> tuple[str, ...]:
 
 def module(root: Path, **options: Any) -> COCODataModule:
     settings = {"class_names": CLASSES, "batch_size": 2, "crop_size": 33, "num_workers": 0, **options}
-    return COCODataModule(str(root), **settings)
+    return COCODataModule(root=str(root), **settings)
 
 
 def test_two_files(tmp_path: Path) -> None:

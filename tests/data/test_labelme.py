@@ -288,18 +288,20 @@ def test_folders_without_annotations(tmp_path: Path) -> None:
 
 def module(root: Path, **options: Any) -> LabelMeDataModule:
     settings = {"class_names": CLASSES, "batch_size": 2, "crop_size": 33, "num_workers": 0, **options}
-    return LabelMeDataModule(str(root), **settings)
+    return LabelMeDataModule(root=str(root), **settings)
 
 
 def test_labels_are_the_users_own(tmp_path: Path) -> None:
-    description = LabelMeDataModule.describe(root="nowhere", class_names=CLASSES, mean=[0.5] * 3, std=[0.2] * 3)
+    description = LabelMeDataModule.describe(
+        LabelMeDataModule.Options(root="nowhere", class_names=CLASSES, mean=[0.5] * 3, std=[0.2] * 3)
+    )
     assert description["class_names"] == CLASSES
     assert description["palette"] == [list(colour) for colour in VOC.palette[:3]]
     assert description["ignore_index"] == 255
     assert module(tmp_path).labels.class_names == tuple(CLASSES)
     for names in ([], ["person"], [f"class {number}" for number in range(256)]):
         with pytest.raises(ConfigError, match=f"class_names holds {len(names)} names, expected 2 to 255: first"):
-            LabelMeDataModule.describe(class_names=names)
+            LabelMeDataModule.describe(LabelMeDataModule.Options(class_names=names))
     with pytest.raises(ConfigError, match="Class names repeat"):
         module(tmp_path, class_names=["background", "person", "person"])
 

@@ -36,7 +36,7 @@ def shared(folder: str) -> Path:
 
 def examined(datamodule: type[SegmentationDataModule], limit: int | None = None, **options: Any) -> Examination:
     options = OPTIONS | options
-    return examine(datamodule(**options), datamodule.describe(**options), options, limit, workers=1)
+    return examine(datamodule(**options), datamodule.describe(datamodule.Options(**options)), options, limit, workers=1)
 
 
 def kinds(findings: list[Finding]) -> list[str]:

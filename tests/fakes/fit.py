@@ -17,9 +17,10 @@ from types import FrameType
 
 import numpy as np
 
-from deeplab_lightning.arguments import option_value
+from deeplab_lightning.config_words import option_value
+from deeplab_lightning.errors import EXIT_DIVERGED
 from deeplab_lightning.metrics.per_image import ImageCounts
-from deeplab_lightning.reporting.runs import RunFolder, mark_latest
+from deeplab_lightning.runs import RunFolder, mark_latest
 
 IMAGES, PIXELS = 40, 1000
 
@@ -72,7 +73,7 @@ def main(words: list[str]) -> int:
     steps = int(option_value(arguments, "--trainer.max_steps") or 5)
     if lr > 5:
         print("deeplab_lightning fit: Training went wrong at step 3: the loss is nan.")
-        return 2
+        return EXIT_DIVERGED
     run = RunFolder(folder / name / "version_0")
     rows: list[tuple[int, float]] = []
     if (given := option_value(arguments, "--ckpt_path")) is not None:

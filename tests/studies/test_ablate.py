@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.arguments import option_value
 from deeplab_lightning.commands import ablate
+from deeplab_lightning.config_words import option_value
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.reporting.runs import find_run
+from deeplab_lightning.runs import find_run
 from deeplab_lightning.studies.cells import StudyFolder
 from deeplab_lightning.studies.options import merged, parse_words, value_of
 from deeplab_lightning.studies.study_file import load_study
@@ -179,7 +179,7 @@ def test_ctrl_c_stops_after_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     record = folder.record(cell)
     assert record is not None
     assert record.state == "begun"
-    assert not folder.lock_path(cell).exists()
+    assert not folder.ledger.path(cell.key, "lock").exists()
 
 
 def test_two_processes_divide_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

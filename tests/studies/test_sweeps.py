@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import yaml
 
-from deeplab_lightning import cli
+from deeplab_lightning import cli, locks
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.arguments import option_value
+from deeplab_lightning.config_words import option_value
 from deeplab_lightning.data.images import read_image
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.studies import locks
 from deeplab_lightning.studies.local_sweep import LocalSweep
 from deeplab_lightning.studies.sweep_file import Halving, load_sweep
 
@@ -209,8 +208,7 @@ def test_every_value_of_a_shipped_sweep_is_accepted(
     most = max(len(parameter.values) or 2 for parameter in sweep.parameters)
     seen: list[Any] = []
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(cli.DeepLabCLI, "_run_subcommand", lambda self, name: None)
-    monkeypatch.setattr(cli.DeepLabCLI, "instantiate_classes", lambda self: seen.append(self.config[self.command]))
+    monkeypatch.setattr(cli.Session, "run", lambda self: seen.append(yaml.safe_load(self.configuration.as_yaml())))
     rest = ["--trainer.logger=null", "--run.folder", str(tmp_path)]
     for index in range(most):
         values = {
@@ -223,12 +221,14 @@ def test_every_value_of_a_shipped_sweep_is_accepted(
         assert main([*content["command"][4:place], *by_agent, *rest]) == 0
         if index == 0:
             assert main([*sweep.trial_words(values, []), *rest]) == 0
-            assert seen[0].model == seen[1].model
-            assert seen[0].data == seen[1].data
+            assert seen[0]["model"] == seen[1]["model"]
+            assert seen[0]["data"] == seen[1]["data"]
         for name, value in values.items():
             section, option = name.split(".", 1)
             expected = yaml.safe_load(value) if isinstance(value, str) else value
-            found = seen[-1][section]["init_args"][option]
+            found = seen[-1][section]
+            for key in option.split("."):
+                found = found[key]
             assert (list(found) if isinstance(found, tuple) else found) == expected
 
 

@@ -44,7 +44,7 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
     module = data()
     module.deliver_depth()
     batch = next(iter(module.train_dataloader()))
-    task = DeepLabV3PlusTask(description=module.describe(), loss={"depth": {"weight": 1.0, "form": kind}}, **SMALL)
+    task = DeepLabV3PlusTask(description=module.description, loss={"depth": {"weight": 1.0, "form": kind}}, **SMALL)
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
@@ -61,7 +61,7 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
 def test_training_and_validation_with_a_trainer() -> None:
     module = data(train_limit=4)
     task = DeepLabV3PlusTask(
-        description=module.describe(), loss={"depth": {"weight": 0.1}}, optimizer={"lr": 0.05}, **SMALL
+        description=module.description, loss={"depth": {"weight": 0.1}}, optimizer={"lr": 0.05}, **SMALL
     )
     fitting = trainer(max_steps=2, num_sanity_val_steps=0)
     fitting.fit(task, module)

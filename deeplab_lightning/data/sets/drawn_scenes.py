@@ -14,10 +14,10 @@ from ...options import at_least
 from ..datamodule import DataOptions, SegmentationDataModule, Split
 from ..dataset import SegmentationDataset
 from ..drawing import draw_scene
-from ..drawing.scene import DrawnScene
+from ..drawing.scene import CLASS_NAMES, VOID, DrawnScene
 
 DRAWN_SCENES = LabelSet(
-    class_names=("background", "house", "tree", "car", "boat", "balloon", "ball", "lamp", "fish", "tent"),
+    class_names=CLASS_NAMES,
     palette=(
         (38, 40, 52),
         (214, 93, 78),
@@ -30,7 +30,7 @@ DRAWN_SCENES = LabelSet(
         (150, 102, 206),
         (160, 122, 88),
     ),
-    ignore_index=255,
+    ignore_index=VOID,
 )
 """Things in a drawn landscape, told apart by shape and place, never by colour."""
 

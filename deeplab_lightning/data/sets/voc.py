@@ -272,8 +272,8 @@ class VOCDataModule(SegmentationDataModule):
             train, val, options = self._ids("train"), self._ids("val"), self.options
             if train & val:
                 rank_zero_warn(
-                    f"{len(train & val)} of {len(val)} validation images ({options.val_split}) are trained on, being in "
-                    f"{options.train_split} too: their scores tell nothing of other images."
+                    f"{len(train & val)} of {len(val)} validation images ({options.val_split}) are trained on, being "
+                    f"in {options.train_split} too: their scores tell nothing of other images."
                 )
 
     def _needed(self) -> list[tuple[Archive, str, Path, str]]:
@@ -362,7 +362,8 @@ def _check_no_leak(ids: list[str], val: list[str], split: Split, root: Path) -> 
         raise DataError(
             f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} images are in VOC val too: {first_few(leaked)}. Scores "
             f"on val would be worth nothing. Take them out of the list of {split} in {root / 'ImageSets'}, or, for the "
-            f"test server, use split trainval or trainval_aug."
+            f"test server, use split trainval or trainval_aug.",
+            kind="leak",
         )
 
 

@@ -1,17 +1,19 @@
-"""PSPNet's pyramid pooling, as an alternative to ASPP."""
+"""PSPNet's pyramid pooling, to compare ASPP with."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from .aspp import ImagePooling
-from .conv import ConvNormAct, NormOptions
+from ..conv import ConvNormAct
+from ..image_pooling import ImagePooling
+from .base import ContextHead, ContextOptions
+
+BINS = (1, 2, 3, 6)
+"""Cells a side, one branch each."""
 
 
-class PyramidPooling(nn.Module):
+class PyramidPooling(ContextHead):
     """Means over grids of 1, 2, 3 and 6 cells a side, beside the map itself.
 
     Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017.
@@ -22,32 +24,26 @@ class PyramidPooling(nn.Module):
                      └─ ... one for each b ───────────────────────┘
     ```
 
+    It has neither atrous rates nor separable convolutions. The paper's result has 512 channels.
+
     Args:
+        options: Of the context head.
         in_channels: Channels of the deepest feature map.
-        out_channels: Channels of the result (512 in the paper).
-        bins: Cells a side, one branch each.
-        dropout: Probability of dropping an activation of the result.
-        norm: Constants of the batch norms.
-        align_corners: Handed to the resizes of the pooled maps.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int = 512,
-        *,
-        bins: Sequence[int] = (1, 2, 3, 6),
-        dropout: float = 0.1,
-        norm: NormOptions,
-        align_corners: bool,
-    ) -> None:
+    name = "psp"
+    part = "psp"
+    needs_fixed_size = "pyramid pooling (context psp), whose grid of cells"
+
+    def __init__(self, options: ContextOptions, in_channels: int) -> None:
         super().__init__()
-        width = in_channels // len(bins)
+        norm = options.norm_constants
+        width = in_channels // len(BINS)
         self.branches = nn.ModuleList(
-            ImagePooling(in_channels, width, norm=norm, align_corners=align_corners, bins=cells) for cells in bins
+            ImagePooling(in_channels, width, norm=norm, align_corners=options.align_corners, bins=bins) for bins in BINS
         )
-        self.project = ConvNormAct(in_channels + len(bins) * width, out_channels, 3, norm=norm)
-        self.dropout = nn.Dropout(dropout)
+        self.project = ConvNormAct(in_channels + len(BINS) * width, options.aspp_channels, 3, norm=norm)
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C_in, h, w) -> (B, C_out, h, w)`."""

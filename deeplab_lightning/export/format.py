@@ -1,22 +1,33 @@
-"""What all formats share: what is asked of them, and what they hand to the gate."""
+"""What a file format is: what is asked of it, and what it hands to the gate."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import ConfigError, did_you_mean
-from .model import ImageModel
-from .running import Run
+from ..plugins import subclasses
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from .model import ImageModel
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
+"""What a file gives: class ids at full size, probabilities, logits, or logits before the last resize."""
+Inputs = Literal["pixels", "normalised"]
+"""What a file takes: stored pixels, or normalised ones."""
+Run = Callable[["np.ndarray"], "np.ndarray"]
+"""An image `(B, C, H, W)` in, one output out."""
+NO_INT8 = "int8 needs images to measure activations on, which only the ONNX path here does: --format onnx"
 
 
 @dataclass(frozen=True)
@@ -30,8 +41,7 @@ class Order:
         metadata: For the file to carry.
         precision: Of the file. Either the model has it already, or the format makes it, see `Format.made_in`.
         opset: Of ONNX.
-        one_size: Write a file for one image of the example's size. ONNX can have it either way; the other formats are
-            as their writers say.
+        one_size: Write a file for one image of the example's size. See `Format.sizes`.
         calibration: For int8: makes images `(1, C, H, W)`, as the file will get them.
     """
 
@@ -90,64 +100,74 @@ class Exported:
         return sum(path.stat().st_size for path in (self.path, self.weights) if path is not None)
 
 
-@dataclass(frozen=True)
-class Format:
-    """A file format.
+class Format(ABC):
+    """A file format; each is a class in a module of its own in `export.formats`, whose name is the format's.
 
-    Attributes:
-        suffix: Of its files.
-        precisions: That it can be written in.
-        module: Of this folder, with `write(order) -> Exported`.
-        why_not: Precision -> what to do instead.
-        made_in: Precisions that writing makes of a float32 model; other ones are the model's own.
+    A module of a format that runs without PyTorch does not import it: there `benchmark` times its files.
     """
 
-    suffix: str
-    precisions: tuple[Precision, ...]
-    module: str
-    why_not: dict[str, str]
-    made_in: tuple[Precision, ...] = ()
+    suffix: ClassVar[str]
+    """Ending of its files."""
+    precisions: ClassVar[tuple[Precision, ...]]
+    """Precisions that it can be written in."""
+    why_not: ClassVar[Mapping[str, str]] = {}
+    """What to do instead, by the precision that it cannot be written in."""
+    made_in: ClassVar[tuple[Precision, ...]] = ()
+    """Precisions that writing makes of a float32 model; other ones are the model's own."""
+    sizes: ClassVar[Literal["open", "either", "one"]] = "open"
+    """Whether a file takes images of any size, of one, or can be written either way."""
+    folded: ClassVar[bool] = False
+    """Whether batch norms are to be folded beforehand; many a runtime does so itself."""
+    timed: ClassVar[bool] = False
+    """Whether `runner` runs a file without PyTorch, so that `benchmark` can time it."""
 
-    def model_dtype(self, precision: Precision) -> torch.dtype:
-        """Return what a model's weights are to be for a file of some precision."""
-        own = {"fp16": torch.float16, "bf16": torch.bfloat16}
-        return torch.float32 if precision in self.made_in else own.get(precision, torch.float32)
-
+    @abstractmethod
     def write(self, order: Order) -> Exported:
         """Write the file, and return it ready to run.
 
         Raises:
             ConfigError: A package is missing, or the network does not go into the format.
         """
-        exported: Exported = importlib.import_module(f".{self.module}", __package__).write(order)
-        return exported
+
+    @abstractmethod
+    def runtime(self) -> str:
+        """Return what runs the files, with its version, such as `onnxruntime 1.32.0`.
+
+        Raises:
+            ConfigError: It is not installed.
+        """
+        raise NotImplementedError
+
+    def runner(self, path: Path, output: str, threads: int) -> Run:
+        """Return what runs a file to one output on the CPU, without PyTorch, where the format is `timed`."""
+        raise NotImplementedError
+
+    def model_dtype(self, precision: Precision) -> torch.dtype:
+        """Return what a model's weights are to be for a file of some precision."""
+        import torch
+
+        own = {"fp16": torch.float16, "bf16": torch.bfloat16}
+        return torch.float32 if precision in self.made_in else own.get(precision, torch.float32)
 
 
-_INT8 = "int8 needs images to measure activations on, which only the ONNX path here does: --format onnx"
-FORMATS = {
-    "onnx": Format(
-        ".onnx",
-        ("fp32", "fp16", "int8"),
-        "onnx_file",
-        {"bf16": "ONNX Runtime has no bfloat16 convolutions on a CPU: fp16 in ONNX, or --format pt2"},
-        ("int8",),
-    ),
-    "openvino": Format(
-        ".xml",
-        ("fp32", "fp16"),
-        "openvino_file",
-        {
-            "bf16": "Its weights are fp32 or fp16; either is computed in bfloat16 where OpenVINO is told to",
-            "int8": _INT8,
-        },
-        ("fp16",),
-    ),
-    "pt2": Format(".pt2", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
-    "torchscript": Format(".torchscript", ("fp32", "fp16", "bf16"), "torch_files", {"int8": _INT8}),
-    "litert": Format(
-        ".tflite", ("fp32",), "litert_file", dict.fromkeys(("fp16", "bf16", "int8"), "LiteRT is written in fp32 here")
-    ),
-}
+def format_names() -> list[str]:
+    """Return the names of all formats; none is imported for it."""
+    return [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "formats")])]
+
+
+def format_named(name: str) -> Format:
+    """Return a format, whose module alone is imported.
+
+    Args:
+        name: Of `format_names`.
+    """
+    module = importlib.import_module(f".formats.{name}", __package__)
+    return next(found() for found in subclasses(Format) if found.__module__ == module.__name__)
+
+
+def formats() -> dict[str, Format]:
+    """Return all formats by name."""
+    return {name: format_named(name) for name in format_names()}
 
 
 def chosen_format(name: str | None, path: Path | None, precision: Precision) -> str:
@@ -156,23 +176,25 @@ def chosen_format(name: str | None, path: Path | None, precision: Precision) -> 
     Raises:
         ConfigError: Neither says, they contradict each other, or the format has no such precision.
     """
-    by_suffix = {format.suffix: key for key, format in FORMATS.items()}
+    known = formats()
+    by_suffix = {format.suffix: key for key, format in known.items()}
     suffixes = ", ".join(f"{suffix} ({key})" for suffix, key in by_suffix.items())
     if name is None:
         if path is None:
-            raise ConfigError(f"Which format? Give --format {'|'.join(FORMATS)}, or -o FILE with its ending.")
+            raise ConfigError(f"Which format? Give --format {'|'.join(known)}, or -o FILE with its ending.")
         if path.suffix not in by_suffix:
             raise ConfigError(
                 f"-o {path}: the ending {path.suffix!r} is of no format.{did_you_mean(path.suffix, by_suffix)} "
                 f"Endings: {suffixes}."
             )
         name = by_suffix[path.suffix]
-    if path is not None and path.suffix != FORMATS[name].suffix:
+    format = known[name]
+    if path is not None and path.suffix != format.suffix:
         raise ConfigError(
-            f"-o {path} does not end as --format {name} does: expected {path.with_suffix(FORMATS[name].suffix).name}."
+            f"-o {path} does not end as --format {name} does: expected {path.with_suffix(format.suffix).name}."
         )
-    if precision not in FORMATS[name].precisions:
-        raise ConfigError(f"--format {name} has no {precision}. {FORMATS[name].why_not[precision]}.")
+    if precision not in format.precisions:
+        raise ConfigError(f"--format {name} has no {precision}. {format.why_not[precision]}.")
     return name
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.reporting.runs import RunFolder, find_run, mark_latest, new_run, read_metrics
+from deeplab_lightning.runs import RunFolder, find_run, mark_latest, new_run, read_metrics
 
 
 def finished_run(root: Path, name: str) -> RunFolder:

@@ -1,4 +1,4 @@
-"""The files of a run, `runs/<name>/<version>/`: where they are, and those that belong to no other module."""
+"""The files of a run, `runs/<name>/<version>/`: where they are, and which run and checkpoint a user means."""
 
 from __future__ import annotations
 
@@ -8,14 +8,21 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
-from ..files import write_text
+from .errors import CheckpointError, ConfigError, DataError, did_you_mean
+from .files import write_text
 
 LATEST = "latest"
 """In `runs/<name>/`: a link to the newest version, or a text file holding its name where links are impossible."""
+RUNS = Path("runs")
+"""The folder of all runs, unless another one is given."""
+
+Preference = Literal["best", "last"]
+"""Of a run's checkpoints: the one of the best val/mIoU, or the one that training goes on from."""
+WORDS: tuple[Preference, ...] = ("best", "last")
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,34 @@ class RunFolder:
         """The folder of image panels; see `panels.panel_overview`."""
         return self.path / "panels"
 
+    def checkpoint(self, prefer: Preference = "best") -> Path:
+        """Return the checkpoint that stands for this run.
+
+        Args:
+            prefer: "best": of the best val/mIoU, or the last one where there was no validation yet. "last": that alone,
+                since training that went on from an older one would silently lose what came after it.
+
+        Raises:
+            CheckpointError: There is none; it says what there is instead.
+        """
+        wanted = [self.best_checkpoint, self.last_checkpoint] if prefer == "best" else [self.last_checkpoint]
+        for path in wanted:
+            if path.is_file():
+                return path
+        beside = sorted(map(str, self.checkpoints.glob("*.ckpt")))
+        pattern = f"version_*/checkpoints/{'*' if prefer == 'best' else prefer}.ckpt"
+        older = sorted(str(path) for path in self.path.parent.glob(pattern) if path.parent != self.checkpoints)
+        raise CheckpointError(
+            f"{wanted[-1]} does not exist; that run ended before it saved."
+            + (f" It has: {', '.join(beside)}." if beside else "")
+            + (f" Older runs have: {', '.join(older)}." if older else "")
+            + ("" if beside or older else " Train first (`fit`), without --ckpt_path.")
+        )
+
+    def newest_evaluation(self, command: str = "validate") -> RunFolder | None:
+        """Return what the last `validate` (or `test`) of one of this run's checkpoints left, if any did."""
+        return newest_evaluation(self.path / command)
+
 
 def new_run(root: Path, name: str) -> RunFolder:
     """Make the next version's folder: `root/name/version_0`, `version_1`, ...
@@ -129,8 +164,7 @@ def new_run(root: Path, name: str) -> RunFolder:
     parent = root / name
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        taken = [int(match[1]) for entry in parent.iterdir() if (match := re.fullmatch(r"version_(\d+)", entry.name))]
-        version = max(taken, default=-1)
+        version = max(_versions(parent), default=-1)
         while True:
             version += 1
             with suppress(FileExistsError):  # another run was faster: try the next number
@@ -177,13 +211,91 @@ def find_run(path: Path) -> RunFolder:
         found = path
     run = RunFolder(found)
     if not (run.config.is_file() or run.checkpoints.is_dir()):
-        versions = sorted(entry.name for entry in latest.parent.glob("version_*"))
+        via = "" if found == path else f", which {latest} points at"
+        versions = [f"version_{number}" for number in sorted(_versions(latest.parent))]
+        near = "" if path.exists() or path.name == LATEST else _near(path)
         raise ConfigError(
-            f"No run found in {found}: expected a folder with config.yaml or checkpoints/. Train first (`fit`), or "
-            "give the folder of one version, runs/<name>/<version>"
+            f"No run found in {found}{via}: expected a folder with config.yaml or checkpoints/.{near} Train first "
+            f"(`fit`), or give the folder of one version, runs/<name>/<version>"
             + (f"; there are {', '.join(versions)}." if versions else ".")
         )
     return run
+
+
+def newest_evaluation(parent: Path) -> RunFolder | None:
+    """Return the newest version with scores in a folder that `validate` or `test` wrote: those leave no `latest`.
+
+    Args:
+        parent: Such as `runs/NAME/version_0/validate` or `runs/NAME-validate`. It need not exist.
+    """
+    scored = {number: run for number, run in _versions(parent).items() if run.per_image.is_file()}
+    return scored[max(scored)] if scored else None
+
+
+def run_of(checkpoint: Path) -> RunFolder | None:
+    """Return the run whose `checkpoints/` a file lies in, or None if it lies elsewhere."""
+    return RunFolder(checkpoint.parent.parent) if checkpoint.parent.name == "checkpoints" else None
+
+
+def resolve_checkpoint(
+    given: str | Path, prefer: Preference = "best", name: str | None = None, folder: Path = RUNS
+) -> Path:
+    """Return the checkpoint file that a user means.
+
+    Args:
+        given: A checkpoint; a run, `runs/NAME/version_0`; `runs/NAME` or `runs/NAME/latest` for the newest version; or
+            one of the words `best` and `last`, for the newest run called `name`.
+        prefer: Which one of a run; see `RunFolder.checkpoint`. A word says so itself.
+        name: Of runs in `folder`, for the words.
+        folder: Of all runs.
+
+    Returns:
+        An existing file. Where `given` leads through `latest`, the path names the version.
+
+    Raises:
+        CheckpointError: There is no such file or run, or the run has no checkpoint; it says what there is instead.
+    """
+    path = Path(given)
+    if given in WORDS and not path.exists():
+        if name is None:
+            raise CheckpointError(
+                f"--ckpt_path {given} means the newest run of a name, but no name is given: add the configuration it "
+                f"was trained with (-c configs/v3plus.yaml), or --run.name; or give the run itself, as in runs/v3plus."
+            )
+        try:
+            run = find_run(folder / name)
+        except ConfigError as error:
+            raise CheckpointError(f"--ckpt_path {given}: there is nothing to go on from. {error}") from error
+        return run.checkpoint("best" if given == "best" else "last")
+    if path.is_dir() or path.name == LATEST:
+        try:
+            return find_run(path).checkpoint(prefer)
+        except ConfigError as error:
+            raise CheckpointError(str(error)) from error
+    expect_checkpoint(path)
+    return path.parent.resolve() / path.name  # not the file itself: a link may lead into a store without names
+
+
+def expect_checkpoint(path: Path) -> None:
+    """Refuse a checkpoint that does not exist.
+
+    Raises:
+        CheckpointError: With the nearest name that does.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint {path}.{_near(path)}")
+
+
+def _near(path: Path) -> str:
+    """Suggest a neighbour: of a name with ending a checkpoint, of one without anything, since a run was meant."""
+    pattern = "*.ckpt" if path.suffix else "*"
+    return did_you_mean(str(path), map(str, path.parent.glob(pattern)) if path.parent.is_dir() else [])
+
+
+def _versions(parent: Path) -> dict[int, RunFolder]:
+    """Return the versions in `runs/<name>` by number; none where there is no such folder."""
+    entries = parent.iterdir() if parent.is_dir() else ()
+    return {int(match[1]): RunFolder(path) for path in entries if (match := re.fullmatch(r"version_(\d+)", path.name))}
 
 
 def read_metrics(path: Path) -> dict[str, np.ndarray]:

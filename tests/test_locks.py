@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.studies import locks
+from deeplab_lightning import locks
 
 
 def pretend_owner(path: Path, **changes: object) -> None:
