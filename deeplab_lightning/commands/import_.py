@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..options import Written, above
 
 if TYPE_CHECKING:
-    from ..checkpoints.importers import Imported, Report
+    from ..checkpoints.importers import Imported, ImportReport
     from ..labels import LabelSet
     from ..types import DataDescription
 
@@ -150,7 +150,7 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
     return LabelSet(names, voc_palette(len(names))), f"from {classes}"
 
 
-def _print_report(report: Report, description: DataDescription, origin: str) -> None:
+def _print_report(report: ImportReport, description: DataDescription, origin: str) -> None:
     imported, names = report.imported, description["class_names"]
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
     print(f"network: {imported.generation} ({options})")

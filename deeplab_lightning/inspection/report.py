@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import write_csv
-from .folding import Row, folded, unfolded
+from .folding import LayerRow, folded, unfolded
 from .tracing import Layer, Pair, Trace
 
 WIDTH = 120
@@ -82,7 +82,7 @@ def write_layers_csv(path: Path, trace: Trace) -> None:
 _HEADINGS = ("layer", "", "what", "channels", "map", "stride", "field", "params", "mult-adds", "taps")
 
 
-def _layer_table(rows: Sequence[Row]) -> str:
+def _layer_table(rows: Sequence[LayerRow]) -> str:
     cells: list[tuple[str, ...]] = [_HEADINGS]
     previous = None
     for row in rows:

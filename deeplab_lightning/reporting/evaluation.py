@@ -12,7 +12,7 @@ UNKNOWN = "not recorded"
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationRecord:
     """What a run folder's scores belong to.
 
     Attributes:
@@ -32,12 +32,12 @@ class Evaluation:
     seconds: float | None = None
 
 
-def write_evaluation(run: RunFolder, evaluation: Evaluation) -> None:
+def write_evaluation(run: RunFolder, evaluation: EvaluationRecord) -> None:
     """Write `evaluation.json`."""
     write_json(run.evaluation, asdict(evaluation))
 
 
-def read_evaluation(run: RunFolder) -> Evaluation | None:
+def read_evaluation(run: RunFolder) -> EvaluationRecord | None:
     """Read `evaluation.json`; None in runs of earlier versions, which have none.
 
     Raises:
@@ -45,6 +45,6 @@ def read_evaluation(run: RunFolder) -> Evaluation | None:
     """
     found = read_json(run.evaluation, "evaluate the checkpoint again.")
     try:
-        return None if found is None else Evaluation(**found)
+        return None if found is None else EvaluationRecord(**found)
     except TypeError as error:
         raise DataError(f"{run.evaluation} cannot be read ({error}): evaluate the checkpoint again.") from error

@@ -14,7 +14,7 @@ from ..metrics.per_image import ImageCounts
 from ..reporting.card import read_card
 from ..runs import RunFolder, read_metrics
 from .cells import StudyFolder, step_seconds
-from .statistics import RESAMPLES, Comparison, Tallies, class_iou, compare, holm, mean_iou, tally
+from .statistics import RESAMPLES, PairedComparison, Tallies, class_iou, compare, holm, mean_iou, tally
 from .study_file import Row, Study
 
 BOUNDARY_WORDS = ("boundary", "trimap", "BF")
@@ -43,7 +43,7 @@ class RowResult:
     multiply_adds: int | None = None
     step_seconds: float = float("nan")
     boundary: dict[str, list[float]] = field(default_factory=dict)
-    comparison: Comparison | None = None
+    comparison: PairedComparison | None = None
     adjusted_p: float = float("nan")
     provenance: set[tuple[str, ...]] = field(default_factory=set)
 
