@@ -49,7 +49,7 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "v3plus": ("v3plus", []),
     "fcn": ("fcn", ["--data.batch_size", "1"]),
     "unet": ("unet", ["--model.base_width", "16"]),
-    "unet_valid": ("unet", ["--model.base_width", "8", "--model.padding", "valid", "--model.norm", "false"]),
+    "unet_valid": ("unet", ["--model.base_width", "8", "--model.padding", "valid", "--model.batch_norm", "false"]),
     "segnet": ("segnet", []),
     "segnet_basic": ("segnet", ["--model.variant", "basic"]),
     "encoder_decoder": ("encoder_decoder", []),
