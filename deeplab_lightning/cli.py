@@ -21,9 +21,9 @@ from .callbacks import (
     LastCheckpoint,
     MetricsCsv,
     Preview,
-    Progress,
     RunFiles,
     Speed,
+    TrainingProgress,
     TrainingStopped,
     WandbRun,
 )
@@ -161,7 +161,7 @@ class Session:
             callbacks += [Preview(self.folder), Divergence(), Speed(self.folder)]
         callbacks += self._wandb_callbacks(text, loggers)
         if parts.get("enable_progress_bar") is not False:
-            callbacks.append(Progress())
+            callbacks.append(TrainingProgress())
         if self.command == "fit" and parts.get("enable_checkpointing") is not False:
             best = ModelCheckpoint(
                 self.folder.checkpoints,

@@ -91,6 +91,8 @@ ONLY_IN = {
     "wandb": "reporting.wandb_runs",
     "albumentations": "data.transforms",
     "timm": "backbones",
+    "jinja2": "reporting.pages",
+    "pynvml": "energy",
     "torchmetrics": "metrics",
 }
 """The one place that may import a package."""

@@ -21,7 +21,7 @@ import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.benchmarking import files
 from deeplab_lightning.benchmarking.measuring import _segmenter, measure
-from deeplab_lightning.benchmarking.plan import Cell, read_plan
+from deeplab_lightning.benchmarking.plan import BenchmarkCase, read_plan
 from deeplab_lightning.benchmarking.table import summary
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError
@@ -138,7 +138,7 @@ def test_shipped_plans_name_configurations_that_exist() -> None:
 
 def cell(trained_run: Path, size: tuple[int, int], runtime: str) -> dict[str, Any]:
     """A cell of the small network, whose validation images are of 64x80."""
-    return Cell(
+    return BenchmarkCase(
         "small", (), str(trained_run), size, 1, "fp32", runtime, (), ""
     ).as_dict()  # fmt: skip
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from ..data.images import write_image
 from ..data.spacing import spread
 from ..metrics.scores import Scores, scores_from_confusion
-from ..reporting.evaluation import Evaluation, write_evaluation
+from ..reporting.evaluation import EvaluationRecord, write_evaluation
 from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery
 from ..reporting.panels import PanelImage, panel_overview
 from ..reporting.plots import plot_confusion
@@ -143,7 +143,9 @@ class EvaluationFiles(Callback):
         protocol, images = pl_module.predictor().protocol, len(evaluation.images)
         score = None if math.isnan(scores.mIoU) else scores.mIoU
         seconds = round(time.monotonic() - self._began, 3)
-        write_evaluation(run, Evaluation(split, protocol, images, trainer.global_step or self.step, score, seconds))
+        write_evaluation(
+            run, EvaluationRecord(split, protocol, images, trainer.global_step or self.step, score, seconds)
+        )
         caption = f"{images} images; {protocol}"
         self._table = per_class_table(scores, title, caption)
         for logger in trainer.loggers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
+from ..files import write_json
 from ..options import Written, at_least
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def doctor(
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(out / "report.json", report)
         if any(done.loadable(split) for split in done.looks):
             title = f"{_name(folder, configuration)}: {by_split(done.looks)} images"
             write_overview(done, title, out / "overview.png")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from .. import __version__
 from ..command_line import ConfigurationWords, from_yaml
 from ..errors import ConfigError, DataError, did_you_mean
-from ..files import atomic_open, sha256
+from ..files import atomic_open, sha256, write_text
 from ..options import Written, at_least
 from .protocol_scores import Evaluation, Progress, plain
 from .protocols import as_protocol, default_protocols, read_list
@@ -129,8 +129,7 @@ def evaluate(
         progress.close()
     table = as_markdown(rows)
     caption = f"{checkpoint}, {type(dataset).__name__} {split}; {_machine(networks.device, torch.get_num_threads())}"
-    with atomic_open(folder / "table.md") as file:
-        file.write(f"{table}\n\n{caption}\n".encode())
+    write_text(folder / "table.md", f"{table}\n\n{caption}\n")
     write_csv(folder / "table.csv", rows)
     files = ["table.md", "table.csv", *_draw_trimaps(folder, evaluations, measured, dataset.labels)]
     print(table)
