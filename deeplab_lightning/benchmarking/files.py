@@ -16,7 +16,7 @@ from ..data.datasets.base import SegmentationDataset
 from ..export.formats import FORMATS, Exported, Order
 from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions
-from ..metrics.segmentation import SegmentationEvaluation
+from ..metrics.segmentation import SegmentationScores
 from ..tasks import SegmentationTask
 from .file_timing import time_file
 from .runtimes import FILE_RUNTIMES
@@ -65,11 +65,11 @@ def _score(cell: dict[str, Any], exported: Exported) -> dict[str, Any]:
     configured = ConfiguredModel([*cell["arguments"], *cell["data"]], cell["checkpoint"], on_paper=False)
     if configured.evaluation != EvaluationOptions():
         return {"unscored": f"a file looks at whole images once; evaluation is: {configured.evaluation.words()}"}
-    counted = SegmentationEvaluation(configured.model.description["class_names"], configured.model.ignore_index)
+    counted = SegmentationScores(configured.model.description["class_names"], configured.model.ignore_index)
     return score_images(exported, configured.dataset("val"), counted)
 
 
-def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationEvaluation) -> dict[str, Any]:
+def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationScores) -> dict[str, Any]:
     """Return `mIoU` of the class maps that a file makes of a whole split; or, under `unscored`, why it cannot.
 
     Args:

@@ -24,7 +24,9 @@ from ..layers.norms import pause_statistics
 from ..losses import CombinedLoss, LossOptions
 from ..losses.class_weights import WeightRule
 from ..losses.depth import DepthLoss
-from ..metrics.segmentation import SegmentationEvaluation
+from ..metrics.depth import DepthScores
+from ..metrics.segmentation import SegmentationScores
+from ..metrics.threshold import BestThreshold
 from ..optim import FactorLR, parameter_groups
 from ..optim.averaging import WeightAverage
 from ..types import Batch, DataDescription
@@ -33,7 +35,6 @@ from .depth import DepthHead, depth_of
 from .description import check_against, check_two_classes, describe_by_hand
 from .distillation import Distillation, DistillationOptions, FeatureLoss, put_aside, put_back
 from .evaluating import EvaluatedTask
-from .further_scores import FurtherScores
 from .norm_policy import Norm, apply_norm, expect_frozen_norms, freeze, warn_if_few
 from .optimisation import make_optimizer, make_schedule, options_of_groups
 from .speed import compile_in_place, use_gradient_checkpointing
@@ -174,7 +175,9 @@ class SegmentationTask(EvaluatedTask, ABC):
         self.depth = self._build_depth_head() if depth_weight else None
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
+        self.evaluation = SegmentationScores(self.description["class_names"], self.ignore_index)
+        self.best_threshold = BestThreshold(self.ignore_index) if binary else None
+        self.depth_scores = DepthScores() if self.depth is not None else None
         self._combined = CombinedLoss(
             losses or {"cross_entropy": 1.0},
             self.ignore_index,
@@ -195,7 +198,6 @@ class SegmentationTask(EvaluatedTask, ABC):
         self._optimizer_options: list[dict[str, Any]] = []
         self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
         self.threshold: float | None = None
-        self._further_scores = FurtherScores(self.ignore_index, threshold=binary, depth=self.depth is not None)
         self.distillation: Distillation | None = None
 
     @abstractmethod
