@@ -18,11 +18,11 @@ from collections.abc import Callable
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as the command line does: docs/decisions/0006-short-spinning.md
 
 import torch
+from deeplab_lightning.metrics.torchmetrics_metrics import ConfusionMatrix
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from deeplab_lightning.inference import Predictor
-from deeplab_lightning.metrics.torchmetrics_metrics import ConfusionMatrix
+from deeplab_lightning.inference.predictor import Predictor
 
 VOID = 255
 

@@ -37,10 +37,10 @@ from train_step import networks
 
 from deeplab_lightning.checkpoints.importers import place, recognise
 from deeplab_lightning.checkpoints.reading import ForeignFile
-from deeplab_lightning.export import onnx_file
-from deeplab_lightning.export.formats import Order
+from deeplab_lightning.export.format import Order
+from deeplab_lightning.export.formats.onnx import ONNX
 from deeplab_lightning.export.model import ImageModel
-from deeplab_lightning.inference import Predictor
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.layers import Normalise
 from deeplab_lightning.layers.folding import fold_batch_norms
 from deeplab_lightning.models import DeepLabV3
@@ -139,7 +139,7 @@ def exported(model: ImageModel, image: Tensor, one_size: bool) -> Segment:
     """Return what runs the file that `export` writes."""
     with tempfile.TemporaryDirectory() as folder:
         order = Order(model, image.repeat(2, 1, 1, 1), Path(folder, "ours.onnx"), {}, "fp32", 18, one_size=one_size)
-        run = onnx_file.write(order).run
+        run = ONNX().write(order).run
     return lambda image: run(image.numpy())
 
 

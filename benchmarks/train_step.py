@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeplab_lightning.inference import Predictor
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.losses import upsampled_cross_entropy
 from deeplab_lightning.memory import peak_memory
 from deeplab_lightning.models import DeepLabV3, DeepLabV3Plus

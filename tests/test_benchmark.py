@@ -23,12 +23,12 @@ from deeplab_lightning.benchmarking import files
 from deeplab_lightning.benchmarking.measuring import _segmenter, measure
 from deeplab_lightning.benchmarking.plan import Cell, read_plan
 from deeplab_lightning.benchmarking.table import summary
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.export.formats import Exported, Order
+from deeplab_lightning.export.format import Exported, Order
 from deeplab_lightning.layers.norms import batch_norms
 from deeplab_lightning.metrics.segmentation import SegmentationScores
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import DeepLabV3PlusTask
 
 from .conftest import REPOSITORY
@@ -139,23 +139,23 @@ def test_shipped_plans_name_configurations_that_exist() -> None:
 def cell(trained_run: Path, size: tuple[int, int], runtime: str) -> dict[str, Any]:
     """A cell of the small network, whose validation images are of 64x80."""
     return Cell(
-        "small", (), str(trained_run), size, 1, "fp32", runtime, (), ""  # type: ignore[arg-type]
+        "small", (), str(trained_run), size, 1, "fp32", runtime, (), ""
     ).as_dict()  # fmt: skip
 
 
 def test_a_file_is_scored_by_its_own_class_maps(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
-    from deeplab_lightning.export import onnx_file
+    from deeplab_lightning.export.formats.onnx import ONNX
 
     best = float(np.nanmax(read_metrics(trained_run / "metrics.csv")["val/mIoU"]))
-    real = onnx_file.write
+    real = ONNX.write
     seen: list[Exported] = []
 
-    def write(order: Order) -> Exported:
-        seen.append(real(order))
+    def write(self: ONNX, order: Order) -> Exported:
+        seen.append(real(self, order))
         return seen[-1]
 
-    monkeypatch.setattr(onnx_file, "write", write)
+    monkeypatch.setattr(ONNX, "write", write)
     result = measure(cell(trained_run, (64, 80), "onnx_one_size"), 2, "cpu")
     assert result["mIoU"] == pytest.approx(best, abs=1e-3)
     assert seen[0].fixed_size == (64, 80)
@@ -164,7 +164,7 @@ def test_a_file_is_scored_by_its_own_class_maps(trained_run: Path, monkeypatch: 
     assert 0.03 < result["idle_gib"] <= result["peak_gib"] < 0.25  # PyTorch alone takes more
 
     monkeypatch.setattr(
-        onnx_file, "write", lambda order: replace(seen[0], run=lambda image: np.zeros_like(image[:, 0]))
+        ONNX, "write", lambda self, order: replace(seen[0], run=lambda image: np.zeros_like(image[:, 0]))
     )
     monkeypatch.setattr(files, "time_file", lambda *_: {})
     monkeypatch.setattr(files, "ProcessPoolExecutor", lambda *_: ThreadPoolExecutor(1))

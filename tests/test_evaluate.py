@@ -20,10 +20,11 @@ import torch
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.protocols import default_protocols
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.fingerprint import exact_fingerprint
-from deeplab_lightning.data.splitting import spread
-from deeplab_lightning.inference import EvaluationOptions, Predictor
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.spacing import spread
+from deeplab_lightning.inference import EvaluationOptions
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.metrics.boundary_metrics import BoundaryIoU, Trimap
 from deeplab_lightning.metrics.measures import MEASURES
 from deeplab_lightning.reporting.protocol_table import ProtocolRow, as_markdown
@@ -120,12 +121,13 @@ def test_a_kill_costs_the_image_at_hand(run: Path, monkeypatch: pytest.MonkeyPat
     words = ["--ckpt_path", str(run), "--device", "cpu", *TWO[:2]]
     if sure:
         script = (
-            "import os, signal\nfrom deeplab_lightning.commands import evaluate, protocol_scores\n"
-            "from deeplab_lightning.inference import Predictor\n"
+            "import os, signal\nfrom deeplab_lightning.__main__ import main\n"
+            "from deeplab_lightning.commands import protocol_scores\n"
+            "from deeplab_lightning.inference.predictor import Predictor\n"
             "protocol_scores.SECONDS_BETWEEN_SAVES = -1\npredict, seen = Predictor.predict, []\n"
             "def watched(self, image):\n    seen.append(1)\n"
             "    if len(seen) == 4: os.kill(os.getpid(), signal.SIGKILL)\n    return predict(self, image)\n"
-            f"Predictor.predict = watched\nevaluate.main({words!r})\n"
+            f"Predictor.predict = watched\nmain(['evaluate', *{words!r}])\n"
         )
         assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
     else:

@@ -18,11 +18,11 @@ from PIL import Image
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.export import gate
 from deeplab_lightning.export.gate import Gate
-from deeplab_lightning.inference import Predictor
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.layers.norms import batch_norms
 
 from .test_main import run_python

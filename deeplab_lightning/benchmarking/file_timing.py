@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..export.running import RUNNERS
+from ..export.format import format_named
 from ..memory import peak_memory
 from .measuring import WARM_UP
 
@@ -17,7 +17,7 @@ def time_file(format: str, path: Path, shape: tuple[int, ...], dtype: str, round
     """Time a file from stored images to class maps.
 
     Args:
-        format: Of `export.running.RUNNERS`.
+        format: Name of a format that is `timed`.
         path: The file.
         shape: `(B, C, H, W)` of the images.
         dtype: Of their pixels.
@@ -27,7 +27,7 @@ def time_file(format: str, path: Path, shape: tuple[int, ...], dtype: str, round
     Returns:
         `milliseconds`, `peak_gib` and `idle_gib`, as `measuring.measure`.
     """
-    run = RUNNERS[format](path, "classes", threads)
+    run = format_named(format).runner(path, "classes", threads)
     image = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
     idle, times = _gib(), []
     for _ in range(WARM_UP + rounds):

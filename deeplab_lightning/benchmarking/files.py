@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..configured import ConfiguredModel
-from ..data.datasets.base import SegmentationDataset
-from ..export.formats import FORMATS, Exported, Order
+from ..config import Configuration
+from ..data.dataset import SegmentationDataset
+from ..export.format import Exported, Order, format_named
 from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions
 from ..metrics.segmentation import SegmentationScores
 from ..tasks import SegmentationTask
 from .file_timing import time_file
-from .runtimes import FILE_RUNTIMES
+from .runtimes import file_runtimes
 
 
 def measure_file(task: SegmentationTask, cell: dict[str, Any], rounds: int) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def measure_file(task: SegmentationTask, cell: dict[str, Any], rounds: int) -> d
     with tempfile.TemporaryDirectory() as folder:
         exported = _write(task, cell, Path(folder))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
-            format = FILE_RUNTIMES[cell["runtime"]].format
+            format = file_runtimes()[cell["runtime"]].format
             timing = other.submit(time_file, format, exported.path, shape, dtype, rounds, torch.get_num_threads())
             result = timing.result()
         if cell["checkpoint"] is not None and cell["data"] is not None:
@@ -51,8 +51,8 @@ def measure_file(task: SegmentationTask, cell: dict[str, Any], rounds: int) -> d
 
 
 def _write(task: SegmentationTask, cell: dict[str, Any], folder: Path) -> Exported:
-    runtime, description = FILE_RUNTIMES[cell["runtime"]], task.description
-    format = FORMATS[runtime.format]
+    runtime, description = file_runtimes()[cell["runtime"]], task.description
+    format = format_named(runtime.format)
     model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(cell["precision"]))
     size = tuple(cell["size"]) if runtime.one_size else EXAMPLE_SIZE
     image = example(model, description["channels"], description["pixel_range"] == 255, size)
@@ -62,11 +62,12 @@ def _write(task: SegmentationTask, cell: dict[str, Any], folder: Path) -> Export
 
 def _score(cell: dict[str, Any], exported: Exported) -> dict[str, Any]:
     """Return mIoU on the validation split that `validate` takes, or why it cannot be known."""
-    configured = ConfiguredModel([*cell["arguments"], *cell["data"]], cell["checkpoint"], on_paper=False)
-    if configured.evaluation != EvaluationOptions():
-        return {"unscored": f"a file looks at whole images once; evaluation is: {configured.evaluation.words()}"}
-    counted = SegmentationScores(configured.model.description["class_names"], configured.model.ignore_index)
-    return score_images(exported, configured.dataset("val"), counted)
+    configuration = Configuration([*cell["arguments"], *cell["data"]], cell["checkpoint"])
+    if configuration.evaluation != EvaluationOptions():
+        return {"unscored": f"a file looks at whole images once; evaluation is: {configuration.evaluation.words()}"}
+    description = configuration.describes
+    counted = SegmentationScores(description["class_names"], description["ignore_index"])
+    return score_images(exported, configuration.datamodule().dataset("val"), counted)
 
 
 def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationScores) -> dict[str, Any]:

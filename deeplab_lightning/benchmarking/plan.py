@@ -10,8 +10,8 @@ from typing import Any, get_args
 import yaml
 
 from ..errors import ConfigError, did_you_mean
-from ..export.formats import FORMATS
-from .runtimes import FILE_RUNTIMES, Precision, Runtime
+from ..export.format import format_named
+from .runtimes import PYTORCH, Precision, file_runtimes
 
 KEYS = ("variants", "sizes", "precisions", "runtimes", "batch", "data")
 VARIANT_KEYS = ("config", "checkpoint", "options", "published")
@@ -39,7 +39,7 @@ class Cell:
     size: tuple[int, int]
     batch: int
     precision: Precision
-    runtime: Runtime
+    runtime: str
     data: tuple[str, ...] | None
     published: str
 
@@ -69,7 +69,7 @@ def read_plan(path: Path) -> list[Cell]:
         raise ConfigError(f"{path} names no variants: expected `variants:` with a name and a config for each.")
     _check_keys(path, content, KEYS)
     precisions = _listed(path, content, "precisions", ["fp32"], get_args(Precision))
-    runtimes = _listed(path, content, "runtimes", ["eager"], get_args(Runtime))
+    runtimes = _listed(path, content, "runtimes", ["eager"], (*PYTORCH, *file_runtimes()))
     batch = int(content.get("batch", 1))
     for runtime, precision in itertools.product(runtimes, precisions):
         _expect_possible(path, runtime, precision, batch)
@@ -92,21 +92,20 @@ def read_plan(path: Path) -> list[Cell]:
     return cells
 
 
-def _expect_possible(path: Path, runtime: Runtime, precision: Precision, batch: int) -> None:
+def _expect_possible(path: Path, runtime: str, precision: Precision, batch: int) -> None:
     """Refuse what no file can be.
 
     Raises:
         ConfigError: What works instead.
     """
-    file = FILE_RUNTIMES.get(runtime)
+    file = file_runtimes().get(runtime)
     if file is None:
         return
-    known = [name for name in get_args(Precision) if name in FORMATS[file.format].precisions]
+    known = [name for name in get_args(Precision) if name in format_named(file.format).precisions]
     if precision not in known:
-        others = ", ".join(name for name in get_args(Runtime) if name not in FILE_RUNTIMES)
         raise ConfigError(
             f"{path}: runtime {runtime} has no {precision}, but {' and '.join(known)}. What works in {precision} is "
-            f"{others}: every runtime of a plan is measured in all its precisions, so make two plans of it."
+            f"{', '.join(PYTORCH)}: every runtime of a plan is measured in all its precisions, so make two plans of it."
         )
     if file.one_size and batch > 1:
         raise ConfigError(

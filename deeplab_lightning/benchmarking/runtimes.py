@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Literal
 
+from ..export.format import formats
+
 Precision = Literal["fp32", "bf16", "fp16"]
-Runtime = Literal["eager", "contiguous", "compile", "onnx", "onnx_one_size", "openvino", "openvino_one_size"]
-"""PyTorch in channels-last order, as predict has it; in contiguous order; compiled. Or a file that `export` writes, for
-images of any size or for the cell's, in its own runtime on the CPU."""
+PYTORCH = ("eager", "contiguous", "compile")
+"""PyTorch in channels-last order, as predict has it; in contiguous order; compiled."""
 
 
 @dataclass(frozen=True)
 class FileRuntime:
-    """A runtime of exported files.
+    """A runtime of exported files, on the CPU.
 
     Attributes:
-        format: Of `export.formats.FORMATS`.
+        format: Name of its format.
         one_size: Whether the file is for one image of the cell's size.
     """
 
@@ -24,10 +26,12 @@ class FileRuntime:
     one_size: bool
 
 
-FILE_RUNTIMES: dict[str, FileRuntime] = {
-    "onnx": FileRuntime("onnx", False),
-    "onnx_one_size": FileRuntime("onnx", True),
-    "openvino": FileRuntime("openvino", False),
-    "openvino_one_size": FileRuntime("openvino", True),
-}
-"""All other ones are PyTorch's."""
+@functools.cache
+def file_runtimes() -> dict[str, FileRuntime]:
+    """Return the runtimes of exported files: for images of any size (`onnx`), or for one (`onnx_one_size`)."""
+    return {
+        f"{name}_one_size" if one_size else name: FileRuntime(name, one_size)
+        for name, format in formats().items()
+        if format.timed
+        for one_size in (False, True)
+    }

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DeepLabError
+from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..studies.cells import StudyFolder
@@ -19,46 +20,56 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if a cell failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning ablate",
-        usage="%(prog)s STUDY.yaml [--dry_run | --table] [--folder FOLDER] [--option value ...]",
-        description="Train every combination of a study's factors with every seed, each a fit of its own, and write "
-        "the table: mean and spread over seeds, differences from the baseline with intervals and p-values, published "
-        "figures. Stopped at any point, the same command goes on there; started several times, on several GPUs or "
-        "machines with a shared disk, the processes divide the work.",
-        epilog="All other options are handed to `fit` in every cell, such as --data.root or --trainer.max_steps. "
-        "Studies: configs/ablations/. What a study file says: docs/ablations.md.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("study", type=Path, metavar="STUDY.yaml")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--dry_run", action="store_true", help="check every cell's options; print cells and their cost")
-    what.add_argument("--table", action="store_true", help="only write the tables of what is finished (no torch)")
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    parser.add_argument("--resamples", type=int, default=5000, help="of the bootstrap (%(default)s)")
-    options, handed_on = parser.parse_known_args(arguments)
-    if options.resamples < 100:
-        raise ConfigError(f"--resamples is {options.resamples}; expected 100 or more.")
+def ablate(
+    file: Annotated[Path, Written(metavar="STUDY.yaml")],
+    /,
+    *,
+    dry_run: bool = False,
+    table: bool = False,
+    folder: Path = Path("runs"),
+    resamples: Annotated[int, at_least(100)] = 5000,
+    configuration: ConfigurationWords = (),
+) -> int:
+    """Train a study's combinations, and print a paper's table.
+
+    Every combination of a study's factors is trained with every seed, each a fit of its own, and the table written:
+    mean and spread over seeds, differences from the baseline with intervals and p-values, published figures. Stopped at
+    any point, the same command goes on there; started several times, on several GPUs or machines with a shared disk,
+    the processes divide the work. Studies: configs/ablations/. What a study file says: docs/ablations.md.
+
+    Args:
+        file: The study.
+        dry_run: Check every cell's options; print the cells and their cost.
+        table: Only write the tables of what is finished, which needs no torch.
+        folder: Folder of all runs.
+        resamples: Resamples of the bootstrap, by which intervals and p-values are made.
+        configuration: All other options are handed to fit in every cell, such as --data.root or --trainer.max_steps.
+
+    Returns:
+        0, 1 if a cell failed, or the exit code of a stop by the user.
+
+    Raises:
+        ConfigError: The file or an option cannot be used.
+    """
+    if dry_run and table:
+        raise ConfigError("--dry_run and --table do not go together: give one of them.")
 
     from ..studies.cells import StudyFolder
     from ..studies.options import parse_words
     from ..studies.study_file import load_study
 
-    more = parse_words(handed_on)
-    for name in ("c", "config"):
-        if name in more or f"-{name}" in handed_on:
-            raise ConfigError("ablate takes no -c: list configurations under `base` in the study file.")
-    folder = StudyFolder(options.folder / load_study(options.study).name)
-    if options.table and not more:
-        more = folder.options()
-    study = load_study(options.study, more)
-    if options.table:
-        return write(study, folder, options.resamples)
-    if options.dry_run:
-        return dry_run(study, folder)
-    return ablate(study, folder, more, options.resamples)
+    if any(word.partition("=")[0] in ("-c", "--config") for word in configuration):
+        raise ConfigError("ablate takes no -c: list configurations under `base` in the study file.")
+    more = parse_words(configuration)
+    of_study = StudyFolder(folder / load_study(file).name)
+    if table and not more:
+        more = of_study.options()
+    study = load_study(file, more)
+    if table:
+        return write(study, of_study, resamples)
+    if dry_run:
+        return print_plan(study, of_study)
+    return train(study, of_study, more, resamples)
 
 
 def write(study: Study, folder: StudyFolder, resamples: int) -> int:
@@ -78,7 +89,7 @@ def write(study: Study, folder: StudyFolder, resamples: int) -> int:
     return 0
 
 
-def dry_run(study: Study, folder: StudyFolder) -> int:
+def print_plan(study: Study, folder: StudyFolder) -> int:
     """Check every cell's options against the command line, and print what there is to do and what it costs."""
     from ..studies.cells import Costs
     from ..studies.programs import describe_duration
@@ -105,7 +116,7 @@ def dry_run(study: Study, folder: StudyFolder) -> int:
     return 0
 
 
-def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples: int) -> int:
+def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples: int) -> int:
     """Run cells until none is left that another process does not have; then write the tables.
 
     Args:
@@ -117,7 +128,6 @@ def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples
     Returns:
         0, 1 if a cell failed, or the exit code of a stop by the user.
     """
-    from ..studies import locks
     from ..studies.cells import run_cell
     from ..studies.programs import tail
 
@@ -147,7 +157,7 @@ def ablate(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples
         else:
             record = folder.record(cell)
             print(f"{title} finished in {0 if record is None else record.seconds:.0f} s", flush=True)
-    others = [cell for cell in study.cells if locks.holder(folder.lock_path(cell))]
+    others = [cell for cell in study.cells if folder.ledger.holder(cell.key)]
     if others:
         print(f"{len(others)} cells are at work in other processes; the last one to end has the whole table.")
     if any((record := folder.record(cell)) and record.state == "finished" for cell in study.cells):
@@ -163,12 +173,10 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
 
     What failed since this process began, here or elsewhere, is left for another time.
     """
-    from ..studies import locks
-
     for cell in study.cells:
         if folder.is_finished(study, cell) or cell in failed:
             continue
-        lock = locks.acquire(folder.lock_path(cell))
+        lock = folder.ledger.claim(cell.key)
         if lock is None:
             continue
         record = folder.record(cell)  # perhaps another process finished it since
@@ -182,9 +190,7 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
 
 def state(study: Study, folder: StudyFolder, cell: Cell) -> str:
     """Return what became of a cell, in words."""
-    from ..studies import locks
-
-    owner = locks.holder(folder.lock_path(cell))
+    owner = folder.ledger.holder(cell.key)
     done, total = folder.progress(cell)
     step = f"step {done} of {total}" if total else f"step {done}"
     if owner:
@@ -259,16 +265,17 @@ def _cost_of_network(cell: Cell, evaluation: Evaluation | None) -> dict[str, Any
     import io
     import warnings
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..inspection import trace
     from ..studies.options import as_words
 
     words = [*cell.words, *(as_words(evaluation.options) if evaluation else [])]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        configured = ConfiguredModel(words, on_paper=True)
-        size = (configured.crop_size, configured.crop_size)
-        executed = trace(configured.model.model, size, configured.model.description["channels"])
+        configuration = Configuration(words)
+        size = (configuration.data.crop_size, configuration.data.crop_size)
+        task = configuration.make_task(on_paper=True)
+        executed = trace(task.model, size, task.description["channels"])
     return {"parameters": executed.parameters, "multiply_adds": executed.multiply_adds, "crop_size": size[0]}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -11,62 +10,56 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from ..errors import ConfigError, did_you_mean
-from ..files import atomic_open
+from ..ledger import Ledger
+from ..options import Written, at_least
 
-RESULTS = "results.json"
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning benchmark",
-        description="Time networks from stored image to class map at full size: each line of the table in a process "
-        "of its own, warmed up, one after the other. What was measured on this machine before is not measured again.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("plan", type=Path, metavar="FILE.yaml", help="such as configs/benchmarks/deeplab.yaml")
-    parser.add_argument("--output", type=Path, help="folder for table.md, table.csv and times.png (benchmarks/FILE)")
-    parser.add_argument("--rounds", type=int, default=20, help="timed ones, after 3 to warm up (%(default)s)")
-    parser.add_argument("--only", nargs="+", metavar="VARIANT", help="these variants of the file")
-    parser.add_argument(
-        "--device", default="", help="such as cpu, where files run, or cuda:1 (the GPU if there is one)"
-    )
-    parser.add_argument("--again", action="store_true", help="measure again what was measured before")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)  # a cell as JSON: what the processes are started with
-    options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        raise ConfigError(f"--rounds is {options.rounds}: 1 or more.")
-    if options.measure is not None:
-        from ..benchmarking.measuring import measure
-
-        print("\n" + json.dumps(measure(json.loads(options.measure), options.rounds, options.device)))
-        return 0
-    output = options.output or Path("benchmarks") / options.plan.stem
-    return benchmark(options.plan, output, options.rounds, options.only, options.device, options.again)
+RESULTS = "results"
 
 
 def benchmark(
-    plan: Path, output: Path, rounds: int = 20, only: Sequence[str] | None = None, device: str = "", again: bool = False
+    plan: Annotated[Path, Written(metavar="FILE.yaml")],
+    /,
+    *,
+    output: Annotated[Path | None, Written(metavar="FOLDER")] = None,
+    rounds: Annotated[int, at_least(1)] = 20,
+    only: Annotated[list[str] | None, Written(metavar="VARIANT")] = None,
+    device: str = "",
+    again: bool = False,
+    measure: Annotated[str | None, Written(hidden=True)] = None,
 ) -> int:
-    """Measure the cells of a plan and write the table.
+    """Time networks from image to class map, as a table.
+
+    At full size, from stored image to class map: each line of the table in a process of its own, warmed up, one after
+    the other. What was measured on this machine before is not measured again.
 
     Args:
-        plan: The file, see `benchmarking.plan.read_plan`.
-        output: Gets `table.md`, `table.csv`, `times.png`, and `results.json`, from which a stopped run goes on.
-        rounds: Timed ones of each cell.
-        only: Variants to measure; all if None.
-        device: Where; the GPU if there is one, when empty.
-        again: Measure again what `results.json` has.
+        plan: What is measured, such as configs/benchmarks/deeplab.yaml.
+        output: Folder for table.md, table.csv, times.png, and results.json, from which a stopped run goes on;
+            benchmarks/FILE if not given.
+        rounds: Timed rounds of each line, after 3 to warm up.
+        only: Variants of the file that are measured; all if not given.
+        device: Where to run, such as cpu, where files run, or cuda:1; the GPU, if there is one, when not given.
+        again: Measure again what was measured before.
+        measure: A line as JSON: what the processes are started with.
 
     Returns:
-        0, or 1 if some cell failed.
+        0, or 1 if some line could not be measured.
+
+    Raises:
+        ConfigError: The plan or an option cannot be used.
     """
+    if measure is not None:
+        from ..benchmarking import measuring
+
+        print("\n" + json.dumps(measuring.measure(json.loads(measure), rounds, device)))
+        return 0
+    output = output or Path("benchmarks") / plan.stem
     from ..benchmarking.plan import read_plan
-    from ..benchmarking.runtimes import FILE_RUNTIMES
-    from ..export.running import runtime_of
+    from ..benchmarking.runtimes import file_runtimes
+    from ..export.format import format_named
 
     cells = read_plan(plan)
     names = list(dict.fromkeys(cell.variant for cell in cells))
@@ -78,19 +71,21 @@ def benchmark(
     import torch
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    files = {cell.runtime: FILE_RUNTIMES[cell.runtime].format for cell in cells if cell.runtime in FILE_RUNTIMES}
+    known = file_runtimes()
+    files = {cell.runtime: known[cell.runtime].format for cell in cells if cell.runtime in known}
     if files and device.startswith("cuda"):
         raise ConfigError(f"{plan}: {', '.join(files)} run on a CPU, not on {device}. What works is --device cpu.")
-    versions = {runtime: runtime_of(format) for runtime, format in files.items()}
+    versions = {runtime: format_named(format).runtime() for runtime, format in files.items()}
     machine = describe_machine(device)
     output.mkdir(parents=True, exist_ok=True)
-    known = _read(output / RESULTS)
+    ledger = Ledger(output)
+    results = ledger.read(RESULTS) or {}
     measured, failed, started, fresh = [], [], time.monotonic(), 0
     for number, cell in enumerate(cells, start=1):
         version = [versions[cell.runtime]] if cell.runtime in versions else []
         key = json.dumps([machine, rounds, cell.as_dict(), *version], sort_keys=True)
         what = f"{cell.variant}, {cell.size[0]}x{cell.size[1]}, {cell.precision}, {cell.runtime}"
-        if again or key not in known:
+        if again or key not in results:
             left = (time.monotonic() - started) / max(fresh, 1) * (len(cells) - number + 1)
             to_go = f", about {left:.0f} s left" if fresh else ""
             print(f"{number} of {len(cells)}: {what}{to_go}", flush=True)
@@ -99,12 +94,11 @@ def benchmark(
             if isinstance(result, str):
                 failed.append(f"{what}: {result}")
                 continue
-            known[key] = result
-            with atomic_open(output / RESULTS) as file:
-                file.write(json.dumps(known, indent=1).encode())
-        measured.append((cell, known[key]))
-        if "unscored" in known[key]:
-            print(f"no mIoU of {what}: {known[key]['unscored']}")
+            results[key] = result
+            ledger.write(RESULTS, results)
+        measured.append((cell, results[key]))
+        if "unscored" in results[key]:
+            print(f"no mIoU of {what}: {results[key]['unscored']}")
     if measured:
         _write(output, measured, ", ".join([machine, *dict.fromkeys(versions.values())]))
     for failure in failed:
@@ -126,15 +120,6 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}): delete it to measure again.") from error
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

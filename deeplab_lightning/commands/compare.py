@@ -1,43 +1,36 @@
-"""`compare` and `report`: what runs left, as tables and as one HTML file. Neither needs torch."""
+"""`compare`: what runs left, side by side, as tables and as one HTML file, without torch."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from ..errors import ConfigError
+from ..options import Written
 
 if TYPE_CHECKING:
     from ..reporting.records import RunRecord
 
 COMPARISONS = Path("runs/comparisons")
-REPORT = "report.html"
-RUN_HELP = "runs/NAME, runs/NAME/version_0, a folder that validate or test wrote, or wandb:ENTITY/PROJECT/ID"
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run `compare`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning compare",
-        description="Set runs side by side: what differs in their configurations, scores with significance, classes, "
-        "the images they disagree on, accuracy against cost. Prints tables, and writes one HTML file. Scores of "
-        "different splits, protocols or images get tables of their own.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{RUN_HELP}; the first is the baseline")
-    parser.add_argument("--out", type=Path, metavar="FILE.html", help=f"the page ({COMPARISONS}/NAME-NAME.html)")
-    options = parser.parse_args(list(arguments))
-    return compare(options.runs, options.out)
+def compare(
+    runs: Annotated[list[str], Written(metavar="RUN")],
+    /,
+    *,
+    out: Annotated[Path | None, Written(metavar="FILE.html")] = None,
+) -> int:
+    """Set runs side by side, with significance.
 
-
-def compare(runs: Sequence[str], out: Path | None = None) -> int:
-    """Compare runs, print the tables, and write the page.
+    What differs in their configurations, scores with significance, classes, the images they disagree on, accuracy
+    against cost. Prints tables, and writes one HTML file. Scores of different splits, protocols or images get tables of
+    their own.
 
     Args:
-        runs: Folders or runs of Weights & Biases, the baseline first.
-        out: The page.
+        runs: Runs, the baseline first: runs/NAME, runs/NAME/version_0, a folder that validate or test wrote, or
+            wandb:ENTITY/PROJECT/ID.
+        out: The page; runs/comparisons/NAME-NAME.html if not given.
 
     Returns:
         0.
@@ -49,58 +42,17 @@ def compare(runs: Sequence[str], out: Path | None = None) -> int:
     from ..studies.comparison import compare_runs
     from ..studies.comparison_report import comparison_report, comparison_text
 
-    records = _records(runs)
+    records = read_runs(runs)
     comparison = compare_runs(records)
     print(comparison_text(comparison))
     names = [record.name for record in records]
     out = out or COMPARISONS / f"{'-'.join(name.replace('/', '_') for name in names)[:120]}.html"
-    _write(out, comparison_report(comparison, " against ".join(names)))
+    write_page(out, comparison_report(comparison, " against ".join(names)))
     return 0
 
 
-def report_main(arguments: Sequence[str]) -> int:
-    """Run `report`."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning report",
-        description="Make one HTML file of a run, of a study, or of a comparison of several runs. It holds everything, "
-        "needs no network, and can be mailed. Only the folder's files are read; torch is not needed.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help=f"{RUN_HELP}; or runs/STUDY, what ablate wrote")
-    parser.add_argument("--out", type=Path, metavar="FILE.html", help=f"the page ({REPORT} in the folder)")
-    options = parser.parse_args(list(arguments))
-    return report(options.paths, options.out)
-
-
-def report(paths: Sequence[str], out: Path | None = None) -> int:
-    """Write the page on a run, a study, or several runs.
-
-    Args:
-        paths: One or more.
-        out: The page; in the folder of the run or the study if not given.
-
-    Returns:
-        0.
-
-    Raises:
-        ConfigError: There is nothing of the kind.
-        DataError: A file is missing or damaged.
-    """
-    from ..reporting.run_report import run_report
-    from ..studies.study_report import is_study, study_report
-
-    if len(paths) > 1:
-        return compare(paths, out)
-    folder = Path(paths[0])
-    if is_study(folder):
-        _write(out or folder / REPORT, study_report(folder))
-        return 0
-    (record,) = _records(paths)
-    _write(out or record.run.path / REPORT, run_report(record))
-    return 0
-
-
-def _records(runs: Sequence[str]) -> list[RunRecord]:
+def read_runs(runs: Sequence[str]) -> list[RunRecord]:
+    """Read runs from their folders, those of Weights & Biases after fetching them."""
     from ..reporting.records import read_records
 
     folders = []
@@ -118,7 +70,8 @@ def _records(runs: Sequence[str]) -> list[RunRecord]:
     return read_records(folders)
 
 
-def _write(out: Path, text: str) -> None:
+def write_page(out: Path, text: str) -> None:
+    """Write an HTML file, and say where it is."""
     from ..files import atomic_open
 
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import shutil
@@ -11,18 +10,20 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
 from ..files import atomic_open
-from .inspect import split_arguments
+from ..ledger import Ledger
+from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.datasets.base import SegmentationDataset
-    from ..inference import Predictor
+    from ..data.dataset import SegmentationDataset
     from ..inference.crf import CRFOptions
+    from ..inference.predictor import Predictor
 
 COARSE = {"w1": (3.0, 4.0, 5.0, 6.0), "sigma_alpha": (30.0, 50.0, 70.0, 100.0), "sigma_beta": (3.0, 4.0, 6.0, 10.0)}
 """The span of the papers' first grids (v1: w1 5..10 from 50..100 px and 3..10 levels; v2: 3..6, 30..100, 3..6)."""
@@ -30,61 +31,55 @@ FINE_STEPS = {"w1": (1.0, 0.5), "sigma_alpha": (10.0, 5.0), "sigma_beta": (1.0, 
 """Distances from the best so far at which its neighbours are tried, coarse to fine."""
 LEAST = {"w1": 0.5, "sigma_alpha": 5.0, "sigma_beta": 0.5}
 
+SCORES = "scores"
+"""The entry of the search's folder that holds what was tried."""
+
 Point = tuple[float, ...]
 """w1, sigma_alpha, sigma_beta."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning crf-search",
-        description="Find w1, sigma_alpha and sigma_beta of the dense CRF on images of the validation split, as the "
-        "papers of DeepLab v1 and v2 do: a coarse grid, then finer steps around the best. A search that was stopped "
-        "goes on where it was.",
-        epilog="-c FILE.yaml and --data.option are those of validate, such as -c configs/data/voc.yaml.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--ckpt_path", required=True, help="checkpoint, or a run such as runs/v1 (its best one)")
-    parser.add_argument("--images", type=int, default=100, help="spread evenly over the split (%(default)s)")
-    parser.add_argument("--w2", type=float, default=3.0, help="weight of the Gaussian kernel, fixed (%(default)s)")
-    parser.add_argument("--sigma_gamma", type=float, default=3.0, help="its reach in pixels, fixed (%(default)s)")
-    parser.add_argument("--iterations", type=int, default=10, help="of mean field (%(default)s)")
-    parser.add_argument("--output", type=Path, default=Path("crf-search"), help="folder for the results (%(default)s)")
-    own, configuration = split_arguments(arguments)
-    options = parser.parse_args(own)
-    if options.images < 1:
-        raise ConfigError(f"--images is {options.images}; expected 1 or more.")
-    return crf_search(
-        configuration,
-        options.ckpt_path,
-        options.output,
-        options.images,
-        {"iterations": options.iterations, "w2": options.w2, "sigma_gamma": options.sigma_gamma},
-    )
+def crf_search(
+    *,
+    ckpt_path: str,
+    configuration: ConfigurationWords = (),
+    images: Annotated[int, at_least(1)] = 100,
+    w2: float = 3.0,
+    sigma_gamma: Annotated[float, Written(metavar="PIXELS")] = 3.0,
+    iterations: int = 10,
+    output: Path = Path("crf-search"),
+) -> int:
+    """Find the dense CRF's parameters, coarse to fine.
 
-
-def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, images: int, fixed: dict[str, Any]) -> int:
-    """Search, print the table, and write `scores.json` (all that was tried) and `best.json` (the options) to `output`.
+    Finds w1, sigma_alpha and sigma_beta on images of the validation split, as the papers of DeepLab v1 and v2 do: a
+    coarse grid, then finer steps around the best. A search that was stopped goes on where it was. Writes the best
+    parameters and all scores.
 
     Args:
-        configuration: `-c`, `--model.x` and `--data.x` as given to `validate`.
-        ckpt_path: Checkpoint or run.
-        output: Also keeps the network's probabilities, as float16, until the search is done.
-        images: How many of the validation split.
-        fixed: The other fields of `CRFOptions`.
+        ckpt_path: Checkpoint, or a run such as runs/v1, of which the best checkpoint is taken.
+        configuration: -c FILE.yaml and --data.option are those of validate, such as -c configs/data/voc.yaml.
+        images: Images that are scored, spread evenly over the split.
+        w2: Weight of the Gaussian kernel, which stays fixed.
+        sigma_gamma: Reach of the Gaussian kernel in pixels, which stays fixed.
+        iterations: Iterations of mean field.
+        output: Folder for the results; it also keeps the network's probabilities, as float16, until the search is done.
 
     Returns:
         0.
+
+    Raises:
+        ConfigError: The folder holds another search, or a parameter cannot be used.
+        DataError: The results cannot be written.
     """
     import torch
 
-    from ..configured import ConfiguredModel
-    from ..data.splitting import spread
-    from ..inference.crf import CRFOptions
+    from ..config import Configuration
+    from ..data.spacing import spread
+    from ..inference.options import CRFOptions
 
-    base = CRFOptions(**fixed)
-    configured = ConfiguredModel(list(configuration), ckpt_path, on_paper=False)
-    dataset = configured.dataset("val")
+    fixed = {"iterations": iterations, "w2": w2, "sigma_gamma": sigma_gamma}
+    base = CRFOptions(iterations=iterations, w2=w2, sigma_gamma=sigma_gamma)
+    configured = Configuration(configuration, ckpt_path)
+    dataset = configured.datamodule().dataset("val")
     chosen = spread(len(dataset), images)
     subject = {
         "checkpoint": str(configured.checkpoint_path),
@@ -92,8 +87,8 @@ def crf_search(configuration: Sequence[str], ckpt_path: str, output: Path, image
         "images": [dataset.sample_id(index) for index in chosen],
         "fixed": fixed,
     }
-    tried = Tried(output / "scores.json", subject)
-    task = configured.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    tried = Tried(output, subject)
+    task = configured.trained_task().eval().to("cuda" if torch.cuda.is_available() else "cpu")
     subset = ProbabilityCache(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
 
     without = tried.score(None, lambda: subset.score(None))
@@ -168,10 +163,10 @@ def table(scores: dict[Point | None, float], rows: int = 10) -> str:
 
 
 class Tried:
-    """What was scored so far, kept in a file so that a search that was stopped goes on.
+    """What was scored so far, kept in `scores.json` so that a search that was stopped goes on.
 
     Args:
-        path: The file.
+        folder: Of the search.
         subject: What is scored: another subject's scores are of no use.
 
     Raises:
@@ -179,20 +174,20 @@ class Tried:
         DataError: It cannot be read or written.
     """
 
-    def __init__(self, path: Path, subject: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, folder: Path, subject: dict[str, Any]) -> None:
+        self.ledger = Ledger(folder)
         self.subject = subject
         self.scores: dict[Point | None, float] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        except (OSError, ValueError) as error:
-            raise DataError(f"Cannot use {path} ({error}): choose another folder with --output.") from error
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"Cannot use {folder} ({error}): choose another folder with --output.") from error
+        kept = self.ledger.read(SCORES)
         if kept is not None:
             if kept["subject"] != subject:
                 raise ConfigError(
-                    f"{path} holds a search with another checkpoint, data, images or fixed parameters: choose "
-                    f"another folder with --output, or delete {path.parent}."
+                    f"{folder} holds a search with another checkpoint, data, images or fixed parameters: choose "
+                    f"another folder with --output, or delete that one."
                 )
             self.scores = {tuple(point) if point else None: score for point, score in kept["scores"]}
 
@@ -200,8 +195,7 @@ class Tried:
         """Return the score at `point`, computed if it is not known."""
         if point not in self.scores:
             self.scores[point] = evaluate()
-            with atomic_open(self.path) as file:
-                file.write(json.dumps({"subject": self.subject, "scores": list(self.scores.items())}).encode())
+            self.ledger.write(SCORES, {"subject": self.subject, "scores": list(self.scores.items())})
         return self.scores[point]
 
 
@@ -227,8 +221,8 @@ class ProbabilityCache:
         """Return the mIoU over all images behind a CRF, or without one."""
         import torch
 
-        from ..inference import most_likely
         from ..inference.crf import DenseCRF
+        from ..inference.predictor import most_likely
         from ..metrics.segmentation import SegmentationScores
 
         labels = self.dataset.labels

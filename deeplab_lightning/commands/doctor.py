@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from .inspect import split_arguments
+from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..doctor.cost import Cost
@@ -18,72 +18,50 @@ if TYPE_CHECKING:
     from ..doctor.layouts import Proposal
 
 RUNS = Path("runs/doctor")
-DEFAULT_MODEL = ("--model", "DeepLabV3PlusTask", "--model.backbone", "mobilenetv2_100")
+DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_100")
 """What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if something is wrong with the data."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning doctor",
-        description="Look at a data set before it costs hours: missing, unreadable and strange files, sizes, labels, "
-        "duplicates, leaks between splits, classes; and what would suit it: crop, batch (measured), class weights, "
-        "workers. The exit code is 1 if there are errors.",
-        usage="%(prog)s FOLDER|-c FILE.yaml [--data.option value ...] [options]",
-        epilog="FOLDER may have any known layout: VOC2012, Cityscapes, CamVid, ADE20K, images/ and masks/, LabelMe, "
-        "COCO. -c FILE.yaml, --model.option and --data.option are those of fit.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of a data set; its layout is found out")
-    parser.add_argument("--write", type=Path, metavar="FILE.yaml", help="write a configuration that reads FOLDER")
-    parser.add_argument("--overwrite", action="store_true", help="even if FILE.yaml exists")
-    parser.add_argument("--out", type=Path, help="for report.json and overview.png (runs/doctor/NAME)")
-    parser.add_argument("--limit", type=int, metavar="N", help="look at N images of each split (all)")
-    parser.add_argument("--no_trial", action="store_true", help="leave out the trial steps and the loader's speed")
-    parser.add_argument("--strict", action="store_true", help="the exit code is 1 for warnings too")
-    own, configuration = split_arguments(arguments)
-    options = parser.parse_args(own)
-    if options.folder is None and not configuration:
-        raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
-    if options.limit is not None and options.limit < 1:
-        raise ConfigError(f"--limit is {options.limit}; expected 1 or more.")
-    if options.write is not None:
-        _check_writable(options.write, options.folder, options.overwrite)
-    return doctor(
-        options.folder,
-        configuration,
-        options.out,
-        options.write,
-        options.limit,
-        trial=not options.no_trial,
-        strict=options.strict,
-    )
-
-
 def doctor(
-    folder: Path | None,
-    configuration: Sequence[str] = (),
-    out: Path | None = None,
-    write: Path | None = None,
-    limit: int | None = None,
-    trial: bool = True,
+    folder: Path | None = None,
+    /,
+    *,
+    configuration: ConfigurationWords = (),
+    write: Annotated[Path | None, Written(metavar="FILE.yaml")] = None,
+    overwrite: bool = False,
+    out: Annotated[Path | None, Written(metavar="FOLDER")] = None,
+    limit: Annotated[int, at_least(1)] | None = None,
+    no_trial: bool = False,
     strict: bool = False,
 ) -> int:
-    """Examine a data set; print what was found, and leave `report.json` and `overview.png`.
+    """Look at a data set before training: doctor FOLDER.
+
+    Missing, unreadable and strange files, sizes, labels, duplicates, leaks between splits, classes; and what would suit
+    it: crop, batch (measured), class weights, workers. FOLDER may have any known layout: VOC2012, Cityscapes, CamVid,
+    ADE20K, images/ and masks/, LabelMe, COCO. The exit code is 1 if there are errors.
 
     Args:
-        folder: Whose layout is to be recognised; the configuration alone says what to read if None.
-        configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
-        out: Folder for the files.
-        write: File for the configuration that reads `folder`.
-        limit: Images of each split to look at; all if None.
-        trial: Make training steps and draw batches, to measure memory and speed.
-        strict: Count warnings as errors.
+        folder: Folder of a data set, whose layout is found out; without it the configuration says what to read.
+        configuration: -c FILE.yaml, --model.option and --data.option are those of fit.
+        write: File for a configuration that reads FOLDER.
+        overwrite: Write the configuration even if its file exists.
+        out: Folder for report.json and overview.png; runs/doctor/NAME if not given.
+        limit: Look at so many images of each split; at all if not given.
+        no_trial: Leave out the trial steps and the loader's speed.
+        strict: Let the exit code be 1 for warnings too.
 
     Returns:
         0, or 1 if something is wrong.
+
+    Raises:
+        ConfigError: There is nothing to look at, or an option cannot be used.
+        DataError: The layout is not known, or a file cannot be written.
     """
-    from ..configured import ConfiguredData
+    if folder is None and not configuration:
+        raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
+    if write is not None:
+        _check_writable(write, folder, overwrite)
+    from ..config import Configuration
     from ..doctor.examination import by_split, class_table, examine
     from ..doctor.findings import as_plain, as_text, counted, exit_code, of_severity
     from ..doctor.overview import write_overview
@@ -97,13 +75,12 @@ def doctor(
             *DEFAULT_MODEL
         ]  # fmt: skip
         arguments = [*chosen, *_data_last(arguments, out / "data.yaml")]
-    data = ConfiguredData(arguments, on_paper=True)
-    where = data.options.get("root", "drawn on the fly")
-    print(
-        f"{type(data.datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True
-    )
-    done = examine(data.datamodule, data.description, data.options, limit)
-    cost, rate = (_try(data, done, arguments)) if trial else (None, None)
+    configured = Configuration(arguments, needs_model=False)
+    datamodule, options = configured.datamodule(), configured.data.plain()
+    where = options.get("root", "drawn on the fly")
+    print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
+    done = examine(datamodule, configured.describes, options, limit)
+    cost, rate = (None, None) if no_trial else _try(datamodule, done, arguments)
     code = exit_code([*done.findings, *done.advice], strict)
 
     print(f"looked at {by_split(done.looks)} images\n")
@@ -111,7 +88,7 @@ def doctor(
     if done.advice:
         print(f"\nwhat is true of the data, and would suit it\n{as_text(done.advice)}")
     report = {
-        "data": {"class": type(data.datamodule).__name__, **_plain(data.options)},
+        "data": {"name": datamodule.name_in_yaml(), **options},
         "images": {split: len(looks) for split, looks in done.looks.items()},
         "findings": as_plain(done.findings),
         "advice": as_plain(done.advice),
@@ -125,7 +102,7 @@ def doctor(
         (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if any(done.loadable(split) for split in done.looks):
             title = f"{_name(folder, configuration)}: {by_split(done.looks)} images"
-            write_overview(done, title, out / "overview.png", data.description["pixel_range"])
+            write_overview(done, title, out / "overview.png")
     except OSError as error:
         raise DataError(f"Cannot write to {out}: {error.strerror}. Choose another folder with --out.") from error
     everything = [*done.findings, *done.advice]
@@ -138,20 +115,12 @@ def doctor(
 
 def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """Make the configured task, without pretrained weights, and the Trainer options that decide what a step costs."""
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
 
-    class Untrained(ConfiguredModel):
-        def instantiate_classes(self) -> None:
-            options = self.config[self.command].model.init_args
-            for name, plain in (("pretrained", False), ("weights", None)):
-                if name in options:
-                    options[name] = plain
-            super().instantiate_classes()
-
-    made = Untrained(list(arguments), on_paper=False)
-    trainer = made.config[made.command].trainer
+    configured = Configuration(arguments, needs_model=False)
+    trainer = configured.trainer_options
     decisive = ("accelerator", "precision", "gradient_clip_val", "gradient_clip_algorithm")
-    return made.model, {name: trainer[name] for name in decisive}
+    return configured.make_task(untrained=True), {name: trainer[name] for name in decisive}
 
 
 def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost | None, float | None]:
@@ -212,14 +181,9 @@ def _check_writable(write: Path, folder: Path | None, overwrite: bool) -> None:
 
 def _name(folder: Path | None, configuration: Sequence[str]) -> str:
     """Name the report after the folder, or after the last configuration file."""
-    from ..arguments import config_files
+    from ..config_words import config_files
 
     if folder is not None:
         return folder.resolve().name or "data"
     files = config_files(configuration)
     return files[-1].stem if files else "data"
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options as JSON can hold them."""
-    return json.loads(json.dumps(options, default=str))

@@ -2,130 +2,95 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from .. import __version__
+from ..command_line import ConfigurationWords, from_yaml
 from ..errors import ConfigError, DataError, did_you_mean
 from ..files import atomic_open, sha256
-from .evaluating import from_yaml
-from .inspect import split_arguments
+from ..options import Written, at_least
 from .protocol_scores import Evaluation, Progress, plain
-from .protocols import Protocol, as_protocol, default_protocols, read_list
+from .protocols import as_protocol, default_protocols, read_list
 
 if TYPE_CHECKING:
+    from ..config import Configuration
     from ..labels import LabelSet
     from ..tasks import SegmentationTask
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning evaluate",
-        description="Score a checkpoint under many protocols: output strides, scales, flip, windows, CRF. Prints a "
-        "table with the published figures where the run has the name of a recipe in configs/paper, and writes it as "
-        "Markdown and CSV. Scores are kept: an evaluation that was stopped goes on where it was.",
-        epilog="-c FILE.yaml and --data.option are those of validate, such as -c configs/data/voc.yaml. A protocol is "
-        "output_stride and the options of validate --evaluation.*: see docs/inference.md.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--ckpt_path", required=True, help="checkpoint, or a run such as runs/v3plus (its best one)")
-    parser.add_argument(
-        "--protocol",
-        action="append",
-        default=[],
-        metavar="YAML",
-        help="such as '{output_stride: 8, scales: [0.75, 1, 1.25], flip: true}'; may be given several times (without "
-        "it: those of the generation's paper)",
-    )
-    parser.add_argument("--protocols", type=Path, metavar="FILE.yaml", help="a list of such protocols")
-    parser.add_argument(
-        "--measures",
-        nargs="+",
-        metavar="NAME",
-        help="beside mIoU and pixel accuracy: boundary_iou, bf_score, trimap (around the labels' boundaries), "
-        "trimap_void (around void, the papers' for VOC), none (boundary_iou bf_score); see docs/boundaries.md",
-    )
-    parser.add_argument("--split", choices=("val", "test"), default="val", help="(%(default)s)")
-    parser.add_argument("--images", type=int, help="so many, spread evenly over the split (all)")
-    parser.add_argument("--output", type=Path, help="folder for the results (evaluate/ in the run's folder)")
-    parser.add_argument("--published", metavar="NAME", help="recipe in configs/paper to compare with (the run's name)")
-    parser.add_argument("--device", help="such as cpu or cuda:1 (the GPU if there is one)")
-    own, configuration = split_arguments(arguments)
-    options = parser.parse_args(own)
-    if options.images is not None and options.images < 1:
-        raise ConfigError(f"--images is {options.images}; expected 1 or more.")
-    given = [from_yaml(text, "--protocol") for text in options.protocol]
-    if options.protocols is not None:
-        given += read_list(options.protocols)
-    return evaluate(
-        configuration,
-        options.ckpt_path,
-        [as_protocol(one) for one in given],
-        options.split,
-        options.images,
-        options.output,
-        options.published,
-        options.device,
-        options.measures,
-    )
-
-
 def evaluate(
-    configuration: Sequence[str],
+    *,
     ckpt_path: str,
-    protocols: Sequence[Protocol] = (),
-    split: str = "val",
-    images: int | None = None,
-    output: Path | None = None,
-    recipe: str | None = None,
+    configuration: ConfigurationWords = (),
+    protocol: Annotated[list[str] | None, Written(metavar="YAML", repeated=True)] = None,
+    protocols: Annotated[Path | None, Written(metavar="FILE.yaml")] = None,
+    measures: Annotated[list[str] | None, Written(metavar="NAME")] = None,
+    split: Literal["val", "test"] = "val",
+    images: Annotated[int, at_least(1)] | None = None,
+    output: Annotated[Path | None, Written(metavar="FOLDER")] = None,
+    published: Annotated[str | None, Written(metavar="NAME")] = None,
     device: str | None = None,
-    measures: Sequence[str] | None = None,
 ) -> int:
-    """Score, print the table, and write `table.md`, `table.csv` and what each protocol counted to `output`.
+    """Score a checkpoint under many protocols, in one table.
 
-    With a trimap among the measures also its curves: `trimap.png`, and a CSV file per protocol.
+    Output strides, scales, flip, windows, CRF. Prints a table with the published figures where the run has the name of
+    a recipe in configs/paper, and writes it as Markdown and CSV; with a trimap among the measures also its curves.
+    Scores are kept: an evaluation that was stopped goes on where it was. A protocol is output_stride and the options of
+    validate --evaluation.*: see docs/inference.md.
 
     Args:
-        configuration: `-c`, `--model.x` and `--data.x` as given to `validate`.
-        ckpt_path: Checkpoint or run.
-        protocols: The rows; the default set of the model's generation if there is none.
-        split: Of the data.
-        images: How many of it; all if None.
-        output: Folder of the results; in the checkpoint's run if None.
-        recipe: Whose published figures to show; the one that the run is named after if None.
-        device: Where to run.
-        measures: Names in `metrics.measures.MEASURES`, beside `ALWAYS`; the `CHEAP` ones if None.
+        ckpt_path: Checkpoint, or a run such as runs/v3plus, of which the best checkpoint is taken.
+        configuration: -c FILE.yaml and --data.option are those of validate, such as -c configs/data/voc.yaml.
+        protocol: A row of the table, such as '{output_stride: 8, scales: [0.75, 1, 1.25], flip: true}'; may be given
+            several times. Without any, the rows are those of the generation's paper.
+        protocols: File with a list of protocols, rows of the table.
+        measures: What is measured beside mIoU and pixel accuracy: boundary_iou, bf_score, trimap (around the labels'
+            boundaries), trimap_void (around void, the papers' for VOC) or none; boundary_iou and bf_score if not given.
+            See docs/boundaries.md.
+        split: Split of the data that is scored.
+        images: Score so many images, spread evenly over the split; all if not given.
+        output: Folder for the results; evaluate/ in the run's folder if not given.
+        published: Recipe in configs/paper whose published figures are shown; the one that the run is named after if
+            not given.
+        device: Where to run, such as cpu or cuda:1; the GPU, if there is one, when not given.
 
     Returns:
         0.
+
+    Raises:
+        ConfigError: A protocol, a measure or an option cannot be used.
+        DataError: The results cannot be written.
     """
+    given = [from_yaml(text, "--protocol") for text in protocol or ()]
+    given += [] if protocols is None else read_list(protocols)
+    asked = [as_protocol(one) for one in given]
     import torch
 
     measured = _measures_named(measures)
     from ..data.fingerprint import exact_fingerprint
-    from ..data.splitting import spread
+    from ..data.spacing import spread
     from ..reporting.protocol_table import as_markdown, write_csv
+    from ..runs import run_of
 
     networks = _Networks(list(configuration), ckpt_path, device)
     configured = networks.configured(None)
-    dataset = configured.dataset(split)
+    dataset = configured.datamodule().dataset(split)
     chosen = spread(len(dataset), images or len(dataset))
     checkpoint = configured.checkpoint_path
     assert checkpoint is not None
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
-    folder = output or (Path("evaluate") if run is None else run / "evaluate")
+    run = run_of(checkpoint)
+    folder = output or (Path("evaluate") if run is None else run.path / "evaluate")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"Cannot write to {folder} ({error.strerror}): choose a folder with --output.") from error
 
-    by_default = not protocols
-    rows_wanted = list(protocols) or default_protocols(configured.model, type(dataset).__name__)
+    by_default = not asked
+    rows_wanted = asked or default_protocols(networks.task(None), type(dataset).__name__)
     subject = {
         "checkpoint": sha256(checkpoint),
         "data": exact_fingerprint(dataset, chosen),
@@ -133,27 +98,24 @@ def evaluate(
         "version": __version__,
     }
     evaluations = []
-    for protocol in rows_wanted:
+    for row in rows_wanted:
         try:
-            task = networks.task(protocol.output_stride)
-            predictor = task.predictor(protocol.options)
+            task = networks.task(row.output_stride)
+            predictor = task.predictor(row.options)
         except ConfigError as error:
             if not by_default:
                 raise
-            print(f"left out: output stride {protocol.output_stride}: {error}", file=sys.stderr)
+            print(f"left out: output stride {row.output_stride}: {error}", file=sys.stderr)
             continue
-        morphology = protocol.morphology(dataset.labels)
-        key: dict[str, Any] = {"model": plain(dict(task.hparams)), "options": asdict(protocol.options)}
+        morphology = row.morphology(dataset.labels)
+        key: dict[str, Any] = {"model": plain(dict(task.hparams)), "options": asdict(row.options)}
         key |= subject | {"postprocessing": str(morphology), "measures": measured}
         words = ", ".join(filter(None, (predictor.protocol, str(morphology))))
-        evaluations.append(Evaluation(folder, key, protocol, words))
+        evaluations.append(Evaluation(folder, key, row, words, predictor.output_stride))
 
-    name = recipe or (run.parent.name if run is not None else "")
-    where = (
-        _data_name(configured.config[configured.command].data.class_path)
-        if split == "val" and len(chosen) == len(dataset)
-        else ""
-    )
+    name = published or (run.path.parent.name if run is not None else "")
+    is_whole = split == "val" and len(chosen) == len(dataset)
+    where = configured.data_class.name_in_yaml().lower() if is_whole else ""
     progress = Progress(evaluations, len(chosen))
     rows = []
     try:
@@ -226,26 +188,22 @@ class _Networks:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._configuration, self._ckpt_path = configuration, ckpt_path
         self._at: int | None = None
-        self._made: Any = None
+        self._task: SegmentationTask | None = None
 
-    def configured(self, output_stride: int | None) -> Any:
-        """Return the configuration with its model, at an output stride or (None) its own."""
-        from ..configured import ConfiguredModel
+    def configured(self, output_stride: int | None) -> Configuration:
+        """Return the configuration, at an output stride or (None) its own."""
+        from ..config import Configuration
 
-        if self._made is None or self._at != output_stride:
-            stride = [] if output_stride is None else ["--model.output_stride", str(output_stride)]
-            self._made = None
-            self._made = ConfiguredModel([*self._configuration, *stride], self._ckpt_path, on_paper=False)
-            self._at = output_stride
-        return self._made
+        stride = [] if output_stride is None else ["--model.output_stride", str(output_stride)]
+        return Configuration([*self._configuration, *stride], self._ckpt_path)
 
     def task(self, output_stride: int | None) -> SegmentationTask:
         """Return the network, ready on its device."""
-        return self.configured(output_stride).model.eval().to(self.device)
-
-
-def _data_name(class_path: str) -> str:
-    return class_path.rsplit(".", 1)[-1].removesuffix("DataModule").lower()
+        if self._task is None or self._at != output_stride:
+            self._task = None
+            self._task = self.configured(output_stride).trained_task().eval().to(self.device)
+            self._at = output_stride
+        return self._task
 
 
 def _machine(device: str, threads: int) -> str:

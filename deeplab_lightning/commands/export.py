@@ -2,170 +2,112 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from ..arguments import option_value, without_option
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError, DeepLabError
-from .inspect import split_arguments
+from ..export.format import Inputs, Outputs, Precision, format_names
+from ..options import Between, OneOf, Written, at_least
 
 if TYPE_CHECKING:
     import numpy as np
 
     from ..api import Segmenter
-    from ..data.datasets.base import SegmentationDataset
-    from ..export.formats import Precision
-    from ..export.gate import Report
+    from ..data.dataset import SegmentationDataset
     from ..export.model import Inputs, Outputs
 
-FORMATS = ("onnx", "openvino", "pt2", "torchscript", "litert")
 UNSEEN_SIZES = ((97, 130), (160, 113))
 """Of the gate's drawn images: no side fits an output stride, and none is the size that files are exported with."""
-STRIDE = "--model.output_stride"
 CALIBRATION_IMAGES = 64
-ONE_SIZE = ("onnx", "openvino", "litert")
-"""Formats that can be written for one size."""
-FOLDED = ("pt2", "torchscript")
-"""Formats whose batch norms are folded beforehand; the other runtimes do so themselves."""
 SMALLEST_SIDE = 33
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if the file is past its tolerance."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning export",
-        description="Write a trained model as a file that runs without this framework, and hold it against the "
-        "original: logits and classes at sizes not seen before, mIoU on a data set, latency, size. See docs/export.md.",
-        usage="%(prog)s CHECKPOINT|RUN --format onnx|openvino|pt2|torchscript|litert [-o FILE] [options]",
-        epilog="-c FILE.yaml and --data.option choose the data set that mIoU is measured on, as for validate; without "
-        "them it is the validation split that the checkpoint was trained with.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("checkpoint", metavar="CHECKPOINT|RUN", help="such as runs/v3plus (its best one)")
-    parser.add_argument("--format", choices=FORMATS, help="if FILE's ending does not say")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="to write (the checkpoint's or run's name)")
-    parser.add_argument("--precision", choices=("fp32", "fp16", "bf16", "int8"), default="fp32", help="(%(default)s)")
-    parser.add_argument(
-        "--outputs",
-        choices=("classes", "probs", "logits", "coarse_logits"),
-        default="classes",
-        help="class ids at full size (default); probabilities; logits; logits before the last resize",
-    )
-    parser.add_argument(
-        "--inputs", choices=("pixels", "normalised"), default="pixels", help="what the file takes (%(default)s)"
-    )
-    parser.add_argument(
-        "--size", nargs=2, type=int, metavar=("H", "W"),
-        help="of the one image that the file takes: ONNX or OpenVINO, then faster; LiteRT, which needs it (257 257)"
-    )  # fmt: skip
-    parser.add_argument("--opset", type=int, default=18, help="of ONNX, on OpenVINO's way too (%(default)s)")
-    parser.add_argument("--calibration", type=Path, metavar="FOLDER", help="images to measure activations on, for int8")
-    parser.add_argument(STRIDE, dest="output_stride", type=int, choices=(8, 16, 32), help="other than in training")
-    gate = parser.add_argument_group("gate")
-    gate.add_argument("--check_data", nargs="+", metavar="IMAGE", help="to compare on: files, folders or globs")
-    gate.add_argument("--images", type=int, default=100, help="to measure mIoU on, at most (%(default)s)")
-    gate.add_argument("--max_difference", type=float, help="of a logit, as a share of the largest (by the precision)")
-    gate.add_argument("--min_agreement", type=float, help="share of pixels with the same class, 0..1 (likewise)")
-    gate.add_argument("--max_miou_drop", type=float, help="0..1 (likewise)")
-    own, configuration = split_arguments(arguments)
-    stride = option_value(configuration, STRIDE)
-    options = parser.parse_args([*own, *([STRIDE, stride] if stride is not None else [])])
-    configuration = without_option(configuration, STRIDE)
-    if options.images < 1:
-        raise ConfigError(f"--images is {options.images}; expected 1 or more.")
-    if options.size is not None and min(options.size) < SMALLEST_SIDE:
-        raise ConfigError(f"--size {options.size[0]} {options.size[1]}: expected sides of {SMALLEST_SIDE} or more.")
-    limits = {
-        "difference": options.max_difference,
-        "agreement": options.min_agreement,
-        "miou_drop": options.max_miou_drop,
-    }
-    report = export(
-        Path(options.checkpoint),
-        options.format,
-        options.output,
-        precision=options.precision,
-        outputs=options.outputs,
-        inputs=options.inputs,
-        size=None if options.size is None else tuple(options.size),
-        opset=options.opset,
-        calibration=options.calibration,
-        output_stride=options.output_stride,
-        check_data=options.check_data,
-        configuration=configuration,
-        images=options.images,
-        limits={key: value for key, value in limits.items() if value is not None},
-    )
-    return 1 if report.failures else 0
-
-
 def export(
-    checkpoint: Path,
-    format: str | None = None,
-    output: Path | None = None,
+    checkpoint: Annotated[Path, Written(metavar="CHECKPOINT|RUN")],
+    /,
     *,
+    format: Annotated[str | None, OneOf(format_names)] = None,
+    output: Annotated[Path | None, Written("--output", "-o", metavar="FILE")] = None,
     precision: Precision = "fp32",
     outputs: Outputs = "classes",
     inputs: Inputs = "pixels",
-    size: tuple[int, int] | None = None,
+    size: Annotated[tuple[int, int] | None, Written(metavar=("H", "W"))] = None,
     opset: int = 18,
-    calibration: Path | None = None,
-    output_stride: int | None = None,
-    check_data: Sequence[str] | None = None,
-    configuration: Sequence[str] = (),
-    images: int = 100,
-    limits: dict[str, float] | None = None,
-) -> Report:
-    """Write a file, print what the gate says of it, and keep that beside it as `FILE.gate.json`.
+    calibration: Annotated[Path | None, Written(metavar="FOLDER")] = None,
+    output_stride: Annotated[Literal[8, 16, 32] | None, Written("--model.output_stride")] = None,
+    check_data: Annotated[list[str] | None, Written(metavar="IMAGE")] = None,
+    configuration: ConfigurationWords = (),
+    images: Annotated[int, at_least(1)] = 100,
+    max_difference: Annotated[float, at_least(0)] | None = None,
+    min_agreement: Annotated[float, Between(0, 1)] | None = None,
+    max_miou_drop: Annotated[float, Between(0, 1)] | None = None,
+) -> int:
+    """Write a model for ONNX, LiteRT or plain PyTorch, checked.
+
+    The file runs without this framework, and is held against the original by a gate: logits and classes at sizes not
+    seen before, mIoU on a data set, latency, size. What the gate says is printed and kept beside the file as
+    FILE.gate.json; the exit code is 1 if the file is past its tolerance. See docs/export.md.
 
     Args:
-        checkpoint: Checkpoint or run.
-        format: See `export.formats.FORMATS`; by the file's ending if not given.
-        output: The file; in the working folder, named after checkpoint or run, if not given.
-        precision: Of the network.
-        outputs: What the file gives.
-        inputs: What it takes.
-        size: Of the one image that the file takes; None for any, where the format can have that.
-        opset: Of ONNX.
-        calibration: Folder of images, for int8.
-        output_stride: Overrides the checkpoint's.
-        check_data: Images to compare on; drawn ones if not given.
-        configuration: `-c` and `--data.x` as given to `validate`: the data set that mIoU is measured on.
-        images: How many of it, at most.
-        limits: Fields of `Tolerance` to set otherwise than the precision does.
+        checkpoint: Checkpoint, or a run such as runs/v3plus, of which the best checkpoint is taken.
+        format: Format of the file, if its ending does not say.
+        output: File to write; in the working folder, named after the checkpoint or the run, if not given.
+        precision: Precision of the network in the file.
+        outputs: What the file gives: class ids at full size, probabilities, logits, or logits before the last resize.
+        inputs: What the file takes: pixels as they are stored, or normalised ones.
+        size: Height and width of the one image that the file takes: ONNX and OpenVINO are then faster, and LiteRT
+            needs it (257 257 if not given).
+        opset: Opset of ONNX, which OpenVINO's files are made by way of, too.
+        calibration: Folder of images to measure activations on, for int8.
+        output_stride: Output stride of the network, if it is to be another than in training.
+        check_data: Images to compare file and original on: files, folders or globs; drawn ones if not given.
+        configuration: -c FILE.yaml and --data.option choose the data set that mIoU is measured on, as for validate;
+            without them it is the validation split that the checkpoint was trained with.
+        images: Images of the data set to measure mIoU on, at most.
+        max_difference: How far a logit may be off, as a share of the largest; by the precision if not given.
+        min_agreement: Share of pixels that must get the same class; by the precision if not given.
+        max_miou_drop: How much mIoU may be lost; by the precision if not given.
+
+    Returns:
+        0, or 1 if the file is past its tolerance.
 
     Raises:
         ConfigError: A setting cannot be used, a package is missing, or the network does not go into the format.
         DataError: Images cannot be read.
     """
+    if size is not None and min(size) < SMALLEST_SIDE:
+        raise ConfigError(f"--size {size[0]} {size[1]}: expected sides of {SMALLEST_SIDE} or more.")
     import torch
     from rich.console import Console
 
     from ..api import load
-    from ..export.formats import FORMATS, Order, chosen_format
+    from ..export.format import Order, chosen_format, format_named, formats
     from ..export.gate import TOLERANCES, Gate, as_table, write_report
     from ..export.metadata import metadata
     from ..export.model import EXAMPLE_SIZE, ImageModel, example
+    from ..runs import resolve_checkpoint
 
     chosen = chosen_format(format, output, precision)
-    if size is not None and chosen not in ONE_SIZE:
-        raise ConfigError(f"--size is for {', '.join(ONE_SIZE)}; a file of {chosen} takes images of any size.")
-    if chosen == "litert" and size is None:
+    writer = format_named(chosen)
+    if size is not None and writer.sizes == "open":
+        others = ", ".join(name for name, other in formats().items() if other.sizes != "open")
+        raise ConfigError(f"--size is for {others}; a file of {chosen} takes images of any size.")
+    if writer.sizes == "one" and size is None:
         size = EXAMPLE_SIZE
     model_options = {} if output_stride is None else {"output_stride": output_stride}
-    path = resolved(checkpoint)
+    path = resolve_checkpoint(checkpoint)
     segmenter = load(path, "cpu", None, **model_options)
     task = segmenter.task
-    output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{FORMATS[chosen].suffix}")
+    output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{writer.suffix}")
     expect_writable(output)
     if precision == "int8":
         to_calibrate = calibration_images(segmenter, calibration, size)
-    dtype = FORMATS[chosen].model_dtype(precision)
+    dtype = writer.model_dtype(precision)
     folded = task.folded()
-    network = folded if chosen in FOLDED else task.model
+    network = folded if writer.folded else task.model
     model = ImageModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
     image = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(
@@ -182,10 +124,11 @@ def export(
         for stored in to_calibrate:
             yield stored if inputs == "pixels" else task.normalise(torch.from_numpy(stored)).numpy()
 
-    tolerance = replace(TOLERANCES[precision], **(limits or {}))
+    limits = {"difference": max_difference, "agreement": min_agreement, "miou_drop": max_miou_drop}
+    tolerance = replace(TOLERANCES[precision], **{name: limit for name, limit in limits.items() if limit is not None})
     labelled, of = labelled_images(segmenter, path, configuration, images, size)
     print(f"writing {output} ({chosen}, {precision}) ...", flush=True)
-    exported = FORMATS[chosen].write(
+    exported = writer.write(
         Order(
             model,
             image,
@@ -206,17 +149,7 @@ def export(
     write_report(beside, report, facts)
     Console(soft_wrap=True).print(as_table(report, f"{output} beside {path}"))
     print(f"written: {', '.join(map(str, (output, *exported.beside, beside)))}")
-    return report
-
-
-def resolved(checkpoint: Path) -> Path:
-    """Return the checkpoint that is meant: of a run the best one."""
-    from ..reporting.runs import find_run
-
-    if not checkpoint.is_dir():
-        return checkpoint
-    run = find_run(checkpoint)
-    return run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    return 1 if report.failures else 0
 
 
 def expect_writable(output: Path) -> None:
@@ -265,7 +198,7 @@ def calibration_images(
             "int8 is measured on images like those that the model is for: give --calibration FOLDER with some "
             f"{CALIBRATION_IMAGES} of them, without masks."
         )
-    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.sets.drawn_scenes import DrawnScenes
 
     scenes = DrawnScenes("train", CALIBRATION_IMAGES, *(size or (129, 129)))
     return [channels_first(scenes.load(index)[0]) for index in range(len(scenes))]
@@ -284,8 +217,8 @@ def labelled_images(
         ConfigError: The data set that was asked for has other classes.
         DataError: It is not there.
     """
-    from ..data.datasets.drawn_scenes import DrawnScenes
-    from ..data.splitting import spread
+    from ..data.sets.drawn_scenes import DrawnScenes
+    from ..data.spacing import spread
 
     dataset: SegmentationDataset
     if size is not None and knows_drawn_scenes(segmenter) and not configuration:
@@ -319,19 +252,11 @@ def labelled_images(
 def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:
     """Open the validation split that a configuration names, or the checkpoint's own."""
     from ..checkpoints.loading import checkpoint_config, read_checkpoint
-    from ..parsing import class_named
+    from ..config import Configuration
 
-    if configuration:
-        from ..configured import ConfiguredModel
-
-        return ConfiguredModel(list(configuration), str(checkpoint), on_paper=True).dataset("val")
-    own = checkpoint_config(read_checkpoint(checkpoint)).get("data")
-    if own is None:
+    if not configuration and checkpoint_config(read_checkpoint(checkpoint)).get("data") is None:
         raise DataError("it names none")
-    try:
-        return class_named("data", own["class_path"])(**own["init_args"]).dataset("val")
-    except TypeError as error:  # weights that were imported: the data set's place is not known
-        raise DataError("its place is not known") from error
+    return Configuration(configuration, checkpoint).datamodule().dataset("val")
 
 
 def unseen_images(
@@ -340,8 +265,8 @@ def unseen_images(
     """Return batches `(B, C, H, W)` of two sizes that were not seen at export; of the size there is, if it is fixed."""
     import numpy as np
 
-    from ..data.datasets.drawn_scenes import DrawnScenes
     from ..data.finding import find_images
+    from ..data.sets.drawn_scenes import DrawnScenes
 
     if check_data is not None:
         given = [stored_batch(segmenter, path) for path in find_images(check_data)[:8]]
@@ -365,7 +290,7 @@ def unseen_images(
 
 def knows_drawn_scenes(segmenter: Segmenter) -> bool:
     """Whether a model tells the drawn scenes' classes apart."""
-    from ..labels import DRAWN_SCENES
+    from ..data.sets.drawn_scenes import DRAWN_SCENES
 
     return segmenter.labels.class_names == DRAWN_SCENES.class_names
 

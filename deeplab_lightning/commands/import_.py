@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from ..options import Written, above
 
 if TYPE_CHECKING:
     from ..checkpoints.importers import Imported, Report
@@ -14,66 +15,39 @@ if TYPE_CHECKING:
     from ..types import DataDescription
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if a dry run found that weights are missing or left over."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning import",
-        description="Turn weights that another program trained into a checkpoint: the network is recognised by their "
-        "names and shapes, and every one of them must find its place. See docs/import.md.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("file", metavar="FILE", help="the weights; of a TensorFlow checkpoint its .index file")
-    parser.add_argument("-o", "--output", help="checkpoint to write (FILE's name with .ckpt, in the working folder)")
-    parser.add_argument("--format", help="the program that wrote it, if it is not recognised by itself")
-    parser.add_argument("--backbone", help="timm's name of the encoder, where several have the same weights")
-    parser.add_argument(
-        "--classes",
-        help="voc, cityscapes, ade20k or camvid, or a text file with one name a line (by their number if left out)",
-    )
-    parser.add_argument("--mean", type=float, nargs="+", help="of the pixels, 0..1 per channel, if not the program's")
-    parser.add_argument("--std", type=float, nargs="+", help="likewise")
-    parser.add_argument("--pixel_range", type=float, default=255.0, help="stored value that means 1.0 (%(default)g)")
-    parser.add_argument(
-        "--trust", action="store_true", help="run what a pickle asks for, where it holds more than weights"
-    )
-    parser.add_argument("--dry_run", action="store_true", help="report, and write nothing")
-    options = parser.parse_args(arguments)
-    return import_file(
-        Path(options.file),
-        None if options.dry_run else Path(options.output or f"{Path(options.file).stem}.ckpt"),
-        options.format,
-        options.classes,
-        options.mean,
-        options.std,
-        options.pixel_range,
-        options.trust,
-        options.backbone,
-    )
-
-
 def import_file(
-    path: Path,
-    output: Path | None,
+    file: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Written("--output", "-o", metavar="FILE.ckpt")] = None,
     format: str | None = None,
-    classes: str | None = None,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    pixel_range: float = 255.0,
-    trust: bool = False,
     backbone: str | None = None,
+    classes: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+    pixel_range: Annotated[float, above(0)] = 255.0,
+    trust: bool = False,
+    dry_run: bool = False,
 ) -> int:
-    """Import `path`, and print what was recognised, what became of every weight, and how to go on.
+    """Take over weights that another program trained.
+
+    They become a checkpoint, with a configuration for training on beside it: the network is recognised by the weights'
+    names and shapes, and every one of them must find its place. Prints what was recognised, what became of every
+    weight, and how to go on. See docs/import.md.
 
     Args:
-        path: Another program's file.
-        output: The checkpoint to write; beside it goes a configuration for fine-tuning. None writes nothing.
-        format: The program that wrote it; found out if not given.
-        classes: Name of a label set, or a text file of names; by their number if not given.
-        mean: Per channel, of pixels divided by `pixel_range`; the program's if not given.
-        std: Likewise.
+        file: The weights; of a TensorFlow checkpoint its .index file.
+        output: Checkpoint to write; FILE's name with .ckpt, in the working folder, if not given.
+        format: The program that wrote the weights, if it is not recognised by itself.
+        backbone: timm's name of the encoder, where several have the same weights.
+        classes: Names of the classes: voc, cityscapes, ade20k or camvid, or a text file with one name a line; taken
+            from their number if not given.
+        mean: Mean of the pixels divided by the pixel range, one number per channel; the program's if not given.
+        std: Standard deviation of the pixels divided by the pixel range, one number per channel; the program's if not
+            given.
         pixel_range: The stored value that means 1.0.
-        trust: Run what a pickle asks for.
-        backbone: timm's name of the encoder, needed where several have the same weights.
+        trust: Run what a pickle asks for, where it holds more than weights.
+        dry_run: Report, and write nothing; the exit code is 1 if weights are missing or left over.
 
     Returns:
         0, or 1 if nothing was to be written and the weights would not have fitted.
@@ -84,26 +58,29 @@ def import_file(
     """
     import torch
 
-    from .. import tasks
     from ..checkpoints.importers import place, recognise
     from ..checkpoints.reading import read_foreign
     from ..errors import CheckpointError
+    from ..models import network_named
+    from ..tasks import task_class_of
 
-    imported = recognise(read_foreign(path, trust), format, backbone)
-    print(f"{path}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
+    imported = recognise(read_foreign(file, trust), format, backbone)
+    print(f"{file}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
     description, origin = describe(imported, classes, mean, std, pixel_range)
     with torch.device("meta"):  # its shapes are all that is needed
-        task = getattr(tasks, imported.task)(**imported.options, description=description)
+        network = network_named(imported.generation)
+        task = task_class_of(network)(description, network=network, **imported.options)
     report = place(imported, task.model)
     _print_report(report, description, origin)
-    if output is None:
+    if dry_run:
         return 0 if report.complete else 1
     if not report.complete:
         raise CheckpointError(
-            f"{path} was recognised, but not all of its weights have their place (see above), so nothing was written: "
+            f"{file} was recognised, but not all of its weights have their place (see above), so nothing was written: "
             f"the network would not be the one that was trained."
         )
-    settings = write(output, task, imported, path)
+    output = output or Path(f"{file.stem}.ckpt")
+    settings = write(output, task, imported, file)
     print(f"\nwritten: {output}, and {settings} for training on\nnext:")
     print(f"  python -m deeplab_lightning predict IMAGE --ckpt_path {output}")
     print(f"  python -m deeplab_lightning fit -c {settings} -c configs/data/YOURS.yaml")
@@ -146,18 +123,19 @@ def describe(
 
 
 def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
+    from ..data.sets import published
     from ..errors import ConfigError, did_you_mean
-    from ..labels import ADE20K, CAMVID, CITYSCAPES, VOC, LabelSet, voc_palette
+    from ..labels import LabelSet, voc_palette
 
-    known = {"voc": VOC, "cityscapes": CITYSCAPES, "ade20k": ADE20K, "camvid": CAMVID}
+    known = published()
     if classes is None:
-        name = next((name for name in ("voc", "cityscapes", "ade20k") if known[name].num_classes == count), None)
-        if name is not None:
-            return known[name], f"{name}'s, taken from their number; --classes says otherwise"
+        of_size = [name for name, found in known.items() if found.known_by_number and found.labels.num_classes == count]
+        if of_size:
+            return known[of_size[0]].labels, f"{of_size[0]}'s, taken from their number; --classes says otherwise"
         names = tuple(f"class_{index}" for index in range(count))
         return LabelSet(names, voc_palette(count)), "numbered; name them with --classes names.txt"
     if classes in known:
-        return known[classes], f"{classes}'s, as given"
+        return known[classes].labels, f"{classes}'s, as given"
     if not Path(classes).is_file():
         raise ConfigError(
             f"--classes {classes} is neither a file nor one of {', '.join(known)}.{did_you_mean(classes, known)}"
@@ -175,7 +153,7 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
 def _print_report(report: Report, description: DataDescription, origin: str) -> None:
     imported, names = report.imported, description["class_names"]
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
-    print(f"network: {imported.task} ({options})")
+    print(f"network: {imported.generation} ({options})")
     print(f"classes: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''} ({origin})")
     print(f"pixels: (value / {description['pixel_range']:g} - mean) / std, mean {_numbers(description['mean'])}, "
           f"std {_numbers(description['std'])}")  # fmt: skip
@@ -188,26 +166,22 @@ def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-DATAMODULES = {"voc": "VOCDataModule", "cityscapes": "CityscapesDataModule", "ade20k": "ADE20KDataModule"}
-
-
 def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     """Write the checkpoint, and beside it a configuration that trains on from it; returns the latter's path."""
     import lightning
     import torch
 
     from .. import __version__
+    from ..data.sets import published
     from ..errors import ConfigError
     from ..files import atomic_open
-    from ..labels import ADE20K, CITYSCAPES, VOC
 
     description = task.description
     pixels = {"mean": description["mean"], "std": description["std"]}
-    sets = {"voc": VOC, "cityscapes": CITYSCAPES, "ade20k": ADE20K}
-    name = next((name for name, labels in sets.items() if list(labels.class_names) == description["class_names"]), None)
-    data = {"_class_path": f"deeplab_lightning.data.datamodules.{DATAMODULES[name]}", **pixels} if name else {}
+    same = [found for found in published().values() if list(found.labels.class_names) == description["class_names"]]
+    data = {"name": same[0].name_in_yaml(), **pixels} if same else {}
     checkpoint = {
-        "deeplab_lightning": {"task": imported.task, "version": __version__},
+        "deeplab_lightning": {"task": type(task).__name__, "version": __version__},
         "imported": {"format": imported.format, "file": source.name, "notes": imported.notes},
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,
@@ -232,19 +206,20 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
 
 def _fine_tuning(output: Path, imported: Imported, pixels: dict[str, Any]) -> str:
     """Return a configuration, as YAML."""
-    options = {**imported.options, "weights": str(output), "lr": 0.001, "head_lr_multiplier": 10.0}
+    options = {"name": imported.generation, **imported.options, "weights": str(output)}
     lines = [
         f"# Trains on from {output}, on other classes too: a new classifier then learns at lr * head_lr_multiplier.",
         "# Add the data: -c configs/data/camvid.yaml, for one. Its pixels are scaled as this network is used to.",
         "",
         "model:",
-        f"  class_path: {imported.task}",
-        "  init_args:",
-        *(f"    {key}: {json.dumps(value)}" for key, value in options.items()),
+        *(f"  {key}: {json.dumps(value)}" for key, value in options.items()),
+        "",
+        "optimizer:",
+        "  lr: 0.001",
+        "  head_lr_multiplier: 10.0",
         "",
         "data:",
-        "  init_args:",
-        *(f"    {key}: {json.dumps(value)}" for key, value in pixels.items()),
+        *(f"  {key}: {json.dumps(value)}" for key, value in pixels.items()),
         "",
     ]
     return "\n".join(lines)

@@ -2,74 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
+from ..options import Written
 
 if TYPE_CHECKING:
     from ..inspection import Layer, Trace
     from ..tasks import SegmentationTask
 
 SMALLEST_SIDE = 33
-CONFIGURATION = ("-c", "--config", "--model", "--data", "--seed_everything")
-"""Options that belong to the configuration, as do all with a dot in their name."""
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning inspect",
-        description="Say what a network really computes: run it once without weights or data, and list every layer "
-        "with its size, stride, receptive field, parameters and multiply-adds. Or, with --image, draw what its parts "
-        "answer to an image.",
-        usage="%(prog)s CHECKPOINT|RUN|-c FILE.yaml [--model.option value ...] [options]",
-        epilog="-c FILE.yaml, --model.option and --data.option are those of fit: inspect -c configs/v3plus.yaml "
-        "--model.output_stride 8. They override a checkpoint's own.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT|RUN", help="such as runs/v3plus (its best one)")
-    parser.add_argument("--size", nargs=2, type=int, metavar=("H", "W"), help="of the image (the data's crop_size)")
-    parser.add_argument("--all", action="store_true", help="every layer, equal blocks too")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the layers to a file as well")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw receptive fields and taps as well")
-    drawing = parser.add_argument_group("feature maps")
-    drawing.add_argument("--image", metavar="FILE", help="image to run the network on")
-    drawing.add_argument("--layers", metavar="A,B", help="modules such as aspp,decoder (all parts of the network)")
-    drawing.add_argument("--output", type=Path, default=Path("activations"), help="folder for NAME.png (%(default)s)")
-    own, configuration = split_arguments(arguments)
-    options = parser.parse_args(own)
-    if options.checkpoint is None and not configuration:
+def inspect(
+    checkpoint: Annotated[str | None, Written(metavar="CHECKPOINT|RUN")] = None,
+    /,
+    *,
+    configuration: ConfigurationWords = (),
+    size: Annotated[tuple[int, int] | None, Written(metavar=("H", "W"))] = None,
+    every_layer: Annotated[bool, Written("--all")] = False,
+    csv: Annotated[Path | None, Written(metavar="FILE")] = None,
+    plot: Annotated[Path | None, Written(metavar="FILE.png")] = None,
+    image: Annotated[str | None, Written(metavar="FILE")] = None,
+    layers: Annotated[str | None, Written(metavar="A,B")] = None,
+    output: Annotated[Path, Written(metavar="FOLDER")] = Path("activations"),
+) -> int:
+    """Say what a network really computes, layer by layer.
+
+    Runs it once without weights or data, and lists every layer with its size, stride, receptive field, parameters and
+    multiply-adds. Or, with --image, draws what its parts answer to an image.
+
+    Args:
+        checkpoint: Checkpoint, or a run such as runs/v3plus, of which the best checkpoint is taken.
+        configuration: -c FILE.yaml, --model.option and --data.option are those of fit: inspect -c configs/v3plus.yaml
+            --model.output_stride 8. They override a checkpoint's own.
+        size: Height and width of the image in pixels; the data's crop_size if not given.
+        every_layer: List every layer, also those of blocks that repeat one another.
+        csv: File to write the layers to as well.
+        plot: File to draw receptive fields and taps to as well.
+        image: Image to run the network on, to draw feature maps in place of the report.
+        layers: Modules whose feature maps are drawn, such as aspp,decoder; all parts of the network if not given.
+        output: Folder for the feature maps, NAME.png each.
+
+    Returns:
+        0.
+
+    Raises:
+        ConfigError: There is no network, or options contradict each other.
+    """
+    if checkpoint is None and not configuration:
         raise ConfigError("inspect needs a network: a checkpoint, a run, or -c configs/v3plus.yaml.")
-    if options.image is None:
-        if options.layers is not None:
+    if image is None:
+        if layers is not None:
             raise ConfigError("--layers names what is drawn of an image: add --image FILE.")
-        return describe(configuration, options.checkpoint, options.size, options.all, options.csv, options.plot)
-    for option in ("size", "csv", "plot"):
-        if getattr(options, option) is not None:
+        return describe(configuration, checkpoint, size, every_layer, csv, plot)
+    for option, given in (("size", size), ("csv", csv), ("plot", plot)):
+        if given is not None:
             raise ConfigError(f"--image draws feature maps of that image, without a report: leave out --{option}.")
-    names = [name.strip() for name in (options.layers or "").split(",") if name.strip()]
-    return draw_activations(configuration, options.checkpoint, options.image, names, options.output)
-
-
-def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the command's own arguments from those of the configuration, each with its value."""
-    own: list[str] = []
-    configuration: list[str] = []
-    words = list(arguments)
-    while words:
-        word = words.pop(0)
-        flag, equals, _ = word.partition("=")
-        if flag in CONFIGURATION or (flag.startswith("--") and "." in flag):
-            configuration.append(word)
-            if not equals and words and not words[0].startswith("--"):
-                configuration.append(words.pop(0))
-        else:
-            own.append(word)
-    return own, configuration
+    names = [name.strip() for name in (layers or "").split(",") if name.strip()]
+    return draw_activations(configuration, checkpoint, image, names, output)
 
 
 def describe(
@@ -95,16 +90,16 @@ def describe(
     """
     import warnings
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..inspection import report, trace, warnings_of, write_layers_csv
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"The drawing is a PNG: name it {plot.with_suffix('.png')} instead of {plot}.")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        configured = ConfiguredModel(list(configuration), checkpoint, on_paper=True)
-    task = configured.model
-    height, width = size or (configured.crop_size, configured.crop_size)
+        configured = Configuration(configuration, checkpoint)
+        task = configured.make_task(on_paper=True)
+    height, width = size or (configured.data.crop_size, configured.data.crop_size)
     if min(height, width) < SMALLEST_SIDE:
         raise ConfigError(f"An image of {height}x{width} is too small: --size takes {SMALLEST_SIDE} and more.")
     executed = trace(task.model, (height, width), task.description["channels"])
@@ -142,13 +137,13 @@ def draw_activations(
     """
     import torch
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..data.images import read_image
     from ..inspection import capture, find_parts
     from ..reporting.activations import plot_activations
 
     stored = read_image(image)
-    task = ConfiguredModel(list(configuration), checkpoint, on_paper=False).model.eval()
+    task = Configuration(configuration, checkpoint).trained_task().eval()
     network: Any = task.model
     parts = find_parts(network, names)
     predictor = task.predictor()
@@ -181,7 +176,7 @@ def draw_activations(
 
 
 def _draw_fields(executed: Trace, network: str, png: Path) -> None:
-    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.sets.drawn_scenes import DrawnScenes
     from ..reporting.receptive_fields import SeenWindow, plot_receptive_fields
 
     def window(layer: Layer, label: str, **more: Any) -> SeenWindow | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..command_line import from_yaml
 from ..errors import ConfigError, DeepLabError, did_you_mean
-from .evaluating import from_yaml
-from .postprocessing import Postprocessing
+from ..inference.options import EvaluationOptions, Postprocessing
+from ..options import hints_of
 
 if TYPE_CHECKING:
-    from ..inference import EvaluationOptions
     from ..inference.morphology import Morphology
     from ..labels import LabelSet
     from ..tasks import SegmentationTask
@@ -36,12 +36,13 @@ class Protocol:
 
     def morphology(self, labels: LabelSet) -> Morphology:
         """Return the post-processing for these classes."""
-        return self.postprocessing.morphology(labels)
+        from ..inference.morphology import Morphology
+
+        return Morphology.of_classes(self.postprocessing, labels)
 
 
 def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
     """Return the rows of the generation's paper: v1 and v2 with and without CRF, the others with scales and flip."""
-    from ..inference import EvaluationOptions
     from ..reporting.published import CITYSCAPES_SCALES, VOC_SCALES
 
     model: Any = task.model
@@ -75,11 +76,9 @@ def read_list(path: Path) -> list[Any]:
 
 def as_protocol(given: Any) -> Protocol:
     """Return a protocol as written in YAML; a ConfigError names what it does not know."""
-    from ..inference import EvaluationOptions, options_from
-
     if not isinstance(given, Mapping):
         raise ConfigError(f"The protocol {given!r} is not a mapping; expected such as '{{output_stride: 8}}'.")
-    names = ["output_stride", "postprocessing", *(field.name for field in fields(EvaluationOptions))]
+    names = ["output_stride", "postprocessing", *hints_of(EvaluationOptions)]
     for name in given:
         if name not in names:
             raise ConfigError(
@@ -89,7 +88,7 @@ def as_protocol(given: Any) -> Protocol:
     if stride not in (None, 8, 16, 32):
         raise ConfigError(f"The protocol's output_stride is {stride!r}; expected 8, 16 or 32.")
     try:
-        options = options_from({name: value for name, value in given.items() if name not in names[:2]})
+        options = EvaluationOptions.of({name: value for name, value in given.items() if name not in names[:2]})
     except DeepLabError as error:
         raise ConfigError(f"The protocol {dict(given)} cannot be used: {error}") from error
     return Protocol(stride, options, _as_postprocessing(given.get("postprocessing") or {}))
@@ -98,14 +97,7 @@ def as_protocol(given: Any) -> Protocol:
 def _as_postprocessing(given: Any) -> Postprocessing:
     if not isinstance(given, Mapping):
         raise ConfigError(f"The protocol's postprocessing is {given!r}; expected such as '{{min_area: 50}}'.")
-    for name in given:
-        if name not in Postprocessing._fields:
-            raise ConfigError(
-                f"Postprocessing has no {name!r}.{did_you_mean(str(name), Postprocessing._fields)} There are: "
-                f"{', '.join(Postprocessing._fields)}."
-            )
-    words: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    postprocessing = Postprocessing(**words)
+    postprocessing = Postprocessing.of(given)
     if postprocessing.threshold and postprocessing.unsure is None:
         raise ConfigError("Post-processing with a threshold needs `unsure: CLASS`: scores know no other label.")
     return postprocessing

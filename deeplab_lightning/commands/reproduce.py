@@ -2,69 +2,61 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DeepLabError
-from .inspect import split_arguments
+from ..options import Written
 
 if TYPE_CHECKING:
     from ..reporting.card import Difference
-    from ..reporting.runs import RunFolder
+    from ..runs import RunFolder
 
 EVALUATIONS = ("validate", "test")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is that of `fit` with --run, 0 otherwise."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning reproduce",
-        usage="%(prog)s RUN [--run] [--data.option value ...]",
-        description="Print the command that makes a run again, from its config.yaml and its environment.json, and say "
-        "what differs on this machine: versions, code, hardware, data. With --run, do it, and compare the scores.",
-        epilog="Options of fit, such as --data.root, are handed on: for what must differ here.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("folder", type=Path, metavar="RUN", help="folder of a run, runs/NAME or runs/NAME/version_0")
-    parser.add_argument("--run", action="store_true", help="run the command; the new run gets a folder of its own")
-    own, handed_on = split_arguments(arguments)
-    options = parser.parse_args(own)
-    return reproduce(options.folder, handed_on, run_it=options.run)
+def reproduce(
+    folder: Annotated[Path, Written(metavar="RUN")],
+    /,
+    *,
+    configuration: ConfigurationWords = (),
+    run: bool = False,
+) -> int:
+    """Make a run again, and say what differs here.
 
-
-def reproduce(folder: Path, handed_on: Sequence[str] = (), run_it: bool = False) -> int:
-    """Print the command and the differences; run it if asked to.
+    Prints the command that makes a run again, from its config.yaml and its environment.json, and says what differs on
+    this machine: versions, code, hardware, data.
 
     Args:
-        folder: Of the run.
-        handed_on: Options of `fit`.
-        run_it: Run the command, and compare the new run's confusion matrix with the old one's.
+        folder: Folder of a run, runs/NAME or runs/NAME/version_0.
+        configuration: Options of fit, such as --data.root, are handed on: for what must differ here.
+        run: Run the command, and compare the scores; the new run gets a folder of its own.
 
     Returns:
         0, or the exit code of `fit`.
     """
     from ..reporting.card import describe_energy, read_card, wall_seconds
-    from ..reporting.runs import find_run
+    from ..runs import find_run
 
-    run = find_run(folder)
-    if run.path.parent.name in EVALUATIONS or not run.config.is_file():
+    old = find_run(folder)
+    if old.path.parent.name in EVALUATIONS or not old.config.is_file():
         raise ConfigError(
-            f"{run.path} is no run of fit with a config.yaml: reproduce takes the folder that training left."
+            f"{old.path} is no run of fit with a config.yaml: reproduce takes the folder that training left."
         )
-    card = read_card(run)
-    words = command(run, card, handed_on)
+    card = read_card(old)
+    words = command(old, card, configuration)
     seconds = wall_seconds(card)
     took = "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes, energy: {describe_energy(card)}"
-    print(f"{run.path}, {card.get('date', 'date not recorded')}\ntook: {took}")
+    print(f"{old.path}, {card.get('date', 'date not recorded')}\ntook: {took}")
     if len(card.get("sessions") or []) > 1:
         print(
             f"It was stopped and went on {len(card['sessions']) - 1} times; made again in one go, it is the same run."
         )
     print("\ncommand:")
-    for line in (*_code_steps(run, card), f"python -m deeplab_lightning {shlex.join(words)}"):
+    for line in (*_code_steps(old, card), f"python -m deeplab_lightning {shlex.join(words)}"):
         print(f"  {line}")
     found, unknown = _look_here(card, words)
     print("\ndiffers here:" if found else "\nNothing that the card tells differs here.")
@@ -73,14 +65,14 @@ def reproduce(folder: Path, handed_on: Sequence[str] = (), run_it: bool = False)
         print(f"  {difference.what:<{width}}  {difference.then} -> {difference.now}")
     for line in unknown:
         print(f"  {line}")
-    if not run_it:
+    if not run:
         return 0
     from ..studies import programs
 
     print("\nrunning it:", flush=True)
     code = programs.run(words).code
     if code == 0:
-        print(_compared(run, find_run(_new_runs(words))))
+        print(_compared(old, find_run(_new_runs(words))))
     return code
 
 
@@ -95,7 +87,7 @@ def command(run: RunFolder, card: Mapping[str, Any], handed_on: Sequence[str]) -
 
 
 def _new_runs(words: Sequence[str]) -> Path:
-    from ..arguments import option_value
+    from ..config_words import option_value
 
     return Path(option_value(words, "--run.folder") or "") / (option_value(words, "--run.name") or "")
 
@@ -143,12 +135,12 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
 
 def _data_here(words: Sequence[str], splits: Sequence[str]) -> tuple[dict[str, Any], str | None]:
     """Return the splits' fingerprints, and the file of weights that the configuration names."""
-    from ..configured import ConfiguredData
+    from ..config import Configuration
     from ..data.fingerprint import fingerprint
 
-    data = ConfiguredData(list(words[1:]), on_paper=True)
-    weights = data.config[data.command].model.init_args.get("weights")
-    return {split: fingerprint(data.datamodule.dataset(split)) for split in splits}, weights
+    configured = Configuration(words[1:])
+    datamodule = configured.datamodule()
+    return {split: fingerprint(datamodule.dataset(split)) for split in splits}, configured.task.weights
 
 
 def _compared(old: RunFolder, new: RunFolder) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
+from ..options import Written
 
 if TYPE_CHECKING:
     from ..studies.local_sweep import Claim, LocalSweep
@@ -16,39 +16,52 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LINES = 30.0
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the command; the exit code is 1 if no trial works."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deeplab_lightning sweep",
-        usage="%(prog)s SWEEP.yaml --local [--folder FOLDER] [--seed N] [--option value ...]",
-        description="Search hyper-parameters by a sweep file of Weights & Biases, without their server: Optuna chooses "
-        "values, each trial is a fit of its own, and bad ones are given up early (early_terminate). Stopped at any "
-        "point, the same command goes on there; started several times, the processes share the trials.",
-        epilog="With the server: wandb sweep SWEEP.yaml. All other options are handed to `fit` in every trial, such as "
-        "--data.root. Needs the extra: pip install 'deeplab-lightning[sweep]'.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("sweep", type=Path, metavar="SWEEP.yaml")
-    parser.add_argument("--local", action="store_true", help="run here")
-    parser.add_argument("--folder", type=Path, default=Path("runs"), help="folder of all runs (default: runs)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choices (%(default)s)")
-    options, handed_on = parser.parse_known_args(arguments)
-    if not options.local:
+def sweep(
+    file: Annotated[Path, Written(metavar="SWEEP.yaml")],
+    /,
+    *,
+    local: bool = False,
+    folder: Path = Path("runs"),
+    seed: int = 0,
+    configuration: ConfigurationWords = (),
+) -> int:
+    """Search hyper-parameters by a sweep file, without a server.
+
+    The file is one of Weights & Biases; Optuna chooses values, each trial is a fit of its own, and bad ones are given
+    up early (early_terminate). Stopped at any point, the same command goes on there; started several times, the
+    processes share the trials. With the server: wandb sweep SWEEP.yaml. Needs the extra: pip install
+    'deeplab-lightning[sweep]'.
+
+    Args:
+        file: The sweep.
+        local: Run here, without the server.
+        folder: Folder of all runs.
+        seed: Seed of the choices.
+        configuration: All other options are handed to fit in every trial, such as --data.root.
+
+    Returns:
+        0, 1 if no trial works, or the exit code of a stop by the user.
+
+    Raises:
+        ConfigError: The file or an option cannot be used.
+    """
+    if not local:
         raise ConfigError(
-            f"sweep runs without a server, with --local. With Weights & Biases: wandb sweep {options.sweep}, then "
+            f"sweep runs without a server, with --local. With Weights & Biases: wandb sweep {file}, then "
             f"wandb agent and the name that it prints."
         )
     from ..studies.options import parse_words
-    from ..studies.sweep_file import load_sweep
 
-    for name in parse_words(handed_on):
+    for name in parse_words(configuration):
         if name in ("run.name", "run.folder", "ckpt_path"):
             raise ConfigError(f"sweep takes no --{name}: it names the trials' runs itself; use --folder.")
-    sweep = load_sweep(options.sweep)
+    from ..studies.sweep_file import load_sweep
+
+    read = load_sweep(file)
 
     from ..studies.local_sweep import LocalSweep
 
-    return run(LocalSweep(sweep, options.folder / sweep.name, handed_on, options.seed))
+    return run(LocalSweep(read, folder / read.name, configuration, seed))
 
 
 def run(local: LocalSweep) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from ..options import Options, Written
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,24 +19,22 @@ if TYPE_CHECKING:
     from ..video.segmenting import EachFrame
 
 
-class VideoSettings(NamedTuple):
-    """What `predict` is to make of videos.
+@dataclass(frozen=True)
+class VideoSettings(Options):
+    """What is made of videos (docs/video.md)."""
 
-    Attributes:
-        folders: Whether folders of images are videos.
-        fps: Frames per second of such folders, a number such as "29.97" or "30000/1001".
-        view: What to look at.
-        smoothing: Weight of the past in the mean of probabilities.
-        objects: Classes to follow.
-        object_area: Pixels below which objects are left out.
-    """
-
-    folders: bool = False
+    folders: Annotated[bool, Written("--video")] = False
+    """Take folders of images for the frames of videos."""
     fps: str = "25"
+    """Frames per second of folders of images, a number such as 29.97 or 30000/1001."""
     view: Literal["overlay", "side_by_side"] = "overlay"
+    """What the video to look at shows."""
     smoothing: float = 0.0
-    objects: tuple[str, ...] = ()
-    object_area: int = 100
+    """Weight of the past in the mean of the frames' probabilities, from 0 to below 1; 0 for none."""
+    objects: Annotated[tuple[str, ...], Written(metavar="CLASS")] = ()
+    """Classes whose objects are followed and listed."""
+    object_area: Annotated[int, Written(metavar="PIXELS")] = 100
+    """Pixels below which an object is left out."""
 
 
 def segment_videos(
@@ -67,9 +68,9 @@ def segment_videos(
     import numpy as np
     from tqdm import tqdm
 
+    from ..data.sets.cityscapes import to_label_ids
     from ..errors import ConfigError, DataError
     from ..extras import need
-    from ..labels.cityscapes import to_label_ids
     from ..video.job import VideoJob, VideoOptions
     from ..video.reading import FrameFolder, VideoFile
     from .predict import output_names

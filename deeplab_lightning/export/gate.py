@@ -20,7 +20,7 @@ from ..files import atomic_open
 from ..inference.predictor import Predictor
 from ..metrics.confusion import most_likely
 from ..metrics.segmentation import SegmentationScores
-from .formats import Exported, Precision
+from .format import Exported, Precision
 from .model import ImageModel
 
 if TYPE_CHECKING:

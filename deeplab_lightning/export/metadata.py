@@ -9,7 +9,7 @@ from typing import Any
 from .. import __version__
 from ..files import sha256
 from ..types import DataDescription
-from .model import Inputs, Outputs
+from .format import Inputs, Outputs
 
 KEY = "deeplab_lightning"
 """Under which the JSON stands in a file."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,8 @@ from torch.nn import functional as F
 
 from ..layers import Normalise
 from ..layers.resize import first_rows, padded_side, resize_corner
+from .format import Inputs, Outputs
 
-Outputs = Literal["classes", "probs", "logits", "coarse_logits"]
-Inputs = Literal["pixels", "normalised"]
 EXAMPLE_SIZE = (257, 257)
 """Of the image that files are exported with, where no size is asked for."""
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from ..extras import need
-from .model import ImageModel, Outputs
+from .format import Outputs
+from .model import ImageModel
 from .onnx_graph import LOGITS
 
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)

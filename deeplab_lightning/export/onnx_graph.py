@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import ConfigError
-from .formats import Order, expect_open_sizes
+from .format import Order, expect_open_sizes
 from .model import ImageModel, WithLogits
 
 INPUT = "image"

@@ -1,6 +1,5 @@
-"""Using a network: from images to class maps."""
+"""Using a network: from images to class maps. Here are its options, without torch."""
 
-from .options import EvaluationOptions, options_from
-from .predictor import Predictor, most_likely
+from .options import EvaluationOptions, Postprocessing
 
-__all__ = ["EvaluationOptions", "Predictor", "most_likely", "options_from"]
+__all__ = ["EvaluationOptions", "Postprocessing"]

@@ -21,64 +21,42 @@ closing and filling of other classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from ..errors import ConfigError
+from ..labels import LabelSet
+from .options import Postprocessing
 
 
 @dataclass(frozen=True)
-class Morphology:
-    """Which steps are taken; `str()` names them for the protocol.
+class Morphology(Postprocessing):
+    """The steps, with classes by id, ready to be applied."""
 
-    Attributes:
-        threshold: Probability below which a pixel becomes `unsure`, 0 to 1.
-        unsure: Id of such pixels, a class or the ignored value.
-        opening: Radius in pixels of the disc that opens, 0 for none.
-        closing: Radius in pixels of the disc that closes, 0 for none.
-        largest: Ids of the classes that keep their largest component alone.
-        min_area: Components below this many pixels are taken away.
-        fill_holes: Holes of up to this many pixels are filled.
-        classes: Ids of the classes that opening, closing, `min_area` and `fill_holes` are for; None: all.
-    """
+    @classmethod
+    def of_classes(cls, steps: Postprocessing, labels: LabelSet) -> Morphology:
+        """Return the steps with the ids of the classes that they name.
 
-    threshold: float = 0.0
-    unsure: int = 255
-    opening: int = 0
-    closing: int = 0
-    largest: tuple[int, ...] = ()
-    min_area: int = 0
-    fill_holes: int = 0
-    classes: tuple[int, ...] | None = None
+        Raises:
+            ConfigError: There is no such class.
+        """
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ConfigError(f"The threshold is a probability, from 0 to 1; got {self.threshold}.")
-        if not 0 <= self.unsure <= 255:
-            raise ConfigError(f"The id of unsure pixels is from 0 to 255; got {self.unsure}.")
-        for name in ("opening", "closing", "min_area", "fill_holes"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is a number of pixels, from 0 on; got {getattr(self, name)}.")
+        def ids(classes: Sequence[int | str]) -> tuple[int, ...]:
+            return tuple(labels.ids_of([one])[0] if isinstance(one, str) else one for one in classes)
 
-    def __bool__(self) -> bool:
-        """Whether any step is taken."""
-        return bool(self.threshold or self.opening or self.closing or self.largest or self.min_area or self.fill_holes)
+        unsure = labels.ignore_index if steps.unsure is None else ids([steps.unsure])[0]
+        found = {"largest": ids(steps.largest), "classes": ids(steps.classes)}
+        return cls(**{**vars(steps), **found, "unsure": unsure if 0 <= unsure < 256 else 255})
 
-    def __str__(self) -> str:
-        """Return the steps in words, such as `threshold 0.5 (else 255), opening 2, min area 100`; empty for none."""
-        steps = (
-            f"threshold {self.threshold:g} (else {self.unsure})" if self.threshold else "",
-            f"opening {self.opening}" if self.opening else "",
-            f"closing {self.closing}" if self.closing else "",
-            f"largest of {' '.join(map(str, self.largest))}" if self.largest else "",
-            f"min area {self.min_area}" if self.min_area else "",
-            f"fill holes {self.fill_holes}" if self.fill_holes else "",
-        )
-        words = ", ".join(filter(None, steps))
-        of_some = self.classes is not None and (self.opening or self.closing or self.min_area or self.fill_holes)
-        return f"{words} of classes {' '.join(map(str, self.classes or ()))}" if of_some else words
+    def check(self) -> None:
+        """Refuse names, which no mask holds."""
+        super().check()
+        for one in (self.unsure, *self.largest, *self.classes):
+            if isinstance(one, str):
+                raise ConfigError(f"Class {one!r} is given by name; expected its id (Morphology.of_classes).")
 
     def apply(self, pred: np.ndarray, probs: np.ndarray | None = None) -> np.ndarray:
         """Post-process one class map.
@@ -97,7 +75,7 @@ class Morphology:
         if self.threshold:
             if probs is None:
                 raise ConfigError("A threshold needs the probabilities: hand them over with the class map.")
-            mask[probs.max(axis=0) < self.threshold] = self.unsure
+            mask[probs.max(axis=0) < self.threshold] = self._unsure_id
         if self.opening:
             for index in self._chosen(mask):
                 inside = (mask == index).view(np.uint8)
@@ -106,7 +84,7 @@ class Morphology:
         if self.closing:
             for index in self._chosen(mask):
                 mask[_closed(mask == index, self.closing)] = index
-        for index in self.largest:
+        for index in map(int, self.largest):
             _keep_components(mask, index, 0, probs)
         if self.min_area > 1:
             for index in self._chosen(mask):
@@ -123,8 +101,12 @@ class Morphology:
         return [
             index
             for index in by_size
-            if (self.classes is None or index in self.classes) and not (self.threshold and index == self.unsure)
+            if (not self.classes or index in self.classes) and not (self.threshold and index == self._unsure_id)
         ]
+
+    @property
+    def _unsure_id(self) -> int:
+        return 255 if self.unsure is None else int(self.unsure)
 
 
 def _disc(radius: int) -> np.ndarray:

@@ -1,64 +1,109 @@
-"""How images are evaluated, apart from the network itself: scales, flip, windows, CRF; and that in words."""
+"""What is done with an image besides running the network: views, CRF, post-processing; declared once, without torch.
+
+`EvaluationOptions` stand in configurations (`evaluation:`), on command lines (`--evaluation.flip true`) and in
+protocols of `evaluate`; `Postprocessing` on the lines of `predict`, and in protocols.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 from ..errors import ConfigError, did_you_mean
-from .crf.mean_field import PAPERS, CRFOptions
+from ..options import Between, Options, Written, at_least, hints_of
 
 Fusion = Literal["mean", "max"]
+Normalise = Literal["symmetric", "before", "after", "none"]
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
-    """What is done with an image between reading it and its class map. The default is one view of the whole image.
+class CRFOptions(Options):
+    """Parameters of the dense CRF, with the papers' symbols; the defaults are those of v2 with ResNet-101."""
 
-    Attributes:
-        scales: Sides that the network sees it at, relative to its own; v3 and v3+ take
-            '[0.5, 0.75, 1, 1.25, 1.5, 1.75]' on VOC and '[0.75, 1, 1.25]' on Cityscapes.
-        flip: See it mirrored as well, at every scale.
-        fusion: How several views become one: the mean of their probabilities (v3, v3+), or the maximum over the scales
-            of their scores, which are averaged with those of the mirrored image (v2).
-        window_size: Side of the square windows that slide over each scaled image, in pixels, such as the crop size of
-            training; the whole image at once if not given.
-        overlap: Share of a window's side that its neighbours see too, 0 or more and below 1.
-        crf: Dense CRF behind the network: parameters of a paper (v1, v2_vgg16, v2_resnet101), or one's own above those
-            of v2 with ResNet-101, such as '{w1: 5, sigma_alpha: 50}'.
+    iterations: Annotated[int, at_least(0)] = 10
+    """Iterations of mean field."""
+    w1: Annotated[float, at_least(0)] = 4.0
+    """Weight of the bilateral kernel, which looks at positions and colours."""
+    sigma_alpha: float = 67.0
+    """Reach of the bilateral kernel over positions, in pixels."""
+    sigma_beta: float = 3.0
+    """Reach of the bilateral kernel over colours, in grey levels of 0..255."""
+    w2: Annotated[float, at_least(0)] = 3.0
+    """Weight of the Gaussian kernel, which looks at positions alone."""
+    sigma_gamma: float = 1.0
+    """Reach of the Gaussian kernel over positions, in pixels."""
+    normalise: Normalise = "symmetric"
+    """How the kernels' weights are made relative: with row sums D, `symmetric` is `D^-1/2 K D^-1/2`, `before` is
+    `K D^-1`, `after` is `D^-1 K`, `none` the papers' plain K without its diagonal."""
 
-    Raises:
-        ConfigError: A value cannot be used.
-    """
+    def check(self) -> None:
+        """Refuse kernels of no reach and values without end."""
+        for name in ("w1", "w2"):
+            if not getattr(self, name) < math.inf:
+                raise ConfigError(f"The CRF's {name} is {getattr(self, name)}; expected 0 or more.")
+        for name in ("sigma_alpha", "sigma_beta", "sigma_gamma"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(
+                    f"The CRF's {name} is {getattr(self, name)}; expected more than 0. To leave a kernel out, set its "
+                    f"weight {'w2' if name == 'sigma_gamma' else 'w1'} to 0."
+                )
 
-    scales: tuple[float, ...] = (1.0,)
+    def __str__(self) -> str:
+        """Say it in words that can stand beside a score."""
+        return (
+            f"CRF {self.iterations} iterations, bilateral {self.w1:g} ({self.sigma_alpha:g} px, "
+            f"{self.sigma_beta:g} levels), Gaussian {self.w2:g} ({self.sigma_gamma:g} px), normalised {self.normalise}"
+        )
+
+
+PAPERS = {
+    "v1": CRFOptions(w1=4, sigma_alpha=49, sigma_beta=5, w2=3, sigma_gamma=3),
+    "v2_vgg16": CRFOptions(w1=4, sigma_alpha=65, sigma_beta=3, w2=2, sigma_gamma=2),
+    "v2_resnet101": CRFOptions(w1=4, sigma_alpha=67, sigma_beta=3, w2=3, sigma_gamma=1),
+}
+"""Values in copies of the papers' run scripts for PASCAL VOC (v1: LargeFOV)."""
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(Options):
+    """How images are looked at (docs/inference.md); by default once, whole, at their own size."""
+
+    section: ClassVar[str] = "evaluation"
+
+    scales: Annotated[tuple[float, ...], Written(metavar="'[0.5, 1]'")] = (1.0,)
+    """Sides that the network sees an image at, relative to its own; v3 and v3+ take '[0.5, 0.75, 1, 1.25, 1.5, 1.75]'
+    on VOC and '[0.75, 1, 1.25]' on Cityscapes."""
     flip: bool = False
+    """See the image mirrored as well, at every scale."""
     fusion: Fusion = "mean"
-    window_size: int | None = None
-    overlap: float = 0.25
-    crf: str | dict[str, Any] | CRFOptions | None = None
+    """How several views become one: the mean of their probabilities (v3, v3+), or the maximum over the scales of their
+    scores, which are averaged with those of the mirrored image (v2)."""
+    window_size: Annotated[int | None, at_least(1), Written(metavar="PIXELS")] = None
+    """Side of the square windows that slide over each scaled image, in pixels, such as the crop size of training; the
+    whole image at once if not given."""
+    overlap: Annotated[float, Between(0, 1, open_high=True), Written(metavar="SHARE")] = 0.25
+    """Share of a window's side that its neighbours see too."""
+    crf: Annotated[str | dict[str, Any] | CRFOptions | None, Written("--crf", metavar="NAME|'{w1: 4}'")] = None
+    """Dense CRF behind the network: parameters of a paper (v1, v2_vgg16, v2_resnet101), or one's own above those of v2
+    with ResNet-101, such as '{w1: 5, sigma_alpha: 50}'."""
 
     def __post_init__(self) -> None:
+        """Bring scales and CRF into one form, whichever way they were given, and check all."""
+        given = (self.scales,) if isinstance(self.scales, int | float) else self.scales
         try:
-            scales = tuple(float(scale) for scale in self.scales)
+            scales = tuple(float(scale) for scale in given)
         except (TypeError, ValueError):
             scales = ()
         if not scales or not all(0 < scale < math.inf for scale in scales) or len(set(scales)) < len(scales):
             raise ConfigError(
-                f"scales is {self.scales}; expected different numbers above 0, such as [0.5, 0.75, 1, 1.25]."
+                f"--evaluation.scales is {self.scales}; expected different numbers above 0, such as "
+                f"[0.5, 0.75, 1, 1.25]."
             )
         object.__setattr__(self, "scales", tuple(sorted(scales)))
-        if not isinstance(self.flip, bool):
-            raise ConfigError(f"flip is {self.flip!r}; expected true or false.")
-        if self.fusion not in get_args(Fusion):
-            raise ConfigError(f"fusion is {self.fusion!r}; expected mean or max.{_near(self.fusion, get_args(Fusion))}")
-        if self.window_size is not None and (not isinstance(self.window_size, int) or self.window_size < 1):
-            raise ConfigError(f"window_size is {self.window_size!r}; expected whole pixels, such as 513, or null.")
-        if isinstance(self.overlap, bool) or not isinstance(self.overlap, int | float) or not 0 <= self.overlap < 1:
-            raise ConfigError(f"overlap is {self.overlap!r}; expected a share of the window from 0 to below 1.")
         object.__setattr__(self, "crf", _as_crf(self.crf))
+        super().__post_init__()
 
     @property
     def crf_options(self) -> CRFOptions | None:
@@ -79,21 +124,58 @@ class EvaluationOptions:
         return ", ".join(parts)
 
 
-def options_from(given: Mapping[str, Any]) -> EvaluationOptions:
-    """Make options of names and plain values, as they stand in YAML.
+@dataclass(frozen=True)
+class Postprocessing(Options):
+    """What is done to class maps, in this order; nothing by default (docs/inference.md).
 
-    Raises:
-        ConfigError: A name is unknown, or a value cannot be used.
+    Classes are given by name or by id. `str()` names the steps for the protocol.
     """
-    names = [field.name for field in fields(EvaluationOptions)]
-    for name in given:
-        if name not in names:
-            raise ConfigError(
-                f"There is no evaluation option {name!r}.{did_you_mean(name, names)} There are: {', '.join(names)}."
-            )
-    scales = given.get("scales")
-    single = {"scales": (scales,)} if isinstance(scales, int | float) else {}
-    return EvaluationOptions(**{**given, **single})
+
+    threshold: Annotated[float, Between(0, 1), Written(metavar="P")] = 0.0
+    """Pixels whose most likely class is less probable than this become unsure."""
+    unsure: Annotated[int | str | None, Written(metavar="CLASS")] = None
+    """Class that unsure pixels become; the ignored value if not given."""
+    opening: Annotated[int, at_least(0), Written(metavar="RADIUS")] = 0
+    """Take away what a disc of this radius in pixels does not fit into."""
+    closing: Annotated[int, at_least(0), Written(metavar="RADIUS")] = 0
+    """Close gaps that a disc of this radius in pixels does not fit into."""
+    largest: Annotated[tuple[int | str, ...], Written(metavar="CLASS")] = ()
+    """Classes of which the largest connected component alone is kept (organs, in medical images)."""
+    min_area: Annotated[int, at_least(0), Written(metavar="PIXELS")] = 0
+    """Take away connected components of fewer pixels than this."""
+    fill_holes: Annotated[int, at_least(0), Written(metavar="PIXELS")] = 0
+    """Fill what a class encloses wholly and has at most so many pixels."""
+    classes: Annotated[tuple[int | str, ...], Written("--postprocess_classes", metavar="CLASS")] = ()
+    """Classes that opening, closing, small components and holes are worked on of; all if not given."""
+
+    def check(self) -> None:
+        """Refuse an id that no mask can hold."""
+        if isinstance(self.unsure, int) and not 0 <= self.unsure <= 255:
+            raise ConfigError(f"The id of unsure pixels is {self.unsure}; expected 0 to 255.")
+
+    def __bool__(self) -> bool:
+        """Whether any step is taken."""
+        return bool(self.threshold or self.opening or self.closing or self.largest or self.min_area or self.fill_holes)
+
+    def __str__(self) -> str:
+        """Return the steps in words, such as `threshold 0.5 (else 255), opening 2, min area 100`; empty for none."""
+        steps = (
+            f"threshold {self.threshold:g} (else {255 if self.unsure is None else self.unsure})"
+            if self.threshold
+            else "",
+            f"opening {self.opening}" if self.opening else "",
+            f"closing {self.closing}" if self.closing else "",
+            f"largest of {_listed(self.largest)}" if self.largest else "",
+            f"min area {self.min_area}" if self.min_area else "",
+            f"fill holes {self.fill_holes}" if self.fill_holes else "",
+        )
+        words = ", ".join(filter(None, steps))
+        of_some = self.classes and (self.opening or self.closing or self.min_area or self.fill_holes)
+        return f"{words} of classes {_listed(self.classes)}" if of_some else words
+
+
+def _listed(classes: Iterable[int | str]) -> str:
+    return " ".join(map(str, classes))
 
 
 def _as_crf(given: Any) -> CRFOptions | None:
@@ -103,7 +185,7 @@ def _as_crf(given: Any) -> CRFOptions | None:
     if isinstance(given, str) and given in PAPERS:
         return PAPERS[given]
     if isinstance(given, Mapping):
-        names = [field.name for field in fields(CRFOptions)]
+        names = hints_of(CRFOptions)
         for name in given:
             if name not in names:
                 raise ConfigError(
@@ -111,10 +193,6 @@ def _as_crf(given: Any) -> CRFOptions | None:
                 )
         return CRFOptions(**given)
     raise ConfigError(
-        f"crf is {given!r}; expected one of {', '.join(PAPERS)}, or parameters such as "
-        f"'{{w1: 4, sigma_alpha: 67, sigma_beta: 3}}'.{_near(given, PAPERS)}"
+        f"--evaluation.crf is {given!r}; expected one of {', '.join(PAPERS)}, or parameters such as "
+        f"'{{w1: 4, sigma_alpha: 67, sigma_beta: 3}}'.{did_you_mean(str(given), PAPERS)}"
     )
-
-
-def _near(word: Any, choices: Any) -> str:
-    return did_you_mean(str(word), choices)

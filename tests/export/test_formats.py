@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.export import litert_file, onnx_file, run_model, torch_files
-from deeplab_lightning.export.formats import FORMATS, Exported, Order, chosen_format
-from deeplab_lightning.export.model import ImageModel, Outputs, example
+from deeplab_lightning.export import run_model
+from deeplab_lightning.export.format import Exported, Order, Outputs, chosen_format, format_named
+from deeplab_lightning.export.model import ImageModel, example
 
 from .networks import NETWORKS, NORMALISE, network
 from .test_model import images, logits_of, predictor
@@ -28,12 +28,12 @@ UNSEEN = [(1, 64, 81), (2, 97, 130), (3, 33, 49), (1, 20, 40)]
 
 
 def written(
-    writer: Any, name: str, path: Path, outputs: Outputs = "classes", **order: Any
+    format: str, name: str, path: Path, outputs: Outputs = "classes", **order: Any
 ) -> tuple[torch.nn.Module, Exported]:
     net = network(name).to(memory_format=torch.channels_last)  # as tasks keep theirs
     model = ImageModel(net, NORMALISE, outputs=outputs, dtype=order.pop("dtype", torch.float32))
     given = {"precision": "fp32", "opset": 18, **order}
-    return net, writer.write(Order(model, example(model, 3, True, (113, 70)), path, FACTS, **given))
+    return net, format_named(format).write(Order(model, example(model, 3, True, (113, 70)), path, FACTS, **given))
 
 
 def check(net: torch.nn.Module, exported: Exported) -> None:
@@ -57,7 +57,7 @@ def check(net: torch.nn.Module, exported: Exported) -> None:
 def in_onnx(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Exported]:
     """One quick conversion for several tests."""
     pytest.importorskip("onnx")
-    return written(onnx_file, "corners", tmp_path_factory.mktemp("onnx") / "model.onnx")
+    return written("onnx", "corners", tmp_path_factory.mktemp("onnx") / "model.onnx")
 
 
 def test_onnx_at_sizes_not_seen(in_onnx: tuple[torch.nn.Module, Exported]) -> None:
@@ -66,7 +66,7 @@ def test_onnx_at_sizes_not_seen(in_onnx: tuple[torch.nn.Module, Exported]) -> No
 
 def test_onnx_for_one_size(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    net, exported = written(onnx_file, "corners", tmp_path / "model.onnx", one_size=True)
+    net, exported = written("onnx", "corners", tmp_path / "model.onnx", one_size=True)
     assert (exported.fixed_size, exported.fixed_batch) == ((113, 70), 1)
     check(net, exported)
     with pytest.raises(Exception, match="Got invalid dimensions"):
@@ -79,24 +79,24 @@ OPEN = [name for name in NETWORKS if name not in ("unet_valid", "v3_psp")]
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OPEN if name != "corners"])
 def test_every_network_in_onnx(name: str, tmp_path: Path) -> None:
-    check(*written(onnx_file, name, tmp_path / f"{name}.onnx"))
+    check(*written("onnx", name, tmp_path / f"{name}.onnx"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_in_onnx_for_one_size(name: str, tmp_path: Path) -> None:
-    check(*written(onnx_file, name, tmp_path / f"{name}.onnx", one_size=True))
+    check(*written("onnx", name, tmp_path / f"{name}.onnx", one_size=True))
 
 
 @pytest.mark.parametrize("name", ["corners", "encoder_decoder"])
 def test_exported_program_at_sizes_not_seen(name: str, tmp_path: Path) -> None:
-    check(*written(torch_files, name, tmp_path / f"{name}.pt2"))
+    check(*written("pt2", name, tmp_path / f"{name}.pt2"))
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
 @pytest.mark.parametrize("name", ["encoder_decoder", "unet", "segnet", "v3plus"])
 def test_torchscript_at_sizes_not_seen(name: str, tmp_path: Path) -> None:
-    check(*written(torch_files, name, tmp_path / f"{name}.torchscript"))
+    check(*written("torchscript", name, tmp_path / f"{name}.torchscript"))
 
 
 @pytest.mark.slow
@@ -105,21 +105,21 @@ def test_torchscript_at_sizes_not_seen(name: str, tmp_path: Path) -> None:
     ("name", "ending"), [*((name, "pt2") for name in OPEN), *((name, "torchscript") for name in NETWORKS)]
 )
 def test_every_network_in_pytorch_formats(name: str, ending: str, tmp_path: Path) -> None:
-    check(*written(torch_files, name, tmp_path / f"{name}.{ending}"))
+    check(*written(ending, name, tmp_path / f"{name}.{ending}"))
 
 
 @pytest.mark.parametrize("name", ["unet_valid", "v3_psp"])
 def test_networks_laid_out_for_a_size_are_refused_where_sizes_stay_open(name: str, tmp_path: Path) -> None:
-    for writer, ending in ((onnx_file, "onnx"), (torch_files, "pt2")):
+    for format in ("onnx", "pt2"):
         with pytest.raises(ConfigError, match="What works is --format torchscript"):
-            written(writer, name, tmp_path / f"model.{ending}")
+            written(format, name, tmp_path / f"model.{format}")
 
 
 def test_int8_has_integer_weights_and_nearly_the_same_classes(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     calibration = [images(64, 80, batch=1).numpy() for _ in range(2)]
     net, exported = written(
-        onnx_file, "corners", tmp_path / "int8.onnx", precision="int8", calibration=lambda: calibration
+        "onnx", "corners", tmp_path / "int8.onnx", precision="int8", calibration=lambda: calibration
     )
     weights = onnx.load(exported.path).graph.initializer
     assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in weights}
@@ -157,28 +157,28 @@ def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported],
 
 
 def test_a_float32_model_is_handed_to_formats_that_round_it_themselves() -> None:
-    assert FORMATS["onnx"].model_dtype("fp16") == FORMATS["pt2"].model_dtype("fp16") == torch.float16
-    assert FORMATS["onnx"].model_dtype("int8") == FORMATS["openvino"].model_dtype("fp16") == torch.float32
-    assert FORMATS["pt2"].model_dtype("bf16") == torch.bfloat16
+    assert format_named("onnx").model_dtype("fp16") == format_named("pt2").model_dtype("fp16") == torch.float16
+    assert format_named("onnx").model_dtype("int8") == format_named("openvino").model_dtype("fp16") == torch.float32
+    assert format_named("pt2").model_dtype("bf16") == torch.bfloat16
 
 
 def test_litert_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "litert_torch", None)
     with pytest.raises(ConfigError, match=r"litert_torch.*deeplab-lightning\[litert\]"):
-        written(litert_file, "corners", tmp_path / "model.tflite")
+        written("litert", "corners", tmp_path / "model.tflite")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_litert_refuses_segnet(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"SegNet's unpooling.*What works is --format onnx"):
-        written(litert_file, "segnet", tmp_path / "model.tflite")
+        written("litert", "segnet", tmp_path / "model.tflite")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "segnet"])
 def test_litert(name: str, tmp_path: Path) -> None:
     pytest.importorskip("litert_torch")
-    net, exported = written(litert_file, name, tmp_path / "model.tflite")
+    net, exported = written("litert", name, tmp_path / "model.tflite")
     assert exported.run_logits is not None
     image = images(113, 70, batch=1)
     expected = logits_of(net, image)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from deeplab_lightning.export.formats import Exported
+from deeplab_lightning.export.format import Exported
 from deeplab_lightning.export.gate import TOLERANCES, Comparison, Gate, Report, as_table, failures, write_report
 from deeplab_lightning.export.model import ImageModel, Outputs
 

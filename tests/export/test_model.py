@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from deeplab_lightning.export.model import ImageModel, WithLogits, example
-from deeplab_lightning.inference import Predictor
+from deeplab_lightning.inference.predictor import Predictor
 
 from .networks import NORMALISE, network
 

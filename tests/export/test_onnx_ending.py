@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.export import onnx_file
-from deeplab_lightning.export.formats import Order
+from deeplab_lightning.export.format import Order
+from deeplab_lightning.export.formats.onnx import ONNX
 from deeplab_lightning.export.model import ImageModel, Outputs, example
 
 from .networks import NORMALISE, network
@@ -24,7 +24,7 @@ def written(outputs: Outputs, path: Path, **corners: Any) -> tuple[ImageModel, A
     for name, value in corners.items():
         setattr(net, name, value)
     model = ImageModel(net, NORMALISE, outputs=outputs)
-    return model, onnx_file.write(Order(model, example(model, 3, True, (113, 70)), path, {}, "fp32", 18))
+    return model, ONNX().write(Order(model, example(model, 3, True, (113, 70)), path, {}, "fp32", 18))
 
 
 @pytest.mark.parametrize(

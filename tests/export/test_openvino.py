@@ -16,9 +16,8 @@ import torch
 from PIL import Image
 
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.export import openvino_file
-from deeplab_lightning.export.formats import Exported
-from deeplab_lightning.export.running import openvino_without_telemetry
+from deeplab_lightning.export.format import Exported
+from deeplab_lightning.export.formats.openvino import openvino_without_telemetry
 
 from ..conftest import REPOSITORY
 from ..test_main import run_python
@@ -36,7 +35,7 @@ def read(path: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def corners(tmp_path_factory: pytest.TempPathFactory) -> tuple[torch.nn.Module, Exported]:
-    return written(openvino_file, "corners", tmp_path_factory.mktemp("openvino") / "street.xml")
+    return written("openvino", "corners", tmp_path_factory.mktemp("openvino") / "street.xml")
 
 
 @installed
@@ -46,12 +45,12 @@ def test_at_sizes_not_seen(corners: tuple[torch.nn.Module, Exported]) -> None:
 
 @installed
 def test_v3plus(tmp_path: Path) -> None:
-    check(*written(openvino_file, "v3plus", tmp_path / "model.xml"))
+    check(*written("openvino", "v3plus", tmp_path / "model.xml"))
 
 
 @installed
 def test_for_one_size(tmp_path: Path) -> None:
-    net, exported = written(openvino_file, "corners", tmp_path / "model.xml", one_size=True)
+    net, exported = written("openvino", "corners", tmp_path / "model.xml", one_size=True)
     assert (exported.fixed_size, exported.fixed_batch) == ((113, 70), 1)
     check(net, exported)
     with pytest.raises(Exception, match="incompatible"):
@@ -62,21 +61,21 @@ def test_for_one_size(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in OPEN if name not in ("corners", "v3plus")])
 def test_every_network(name: str, tmp_path: Path) -> None:
-    check(*written(openvino_file, name, tmp_path / f"{name}.xml"))
+    check(*written("openvino", name, tmp_path / f"{name}.xml"))
 
 
 @installed
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_for_one_size(name: str, tmp_path: Path) -> None:
-    check(*written(openvino_file, name, tmp_path / f"{name}.xml", one_size=True))
+    check(*written("openvino", name, tmp_path / f"{name}.xml", one_size=True))
 
 
 @installed
 @pytest.mark.parametrize("name", ["unet_valid", "v3_psp"])
 def test_networks_laid_out_for_a_size_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"as \.xml for images of any size.*--size H W"):
-        written(openvino_file, name, tmp_path / "model.xml")
+        written("openvino", name, tmp_path / "model.xml")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -95,7 +94,7 @@ def test_what_the_files_hold(corners: tuple[torch.nn.Module, Exported]) -> None:
 def test_fp16_halves_the_weights_and_keeps_the_classes(
     corners: tuple[torch.nn.Module, Exported], tmp_path: Path
 ) -> None:
-    net, exported = written(openvino_file, "corners", tmp_path / "half.xml", precision="fp16")
+    net, exported = written("openvino", "corners", tmp_path / "half.xml", precision="fp16")
 
     def types(path: Path) -> set[str]:
         constants = [node for node in read(path).get_ops() if node.get_type_name() == "Constant"]
@@ -124,7 +123,7 @@ def test_weights_are_there_before_the_graph(tmp_path: Path, monkeypatch: pytest.
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", note)
-    written(openvino_file, "corners", tmp_path / "model.xml")
+    written("openvino", "corners", tmp_path / "model.xml")
     assert moved == ["model.bin", "model.xml"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.bin", "model.xml"]
 
@@ -132,7 +131,7 @@ def test_weights_are_there_before_the_graph(tmp_path: Path, monkeypatch: pytest.
 def test_it_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ConfigError, match=r"openvino.*deeplab-lightning\[openvino\]"):
-        written(openvino_file, "corners", tmp_path / "model.xml")
+        written("openvino", "corners", tmp_path / "model.xml")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -141,7 +140,7 @@ def test_nobody_is_told_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """OpenVINO's import makes a number for the user, and a call to its makers with that."""
     monkeypatch.setenv("HOME", str(tmp_path))
     code = (
-        "import sys\nfrom deeplab_lightning.export.running import openvino_without_telemetry\n"
+        "import sys\nfrom deeplab_lightning.export.formats.openvino import openvino_without_telemetry\n"
         "openvino_without_telemetry().Core()\n"
         "print('LOADED', [name for name in sys.modules if name.startswith('openvino_telemetry.')])"
     )

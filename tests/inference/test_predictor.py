@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.inference import EvaluationOptions, Predictor, most_likely, predictor
+from deeplab_lightning.inference import EvaluationOptions, predictor
+from deeplab_lightning.inference.predictor import Predictor, most_likely
 from deeplab_lightning.layers import Normalise, resize
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

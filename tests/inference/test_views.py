@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.inference import EvaluationOptions, Predictor, options_from, predictor
+from deeplab_lightning.inference import EvaluationOptions, predictor
 from deeplab_lightning.inference.crf import PAPERS, DenseCRF
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.inference.windows import scaled_side, spans
 from deeplab_lightning.layers import Normalise
 
@@ -265,7 +266,7 @@ def test_scaled_sides() -> None:
     ],
 )
 def test_the_protocol_says_what_is_done(options: dict[str, object], words: str) -> None:
-    assert build(True, **vars(options_from(options))).protocol == words
+    assert build(True, **vars(EvaluationOptions.of(options))).protocol == words
 
 
 def test_scales_within_the_network_are_named() -> None:
@@ -282,8 +283,8 @@ def test_scales_within_the_network_are_named() -> None:
         ({"scales": "all"}, "expected different numbers above 0"),
         ({"flip": "yes"}, "expected true or false"),
         ({"fusion": "men"}, "Did you mean 'mean'"),
-        ({"window_size": 0}, "expected whole pixels"),
-        ({"overlap": 1.0}, "from 0 to below 1"),
+        ({"window_size": 0}, "expected 1 or more"),
+        ({"overlap": 1.0}, "expected 0 to below 1"),
         ({"crf": "v3"}, "expected one of v1, v2_vgg16"),
         ({"crf": {"sigma_alfa": 3}}, "Did you mean 'sigma_alpha'"),
         ({"crf": {"w1": -1}}, "expected 0 or more"),
@@ -292,12 +293,12 @@ def test_scales_within_the_network_are_named() -> None:
 )
 def test_options_that_cannot_be_used(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        options_from(options)
+        EvaluationOptions.of(options)
 
 
 def test_options_may_be_plain_values() -> None:
-    assert options_from({"scales": 1, "crf": {"w1": 5}}).crf_options == EvaluationOptions(crf={"w1": 5}).crf
-    assert options_from({"scales": 0.5}).scales == (0.5,)
+    assert EvaluationOptions.of({"scales": 1, "crf": {"w1": 5}}).crf_options == EvaluationOptions(crf={"w1": 5}).crf
+    assert EvaluationOptions.of({"scales": 0.5}).scales == (0.5,)
 
 
 def test_a_window_where_corners_do_not_meet_is_refused() -> None:
@@ -311,7 +312,8 @@ def test_a_window_where_corners_do_not_meet_is_refused() -> None:
 LARGE = """
 import sys, time, torch
 torch.set_num_threads(2)
-from deeplab_lightning.inference import EvaluationOptions, Predictor
+from deeplab_lightning.inference import EvaluationOptions
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.layers import Normalise
 from deeplab_lightning.memory import peak_memory
 from deeplab_lightning.models import DeepLabV3Plus

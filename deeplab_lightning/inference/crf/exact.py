@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .kernels import Kernel, Normalise, factors
+from ..options import Normalise
+from .kernels import Kernel, factors
 
 BLOCK_ELEMENTS = 1 << 22
 """Pairs of pixels looked at together (32 MB of float64)."""

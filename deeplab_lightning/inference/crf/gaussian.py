@@ -8,7 +8,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from .kernels import Kernel, Normalise, factors, has_compiled_form
+from ..options import Normalise
+from .kernels import Kernel, factors, has_compiled_form
 
 BLOCK = 64
 """Rows of an axis's matrix multiplied together with the band that they reach."""

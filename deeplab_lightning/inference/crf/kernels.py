@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from abc import ABC, abstractmethod
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-Normalise = Literal["symmetric", "before", "after", "none"]
-"""With D the kernel's row sums: `D^-1/2 K D^-1/2`, `K D^-1`, `D^-1 K`, or the paper's plain K."""
+from ..options import Normalise
 
 
 class Kernel(ABC):

@@ -28,7 +28,8 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigError
-from .kernels import Kernel, Normalise, factors, has_compiled_form
+from ..options import Normalise
+from .kernels import Kernel, factors, has_compiled_form
 
 SAMPLES = 256
 """Pixels of an image that are summed exactly to measure the scale of an unnormalised kernel."""

@@ -25,77 +25,20 @@ Departures, and choices where the papers leave one:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ...errors import ConfigError, DataError
+from ..options import CRFOptions
 from .exact import ExactKernel
 from .gaussian import GaussianKernel
-from .kernels import Kernel, Normalise, has_compiled_form
+from .kernels import Kernel, has_compiled_form
 from .lattice import LatticeKernel
 
 FLOOR = 1e-8
 """Smallest probability of a label."""
-
-
-@dataclass(frozen=True)
-class CRFOptions:
-    """Parameters of the CRF, with the papers' symbols. The defaults are those of v2 with ResNet-101.
-
-    Attributes:
-        iterations: Of mean field.
-        w1: Weight of the bilateral kernel.
-        sigma_alpha: Its reach over positions, in pixels.
-        sigma_beta: Its reach over colours, in grey levels of 0..255.
-        w2: Weight of the Gaussian kernel.
-        sigma_gamma: Its reach, in pixels.
-        normalise: How the kernels' weights are made relative: with row sums D, "symmetric" is `D^-1/2 K D^-1/2`,
-            "before" `K D^-1`, "after" `D^-1 K`, "none" the papers' plain K without its diagonal.
-
-    Raises:
-        ConfigError: A value cannot be used.
-    """
-
-    iterations: int = 10
-    w1: float = 4.0
-    sigma_alpha: float = 67.0
-    sigma_beta: float = 3.0
-    w2: float = 3.0
-    sigma_gamma: float = 1.0
-    normalise: Normalise = "symmetric"
-
-    def __post_init__(self) -> None:
-        for name in ("iterations", "w1", "w2"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"The CRF's {name} is {getattr(self, name)}; expected 0 or more.")
-        for name in ("sigma_alpha", "sigma_beta", "sigma_gamma"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(
-                    f"The CRF's {name} is {getattr(self, name)}; expected more than 0. To leave a kernel out, set its "
-                    f"weight {'w2' if name == 'sigma_gamma' else 'w1'} to 0."
-                )
-        if self.normalise not in get_args(Normalise):
-            raise ConfigError(
-                f"The CRF's normalise is {self.normalise!r}; expected one of {', '.join(get_args(Normalise))}."
-            )
-
-    def __str__(self) -> str:
-        """Say it in words that can stand beside a score."""
-        return (
-            f"CRF {self.iterations} iterations, bilateral {self.w1:g} ({self.sigma_alpha:g} px, "
-            f"{self.sigma_beta:g} levels), Gaussian {self.w2:g} ({self.sigma_gamma:g} px), normalised {self.normalise}"
-        )
-
-
-PAPERS = {
-    "v1": CRFOptions(w1=4, sigma_alpha=49, sigma_beta=5, w2=3, sigma_gamma=3),
-    "v2_vgg16": CRFOptions(w1=4, sigma_alpha=65, sigma_beta=3, w2=2, sigma_gamma=2),
-    "v2_resnet101": CRFOptions(w1=4, sigma_alpha=67, sigma_beta=3, w2=3, sigma_gamma=1),
-}
-"""Values in copies of the papers' run scripts for PASCAL VOC (v1: LargeFOV)."""
 
 
 class DenseCRF:

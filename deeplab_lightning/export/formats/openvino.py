@@ -1,0 +1,111 @@
+"""OpenVINO, for Intel's processors and others: an `.xml` with the graph and a `.bin` with the weights beside it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ...extras import need
+from ...files import atomic_open
+from ..format import NO_INT8, Exported, Format, Order, Run
+from ..metadata import KEY, as_json
+
+IN_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+"""It computes in bfloat16 or float16 where the processor can, unless it is told not to."""
+
+
+class OpenVINO(Format):
+    """An `.xml` with the graph and a `.bin` with the weights beside it."""
+
+    suffix = ".xml"
+    precisions = ("fp32", "fp16")
+    why_not = {  # noqa: RUF012
+        "bf16": "Its weights are fp32 or fp16; either is computed in bfloat16 where OpenVINO is told to",
+        "int8": NO_INT8,
+    }
+    made_in = ("fp16",)
+    sizes = "either"
+    timed = True
+
+    def write(self, order: Order) -> Exported:
+        """Write both files. In fp16 every float of the weights has 16 bits; they are turned back when a file is loaded.
+
+        The network keeps its decoder: the one for ONNX Runtime (`blocked_decoder`) is no faster in OpenVINO.
+
+        Raises:
+            ConfigError: The extra `openvino` is missing, or the network has something that ONNX does not.
+        """
+        import torch
+
+        from ..onnx_graph import LOGITS, drop_second_output, onnx_graph
+
+        runtime = self.runtime()
+        for package in ("onnx", "onnxscript"):
+            need(package, "openvino", "Export to OpenVINO")
+        proto = onnx_graph(order.model, order)
+        threads, run_logits = torch.get_num_threads(), None
+        if len(proto.graph.output) > 1:
+            run_logits = _runner(_files_of(proto, order), LOGITS, threads)
+            drop_second_output(proto.graph)
+        graph, weights = _files_of(proto, order)
+        beside = order.path.with_suffix(".bin")
+        with atomic_open(order.path) as xml, atomic_open(beside) as binary:  # the last one opened is in its place first
+            xml.write(graph)
+            binary.write(weights)
+        run = _runner(order.path, order.model.outputs, threads)
+        return Exported(
+            order.path,
+            run,
+            run if order.model.outputs == "logits" else run_logits,
+            order.fixed_size,
+            1 if order.one_size else None,
+            runtime,
+            (
+                f"{order.sizes}; its weights stand in {beside.name}",
+                "compile it with INFERENCE_PRECISION_HINT f32, as the gate does: by itself OpenVINO chooses bfloat16 "
+                "or float16 where the processor has them",
+            ),
+            (beside,),
+            beside,
+        )
+
+    def runtime(self) -> str:
+        """Return the name and version of OpenVINO."""
+        return f"openvino {openvino_without_telemetry().__version__.split('-')[0]}"
+
+    def runner(self, path: Path, output: str, threads: int) -> Run:
+        """Return what runs a file to one output in OpenVINO on the CPU."""
+        return _runner(path, output, threads)
+
+
+def _runner(model: Path | tuple[bytes, bytes], output: str, threads: int) -> Run:
+    """Return what runs a model, an `.xml` or the content of both its files."""
+    core = openvino_without_telemetry().Core()
+    read = core.read_model(*model) if isinstance(model, tuple) else core.read_model(model)
+    options = {**IN_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    compiled = core.compile_model(read, "CPU", options)
+    return lambda image: compiled(image)[output]
+
+
+def openvino_without_telemetry() -> Any:
+    """Import OpenVINO without the package by which it tells its makers of each import.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    modules: dict[str, Any] = sys.modules
+    modules.setdefault("openvino_telemetry", None)  # as if it were not installed; then a stub of OpenVINO's is used
+    return need("openvino", "openvino", "OpenVINO")
+
+
+def _files_of(proto: Any, order: Order) -> tuple[bytes, bytes]:
+    """Return what stands in the `.xml` and in the `.bin` of a graph."""
+    openvino = openvino_without_telemetry()
+    model = openvino.Core().read_model(proto.SerializeToString())
+    model.set_rt_info(as_json(order.metadata), [KEY])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.xml")
+        openvino.save_model(model, path, compress_to_fp16=order.precision == "fp16")
+        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
