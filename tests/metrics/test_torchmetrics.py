@@ -168,7 +168,7 @@ def test_merging_keeps_what_is_here(kind: str) -> None:
     assert_same(metric.compute(), counted(kind, 0, 1, 2, 3).compute())
     metric.merge_state(counted(kind, 4).metric_state)
     assert_same(metric.compute(), counted(kind, *range(5)).compute())
-    with pytest.raises(DataError, match=r"cannot be merged with .*over 2 classes"):
+    with pytest.raises(DataError, match=r"cannot be merged with counts of 'confusion matrix' over 2"):
         SegmentationScores(("a", "b"), VOID).merge_state(metric)
     with pytest.raises(ValueError, match="SegmentationScores"):
         counted("regions", 0).merge_state(MulticlassJaccardIndex(3))
@@ -273,7 +273,7 @@ def test_a_state_of_another_metric_is_refused() -> None:
     again = KINDS["boundary_iou"]()
     again.restore(state)
     assert_same(again.compute(), counted("boundary_iou", 0).compute())
-    with pytest.raises(DataError, match="not counts of 'boundary IoU, band of 20.00% of the diagonal' over 3 classes"):
+    with pytest.raises(DataError, match=r"not counts of 'boundary IoU, band of 20\.00%.*over 3 classes"):
         BoundaryIoU(NAMES, VOID, 0.2).restore(state)
 
 
