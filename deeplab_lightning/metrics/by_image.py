@@ -216,6 +216,7 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
         for _ in self._read(words):
             pass
         self.records = [torch.from_numpy(words)]
+        self._update_count += 1  # else `compute` warns that there is nothing
 
     def _records(self) -> list[Tensor]:
         return self.records if isinstance(self.records, list) else [self.records]
@@ -266,6 +267,7 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
         state = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
         self.records = [*own, *state["records"]]
         self._computed = None
+        self._update_count += 1  # else `compute` warns that there is nothing
 
     def sync(self, dist_sync_fn: Callable[..., Any] | None = None, *arguments: Any, **options: Any) -> None:
         """Bring the images of all processes together, in each of them; see `torchmetrics.Metric.sync`."""

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 from torchmetrics import MetricCollection
@@ -366,14 +367,14 @@ class Another(LightningModule):
 
 
 def test_in_another_lightning_module(tmp_path: Path) -> None:
+    """With averaged weights, which Lightning keeps in a copy of the module, metrics included."""
     torch.manual_seed(0)
     data = [(torch.randn(1, 7, 8), torch.randint(0, 3, (7, 8))) for _ in range(5)]
     module = Another()
     expected = [SegmentationScores(NAMES, VOID), BFScore(NAMES, VOID)]
     quiet: dict[str, Any] = dict.fromkeys(["logger", "enable_progress_bar", "enable_model_summary"], False)
-    trainer = Trainer(
-        accelerator="cpu", devices=1, max_steps=2, num_sanity_val_steps=1, default_root_dir=tmp_path, **quiet
-    )
+    options: dict[str, Any] = {"max_steps": 2, "num_sanity_val_steps": 1, "default_root_dir": tmp_path}
+    trainer = Trainer(accelerator="cpu", devices=1, callbacks=[WeightAveraging()], **options, **quiet)
     trainer.fit(module, DataLoader(data, batch_size=2), DataLoader(data, batch_size=2))
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     assert set(torch.load(tmp_path / "a.ckpt")["state_dict"]) == {"layer.weight", "layer.bias"}
