@@ -145,6 +145,9 @@ def in_one_line(message: str, words: Sequence[str]) -> str:
         message: As given to the parser's `error`.
         words: What the user wrote.
     """
+    message = re.sub(r'^Parser key "config":\s*', "", message)  # the files' layer, whose key says nothing to a reader
+    if message.startswith("--") and "\n" not in message:
+        return message
     outer = re.search(r'Parser key "([\w.]+)"', message)
     key = outer[1] if outer else ""
     if found := re.search(r"NestedArg\(key='([\w.]+)'", message):

@@ -45,19 +45,16 @@ def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
     """Return the rows of the generation's paper: v1 and v2 with and without CRF, the others with scales and flip."""
     from ..reporting.published import CITYSCAPES_SCALES, VOC_SCALES
 
-    model: Any = task.model
-    generation = type(task).__name__
+    network = task.model
     once = EvaluationOptions()
-    if generation in ("DeepLabV1Task", "DeepLabV2Task"):
-        vgg = task.hparams.get("backbone") == "vgg16"
-        paper = "v1" if generation == "DeepLabV1Task" else "v2_vgg16" if vgg else "v2_resnet101"
+    if network.crf_of_paper is not None:
         is_rgb = task.description["channels"] == 3 and task.description["pixel_range"] == 255
-        views = [once, EvaluationOptions(crf=paper)] if is_rgb else [once]
+        views = [once, EvaluationOptions(crf=network.crf_of_paper)] if is_rgb else [once]
     else:
         scales = CITYSCAPES_SCALES if "Cityscapes" in dataset else VOC_SCALES
         views = [once, EvaluationOptions(scales), EvaluationOptions(scales, flip=True)]
     strides: list[int | None] = [None]
-    if generation in ("DeepLabV3Task", "DeepLabV3PlusTask") and model.output_stride != 8:
+    if network.scored_at_stride_8 and network.output_stride != 8:
         strides.append(8)
     return [Protocol(stride, view) for stride in strides for view in views]
 

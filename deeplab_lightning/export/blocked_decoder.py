@@ -23,9 +23,10 @@ from torch import Tensor, nn
 
 from ..layers import AtrousSeparableConv, DecoderV3Plus
 from ..layers.resize import resize, resize_by
+from ..models import Network
 
 
-def block_decoder(network: nn.Module, in_parts: bool) -> None:
+def block_decoder(network: Network, in_parts: bool) -> None:
     """Give a v3+ network in eval mode such a decoder; leave other networks, and group norms, as they are.
 
     Args:
@@ -35,9 +36,9 @@ def block_decoder(network: nn.Module, in_parts: bool) -> None:
     decoder = getattr(network, "decoder", None)
     if not isinstance(decoder, DecoderV3Plus) or any(isinstance(layer, nn.GroupNorm) for layer in decoder.modules()):
         return
-    model: Any = network
-    strides = (model.output_stride, *model.decoder_strides)
-    model.decoder = BlockedDecoder(decoder, strides, model.side_remainder if model.align_corners else None, in_parts)
+    strides = (network.output_stride, *decoder.strides)
+    remainder = network.side_remainder if network.align_corners else None
+    network.decoder = BlockedDecoder(decoder, strides, remainder, in_parts)
 
 
 class BlockedDecoder(nn.Module):

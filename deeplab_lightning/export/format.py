@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ..models import Network
     from .model import ImageModel
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -198,17 +199,13 @@ def chosen_format(name: str | None, path: Path | None, precision: Precision) -> 
     return name
 
 
-def expect_open_sizes(network: Any, suffix: str) -> None:
+def expect_open_sizes(network: Network, suffix: str) -> None:
     """Refuse a network whose sizes cannot stay open in a graph that is recorded with symbols for them.
 
     Raises:
         ConfigError: What it has, and the format that works.
     """
-    what = None
-    if any(getattr(module, "bins", 1) > 1 for module in network.modules()):
-        what = "pyramid pooling (context psp), whose grid of cells"
-    elif getattr(network, "padding", "same") == "valid":
-        what = "U-Net's valid form, whose mirrored tile"
+    what = network.needs_fixed_size
     if what is not None:
         raise ConfigError(
             f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for images "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.nn import functional as F
 
 from ..layers import Normalise
 from ..layers.resize import first_rows, padded_side, resize_corner
+from ..models import Network
 from .format import Inputs, Outputs
 
 EXAMPLE_SIZE = (257, 257)
@@ -31,7 +31,7 @@ class ImageModel(nn.Module):
     itself pads with the mean pixel, and gives back the image's own size. Images have at least two pixels a side.
 
     Args:
-        network: With `coarse_logits`, `output_stride` and `align_corners`; it is copied, in eval mode.
+        network: It is copied, in eval mode.
         normalise: From stored pixels to the network's input.
         inputs: `pixels` takes them as stored (uint8 where they are bytes), `normalised` what `normalise` would make.
         outputs: See above.
@@ -40,7 +40,7 @@ class ImageModel(nn.Module):
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Network,
         normalise: Normalise,
         *,
         inputs: Inputs = "pixels",
@@ -48,7 +48,7 @@ class ImageModel(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.network: Any = copy.deepcopy(network).cpu().to(dtype).eval().requires_grad_(False)
+        self.network = copy.deepcopy(network).cpu().to(dtype).eval().requires_grad_(False)
         self.normalise = copy.deepcopy(normalise).cpu()
         self.inputs = inputs
         self.outputs = outputs
@@ -77,7 +77,7 @@ class ImageModel(nn.Module):
         height, width = image.shape[-2:]
         pixels = self.normalise(image) if self.inputs == "pixels" else image
         if self.network.align_corners:
-            stride, remainder = self.network.output_stride, getattr(self.network, "side_remainder", 1)
+            stride, remainder = self.network.output_stride, self.network.side_remainder
             padded = (padded_side(height, stride, remainder), padded_side(width, stride, remainder))
             pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
             height, width = padded

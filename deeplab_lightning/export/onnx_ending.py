@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..extras import need
+from ..models import Network
 from .format import Outputs
 from .model import ImageModel
 from .onnx_graph import LOGITS
@@ -66,9 +67,9 @@ def append_ending(proto: Any, model: ImageModel) -> None:
             nodes.give(made, name, types.FLOAT, [batch, classes, height, width])
 
 
-def _padded(nodes: _Nodes, sides: str, network: Any) -> str:
+def _padded(nodes: _Nodes, sides: str, network: Network) -> str:
     """Return the sides that an image is padded to: `layers.resize.padded_side`, in nodes."""
-    stride, remainder = network.output_stride, getattr(network, "side_remainder", 1)
+    stride, remainder = network.output_stride, network.side_remainder
     whole = nodes.add("Div", nodes.add("Add", sides, nodes.numbers(stride - 1 - remainder)), nodes.numbers(stride))
     return nodes.add("Add", nodes.add("Mul", whole, nodes.numbers(stride)), nodes.numbers(remainder))
 

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling of v2, which sums scores; that of v3 and v3+ is a context head (`contexts/aspp.py`)."""
+"""Atrous spatial pyramid pooling of v2, which sums scores; v3 and v3+ have theirs in `contexts/aspp.py`."""
 
 from __future__ import annotations
 

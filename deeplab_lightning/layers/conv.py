@@ -33,8 +33,8 @@ class ConvOptions(Options):
     """How the convolutions behind a backbone are built."""
 
     separable: bool = False
-    """Make the 3x3 convolutions of context head and decoder atrous separable ones (depthwise at a rate, then pointwise),
-    the v3+ paper's best, instead of dense ones."""
+    """Make the 3x3 convolutions of context head and decoder atrous separable ones (depthwise at a rate, then
+    pointwise), the v3+ paper's best, instead of dense ones."""
     norm_between: bool = True
     """Put batch norm and ReLU between the two parts of a separable convolution as well, as the released code does;
     segmentation_models_pytorch and VainF's code leave them out."""

@@ -56,8 +56,8 @@ class DeepLabV2Options(NetworkOptions, ResizeOptions, VGGOptions, BackboneOption
     """Atrous rates of ASPP, one branch each, stated at output stride 8 and scaled for the others: 6, 12, 18, 24 for
     ASPP-L, 2, 4, 8, 12 for ASPP-S, 12 alone for LargeFOV."""
     scales: tuple[Annotated[float, above(0)], ...] = (0.5, 0.75, 1.0)
-    """Sizes, relative to the image's, at which the network looks at it; the scores are fused by their maximum, and (1.0,)
-    leaves that out, which saves memory: the paper does without on Cityscapes."""
+    """Sizes, relative to the image's, at which the network looks at it; the scores are fused by their maximum, and
+    (1.0,) leaves that out, which saves memory: the paper does without on Cityscapes."""
 
     def check(self) -> None:
         """Refuse scales that cannot be fused, and what VGG16 has not."""
@@ -67,8 +67,8 @@ class DeepLabV2Options(NetworkOptions, ResizeOptions, VGGOptions, BackboneOption
             return
         if self.output_stride != 8:
             raise ConfigError(
-                f"The backbone 'vgg16' has output stride 8 only, not {self.output_stride}: set --model.output_stride 8, "
-                f"or take resnet101."
+                f"The backbone 'vgg16' has output stride 8 only, not {self.output_stride}: set --model.output_stride "
+                f"8, or take resnet101."
             )
         given = [field.name for field in fields(ResNetOptions) if getattr(self, field.name) != field.default]
         if given:

@@ -39,8 +39,8 @@ class DeepLabV3PlusOptions(DecoderOptions, ContextNetworkOptions):
 
     separable: bool = True
     low_level_map: LowLevelMap = "stage"
-    """Where the backbone's map at stride 4 is taken: stage, at the end of timm's stage, or tensorflow, the tensor inside
-    a unit that the released code reads, for ResNet, Xception and MobileNetV2."""
+    """Where the backbone's map at stride 4 is taken: stage, at the end of timm's stage, or tensorflow, the tensor
+    inside a unit that the released code reads, for ResNet, Xception and MobileNetV2."""
 
 
 class DeepLabV3Plus(ContextNetwork):
@@ -79,7 +79,7 @@ class DeepLabV3Plus(ContextNetwork):
         return reductions.index(stride)
 
     def logits_of(self, stages: tuple[Tensor, ...]) -> Tensor:
-        """Return logits `(B, num_classes, ceil(H/4), ceil(W/4))`; without the decoder `ceil(H/output_stride)` and so on."""
+        """Return logits `(B, num_classes, ceil(H/4), ceil(W/4))`; without the decoder, of the context module's size."""
         encoded = self.context(stages[-1])
         if self.decoder is None:
             return self.classifier(encoded)

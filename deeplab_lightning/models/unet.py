@@ -14,11 +14,11 @@ image (B, 3, H, W)
 
 A pair is twice a 3x3 convolution and ReLU; a skip is concatenated in front of what comes up. Two forms:
 
-- `padding="valid", batch_norm=False`, as published: each convolution takes a pixel from every border, skips are cropped, and
-  a tile of 572 pixels gives logits for the 388 in its middle. Logits of the whole image come from the overlap-tile
-  strategy: the image is extended by mirroring, so that the tile's middle covers it.
-- `padding="same", batch_norm=True`, as used today: padded convolutions without bias, and batch norms. It is cheaper: in the
-  valid form an image of 128 pixels takes a tile of 316, six times as many.
+- `padding="valid", batch_norm=False`, as published: each convolution takes a pixel from every border, skips are
+  cropped, and a tile of 572 pixels gives logits for the 388 in its middle. Logits of the whole image come from the
+  overlap-tile strategy: the image is extended by mirroring, so that the tile's middle covers it.
+- `padding="same", batch_norm=True`, as used today: padded convolutions without bias, and batch norms. It is cheaper:
+  in the valid form an image of 128 pixels takes a tile of 316, six times as many.
 
 Departures from the paper, and why:
 

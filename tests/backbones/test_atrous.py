@@ -10,10 +10,10 @@ import timm
 import torch
 from torch import nn
 
-from deeplab_lightning.backbones import TimmBackbone
-from deeplab_lightning.backbones.atrous import APPROXIMATE, EXACT, atrous_support, scale_rates
+from deeplab_lightning.backbones.atrous import APPROXIMATE, EXACT, atrous_support
 
 from ..conftest import REPOSITORY
+from ..models.base import timm_backbone
 
 EXACT_SMALL = [
     "resnet18",
@@ -67,7 +67,7 @@ def randomise(network: nn.Module) -> None:
 def drift(name: str, output_stride: Any, sides: tuple[int, ...] = (97, 64)) -> float:
     """Largest difference from the stride-32 features at their places, relative to the largest of them."""
     torch.manual_seed(0)
-    strided, dense = TimmBackbone(name, 32), TimmBackbone(name, output_stride)
+    strided, dense = timm_backbone(name, 32), timm_backbone(name, output_stride)
     randomise(strided)
     dense.load_state_dict(strided.state_dict())
     strided.double().eval()
@@ -134,17 +134,3 @@ def test_every_entry_of_a_table_names_some_network(table: re.Pattern[str]) -> No
     entries = re.split(r"\|(?![^(]*\))", table.pattern)
     assert len(entries) > 5
     assert [entry for entry in entries if not any(re.fullmatch(entry, name) for name in names)] == []
-
-
-@pytest.mark.parametrize(
-    ("rates", "output_stride", "expected"),
-    [
-        ((6, 12, 18), 16, (6, 12, 18)),
-        ((6, 12, 18), 8, (12, 24, 36)),
-        ((6, 12, 18), 32, (3, 6, 9)),
-        ((1, 2), 32, (1, 1)),
-        ((), 8, ()),
-    ],
-)
-def test_scale_rates(rates: tuple[int, ...], output_stride: int, expected: tuple[int, ...]) -> None:
-    assert scale_rates(rates, output_stride) == expected

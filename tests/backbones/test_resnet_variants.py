@@ -9,14 +9,15 @@ import torch
 from torch import nn
 
 from deeplab_lightning.backbones import TimmBackbone
+from deeplab_lightning.backbones.resnet_variants import ResNetOptions
 from deeplab_lightning.errors import ConfigError
 
-from ..models.base import randomise
+from ..models.base import randomise, timm_backbone
 
 
 def on_paper(output_stride: Any = 16, name: str = "resnet50", **options: Any) -> TimmBackbone:
     with torch.device("meta"):
-        return TimmBackbone(name, output_stride, **options)
+        return timm_backbone(name, output_stride, **options)
 
 
 def rates(backbone: TimmBackbone) -> tuple[list[int], list[int]]:
@@ -34,8 +35,8 @@ def rates(backbone: TimmBackbone) -> tuple[list[int], list[int]]:
         (8, {"first_unit": "full"}, [2] * 6, [4, 4, 4]),
         (16, {"first_unit": "full", "multi_grid": (1, 2, 4)}, [1] * 6, [2, 4, 8]),  # section 18
         (8, {"first_unit": "full", "multi_grid": (1, 2, 4)}, [2] * 6, [4, 8, 16]),
-        (32, {"default_multi_grid": (1, 2, 4)}, [1] * 6, [1, 2, 4]),
-        (16, {"default_multi_grid": (1, 2, 4), "multi_grid": ()}, [1] * 6, [1, 2, 2]),
+        (32, {"generation": ResNetOptions(multi_grid=(1, 2, 4))}, [1] * 6, [1, 2, 4]),
+        (16, {"generation": ResNetOptions(multi_grid=(1, 2, 4)), "multi_grid": ()}, [1] * 6, [1, 2, 2]),
         (16, {"stride_place": "previous", "multi_grid": (1, 2, 4)}, [1] * 6, [2, 4, 8]),  # TensorFlow
         (8, {"stride_place": "previous"}, [2] * 6, [4, 4, 4]),
     ],
@@ -79,7 +80,7 @@ def test_caffe_rounds_up_at_the_first_pooling() -> None:
 def drift(options: dict[str, Any], output_stride: Any) -> float:
     """Largest relative difference between dense features at the old places and the strided network's."""
     torch.manual_seed(0)
-    strided, dense = (TimmBackbone("resnet26", stride, **options) for stride in (32, output_stride))
+    strided, dense = (timm_backbone("resnet26", stride, **options) for stride in (32, output_stride))
     randomise(strided)
     dense.load_state_dict(strided.state_dict())
     worst = 0.0
@@ -103,7 +104,7 @@ def test_where_dense_equals_strided(output_stride: int) -> None:
 @torch.no_grad()
 def test_the_place_of_the_stride_changes_what_is_computed_but_not_the_weights() -> None:
     torch.manual_seed(0)
-    networks = [TimmBackbone("resnet26", 16, stride_place=place) for place in ("conv2", "conv1", "previous")]
+    networks = [timm_backbone("resnet26", 16, stride_place=place) for place in ("conv2", "conv1", "previous")]
     randomise(networks[0])
     image = torch.randn(1, 3, 65, 65)
     maps = []
@@ -121,7 +122,7 @@ def test_tensorflows_low_level_tensors() -> None:
     torch.manual_seed(0)
     image = torch.randn(1, 3, 65, 65)
     for name, channels in (("resnet26", 256), ("mobilenetv2_035", 48), ("xception41", 256)):
-        stage, tensorflow = TimmBackbone(name, 16), TimmBackbone(name, 16, low_level_map="tensorflow")
+        stage, tensorflow = timm_backbone(name, 16), timm_backbone(name, 16, low_level_map="tensorflow")
         randomise(stage)
         tensorflow.load_state_dict(stage.state_dict())
         expected, found = stage.eval()(image), tensorflow.eval()(image)
@@ -158,8 +159,19 @@ def test_refusals(name: str, options: dict[str, Any], expected: str) -> None:
         on_paper(16, name, **options)
 
 
+def test_first_unit_of_the_generation_is_for_resnets_that_were_told_nothing_else() -> None:
+    generation = ResNetOptions(first_unit="full")
+    assert rates(on_paper(16, generation=generation))[1] == [2, 2, 2]
+    assert rates(on_paper(16, generation=generation, first_unit="lag"))[1] == [1, 2, 2]
+    found: list[list[int]] = []
+    for options in ({}, {"generation": generation}, {"first_unit": "full"}):
+        convs = on_paper(16, "mobilenetv2_100", **options).modules()
+        found.append([conv.dilation[0] for conv in convs if isinstance(conv, nn.Conv2d)])
+    assert found[0] == found[1] != found[2]
+
+
 def test_multi_grid_of_the_generation_where_it_fits() -> None:
     for name, expected in (("resnet50", [1, 4, 8]), ("resnet26", [1, 2])):
-        layers: Any = on_paper(16, name, default_multi_grid=(1, 2, 4)).features
+        layers: Any = on_paper(16, name, generation=ResNetOptions(multi_grid=(1, 2, 4))).features
         assert [unit.conv2.dilation[0] for unit in layers.layer4] == expected
-    on_paper(16, "mobilenetv2_100", default_multi_grid=(1, 2, 4))
+    on_paper(16, "mobilenetv2_100", generation=ResNetOptions(multi_grid=(1, 2, 4)))

@@ -10,8 +10,11 @@ import timm
 import torch
 from torch import nn
 
-from deeplab_lightning.backbones import TimmBackbone, timm_backbone, xception71
+from deeplab_lightning.backbones import timm_backbone as timm_backbone_module
+from deeplab_lightning.backbones import xception71
 from deeplab_lightning.errors import ConfigError
+
+from ..models.base import timm_backbone
 
 
 @pytest.mark.parametrize(
@@ -27,7 +30,7 @@ from deeplab_lightning.errors import ConfigError
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
 def test_channels_and_strides(name: str, low: int, high: int, output_stride: Any) -> None:
     with torch.device("meta"):
-        backbone = TimmBackbone(name, output_stride)
+        backbone = timm_backbone(name, output_stride)
         features = backbone(torch.empty(2, 3, 513, 513))
     side = {8: 65, 16: 33, 32: 17}[output_stride]
     assert (backbone.low_level_channels, backbone.high_level_channels) == (low, high)
@@ -36,7 +39,7 @@ def test_channels_and_strides(name: str, low: int, high: int, output_stride: Any
 
 
 def test_other_channels_in() -> None:
-    assert TimmBackbone("mobilenetv2_035", 16, in_channels=5)(torch.randn(1, 5, 33, 33)).high_level.shape[-1] == 3
+    assert timm_backbone("mobilenetv2_035", 16, in_channels=5)(torch.randn(1, 5, 33, 33)).high_level.shape[-1] == 3
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_other_channels_in() -> None:
 )
 def test_refusals_name_what_works(name: str, output_stride: Any, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected) as caught:
-        TimmBackbone(name, output_stride)
+        timm_backbone(name, output_stride)
     assert "resnet101" in str(caught.value) or "Weights of resnet18: resnet18.a1_in1k" in str(caught.value)
 
 
@@ -67,7 +70,7 @@ def test_maps_of_the_wrong_strides_are_refused(monkeypatch: pytest.MonkeyPatch, 
 
     monkeypatch.setattr(timm, "create_model", lambda *_, **__: Other())
     with pytest.raises(ConfigError, match=r"feature maps have strides \[.*needs one of stride 4 .*resnet50"):
-        TimmBackbone("resnet18", 16)
+        timm_backbone("resnet18", 16)
 
 
 def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +83,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ConfigError, match=r"weights of 'mobilenetv2_035'.*no route to host.*--model\.pretrained false"):
-        TimmBackbone("mobilenetv2_035", 16, pretrained=True)
+        timm_backbone("mobilenetv2_035", 16, pretrained=True)
 
 
 @pytest.mark.parametrize(
@@ -89,23 +92,23 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
 def test_drifting_and_unmeasured_backbones_warn_where_strides_go(
     monkeypatch: pytest.MonkeyPatch, support: str, message: str
 ) -> None:
-    monkeypatch.setattr(timm_backbone, "atrous_support", lambda _: support)
+    monkeypatch.setattr(timm_backbone_module, "atrous_support", lambda _: support)
     with pytest.warns(UserWarning, match=message):
-        TimmBackbone("mobilenetv2_035", 16)
+        timm_backbone("mobilenetv2_035", 16)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        TimmBackbone("mobilenetv2_035", 32)
+        timm_backbone("mobilenetv2_035", 32)
 
 
 def test_exact_backbones_are_silent() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        TimmBackbone("mobilenetv2_035", 8)
+        timm_backbone("mobilenetv2_035", 8)
 
 
 def test_weights_that_do_not_exist_are_not_blamed_on_the_network() -> None:
     with pytest.raises(ConfigError, match=r"timm has no ImageNet weights for 'mobilenetv2_035'"):
-        TimmBackbone("mobilenetv2_035", 16, pretrained=True)
+        timm_backbone("mobilenetv2_035", 16, pretrained=True)
 
 
 def test_a_network_that_loses_weights_with_its_stride_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,4 +118,15 @@ def test_a_network_that_loses_weights_with_its_stride_is_refused(monkeypatch: py
         torch.device("meta"),
         pytest.raises(ConfigError, match=r"has other weights at output stride 8 than at 32 .*16 or 32"),
     ):
-        TimmBackbone("xception71", 8)
+        timm_backbone("xception71", 8)
+
+
+def test_gradient_checkpointing_is_timms_own() -> None:
+    backbone = timm_backbone("resnet18")
+    backbone.checkpoint_gradients()
+    assert backbone.features.grad_checkpointing is True
+    with (
+        torch.device("meta"),
+        pytest.raises(ConfigError, match=r"'resnet26' has no gradient checkpointing: .*its own stride_place"),
+    ):
+        timm_backbone("resnet26", stride_place="previous").checkpoint_gradients()

@@ -22,9 +22,16 @@ def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "VGG16_WIDTHS", WIDTHS)
 
 
+def vgg_with(
+    atrous_rates: tuple[int, ...] = (12,), fc6: Any = "largefov", pool5a: bool = True, **options: Any
+) -> VGGAtrous:
+    branches = [vgg_atrous.FC6_SHAPES[fc6]._replace(atrous_rate=rate) for rate in atrous_rates]
+    return VGGAtrous(vgg.VGGOptions(**options), branches=branches, pool5a=pool5a)
+
+
 def on_paper(**options: Any) -> VGGAtrous:
     with torch.device("meta"):
-        return VGGAtrous(**{"atrous_rates": (12,), "pool5a": True, **options})
+        return vgg_with(**options)
 
 
 @pytest.mark.parametrize(("size", "side"), [(321, 41), (306, 39), (33, 5), (64, 8), (360, 45)])
@@ -57,7 +64,7 @@ def test_every_fc6_keeps_the_size(fc6: Any, rate: int, size: tuple[int, int]) ->
 )
 def test_what_fc6_reads(kernel_size: int, rate: int, reached: list[int]) -> None:
     """Rows that a place reads, relative to it: around it, and one further below where an odd rate leaves a rest."""
-    branch = FullyConvolutional(kernel_size, 2, rate, dropout=0.0)
+    branch = FullyConvolutional(vgg_atrous.FC6Shape(kernel_size, 2, rate), dropout=0.0)
     nn.init.ones_(branch.fc6.weight)
     features = torch.zeros(1, 512, 33, 33, requires_grad=True)
     branch.fc6(features)[0, 0, 16, 16].backward()
@@ -71,7 +78,7 @@ def test_what_fc6_reads(kernel_size: int, rate: int, reached: list[int]) -> None
 def test_dense_features_subsampled_are_the_strided_ones() -> None:
     """The hole algorithm: conv5 of the network with a strided pool4, to rounding, borders included."""
     torch.manual_seed(0)
-    network = VGGAtrous(atrous_rates=(12,), pool5a=True).double()
+    network = vgg_with(atrous_rates=(12,), pool5a=True).double()
     for size in ((65, 97), (70, 83)):
         x = torch.randn(1, 3, *size, dtype=torch.float64)
         dense = network.stages[4](network(x).pools[3])
@@ -93,7 +100,7 @@ def test_what_stands_before_fc6() -> None:
     seen = []
     for pool5a in (True, False):
         torch.manual_seed(0)
-        network = VGGAtrous(atrous_rates=(12,), pool5a=pool5a)
+        network = vgg_with(atrous_rates=(12,), pool5a=pool5a)
         network.branches[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
         conv5 = network.stages[4](network(image).pools[3])
         pooled = F.max_pool2d(conv5, 3, stride=1, padding=1)
@@ -103,7 +110,7 @@ def test_what_stands_before_fc6() -> None:
 
 def test_dropout_follows_fc6_and_fc7() -> None:
     torch.manual_seed(0)
-    branch = FullyConvolutional(3, 64, 12, dropout=0.5).train()
+    branch = FullyConvolutional(vgg_atrous.FC6Shape(3, 64, 12), dropout=0.5).train()
     dropped = branch(torch.rand(1, 512, 9, 9)) == 0
     live = branch.eval()(torch.rand(1, 512, 9, 9)) == 0
     assert live.float().mean() < 0.6 < dropped.float().mean() < 0.9
@@ -133,7 +140,7 @@ def test_imagenet_weights_reach_the_trunk_and_every_branch(monkeypatch: pytest.M
     state |= {"classifier.0.weight": torch.randn(32, channels * 49), "classifier.0.bias": torch.randn(32)}
     state |= {"classifier.3.weight": torch.randn(32, 32), "classifier.3.bias": torch.randn(32)}
     torch.save(state, tmp_path / "vgg16.pth")
-    network = VGGAtrous(atrous_rates=(6, 12), pool5a=False, pretrained=tmp_path / "vgg16.pth")
+    network = vgg_with(atrous_rates=(6, 12), pool5a=False, pretrained=str(tmp_path / "vgg16.pth"))
     assert torch.equal(network.stages[4][4].bias, state["features.28.bias"])
     kept = [set(branch.fc6.bias.tolist()) for branch in network.branches]
     assert all(biases < set(state["classifier.0.bias"].tolist()) for biases in kept)

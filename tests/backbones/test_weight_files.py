@@ -11,10 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from deeplab_lightning.backbones import TimmBackbone
 from deeplab_lightning.errors import ConfigError
 
-from ..models.base import randomise
+from ..models.base import randomise, timm_backbone
 
 
 def saved(model: nn.Module, path: Path) -> Path:
@@ -38,7 +37,7 @@ def deepest(model: Any, image: torch.Tensor) -> torch.Tensor:
 def test_of_timm(name: str, suffix: str, tmp_path: Path) -> None:
     theirs = timm.create_model(name, num_classes=7)
     randomise(theirs)
-    ours = TimmBackbone(name, 32, saved(theirs, tmp_path / f"w{suffix}"))
+    ours = timm_backbone(name, 32, pretrained=str(saved(theirs, tmp_path / f"w{suffix}")))
     image = torch.randn(1, 3, 64, 64)
     expected = timm.create_model(name, features_only=True)
     state = theirs.state_dict()
@@ -54,7 +53,7 @@ def test_of_torchvision(theirs: str, ours: str, tmp_path: Path) -> None:
     models = pytest.importorskip("torchvision.models")
     network = getattr(models, theirs)(weights=None)
     randomise(network)
-    backbone = TimmBackbone(ours, 32, saved(network, tmp_path / "w.pth"))
+    backbone = timm_backbone(ours, 32, pretrained=str(saved(network, tmp_path / "w.pth")))
     image = torch.randn(1, 3, 64, 64)
     network.eval()
     with torch.no_grad():
@@ -68,10 +67,10 @@ def test_of_torchvision(theirs: str, ours: str, tmp_path: Path) -> None:
 
 def test_other_channels_and_other_networks(tmp_path: Path) -> None:
     path = saved(timm.create_model("resnet18"), tmp_path / "resnet18.pth")
-    grey = TimmBackbone("resnet18", 16, path, in_channels=1)
-    rgb = TimmBackbone("resnet18", 16, path)
+    grey = timm_backbone("resnet18", 16, in_channels=1, pretrained=str(path))
+    rgb = timm_backbone("resnet18", 16, pretrained=str(path))
     assert torch.allclose(grey.features.conv1.weight, rgb.features.conv1.weight.sum(1, keepdim=True), atol=1e-6)
     with pytest.raises(ConfigError, match=r"resnet18\.pth' is no resnet34: \d+ of its weights do not fit \(layer1\.2"):
-        TimmBackbone("resnet34", 16, path)
+        timm_backbone("resnet34", 16, pretrained=str(path))
     with pytest.raises(ConfigError, match=r"No file 'nowhere\.pth'"):
-        TimmBackbone("resnet18", 16, "nowhere.pth")
+        timm_backbone("resnet18", 16, pretrained="nowhere.pth")

@@ -32,7 +32,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "corners": Corners,
     "encoder_decoder": lambda: models.EncoderDecoder(5, base_width=4),
     "unet": lambda: models.UNet(5, base_width=4),
-    "unet_valid": lambda: models.UNet(5, base_width=4, padding="valid", norm=False),
+    "unet_valid": lambda: models.UNet(5, base_width=4, padding="valid", batch_norm=False),
     "segnet": lambda: models.SegNet(5, variant="basic"),
     "v1": lambda: models.DeepLabV1(5, multi_scale_features=True),
     "v2": lambda: models.DeepLabV2(5, backbone="resnet18"),

@@ -317,7 +317,7 @@ from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.layers import Normalise
 from deeplab_lightning.memory import peak_memory
 from deeplab_lightning.models import DeepLabV3Plus
-model = DeepLabV3Plus(21, "mobilenetv2_100", output_stride=16).eval()
+model = DeepLabV3Plus(21, backbone="mobilenetv2_100", output_stride=16).eval()
 scales = eval(sys.argv[1])
 predictor = Predictor(model.coarse_logits, Normalise([0.5] * 3, [0.5] * 3), output_stride=16, align_corners=True,
                       options=EvaluationOptions(scales=scales, flip=len(scales) > 1, window_size=513, overlap=0.1))

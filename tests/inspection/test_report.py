@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_lightning.backbones import TimmBackbone
+from deeplab_lightning.backbones import BackboneOptions, TimmBackbone
 from deeplab_lightning.inspection import report, trace, warnings_of, write_layers_csv
 from deeplab_lightning.inspection.folding import folded, unfolded
 from deeplab_lightning.models import DeepLabV3Plus
@@ -18,7 +18,7 @@ from deeplab_lightning.models import DeepLabV3Plus
 
 def resnet50() -> nn.Module:
     with torch.device("meta"):
-        return TimmBackbone("resnet50", 16)
+        return TimmBackbone(BackboneOptions(backbone="resnet50"))
 
 
 def chain(*convs: nn.Module) -> nn.Module:

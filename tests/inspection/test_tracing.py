@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeplab_lightning.backbones import TimmBackbone
+from deeplab_lightning.backbones import BackboneOptions, TimmBackbone
 from deeplab_lightning.inspection.tracing import Layer, Trace, trace
 from deeplab_lightning.models import FCN, DeepLabV1, DeepLabV2, DeepLabV3Plus
 
@@ -384,7 +384,8 @@ def on_paper(build: Any, *args: Any, **options: Any) -> nn.Module:
 def test_receptive_fields_of_resnets(output_stride: int, options: dict[str, Any], fields: tuple[int, int]) -> None:
     """Fact sheet, section 11. On a small image: a theoretical field does not depend on it."""
     for name, field in zip(("resnet50", "resnet101"), fields, strict=True):
-        last = trace(on_paper(TimmBackbone, name, output_stride, **options), (97, 97)).layers[-1]
+        form = BackboneOptions(backbone=name, output_stride=output_stride, **options)
+        last = trace(on_paper(TimmBackbone, form), (97, 97)).layers[-1]
         assert last.field == (field, field)
         assert last.output_stride == (output_stride, output_stride)
 

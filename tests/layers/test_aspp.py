@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from deeplab_lightning.layers import ASPPConcat, ImagePooling, NormOptions
+from deeplab_lightning.layers import ImagePooling, NormOptions
+from deeplab_lightning.layers.contexts import ContextOptions
+from deeplab_lightning.layers.contexts.aspp import ASPP
 
 NORM = NormOptions()
 
 
-def aspp(rates: tuple[int, ...] = (6, 12, 18), channels: int = 1, **options: bool) -> ASPPConcat:
-    return ASPPConcat(
-        channels, channels, atrous_rates=rates, norm=NormOptions(eps=0.0), align_corners=True,
-        **{"separable": False, **options},
-    ).eval()  # fmt: skip
+def made(in_channels: int, channels: int, **options: Any) -> ASPP:
+    return ASPP(ContextOptions(aspp_channels=channels, **options), in_channels)
+
+
+def aspp(rates: tuple[int, ...] = (6, 12, 18), channels: int = 1, **options: Any) -> ASPP:
+    module = made(channels, channels, atrous_rates=rates, **options).eval()
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.eps = 0.0
+    return module
 
 
 @pytest.mark.parametrize(
@@ -80,9 +89,7 @@ def test_larger_batches_are_a_plain_batch_norm() -> None:
 @pytest.mark.parametrize("image_pooling", [True, False])
 @pytest.mark.parametrize("rates", [(), (6,), (6, 12, 18)])
 def test_branches(separable: bool, image_pooling: bool, rates: tuple[int, ...]) -> None:
-    module = ASPPConcat(
-        8, 4, atrous_rates=rates, separable=separable, image_pooling=image_pooling, norm=NORM, align_corners=True
-    )
+    module = made(8, 4, atrous_rates=rates, separable=separable, image_pooling=image_pooling)
     assert len(module.branches) == 1 + len(rates) + image_pooling
     assert module.project[0].in_channels == 4 * len(module.branches)
     assert any(isinstance(branch, ImagePooling) for branch in module.branches) == image_pooling
@@ -90,7 +97,7 @@ def test_branches(separable: bool, image_pooling: bool, rates: tuple[int, ...]) 
 
 
 def test_dropout_stands_behind_the_projection_and_rests_in_evaluation() -> None:
-    module = ASPPConcat(4, 64, atrous_rates=(), separable=False, dropout=0.5, norm=NORM, align_corners=True)
+    module = made(4, 64, atrous_rates=(), separable=False, dropout=0.5)
     features = torch.randn(2, 4, 9, 9)
     torch.manual_seed(1)
     dropped = module.train()(features)
@@ -114,8 +121,8 @@ def test_without_pooling_a_far_pixel_changes_nothing() -> None:
 def test_the_projection_is_that_of_the_concatenation() -> None:
     """Values and every gradient; the pooled branch is a bias for each image."""
     torch.manual_seed(0)
-    module = ASPPConcat(
-        6, 4, atrous_rates=(2, 3), separable=True, dropout=0.0, norm=NORM, align_corners=True
+    module = made(
+        6, 4, atrous_rates=(2, 3), separable=True, dropout=0.0
     ).double().train()  # fmt: skip
     features = torch.randn(3, 6, 9, 7, dtype=torch.float64, requires_grad=True)
     conv, norm, act = module.project
@@ -131,7 +138,7 @@ def test_the_projection_is_that_of_the_concatenation() -> None:
 
 
 def test_the_concatenation_is_not_made() -> None:
-    module, seen = ASPPConcat(6, 4, atrous_rates=(2,), separable=False, norm=NORM, align_corners=True), []
+    module, seen = made(6, 4, atrous_rates=(2,), separable=False), []
     module.project[0].register_forward_hook(lambda _, args, __: seen.extend(part.shape for part in args[0]))
     module(torch.randn(2, 6, 9, 7))
     assert seen == [(2, 4, 9, 7), (2, 4, 9, 7), (2, 4, 1, 1)]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deeplab_lightning.layers import AtrousSeparableConv, ConvNormAct, NormOptions
+from deeplab_lightning.layers import AtrousSeparableConv, ConvNormAct, ConvOptions, NormOptions
 from deeplab_lightning.layers.conv import conv3x3
 
 
@@ -34,7 +34,7 @@ def test_golden_values(rate: int, expected: list[int]) -> None:
 @pytest.mark.parametrize("rate", [1, 2, 6])
 def test_separable_is_depthwise_then_pointwise_each_with_norm_and_relu(rate: int) -> None:
     torch.manual_seed(0)
-    block = AtrousSeparableConv(4, 6, atrous_rate=rate, norm=NormOptions()).eval()
+    block = AtrousSeparableConv(4, 6, ConvOptions(), atrous_rate=rate).eval()
     for module in block.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean)
@@ -57,12 +57,22 @@ def test_separable_is_depthwise_then_pointwise_each_with_norm_and_relu(rate: int
 @pytest.mark.parametrize("separable", [True, False])
 @pytest.mark.parametrize("rate", [1, 3, 12])
 def test_size_stays(separable: bool, rate: int) -> None:
-    block = conv3x3(3, 5, atrous_rate=rate, separable=separable, norm=NormOptions())
+    block = conv3x3(3, 5, ConvOptions(separable=separable), atrous_rate=rate)
     assert block(torch.randn(2, 3, 7, 10)).shape == (2, 5, 7, 10)
     assert isinstance(block, AtrousSeparableConv) == separable
 
 
-def test_norm_options_reach_every_batch_norm() -> None:
-    block = AtrousSeparableConv(3, 3, norm=NormOptions(momentum=0.0003, eps=1e-3))
-    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
-    assert [(norm.momentum, norm.eps) for norm in norms] == [(0.0003, 1e-3)] * 2
+def test_norm_constants_reach_every_batch_norm() -> None:
+    for block in (
+        AtrousSeparableConv(3, 3, ConvOptions(norm_momentum=0.0003)),
+        nn.Sequential(*(ConvNormAct(3, 3, norm=NormOptions(momentum=0.0003, eps=1e-3)) for _ in range(2))),
+    ):
+        norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+        eps = 1e-3 if type(block) is nn.Sequential else 1e-5
+        assert [(norm.momentum, norm.eps) for norm in norms] == [(0.0003, eps)] * 2
+
+
+def test_a_separable_convolution_without_norm_between_its_parts() -> None:
+    block = AtrousSeparableConv(3, 5, ConvOptions(norm_between=False))
+    assert isinstance(block[0], nn.Conv2d)
+    assert isinstance(block[1], ConvNormAct)

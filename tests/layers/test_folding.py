@@ -20,10 +20,12 @@ from ..models.base import randomise
 SMALL: dict[str, Any] = {"aspp_channels": 16, "output_stride": 16}
 NETWORKS = {
     "v3 on MobileNetV3, whose norms have activations inside": lambda: models.DeepLabV3(
-        5, "mobilenetv3_small_050", first_unit="full", **SMALL
+        5, backbone="mobilenetv3_small_050", first_unit="full", **SMALL
     ),
-    "v3+ on Xception, summed branches": lambda: models.DeepLabV3Plus(5, "xception41", context="aspp_sum", **SMALL),
-    "v2, which sees several scales": lambda: models.DeepLabV2(5, "resnet18"),
+    "v3+ on Xception, summed branches": lambda: models.DeepLabV3Plus(
+        5, backbone="xception41", context="aspp_sum", **SMALL
+    ),
+    "v2, which sees several scales": lambda: models.DeepLabV2(5, backbone="resnet18"),
     "U-Net": lambda: models.UNet(5, base_width=4),
 }
 
@@ -104,7 +106,7 @@ def test_a_method_in_another_form_is_left_behind() -> None:
 
 @torch.no_grad()
 def test_norms_of_several_processes_are_folded_too() -> None:
-    network, image = made(lambda: models.DeepLabV3(5, "mobilenetv2_035", **SMALL)), torch.randn(1, 3, 65, 65)
+    network, image = made(lambda: models.DeepLabV3(5, backbone="mobilenetv2_035", **SMALL)), torch.randn(1, 3, 65, 65)
     expected = network.coarse_logits(image)
     replace_norms(network, SyncBatchNormAct)
     for norm in batch_norms(network):

@@ -9,6 +9,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deeplab_lightning.backbones import BackboneOptions, TimmBackbone
+from deeplab_lightning.backbones.resnet_variants import AS_IN_TIMM, ResNetOptions
+
+
+def timm_backbone(
+    name: str, output_stride: Any = 16, in_channels: int = 3, *, generation: ResNetOptions = AS_IN_TIMM, **options: Any
+) -> TimmBackbone:
+    """Build a backbone from options by name; `low_level_map` is the network's."""
+    low_level_map = options.pop("low_level_map", "stage")
+    built = BackboneOptions(backbone=name, output_stride=output_stride, **options)
+    backbone = TimmBackbone(built, in_channels, generation)
+    if low_level_map == "tensorflow":
+        backbone.take_low_level_map_of_tensorflow()
+    return backbone
+
 
 @torch.no_grad()
 def randomise(network: nn.Module) -> None:

@@ -94,8 +94,10 @@ def test_start_values() -> None:
 
 
 def test_an_unknown_fc6() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown fc6 'largefow'\. Did you mean 'largefov'\? .*7x7, 4x4"):
-        DeepLabV1(2, fc6="largefow")  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match=r"--model.fc6 is 'largefow'; expected one of .*, 4x4\. Did you mean 'largefov'\?"
+    ):
+        DeepLabV1(2, fc6="largefow")
 
 
 # --- an independent implementation ----------------------------------------------------------------------------------

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deeplab_lightning.backbones import TimmBackbone, vgg, vgg_atrous
+from deeplab_lightning.backbones import vgg, vgg_atrous
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.models import DeepLabV2
 
-from .base import ModelTests, conv_multiply_adds, randomise
+from .base import ModelTests, conv_multiply_adds, randomise, timm_backbone
 
 ASPP_L, ASPP_S = (6, 12, 18, 24), (2, 4, 8, 12)
 SINGLE = {"scales": (1.0,)}
@@ -47,6 +47,13 @@ def on_paper(num_classes: int = 21, **options: Any) -> DeepLabV2:
         return DeepLabV2(num_classes, **options)
 
 
+def all_maps(model: DeepLabV2, image: Tensor) -> list[Tensor]:
+    """Return the maps of every scale, and last the fused one."""
+    maps = model.training_maps(image)
+    assert maps.further_weight == 1.0
+    return [*maps.further, maps.main]
+
+
 @pytest.mark.parametrize(
     ("backbone", "rates", "count", "billions"),
     [
@@ -69,7 +76,7 @@ def test_parameters_and_multiply_adds(backbone: str, rates: tuple[int, ...], cou
 def test_sizes_of_the_paper(backbone: str) -> None:
     model = on_paper(backbone=backbone).eval()
     image = torch.empty(1, 3, 321, 321, device="meta")
-    assert [logits.shape[-1] for logits in model.all_logits(image)] == [21, 31, 41, 41]
+    assert [logits.shape[-1] for logits in all_maps(model, image)] == [21, 31, 41, 41]
     assert model.coarse_logits(image).shape == (1, 21, 41, 41)
     assert model(image).shape == (1, 21, 321, 321)
 
@@ -105,7 +112,7 @@ def test_other_networks_are_taken_as_they_are() -> None:
         return [conv.dilation[0] for conv in module.modules() if isinstance(conv, nn.Conv2d)]
 
     with torch.device("meta"):
-        plain = TimmBackbone("mobilenetv2_035", 8)
+        plain = timm_backbone("mobilenetv2_035", 8)
     assert rates(on_paper(backbone="mobilenetv2_035").backbone) == rates(plain)
 
 
@@ -160,7 +167,7 @@ def test_evaluation_is_the_maximum_of_three_maps(align_corners: bool) -> None:
         maps.append(single.coarse_logits(scaled))
     resized = [F.interpolate(one, (9, 11), mode="bilinear", align_corners=align_corners) for one in maps]
     fused = torch.stack(resized).amax(0)
-    for logits, expected in zip(model.all_logits(image), [*maps, fused], strict=True):
+    for logits, expected in zip(all_maps(model, image), [*maps, fused], strict=True):
         assert torch.allclose(logits, expected, atol=1e-10)
     assert torch.allclose(model.coarse_logits(image), fused, atol=1e-10)
     full = F.interpolate(fused, (65, 81), mode="bilinear", align_corners=align_corners)

@@ -96,7 +96,7 @@ def test_rates_of_the_cascade_double(output_stride: Any, base: list[int]) -> Non
 
 
 def test_cascade_needs_a_resnet_and_a_block() -> None:
-    with pytest.raises(ConfigError, match=r"last_block is 8.*5, 6 or 7"):
+    with pytest.raises(ConfigError, match=r"--model.last_block is 8; expected 4 to 7, such as 7"):
         on_paper(DeepLabV3Cascade, backbone="resnet50", last_block=8)
     with pytest.raises(ConfigError, match="made for ResNets"):
         on_paper(DeepLabV3Cascade, backbone="mobilenetv2_035")
@@ -106,9 +106,10 @@ def test_cascade_needs_a_resnet_and_a_block() -> None:
 
 def test_an_auxiliary_head_is_for_the_loss_alone() -> None:
     torch.manual_seed(0)
-    model = DeepLabV3(5, aux_head=True, **SMALL).eval()
+    model = DeepLabV3(5, aux_head=True, aux_loss_weight=0.3, **SMALL).eval()
     image = torch.randn(2, 3, 49, 33)
-    logits, aux_logits = model.logits_with_auxiliary(image)
+    logits, (aux_logits,), weight = model.training_maps(image)
+    assert weight == 0.3
     assert torch.allclose(model(image), logits, atol=1e-6)
     assert aux_logits.shape == logits.shape == (2, 5, 49, 33)
     aux_logits.sum().backward()
@@ -188,7 +189,7 @@ def test_torchvisions_logits(depth: int) -> None:
     copy_head(theirs, ours)
     image = torch.randn(1, 3, 97, 81)
     expected = theirs(image)
-    logits, aux_logits = ours.logits_with_auxiliary(image)
+    logits, (aux_logits,), _ = ours.training_maps(image)
     for found, wanted in ((logits, expected["out"]), (aux_logits, expected["aux"])):
         assert wanted.std() > 0.01
         # Random weights of a hundred layers give logits of any size, up to 50,000.

@@ -187,7 +187,7 @@ def test_the_encoder_starts_from_imagenet_weights(tmp_path: Path, monkeypatch: p
         state[f"features.{2 * index}.weight"] = torch.randn(channels[index + 1], channels[index], 3, 3)
         state[f"features.{2 * index}.bias"] = torch.randn(channels[index + 1])
     torch.save(state, tmp_path / "vgg16.pth")
-    model = SegNet(3, pretrained=tmp_path / "vgg16.pth")
+    model = SegNet(3, pretrained=str(tmp_path / "vgg16.pth"))
     convs = [layer for stage in model.backbone for layer in stage if isinstance(layer, nn.Conv2d)]
     for index, conv in enumerate(convs):
         assert torch.equal(conv.weight, state[f"features.{2 * index}.weight"])
@@ -206,7 +206,7 @@ def test_start_values() -> None:
 
 
 def test_settings_that_cannot_be() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown variant 'vgg'.* Did you mean 'vgg16'\?"):
-        SegNet(2, variant="vgg")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"--model.variant is 'vgg'; expected .*, basic\. Did you mean 'vgg16'\?"):
+        SegNet(2, variant="vgg")
     with pytest.raises(ConfigError, match=r"SegNet-Basic has no ImageNet weights.*pretrained false.*variant vgg16"):
         SegNet(2, variant="basic", pretrained=True)

@@ -15,7 +15,7 @@ from deeplab_lightning.models.unet import extend_by_mirroring
 
 from .base import FullSizeLogitsTests, randomise
 
-PUBLISHED: dict[str, Any] = {"padding": "valid", "norm": False}
+PUBLISHED: dict[str, Any] = {"padding": "valid", "batch_norm": False}
 
 
 class TestPadded(FullSizeLogitsTests):
@@ -167,7 +167,7 @@ class Reference:
 @pytest.mark.parametrize("norm", [True, False])
 @torch.no_grad()
 def test_logits_equal_an_independent_implementation(padding: Any, norm: bool, side: int) -> None:
-    model, tile = small(padding=padding, norm=norm), torch.randn(2, 3, side, side, dtype=torch.float64)
+    model, tile = small(padding=padding, batch_norm=norm), torch.randn(2, 3, side, side, dtype=torch.float64)
     expected = Reference(model.state_dict(), norm, int(padding == "same"))(tile)
     assert expected.std() > 0.01
     assert torch.allclose(model.tile_logits(tile), expected, atol=1e-10)
@@ -200,5 +200,5 @@ def test_start_values() -> None:
 
 
 def test_an_unknown_padding() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown padding 'sane'\. Did you mean 'same'\?"):
-        UNet(2, padding="sane")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"--model.padding is 'sane'; expected .*, same\. Did you mean 'same'\?"):
+        UNet(2, padding="sane")
