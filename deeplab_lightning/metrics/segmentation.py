@@ -35,7 +35,7 @@ class SegmentationScores(ByImage):
     def update(
         self,
         pred: Any,
-        mask: Any,
+        truth: Any,
         sample_id: str | Sequence[str] | None = None,
         loss_sum: float | Sequence[float] | Tensor | None = None,
     ) -> None:
@@ -43,12 +43,12 @@ class SegmentationScores(ByImage):
 
         Args:
             pred: `(H, W)` integer class ids, or logits `(C, H, W)`; for several one dimension more, or a list.
-            mask: `(H, W)` integer train ids, at the label's own size; for several `(B, H, W)`, or a list.
+            truth: `(H, W)` integer train ids, at the label's own size; for several `(B, H, W)`, or a list.
             sample_id: Unique within the split; for several one for each. An image counts once, and one without an
                 id every time it comes.
             loss_sum: The loss summed over the image's labelled pixels; for several one for each.
         """
-        images = list(images_of(pred, mask, sample_id))
+        images = list(images_of(pred, truth, sample_id))
         losses: list[Any] = [()] * len(images)
         if loss_sum is not None:
             losses = torch.as_tensor(loss_sum, dtype=torch.float64, device="cpu").reshape(-1, 1).tolist()
