@@ -27,7 +27,7 @@ from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export.format import Exported, Order
 from deeplab_lightning.layers.norms import batch_norms
-from deeplab_lightning.metrics.segmentation import SegmentationEvaluation
+from deeplab_lightning.metrics.segmentation import SegmentationScores
 from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import DeepLabV3PlusTask
 
@@ -180,7 +180,7 @@ def test_images_that_a_file_cannot_take_leave_it_unscored(trained_run: Path) -> 
     """A part of the split would give another number."""
     dataset = DrawnScenes("val", 2, 64, 80)
     exported = Exported(Path("x"), lambda image: image[:, 0], None, (65, 81), 1, "")
-    counted = SegmentationEvaluation(dataset.labels.class_names, dataset.labels.ignore_index)
+    counted = SegmentationScores(dataset.labels.class_names, dataset.labels.ignore_index)
     result = files.score_images(exported, dataset, counted)
     assert list(result) == ["unscored"]
     assert "takes images of 65x81 alone" in result["unscored"]

@@ -16,7 +16,7 @@ from ..data.dataset import SegmentationDataset
 from ..export.format import Exported, Order, format_named
 from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions
-from ..metrics.segmentation import SegmentationEvaluation
+from ..metrics.segmentation import SegmentationScores
 from ..tasks import SegmentationTask
 from .file_timing import time_file
 from .runtimes import file_runtimes
@@ -66,11 +66,11 @@ def _score(case: dict[str, Any], exported: Exported) -> dict[str, Any]:
     if configuration.evaluation != EvaluationOptions():
         return {"unscored": f"a file looks at whole images once; evaluation is: {configuration.evaluation.words()}"}
     description = configuration.describes
-    counted = SegmentationEvaluation(description["class_names"], description["ignore_index"])
+    counted = SegmentationScores(description["class_names"], description["ignore_index"])
     return score_images(exported, configuration.datamodule().dataset("val"), counted)
 
 
-def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationEvaluation) -> dict[str, Any]:
+def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationScores) -> dict[str, Any]:
     """Return `mIoU` of the class maps that a file makes of a whole split; or, under `unscored`, why it cannot.
 
     Args:

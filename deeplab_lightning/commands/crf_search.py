@@ -221,10 +221,10 @@ class ProbabilityCache:
 
         from ..inference.crf import DenseCRF
         from ..inference.predictor import most_likely
-        from ..metrics.segmentation import SegmentationEvaluation
+        from ..metrics.segmentation import SegmentationScores
 
         labels = self.dataset.labels
-        evaluation = SegmentationEvaluation(labels.class_names, labels.ignore_index)
+        evaluation = SegmentationScores(labels.class_names, labels.ignore_index)
         for index in self.chosen:
             stored, mask = self.dataset.load(index)
             image = torch.from_numpy(stored.transpose(2, 0, 1).copy()).to(self.device)[None]

@@ -156,16 +156,15 @@ def _draw_trimaps(
     folder: Path, evaluations: Sequence[Evaluation], measured: Sequence[str], labels: LabelSet
 ) -> list[str]:
     """Write the trimap curves, where there are any; return the names of the files."""
-    from ..metrics.measures import TrimapColumns
+    from ..metrics.boundary_metrics import Trimap
     from ..reporting.boundaries import plot_trimaps, write_trimap_csv
 
     curves = {}
     for evaluation in evaluations:
-        for measure in evaluation.measures(labels).values() if {"trimap", "trimap_void"} & set(measured) else ():
-            curve = measure.curve() if isinstance(measure, TrimapColumns) else None
-            if curve is not None:
-                curves[evaluation.words] = curve
-                write_trimap_csv(folder / f"trimap-{len(curves)}.csv", curve)
+        for metric in evaluation.metrics(labels).values() if {"trimap", "trimap_void"} & set(measured) else ():
+            if isinstance(metric, Trimap) and metric.total().any():
+                curves[evaluation.words] = metric.scores()
+                write_trimap_csv(folder / f"trimap-{len(curves)}.csv", metric.scores())
     if not curves:
         return []
     with atomic_open(folder / "trimap.png") as file:

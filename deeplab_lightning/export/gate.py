@@ -17,7 +17,8 @@ from torch import Tensor
 from ..errors import DataError
 from ..files import write_json
 from ..inference.predictor import Predictor
-from ..metrics.segmentation import SegmentationEvaluation, most_likely
+from ..metrics.confusion import most_likely
+from ..metrics.segmentation import SegmentationScores
 from .format import Exported, Precision
 from .model import ImageModel
 
@@ -219,7 +220,7 @@ class Gate:
     def _score(
         self, labelled: Iterable[tuple[str, np.ndarray, np.ndarray]], class_names: Sequence[str], ignore_index: int
     ) -> tuple[int, tuple[float, float] | None, float | None]:
-        ours, theirs = (SegmentationEvaluation(class_names, ignore_index) for _ in range(2))
+        ours, theirs = (SegmentationScores(class_names, ignore_index) for _ in range(2))
         same = pixels = count = 0
         for name, stored, mask in labelled:
             original, found = self.predictor.predict(torch.from_numpy(stored))[0], self._classes(stored)[0]

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..layers.resize import BAND_ELEMENTS, BandedResize, padded_side
-from ..metrics.segmentation import most_likely
+from ..metrics.confusion import most_likely
 from .crf import DenseCRF
 from .morphology import Morphology
 from .options import EvaluationOptions
