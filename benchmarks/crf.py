@@ -30,8 +30,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.inference.crf import PAPERS, CRFOptions, DenseCRF
 from deeplab_lightning.inference.crf.lattice import LatticeKernel
 from deeplab_lightning.layers import resize

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from deeplab_lightning.__main__ import main as command_line
-from deeplab_lightning.reporting.runs import find_run, read_metrics
+from deeplab_lightning.runs import find_run, read_metrics
 
 V3PLUS = Path(__file__).parent.parent / "configs" / "v3plus.yaml"
 STUDENT = ["--model.backbone", "mobilenetv2_050", "--model.aspp_channels", "48", "--model.decoder_channels", "48"]
 VARIANTS = {
     "alone": [],
-    "scores": ["--model.distill_weight", "1"],
-    "both": ["--model.distill_weight", "1", "--model.distill_features", "0.5"],
+    "scores": ["--loss.distillation.weight", "1"],
+    "both": ["--loss.distillation.weight", "1", "--loss.distillation.features", "0.5"],
 }
 
 
@@ -40,7 +40,7 @@ def main() -> None:
     print("| student | " + " | ".join(f"seed {seed}" for seed in options.seeds) + " | mean +- std |")
     print("|---|" + "---:|" * (len(options.seeds) + 1))
     for name in options.only:
-        taught = ["--model.teachers", f"[{teacher}]", *VARIANTS[name]] if VARIANTS[name] else []
+        taught = ["--loss.distillation.teachers", f"[{teacher}]", *VARIANTS[name]] if VARIANTS[name] else []
         scores = [
             score(f"distillation-{name}-{seed}", seed, options.steps, [*taught, *handed_on]) for seed in options.seeds
         ]

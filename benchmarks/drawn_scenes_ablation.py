@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from deeplab_lightning.__main__ import main as command_line
-from deeplab_lightning.reporting.runs import find_run, read_metrics
+from deeplab_lightning.runs import find_run, read_metrics
 
 VARIANTS = {
     "whole": [],

@@ -16,7 +16,7 @@ import time
 import numpy as np
 from PIL import Image
 
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.metrics.scores import scores_from_confusion
 
 

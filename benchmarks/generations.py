@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from deeplab_lightning.__main__ import main as command_line
-from deeplab_lightning.configured import ConfiguredModel
+from deeplab_lightning.config import Configuration
 from deeplab_lightning.inspection import trace
-from deeplab_lightning.reporting.runs import find_run, read_metrics
+from deeplab_lightning.runs import find_run, read_metrics
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 GENERATIONS = ("v1", "v2", "v3", "v3_cascade", "v3plus", "fcn", "unet", "segnet", "encoder_decoder")
@@ -30,9 +30,8 @@ WARM_UP, TIMED = 1, 4
 
 def seconds_per_step(name: str) -> tuple[float, int, int, int]:
     """Return the median time of a training step, the batch, the parameters and the multiply-adds at the crop's size."""
-    configured = ConfiguredModel(["-c", str(CONFIGS / f"{name}.yaml")], on_paper=False)
-    task, side = configured.model.train(), configured.crop_size
-    batch: int = configured.config["fit"].data.init_args.batch_size
+    configuration = Configuration(["-c", str(CONFIGS / f"{name}.yaml")])
+    task, side, batch = configuration.make_task().train(), configuration.data.crop_size, configuration.data.batch_size
     image = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8)
     mask = torch.randint(0, task.num_classes, (batch, side, side), dtype=torch.uint8)
     optimizer = torch.optim.SGD((p for p in task.parameters() if p.requires_grad), lr=1e-6, momentum=0.9)
@@ -44,7 +43,7 @@ def seconds_per_step(name: str) -> tuple[float, int, int, int]:
         optimizer.step()
         if step >= WARM_UP:
             times.append(time.perf_counter() - started)
-    on_paper = ConfiguredModel(["-c", str(CONFIGS / f"{name}.yaml")], on_paper=True).model.model.eval()
+    on_paper = configuration.make_task(on_paper=True).model.eval()
     parameters = sum(parameter.numel() for parameter in on_paper.parameters())
     executed = trace(on_paper, (side, side))
     return float(np.median(times)), batch, parameters, sum(layer.multiply_adds for layer in executed.layers)

@@ -42,12 +42,13 @@ from torchvision import tv_tensors
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import InterpolationMode, v2
 
-from deeplab_lightning.data.datamodules.base import IMAGENET_MEAN, IMAGENET_STD
-from deeplab_lightning.data.datasets.base import LoaderView, SegmentationDataset, collate_crops
+from deeplab_lightning.data.datamodule import IMAGENET_MEAN, IMAGENET_STD
+from deeplab_lightning.data.dataset import SegmentationDataset
 from deeplab_lightning.data.images import read_image, read_mask, write_mask
+from deeplab_lightning.data.loading import LoaderView, collate_crops
+from deeplab_lightning.data.sets.voc import VOC
 from deeplab_lightning.data.tiles import TiledDataset
-from deeplab_lightning.data.transforms.pipelines import TrainingTransform
-from deeplab_lightning.labels import VOC
+from deeplab_lightning.data.transforms.pipelines import AugmentationOptions, TrainingTransform
 
 JITTER = 0.3
 MEAN_PIXEL = [255 * value for value in IMAGENET_MEAN]
@@ -130,7 +131,7 @@ def _read(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
 
 def ours(source: SegmentationDataset, crop: int) -> Step:
     """This package's, from files or from the cache."""
-    transform = TrainingTransform(crop, (0.5, 2.0), 0.5, JITTER, MEAN_PIXEL, 255)
+    transform = TrainingTransform(AugmentationOptions(crop_size=crop, colour_jitter=JITTER), MEAN_PIXEL, 255)
     view, epoch = LoaderView(source, transform), iter(range(10**9))
     index = {source.files(number): number for number in range(len(source))}
     return lambda pair: view[(next(epoch), index[pair])]

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments after the program's name; `sys.argv` if None.
 
     Returns:
-        Exit code: 0, 2 for a mistake the user can fix, or what the command says.
+        Exit code: 0, 2 for a mistake that the user can fix, 3 for training that diverged, or what the command says.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(command, words, name)
     except DeepLabError as error:
         print(f"deeplab_lightning {name}: {error}", file=sys.stderr)
-        return 2
+        return error.exit_code
 
 
 def usage() -> str:

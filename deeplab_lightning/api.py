@@ -30,7 +30,7 @@ from .inference import EvaluationOptions
 from .inference.morphology import Morphology
 from .labels import LabelSet
 from .reporting.panels import overlay
-from .reporting.runs import find_run
+from .runs import resolve_checkpoint
 from .tasks import SegmentationTask
 from .tasks.rebuild import load_task
 
@@ -191,7 +191,8 @@ def load(
     """Load a trained model. Nothing but the checkpoint is needed, and nothing is downloaded.
 
     Args:
-        path: A checkpoint, or a run (`runs/v3plus` or `runs/v3plus/version_0`), of which the best checkpoint is taken.
+        path: A checkpoint, or a run (`runs/v3plus` or `runs/v3plus/version_0`), of which the best checkpoint is taken,
+            or the last one before the first validation.
         device: Such as "cuda"; the GPU if there is one, else the CPU.
         evaluation: How images are looked at unless `predict` is told otherwise; once, whole, if not given.
         model_options: Options of the model to set otherwise than in training, such as `output_stride=8`.
@@ -200,10 +201,7 @@ def load(
         CheckpointError: There is no such checkpoint, or it does not fit the options.
         ConfigError: An option is unknown.
     """
-    path = Path(path)
-    if path.is_dir():
-        run = find_run(path)
-        path = run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
+    path = resolve_checkpoint(path)
     checkpoint = read_checkpoint(path)
     task = load_task(checkpoint, path, **model_options)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")

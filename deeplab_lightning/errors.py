@@ -7,17 +7,56 @@ Every message says what was found, what was expected, and the nearest thing that
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+EXIT_MISTAKE = 2
+"""Exit code of a command that ends with a `DeepLabError`: a mistake that the user can fix."""
+EXIT_DIVERGED = 3
+"""Exit code of a `fit` whose loss is no number any more, or far above where it began."""
+
+Kind = Literal[
+    "",
+    "leak",
+    "missing_files",
+    "unreadable_image",
+    "unfit_image",
+    "unreadable_mask",
+    "lossy_mask",
+    "colour_mask",
+    "size",
+    "labels",
+    "black_white",
+]
+"""What an error is of, for programs: messages are for people, and may be worded anew.
+
+leak: images that are trained on are scored. missing_files: of a split, images or masks. unreadable_image and
+unreadable_mask: the file cannot be decoded. unfit_image: it has other channels or values than declared. lossy_mask:
+compressed so that values changed. colour_mask: colours in place of class ids. size: a mask of another size than its
+image. labels: values that are no class. black_white: such values, 0 and 255. Empty: none of these.
+"""
 
 
 class DeepLabError(Exception):
-    """Base of the errors that the user, not the developer, can fix."""
+    """Base of the errors that the user, not the developer, can fix.
 
-    def __init__(self, message: str) -> None:
+    Args:
+        message: What was found, what was expected, and the nearest thing that works.
+        kind: What the error is of. PyTorch hands on the message alone of an error in a loader's worker.
+
+    Attributes:
+        exit_code: Of a command that it ends.
+    """
+
+    exit_code = EXIT_MISTAKE
+
+    def __init__(self, message: str, *, kind: Kind = "") -> None:
         # PyTorch hands on an error of a loader's worker with its whole traceback for a message: keep the last words.
         if message.startswith("Caught ") and "Traceback (most recent call last)" in message:
             message = message.rsplit(f"{type(self).__qualname__}: ", 1)[-1].strip()
         super().__init__(message)
+        self.kind = kind
 
 
 class ConfigError(DeepLabError, ValueError):
@@ -30,6 +69,16 @@ class DataError(DeepLabError, ValueError):
 
 class CheckpointError(DeepLabError, ValueError):
     """A checkpoint that is missing, torn, or belongs to another model."""
+
+
+@contextmanager
+def of_kind(kind: Kind) -> Iterator[None]:
+    """Give data errors that are raised inside, or in a function that this decorates, a kind where they have none."""
+    try:
+        yield
+    except DataError as error:
+        error.kind = error.kind or kind
+        raise
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

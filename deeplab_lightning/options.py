@@ -19,7 +19,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from .errors import ConfigError, did_you_mean
@@ -155,12 +155,16 @@ class Options:
         """Make the group of names and values, as they stand in YAML.
 
         Raises:
-            ConfigError: A name is unknown, or a value cannot be used.
+            ConfigError: A name is unknown, an option without default is missing, or a value cannot be used.
         """
         names = hints_of(cls)
         for name in given:
             if name not in names:
                 raise ConfigError(f"Unknown option {option_name(cls.section, name)}.{did_you_mean(name, names)}")
+        for field in fields(cls):
+            required = field.default is MISSING and field.default_factory is MISSING
+            if required and field.init and field.name not in given:
+                raise ConfigError(f"{option_name(cls.section, field.name)} is missing; it has no default.")
         return cls(**given)
 
     def plain(self) -> dict[str, Any]:
@@ -208,13 +212,19 @@ def problem_of(value: Any, hint: Any) -> str | None:
     if value is None and type(None) in (inner if origin is not Annotated else typing.get_args(inner[0])):
         return None
     if origin is Annotated:
-        found = next(filter(None, (c.problem(value) for c in _constraints(hint))), None)
-        return found or problem_of(value, inner[0])
+        said = [] if value is None else [found.problem(value) for found in _constraints(hint)]
+        return next(filter(None, said), None) or problem_of(value, inner[0])
+    if (group := group_of(hint)) is not None:
+        if isinstance(value, group) or (value is None and group is not hint):
+            return None
+        return f"options by name ({', '.join(hints_of(group))})" + ("" if group is hint else ", or null")
     if origin in (typing.Union, types.UnionType):
-        problems = [problem_of(value, each) for each in inner if _may_be(value, each)]
-        if not problems and all(_may_be(None, each) or _plain_type(each) in _PLAIN for each in inner):
-            problems = [problem_of(value, next(each for each in inner if each is not type(None)))]
-        return None if not problems or None in problems else problems[0]
+        kinds = [each for each in inner if each is not type(None)]
+        possible = [each for each in inner if _may_be(value, each)]
+        if not possible and all(_bare(each) in _PLAIN for each in kinds):
+            possible = kinds[:1]
+        problems = [problem_of(value, each) for each in possible]
+        return None if None in problems or not problems else problems[0]
     if hint in _PLAIN:
         return None if _may_be(value, hint) else _PLAIN[hint]
     if origin is Literal and value not in inner:
@@ -227,36 +237,41 @@ def problem_of(value: Any, hint: Any) -> str | None:
     return None
 
 
+def group_of(hint: Any) -> type[Options] | None:
+    """Return the group of options that a type is, or is beside None; None for other types."""
+    kinds = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    found = [kind for kind in kinds if kind is not type(None)]
+    is_group = len(found) == 1 and isinstance(found[0], type) and issubclass(found[0], Options)
+    return found[0] if is_group else None
+
+
 def _may_be(value: Any, hint: Any) -> bool:
     """Whether a value could be of a type of a union, as far as ranges depend on it."""
-    if hint is type(None):
+    kind = _bare(hint)
+    if kind is type(None):
         return value is None
-    origin = typing.get_origin(hint)
-    if origin is Annotated:
-        return _may_be(value, typing.get_args(hint)[0])
-    if origin is Literal:
+    if typing.get_origin(kind) is Literal:
         return isinstance(value, str | int) and not isinstance(value, bool)
-    kind = origin or hint
+    kind = typing.get_origin(kind) or kind
     if kind in (int, float):
         return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
-def _plain_type(hint: Any) -> Any:
+def _bare(hint: Any) -> Any:
+    """Return a type without its ranges."""
     return typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
 
 
 def _as_declared(value: Any, hint: Any) -> Any:
-    """Return a list as a tuple where that is declared."""
+    """Return names and values as the group of options that is declared, and a list as a tuple where that is."""
+    group = group_of(hint)
+    if group is not None and isinstance(value, Mapping):
+        return group.of(value)
     if not isinstance(value, list):
         return value
-    kinds = [hint, *typing.get_args(hint)]
-    origins = {typing.get_origin(kind) for kind in kinds} | {
-        typing.get_origin(inner)
-        for kind in kinds
-        if typing.get_origin(kind) is Annotated
-        for inner in typing.get_args(kind)
-    }
+    kinds = [_bare(hint), *map(_bare, typing.get_args(_bare(hint)))]
+    origins = {typing.get_origin(kind) or kind for kind in kinds}
     return tuple(value) if tuple in origins and list not in origins else value
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync
 
 from .callbacks import SafeCheckpoints, SyncBatchNorm
-from .reporting.runs import RunFolder
+from .runs import RunFolder
 
 
 def as_list(value: Any, kind: type) -> list[Any]:

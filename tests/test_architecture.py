@@ -53,7 +53,7 @@ LEVELS = {
         "data.volumes",
         "data.palette_png",
     ],
-    0: ["errors", "types", "extras", "files", "memory", "energy"],
+    0: ["errors", "types", "extras", "files", "locks", "ledger", "runs", "memory", "energy"],
 }
 """A module imports from lower levels, and from its own folder at its own level or below."""
 
@@ -85,7 +85,7 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "openvino", "litert_to
 """Heavy or optional: imported where they are used."""
 
 LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_image",
-         "reporting.runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
+         "runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
          "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
          "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
          "studies.cells",
@@ -256,7 +256,7 @@ class C:
 
 
 def test_imports_are_read_right() -> None:
-    modules = {"", "layers", "layers.aspp", "layers.resize", "backbones", "backbones.atrous", "data", "reporting.runs"}
+    modules = {"", "layers", "layers.aspp", "layers.resize", "backbones", "backbones.atrous", "data", "runs"}
     found = imports_of("backbones.timm_backbone", EXAMPLE, is_package=False, modules=modules)
     assert [(imported, at_top) for _, imported, at_top in found] == [
         ("torch.nn", True),
@@ -267,7 +267,7 @@ def test_imports_are_read_right() -> None:
         (".", True),
         (".data", True),
         ("matplotlib.pyplot", False),
-        (".reporting.runs", False),
+        (".runs", False),
         ("av", True),
     ]
     assert imports_of("backbones", "from .atrous import x", True, modules)[0].imported == ".backbones.atrous"

@@ -23,12 +23,12 @@ from deeplab_lightning.benchmarking import files
 from deeplab_lightning.benchmarking.measuring import _segmenter, measure
 from deeplab_lightning.benchmarking.plan import Cell, read_plan
 from deeplab_lightning.benchmarking.table import summary
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export.format import Exported, Order
 from deeplab_lightning.layers.norms import batch_norms
 from deeplab_lightning.metrics.segmentation import SegmentationEvaluation
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import DeepLabV3PlusTask
 
 from .conftest import REPOSITORY

@@ -77,7 +77,7 @@ def test_a_data_overlay_swaps_the_data(path: Path, tmp_path: Path, monkeypatch: 
     root = FAKES[path.stem](tmp_path / "data")
     options = ["--data.root", str(root), "--data.batch_size", "2", "--run.folder", str(tmp_path / "runs")]
     assert main(["fit", "-c", str(V3PLUS), "-c", str(path), *options]) == 0
-    expected = yaml.safe_load(path.read_text())["data"]["class_path"]
+    expected = yaml.safe_load(path.read_text())["data"]["name"] + "DataModule"
     assert type(seen["data"]).__name__ == expected
     assert seen["model"].num_classes == len(seen["data"].labels.class_names)
 
@@ -101,10 +101,10 @@ def test_a_recipe_of_a_paper_is_whole(path: Path, tmp_path: Path, monkeypatch: p
     with torch.device("meta"):
         assert main(["fit", "-c", str(path), *options]) == 0
     recipe = yaml.safe_load(text)
-    assert type(seen["model"]).__name__ == recipe["model"]["class_path"]
+    assert type(seen["model"]).__name__ == recipe["model"]["name"] + "Task"
     assert seen["model"].num_classes == (19 if "cityscapes" in path.stem else 21)
     assert seen["trainer"].max_steps == recipe["trainer"]["max_steps"]
-    assert seen["data"].batch_size == recipe["data"]["init_args"]["batch_size"]
+    assert seen["data"].options.batch_size == recipe["data"]["batch_size"]
 
 
 def test_the_recipe_for_camvid_learns_a_step(tmp_path: Path) -> None:

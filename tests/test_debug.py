@@ -20,7 +20,7 @@ NETWORK = SMALL[: SMALL.index("--data.crop_size")]
 def test_overfitting_trains_and_validates_on_the_same_few_images(tmp_path: Path) -> None:
     words = ["fit", "-c", str(V3PLUS), "-c", str(DEBUG / "overfit.yaml"), *NETWORK, *SMALL_SCENES[:4]]
     words += ["--run.folder", str(tmp_path), "--trainer.accelerator", "cpu", "--data.train_limit", "4"]
-    words += ["--data.batch_size", "4", "--data.crop_size", "81", "--trainer.max_steps", "8", "--model.lr", "0.1"]
+    words += ["--data.batch_size", "4", "--data.crop_size", "81", "--trainer.max_steps", "8", "--optimizer.lr", "0.1"]
     assert main([*words, "--trainer.val_check_interval", "8", "--trainer.log_every_n_steps", "1"]) == 0
     run = tmp_path / "v3plus" / "version_0"
     with (run / "metrics.csv").open() as file:
@@ -53,7 +53,14 @@ def test_a_compiled_network_shows_its_inner_maps(
     """Hooks that read features work under torch.compile: the same losses (without inductor, which takes minutes)."""
     monkeypatch.setattr(torch, "compile", lambda function: torch._dynamo.optimize("eager")(function))
     options = ["--trainer.max_steps", "2", "--trainer.limit_val_batches", "1", "--trainer.log_every_n_steps", "1"]
-    options += ["--model.depth_weight", "0.1", "--model.teachers", f"[{checkpoint}]", "--model.distill_features", "1"]
+    options += [
+        "--loss.depth.weight",
+        "0.1",
+        "--loss.distillation.teachers",
+        f"[{checkpoint}]",
+        "--loss.distillation.features",
+        "1",
+    ]
     losses = []
     for compiled in ("false", "true"):
         assert fit(*options, "--model.compile", compiled, "--run.name", compiled) == 0

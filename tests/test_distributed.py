@@ -143,7 +143,7 @@ def test_evaluation_in_two_processes_that_lightning_starts(checkpoint: Path, tmp
 def test_training_in_two_processes(tmp_path: Path) -> None:
     """Validates on one image, so that one process has none of its own; goes on; both end with the same weights."""
     words = ["fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES, "--run.folder", str(tmp_path / "runs")]
-    words += ["--data.val_size", "1", "--model.ema_decay", "0.5"]
+    words += ["--data.val_size", "1", "--optimizer.ema_decay", "0.5"]
     together([*words, "--trainer.max_steps", "2"], 2, tmp_path)
     together([*words, "--trainer.max_steps", "3", "--ckpt_path", "last"], 2, tmp_path)
     run = tmp_path / "runs" / "v3plus"

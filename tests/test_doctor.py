@@ -10,8 +10,8 @@ import yaml
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.doctor import build_for_trial
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.images import write_image, write_mask
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.doctor import throughput
 
 from .conftest import SMALL, V3PLUS
@@ -95,7 +95,7 @@ def test_the_trial_builds_what_fit_would_train() -> None:
     assert task.model.output_stride == 8
     assert task.num_classes == 10
     assert trainer["precision"] == "bf16-mixed"
-    assert not task.hparams["pretrained"]  # nothing is fetched
+    assert not task.hparams["model"]["pretrained"]  # nothing is fetched
 
 
 @pytest.mark.slow
@@ -117,8 +117,8 @@ def test_from_a_folder_to_predictions(scenes: Path, tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     assert main(["doctor", "mine", "--write", "my_data.yaml", "--no_trial"]) == 0
     written = yaml.safe_load(Path("my_data.yaml").read_text())["data"]
-    assert written["class_path"] == "FolderDataModule"
-    assert written["init_args"]["class_names"][:2] == ["background", "house"]
+    assert written["name"] == "Folder"
+    assert written["class_names"][:2] == ["background", "house"]
     assert Path("runs/doctor/mine/overview.png").is_file()
     small = [*SMALL[:6], "--data.num_workers", "0", "--data.batch_size", "2", *SMALL[12:]]
     assert main(["fit", "-c", str(V3PLUS), "-c", "my_data.yaml", *small]) == 0

@@ -20,9 +20,9 @@ import torch
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.protocols import default_protocols
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.fingerprint import exact_fingerprint
-from deeplab_lightning.data.splitting import spread
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.spacing import spread
 from deeplab_lightning.inference import EvaluationOptions
 from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.metrics.boundary_iou import BoundaryIoU

@@ -18,7 +18,7 @@ from PIL import Image
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.export import gate
 from deeplab_lightning.export.gate import Gate

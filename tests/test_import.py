@@ -64,8 +64,8 @@ def test_validate_scales_pixels_as_the_network_is_used_to(
     words += ["--run.folder", str(tmp_path / "runs"), "--trainer.accelerator", "cpu"]
     assert main(words) == 0
     settings = yaml.safe_load(next((tmp_path / "runs").rglob("config.yaml")).read_text())
-    assert settings["data"]["class_path"].endswith("VOCDataModule")
-    assert settings["data"]["init_args"]["std"] == [0.5, 0.25, 0.5]
+    assert settings["data"]["name"] == "VOC"
+    assert settings["data"]["std"] == [0.5, 0.25, 0.5]
     capsys.readouterr()
     assert main([*words, "--data.std", "[0.5, 0.5, 0.5]"]) == 2
     assert "trained on pixels of another scale: std [0.5, 0.25, 0.5], not [0.5, 0.5, 0.5]" in capsys.readouterr().err
@@ -78,7 +78,7 @@ def test_training_goes_on_by_the_settings_it_writes(
     assert main(["import", str(theirs), "-o", str(tmp_path / "ours.ckpt"), "--mean", "0.5", "0.5", "0.5"]) == 0
     data = tmp_path / "data.yaml"
     root = str(write_camvid(tmp_path / "CamVid"))
-    data.write_text(yaml.safe_dump({"data": {"class_path": "CamVidDataModule", "init_args": {"root": root}}}))
+    data.write_text(yaml.safe_dump({"data": {"name": "CamVid", "root": root}}))
     words = ["--data.batch_size", "2", "--data.crop_size", "33", "--data.num_workers", "0", "--trainer.max_steps", "1"]
     words += [
         "--run.folder",

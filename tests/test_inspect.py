@@ -13,8 +13,8 @@ from PIL import Image
 from deeplab_lightning import cli
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.command_line import split_words
-from deeplab_lightning.configured import ConfiguredModel
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.config import Configuration
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.reporting.receptive_fields import COLOURS, SeenWindow, plot_receptive_fields
 
 from .conftest import SMALL, V3PLUS
@@ -60,7 +60,7 @@ def test_the_command_line_is_that_of_fit(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_network_on_paper_has_no_values() -> None:
-    task = ConfiguredModel(SMALL_MODEL, on_paper=True).model
+    task = Configuration(SMALL_MODEL).make_task(on_paper=True)
     assert all(parameter.is_meta for parameter in task.parameters())
 
 
@@ -83,7 +83,7 @@ def test_nothing_is_made_fetched_or_opened(
     for name in ("new_run", "Trainer"):
         monkeypatch.setattr(cli, name, None)
     monkeypatch.setattr("timm.models._builder.load_pretrained", None)
-    options = [*SMALL_MODEL, "--data", "CamVidDataModule", "--data.root", "/nowhere", "--model.pretrained", "true"]
+    options = [*SMALL_MODEL, "--data", "CamVid", "--data.root", "/nowhere", "--model.pretrained", "true"]
     assert main(["inspect", *options, "--size", "65", "65"]) == 0
     assert "16>11" in capsys.readouterr().out  # CamVid's classes
     assert list(tmp_path.iterdir()) == []
@@ -100,7 +100,7 @@ def test_a_checkpoint_brings_its_model(checkpoint: Path, trained_run: Path, caps
 
 
 def test_warnings_of_the_backbone_are_told_with_the_others(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--model", "DeepLabV3PlusTask", "--model.backbone", "mobilenetv3_small_050", *SMALL[2:6]]
+    options = ["--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv3_small_050", *SMALL[2:6]]
     assert main(["inspect", *options, "--size", "65", "65", "--model.output_stride", "16"]) == 0
     printed = capsys.readouterr()
     assert "warning: Backbone 'mobilenetv3_small_050' changes what it computes" in printed.out
@@ -237,7 +237,7 @@ def test_a_wrong_layer_gets_the_nearest(scene: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("words", "own"),
     [
-        (["-c", "a.yaml", "run", "--model.lr", "-1", "--size", "3", "4"], ["run", "--size", "3", "4"]),
+        (["-c", "a.yaml", "run", "--optimizer.lr", "-1", "--size", "3", "4"], ["run", "--size", "3", "4"]),
         (["--model=A", "run", "--csv", "a.b"], ["run", "--csv", "a.b"]),
         (["--csv=a.b", "--config=c.yaml", "--modle.lr", "8"], ["--csv=a.b"]),
         (["--model.separable", "--all"], ["--all"]),

@@ -12,7 +12,7 @@ from PIL import Image
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import FolderDataModule
+from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.metrics.per_image import ImageCounts
 from tests.conftest import SMALL, V3PLUS
@@ -48,7 +48,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(root: Path) -> Path:
     """A finished run on it."""
     config = root / "own.yaml"
-    config.write_text(yaml.safe_dump({"data": {"class_path": "FolderDataModule", "init_args": OPTIONS}}))
+    config.write_text(yaml.safe_dump({"data": {"name": "Folder", **OPTIONS}}))
     options = ["--data.root", str(root), *SMALL, "--run.folder", str(root / "runs")]
     assert main(["fit", "-c", str(V3PLUS), "-c", str(config), *options]) == 0
     return root / "runs" / "v3plus" / "version_0"
@@ -67,7 +67,7 @@ def test_validate_and_predict_agree_pixel_by_pixel(run: Path, root: Path, tmp_pa
     assert main(["validate", "--ckpt_path", str(checkpoint)]) == 0
     images = [str(root / "images" / f"pic{number}.tif") for number in range(6)]
     assert main(["predict", *images, "--ckpt_path", str(checkpoint), "--output", str(tmp_path)]) == 0
-    val = FolderDataModule(str(root), **OPTIONS).dataset("val")  # type: ignore[arg-type]
+    val = FolderDataModule(root=str(root), **OPTIONS).dataset("val")  # type: ignore[arg-type]
     counts = ImageCounts(val.labels.class_names)
     for index in range(len(val)):
         pred = np.array(Image.open(tmp_path / "masks" / f"{val.sample_id(index)}.png")).astype(int)

@@ -12,7 +12,7 @@ from PIL import Image
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
 from deeplab_lightning.inference import EvaluationOptions
 from deeplab_lightning.inference.predictor import Predictor
@@ -42,7 +42,7 @@ def test_masks_and_overlays_at_the_images_own_sizes(checkpoint: Path, tmp_path: 
         assert mask.size == size
         assert np.array(mask).max() < 10
         assert Image.open(tmp_path / "out" / "overlays" / f"{name}.png").size == size
-        from deeplab_lightning.labels import DRAWN_SCENES
+        from deeplab_lightning.data.sets.drawn_scenes import DRAWN_SCENES
 
         assert tuple(mask.getpalette()[3:6]) == DRAWN_SCENES.palette[1]
     rows = (tmp_path / "out" / "classes.csv").read_text().splitlines()

@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from deeplab_lightning.parsing import class_options
 
 from deeplab_lightning.__main__ import COMMANDS
-from deeplab_lightning.arguments import config_files, option_value
-from deeplab_lightning.parsing import class_options
+from deeplab_lightning.config_words import config_files, option_value
 
 from .conftest import REPOSITORY
 

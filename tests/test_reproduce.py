@@ -12,7 +12,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.reporting.card import read_card
 from deeplab_lightning.reporting.evaluation import read_evaluation
 from deeplab_lightning.reporting.gallery import read_gallery
-from deeplab_lightning.reporting.runs import RunFolder
+from deeplab_lightning.runs import RunFolder
 
 
 @pytest.fixture

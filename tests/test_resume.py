@@ -106,8 +106,17 @@ def test_resuming_draws_only_what_was_not_trained(fit: Fit, monkeypatch: pytest.
 
 def test_a_learning_rate_given_on_resume_is_used(fit: Fit, tmp_path: Path) -> None:
     assert fit("--trainer.log_every_n_steps", "1") == 0
-    again = ["--ckpt_path", "last", "--trainer.max_steps", "6", "--model.lr", "0.001", "--model.warmup_steps", "0"]
-    assert fit(*again, "--model.poly_power", "0", "--trainer.log_every_n_steps", "1") == 0
+    again = [
+        "--ckpt_path",
+        "last",
+        "--trainer.max_steps",
+        "6",
+        "--optimizer.lr",
+        "0.001",
+        "--optimizer.warmup_steps",
+        "0",
+    ]
+    assert fit(*again, "--optimizer.poly_power", "0", "--trainer.log_every_n_steps", "1") == 0
     with (tmp_path / "runs" / "v3plus" / "version_0" / "metrics.csv").open() as file:
         rates = {int(row["step"]): row["lr"] for row in csv.DictReader(file) if row["lr"]}
     assert float(rates[4]) == float(rates[5]) == pytest.approx(0.001)
@@ -125,7 +134,7 @@ def test_momentum_and_decay_given_on_resume_are_used(fit: Fit, monkeypatch: pyte
     assert fit() == 0
     monkeypatch.setattr(SegmentationTask, "training_step", training_step)
     again = ["--ckpt_path", "last", "--trainer.max_steps", "5"]
-    assert fit(*again, "--model.momentum", "0.5", "--model.weight_decay", "0.03") == 0
+    assert fit(*again, "--optimizer.momentum", "0.5", "--optimizer.weight_decay", "0.03") == 0
     assert {group["momentum"] for group in seen} == {0.5}
     assert {group["weight_decay"] for group in seen} == {0.0, 0.03}
 
@@ -214,7 +223,7 @@ sys.exit(main(sys.argv[4:]))
 
 EVERYTHING = [
     *("--trainer.max_steps", "10", "--trainer.val_check_interval", "5", "--trainer.log_every_n_steps", "1"),
-    *("--trainer.accumulate_grad_batches", "2", "--model.ema_decay", "0.8", "--data.num_workers", "2"),
+    *("--trainer.accumulate_grad_batches", "2", "--optimizer.ema_decay", "0.8", "--data.num_workers", "2"),
 ]
 """With accumulation, a validation amid accumulated batches, an average, workers; 6 batches are an epoch."""
 
@@ -325,7 +334,7 @@ def test_a_damaged_last_checkpoint_names_the_others(
 
 def test_images_are_the_same_for_every_number_of_workers() -> None:
     # What makes the exact resume above possible; here by itself, where it is quick to see why it broke.
-    from deeplab_lightning.data.datamodules import DrawnScenesDataModule
+    from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 
     def draw(workers: int) -> list[torch.Tensor]:
         data = DrawnScenesDataModule(height=64, width=64, train_size=8, batch_size=2, crop_size=33, num_workers=workers)

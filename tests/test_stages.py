@@ -24,7 +24,7 @@ from .conftest import SMALL, SMALL_SCENES, V3PLUS
 def stage(path: Path, **options: object) -> str:
     """Write the configuration of a stage: v3+ with other hyper-parameters."""
     config = yaml.safe_load(V3PLUS.read_text())
-    config["model"]["init_args"] |= options
+    config["model"] |= options
     path.write_text(yaml.safe_dump(config))
     return str(path)
 
@@ -75,7 +75,7 @@ def test_the_second_stage_starts_from_the_firsts_best(
 
 
 def test_a_stage_that_failed_is_gone_on_with(two_stages: list[str], tmp_path: Path, runs: list[list[str]]) -> None:
-    Path(two_stages[1]).write_text("model: {class_path: DeepLabV3PlusTask, init_args: {backbone: resnet}}")
+    Path(two_stages[1]).write_text("model: {name: DeepLabV3Plus, backbone: resnet}")
     command = ["stages", *two_stages, "--folder", str(tmp_path / "runs"), *SMALL_SCENES, *SMALL[4:]]
     small = ["--model.aspp_channels", "16", "--model.decoder_channels", "16"]
     assert main([*command, *small]) == 2

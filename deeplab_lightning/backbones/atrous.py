@@ -49,11 +49,3 @@ def atrous_support(name: str) -> AtrousSupport:
     if APPROXIMATE.fullmatch(architecture) or SMP_ENCODER.fullmatch(architecture):  # the latter's first units
         return "approximate"
     return "unknown"
-
-
-def scale_rates(rates_at_16: tuple[int, ...], output_stride: int) -> tuple[int, ...]:
-    """Scale atrous rates stated for output stride 16, so that they span the same part of the image.
-
-    (6, 12, 18) becomes (12, 24, 36) at output stride 8 and (3, 6, 9) at 32.
-    """
-    return tuple(max(1, round(rate * 16 / output_stride)) for rate in rates_at_16)

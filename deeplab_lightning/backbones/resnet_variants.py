@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torch import nn
 
 from ..errors import ConfigError
+from ..options import Options, at_least
 
 FirstUnit = Literal["lag", "full"]
 StridePlace = Literal["conv2", "conv1", "previous"]
@@ -29,21 +30,27 @@ _STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
 @dataclass(frozen=True)
-class ResNetVariant:
-    """How a ResNet departs from timm's.
+class ResNetOptions(Options):
+    """How a ResNet departs from timm's."""
 
-    Attributes:
-        multi_grid: Factors of the unit rates in the last stage (v3 paper, section 3.2.1), one per unit.
-        first_unit: Rate of the first unit of a stage that lost its stride: the previous stage's (`lag`, which computes
-            exactly what the strided network does) or the stage's own (`full`). MobileNets know this one, too.
-        stride_place: Which convolution carries a stage's stride.
-        ceil_mode: Round the size up at the stem's pooling, as Caffe does.
-    """
-
-    multi_grid: tuple[int, ...] = ()
-    first_unit: FirstUnit = "lag"
+    multi_grid: tuple[Annotated[int, at_least(1)], ...] | None = None
+    """Factors of the atrous rates in a ResNet's last stage, one for each unit (v3 paper, section 3.2.1): null for those
+    of the generation, (1, 2, 4) in v3 and v3+, where the stage has as many bottlenecks; () for none."""
+    first_unit: FirstUnit | None = None
+    """Atrous rate of the first unit of a stage that lost its stride, in ResNets and MobileNets: lag for the previous
+    stage's, which computes just what the strided network does, full for the stage's own; null for the generation's,
+    full in v2's ResNets and else lag."""
     stride_place: StridePlace = "conv2"
+    """Convolution of a ResNet that carries the stride of a stage: conv2, the first unit's 3x3, as in timm; conv1, its
+    first 1x1, as in Caffe; previous, the last unit of the stage before, as in TensorFlow."""
     ceil_mode: bool = False
+    """Round the size up at a ResNet's first pooling, as Caffe does; the same for sides of 8 k + 1 pixels."""
+    beta_stem: bool = False
+    """Begin a ResNet with three 3x3 convolutions (64, 64, 128 channels) instead of its 7x7: TensorFlow's "beta" form,
+    on which the v3 and v3+ papers rest."""
+
+
+AS_IN_TIMM = ResNetOptions()
 
 
 def is_resnet(features: nn.Module) -> bool:
@@ -52,36 +59,49 @@ def is_resnet(features: nn.Module) -> bool:
     return {"conv1", "maxpool", *_STAGES} <= set(children) and hasattr(children["layer4"][0], "conv2")
 
 
-def fitting_multi_grid(features: nn.Module, multi_grid: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the generation's own multi-grid where it fits: on ResNets of bottlenecks with as many units at the end."""
-    if not is_resnet(features):
-        return ()
-    units: Any = features.get_submodule("layer4")
-    return multi_grid if hasattr(units[0], "conv3") and len(units) == len(multi_grid) else ()
+def apply_variant(features: nn.Module, options: ResNetOptions, generation: ResNetOptions, name: str) -> None:
+    """Change strides, rates and pooling of timm's network `name` in place.
 
+    Args:
+        features: The network.
+        options: What is asked for.
+        generation: Whose multi-grid and first unit are taken where they are not asked for and fit.
+        name: For messages.
 
-def apply_variant(features: nn.Module, variant: ResNetVariant, name: str) -> None:
-    """Change strides, rates and pooling of timm's ResNet `name` in place."""
-    if variant == ResNetVariant():
-        return
-    if variant == ResNetVariant(first_unit="full") and hasattr(features, "blocks"):
-        _give_mobilenet_units_the_stages_rate(features)
-        return
+    Raises:
+        ConfigError: The network has not the parts that an option changes.
+    """
+    multi_grid = _fitting(features, generation.multi_grid) if options.multi_grid is None else options.multi_grid
+    first_unit = options.first_unit or (is_resnet(features) and generation.first_unit) or "lag"
+    if options.stride_place == "conv2" and not options.ceil_mode and not multi_grid:
+        if first_unit == "lag":
+            return
+        if hasattr(features, "blocks"):
+            _give_mobilenet_units_the_stages_rate(features)
+            return
     if not is_resnet(features):
         raise ConfigError(
             f"multi_grid, first_unit, stride_place and ceil_mode are made for ResNets, and {name!r} is none: leave "
             f"them out, or take resnet50 or resnet101."
         )
     stages: list[Any] = [features.get_submodule(stage) for stage in _STAGES]
-    if variant.first_unit == "full" or variant.stride_place == "previous":
+    if first_unit == "full" or options.stride_place == "previous":
         for stage in stages:
             _give_first_unit_the_stages_rate(stage)
-    if variant.stride_place != "conv2":
-        _move_strides(stages, variant.stride_place, name)
-    if variant.multi_grid:
-        _multiply_rates(stages[-1], variant.multi_grid, name)
-    if variant.ceil_mode:
+    if options.stride_place != "conv2":
+        _move_strides(stages, options.stride_place, name)
+    if multi_grid:
+        _multiply_rates(stages[-1], multi_grid, name)
+    if options.ceil_mode:
         features.get_submodule("maxpool").ceil_mode = True  # type: ignore[assignment]
+
+
+def _fitting(features: nn.Module, multi_grid: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Return a generation's multi-grid where it fits: on ResNets of bottlenecks with as many units at the end."""
+    if multi_grid is None or not is_resnet(features):
+        return ()
+    units: Any = features.get_submodule("layer4")
+    return multi_grid if hasattr(units[0], "conv3") and len(units) == len(multi_grid) else ()
 
 
 def _give_first_unit_the_stages_rate(stage: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError, did_you_mean
-from ..types import OutputStride
+from ..layers.grid import StrideOptions
 from . import smp_encoders, unrounded_mobilenet, xception71
 from .atrous import atrous_support
 from .feature_hooks import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
-from .resnet_variants import FirstUnit, ResNetVariant, StridePlace, apply_variant, fitting_multi_grid
-from .weight_files import load_features
+from .resnet_variants import AS_IN_TIMM, ResNetOptions, apply_variant
+from .weight_files import PretrainedOptions, load_features
 
 LowLevelMap = Literal["stage", "tensorflow"]
 
@@ -30,6 +31,16 @@ _OTHERS: tuple[tuple[re.Pattern[str], Callable[..., Any]], ...] = (
     (smp_encoders.NAME, smp_encoders.smp_encoder),
 )
 """Networks that timm has not as such: which names they have, and what builds them."""
+
+
+@dataclass(frozen=True)
+class BackboneOptions(ResNetOptions, PretrainedOptions, StrideOptions):
+    """Which of timm's networks makes the feature maps, and in which form."""
+
+    backbone: str = "resnet101"
+    """Name of a timm network that honours output strides, such as resnet101 and xception65 (the papers') or
+    mobilenetv2_100; or mobilenetv2_050_unrounded, with the widths of TensorFlow's depth multiplier (any hundredths); or
+    smp_mobilenet_v2 and its like, as segmentation_models_pytorch builds them."""
 
 
 class BackboneFeatures(NamedTuple):
@@ -58,56 +69,28 @@ class TimmBackbone(nn.Module):
     Feature maps are chosen by their reduction, never by their place in a list: the low-level map is the one at
     stride 4, the high-level map the deepest. The low-level map is the output of the last stage at stride 4 (of a
     ResNet, `layer1` after its ReLU; of MobileNetV2, the 24-channel bottleneck), or TensorFlow's
-    (see `feature_hooks.py`).
+    (see `take_low_level_map_of_tensorflow`).
 
     Args:
-        name: timm's name, such as `resnet101`, `xception65` or `mobilenetv2_100`; or `mobilenetv2_050_unrounded`, with
-            the widths of TensorFlow's depth multiplier (any hundredths); or `smp_mobilenet_v2` and its like, as
-            segmentation_models_pytorch builds them (`smp_encoders.py`).
-        output_stride: Ratio of the input's side to the deepest map's.
-        pretrained: Start from ImageNet weights: timm's (True; fetched from the network the first time), or those in a
-            file of timm or torchvision.
-        in_channels: Channels of the input.
-        multi_grid: Factors of the unit rates in a ResNet's last stage; None for none.
-        default_multi_grid: What the generation uses where `multi_grid` is None, on ResNets whose last stage has as many
-            bottlenecks; other networks then have none.
-        first_unit: Rate of the first unit of a ResNet stage that lost its stride, see `resnet_variants.py`.
-        stride_place: Which convolution carries the stride of a ResNet stage, likewise.
-        ceil_mode: Round sizes up at a ResNet's first pooling, as Caffe does.
-        beta_stem: Three 3x3 convolutions (64, 64, 128) instead of a ResNet's 7x7: TensorFlow's "beta" form, on which
-            the v3 and v3+ papers rest.
-        low_level_map: `stage`, or TensorFlow's tensor for ResNet, Xception and MobileNetV2.
+        options: Which network, in which form.
+        in_channels: Channels of the image.
+        generation: Multi-grid and first unit of the generation, taken where `options` has none and they fit.
 
     Attributes:
         stage_channels: Channels of each map of `BackboneFeatures.stages`.
         stage_reductions: Stride of each of them.
-        low_level_channels: Channels of the stride-4 map.
-        high_level_channels: Channels of the deepest map.
 
     Raises:
         ConfigError: The name is unknown, the network has no output stride or not the parts that an option changes, or
             the weights cannot be fetched.
     """
 
-    def __init__(
-        self,
-        name: str,
-        output_stride: OutputStride,
-        pretrained: bool | str | Path = False,
-        in_channels: int = 3,
-        *,
-        multi_grid: tuple[int, ...] | None = None,
-        default_multi_grid: tuple[int, ...] = (),
-        first_unit: FirstUnit = "lag",
-        stride_place: StridePlace = "conv2",
-        ceil_mode: bool = False,
-        beta_stem: bool = False,
-        low_level_map: LowLevelMap = "stage",
-    ) -> None:
+    def __init__(self, options: BackboneOptions, in_channels: int = 3, generation: ResNetOptions = AS_IN_TIMM) -> None:
         super().__init__()
-        self.name = name
-        stem: dict[str, Any] = {"stem_type": "deep", "stem_width": 64} if beta_stem else {}
-        if beta_stem and not name.startswith("resnet"):
+        self.name = name = options.backbone
+        output_stride = options.output_stride
+        stem: dict[str, Any] = {"stem_type": "deep", "stem_width": 64} if options.beta_stem else {}
+        if options.beta_stem and not name.startswith("resnet"):
             raise ConfigError(f"beta_stem is made for ResNets, and {name!r} is none: take resnet50 or resnet101.")
         features = _create(name, output_stride, in_channels, out_indices=None, **stem)
         reductions = features.feature_info.reduction()
@@ -119,29 +102,39 @@ class TimmBackbone(nn.Module):
             )
         # Only the maps from stride 4 on are taken, so that the first ones need not be kept.
         indices = tuple(range(reductions.index(LOW_LEVEL_REDUCTION), len(reductions)))
-        fetch = pretrained is True
+        fetch = options.pretrained is True
         self.features = _create(name, output_stride, in_channels, out_indices=indices, pretrained=fetch, **stem)
-        if not isinstance(pretrained, bool):
-            load_features(self.features, Path(pretrained), name)
+        if not isinstance(options.pretrained, bool):
+            load_features(self.features, Path(options.pretrained), name)
         self.stage_channels: list[int] = self.features.feature_info.channels()
         self.stage_reductions: list[int] = self.features.feature_info.reduction()
         if output_stride != 32:
             self._check_same_weights_as_strided(output_stride, in_channels, indices, stem)
             _warn_if_not_exact(name)
-        if multi_grid is None:
-            multi_grid = fitting_multi_grid(self.features, default_multi_grid)
-        apply_variant(self.features, ResNetVariant(tuple(multi_grid), first_unit, stride_place, ceil_mode), name)
-        self._walk: Walk | None = resnet_stages if stride_place == "previous" else None
-        if low_level_map == "tensorflow":
-            self._take_low_level_as_tensorflow_does()
-        self.low_level_channels, self.high_level_channels = self.stage_channels[0], self.stage_channels[-1]
+        apply_variant(self.features, options, generation, name)
+        self._walk: Walk | None = resnet_stages if options.stride_place == "previous" else None
+
+    @property
+    def low_level_channels(self) -> int:
+        """Channels of the stride-4 map."""
+        return self.stage_channels[0]
+
+    @property
+    def high_level_channels(self) -> int:
+        """Channels of the deepest map."""
+        return self.stage_channels[-1]
 
     def forward(self, image: Tensor) -> BackboneFeatures:
         """`(B, C, H, W)` normalised image to its two feature maps."""
         maps = self.features(image) if self._walk is None else self._walk(self.features, image)
         return BackboneFeatures(tuple(maps))
 
-    def _take_low_level_as_tensorflow_does(self) -> None:
+    def take_low_level_map_of_tensorflow(self) -> None:
+        """Take the stride-4 map from inside a unit, as TensorFlow does (see `feature_hooks.py`).
+
+        Raises:
+            ConfigError: The place is known for ResNets, Xception and MobileNetV2 alone.
+        """
         found = tensorflow_low_level_map(self.name.split(".")[0], self.features)
         if found is None:
             raise ConfigError(
@@ -155,8 +148,22 @@ class TimmBackbone(nn.Module):
             self.stage_channels = [channels, self.stage_channels[-1]]
             self.stage_reductions = [LOW_LEVEL_REDUCTION, self.stage_reductions[-1]]
 
+    def checkpoint_gradients(self) -> None:
+        """Forget inner maps in training and compute them again on the way back: a third slower, less memory.
+
+        Raises:
+            ConfigError: The network has no such thing, or it is walked by hand.
+        """
+        switch = getattr(self.features, "set_grad_checkpointing", None)
+        if switch is None or self._walk is not None:
+            raise ConfigError(
+                f"Backbone {self.name!r} has no gradient checkpointing: leave out --model.gradient_checkpointing, or "
+                f"take one of timm's (resnet101, mobilenetv2_100) with its own stride_place."
+            )
+        switch(True)
+
     def _check_same_weights_as_strided(
-        self, output_stride: OutputStride, in_channels: int, out_indices: tuple[int, ...], stem: dict[str, Any]
+        self, output_stride: int, in_channels: int, out_indices: tuple[int, ...], stem: dict[str, Any]
     ) -> None:
         """Refuse a network that gains or loses a layer with its stride: its ImageNet weights would not fit."""
         with torch.device("meta"):

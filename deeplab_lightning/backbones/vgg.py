@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import timm
 import torch
@@ -21,13 +22,23 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..layers import NormOptions
-from .weight_files import read_state_dict
+from ..options import Between
+from .weight_files import PretrainedOptions, read_state_dict
 
 VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 13 convolutions, by stage; a max pool follows each stage."""
 
 FC_CHANNELS = 4096
 FC6_KERNEL = 7
+
+
+@dataclass(frozen=True)
+class VGGOptions(PretrainedOptions):
+    """What a network on VGG16 with its fully connected layers starts from and trains with."""
+
+    dropout: Annotated[float, Between(0, 1)] = 0.5
+    """Probability of dropping an activation behind each of VGG16's fully connected layers, fc6 and fc7, in training."""
+
 
 # --- layers ---------------------------------------------------------------------------------------------------------
 
@@ -100,7 +111,7 @@ class VGG16Weights(NamedTuple):
     """`(4096, 4096, 1, 1)` and `(4096,)`."""
 
 
-def imagenet_vgg16(pretrained: bool | str | Path) -> VGG16Weights | None:
+def imagenet_vgg16(pretrained: bool | str) -> VGG16Weights | None:
     """Return trained weights, or None where none are wanted.
 
     Args:

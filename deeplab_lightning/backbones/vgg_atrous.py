@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from .vgg import FC_CHANNELS, VGG16_WIDTHS, he_normal_, imagenet_vgg16, load_fully_connected, load_stages, vgg16_stages
+from .vgg import (
+    FC_CHANNELS,
+    VGG16_WIDTHS,
+    VGGOptions,
+    he_normal_,
+    imagenet_vgg16,
+    load_fully_connected,
+    load_stages,
+    vgg16_stages,
+)
 
 FC6 = Literal["largefov", "7x7", "4x4"]
 
@@ -45,22 +53,16 @@ class FullyConvolutional(nn.Module):
     rate, as in the paper, its padding is the same on both sides; at an odd one the right and bottom get one more.
 
     Args:
-        kernel_size: Side of fc6's kernel.
-        channels: Width of both layers.
-        atrous_rate: Spacing of the taps of fc6.
+        shape: Of both layers.
         dropout: Probability of dropping an activation after each layer.
     """
 
-    def __init__(self, kernel_size: int, channels: int, atrous_rate: int, dropout: float) -> None:
+    def __init__(self, shape: FC6Shape, dropout: float) -> None:
         super().__init__()
-        reach = atrous_rate * (kernel_size - 1)
-        self.fc6 = nn.Conv2d(
-            VGG16_WIDTHS[-1][-1],
-            channels,
-            kernel_size,
-            dilation=atrous_rate,
-            padding="same" if reach % 2 else reach // 2,
-        )
+        kernel_size, channels, rate = shape
+        reach = rate * (kernel_size - 1)
+        padding = "same" if reach % 2 else reach // 2
+        self.fc6 = nn.Conv2d(VGG16_WIDTHS[-1][-1], channels, kernel_size, dilation=rate, padding=padding)
         self.fc7 = nn.Conv2d(channels, channels, 1)
         self.dropout = nn.Dropout(dropout)
         he_normal_(self)
@@ -83,40 +85,30 @@ class VGGAtrous(nn.Module):
     image's. Sides that are not of that form lose a fraction: 306 gives 39, as in the paper.
 
     Args:
+        options: What it starts from; of ImageNet's weights, each branch keeps another random subset of VGG's filters
+            (`load_fully_connected`), so that the branches differ from the start.
         in_channels: Channels of the image.
-        fc6: Kernel and width of fc6 and fc7, as in the v1 paper's variants.
-        atrous_rates: Of fc6, one parallel branch each. v1 has one, the ASPP of v2 four.
+        branches: Shapes of parallel fc6 and fc7. v1 has one pair, the ASPP of v2 four.
         pool5a: Add v1's average pool (3x3, stride 1) after pool5; v2 has none.
-        dropout: Probability of dropping an activation after fc6 and after fc7.
-        pretrained: Start from ImageNet weights, see `imagenet_vgg16`. Each branch keeps another random subset of VGG's
-            filters (`load_fully_connected`), so that the branches differ from the start.
 
     Attributes:
         high_level_channels: Channels of every branch.
     """
 
     def __init__(
-        self,
-        in_channels: int = 3,
-        *,
-        fc6: FC6 = "largefov",
-        atrous_rates: Sequence[int],
-        pool5a: bool,
-        dropout: float = 0.5,
-        pretrained: bool | str | Path = False,
+        self, options: VGGOptions, in_channels: int = 3, *, branches: Sequence[FC6Shape], pool5a: bool
     ) -> None:
         super().__init__()
-        kernel_size, channels, _ = FC6_SHAPES[fc6]
-        self.high_level_channels = channels
+        self.high_level_channels = branches[0].channels
         self.stages = vgg16_stages(in_channels, conv5_rate=2)
         self.pools = nn.ModuleList(nn.MaxPool2d(3, stride=stride, padding=1) for stride in (2, 2, 2, 1, 1))
         self.pool5a = nn.AvgPool2d(3, stride=1, padding=1) if pool5a else nn.Identity()
-        branches = [FullyConvolutional(kernel_size, channels, rate, dropout) for rate in atrous_rates]
-        self.branches = nn.ModuleList(branches)
-        weights = imagenet_vgg16(pretrained)
+        made = [FullyConvolutional(shape, options.dropout) for shape in branches]
+        self.branches = nn.ModuleList(made)
+        weights = imagenet_vgg16(options.pretrained)
         if weights is not None:
             load_stages(self.stages, weights)
-            for seed, branch in enumerate(branches):
+            for seed, branch in enumerate(made):
                 load_fully_connected(branch.fc6, branch.fc7, weights, seed)
 
     def forward(self, image: Tensor) -> VGGFeatures:

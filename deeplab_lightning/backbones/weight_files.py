@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,11 +13,21 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ..errors import ConfigError
+from ..options import Options
 
 BEHIND_THE_FEATURES = re.compile(r"(fc|head|classifier|conv_head|bn2|norm_head)\..*|features\.18\..*")
 """What an ImageNet network has besides the maps that are used: its classifier, and MobileNet's last convolution."""
 
 COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class PretrainedOptions(Options):
+    """What a backbone starts from."""
+
+    pretrained: bool | str = False
+    """Start the backbone from weights trained on ImageNet: true for timm's, which are fetched the first time, or a file
+    (.pth, .pt, .safetensors) with a state dict of timm or torchvision."""
 
 
 def read_state_dict(path: Path) -> Mapping[str, Tensor]:

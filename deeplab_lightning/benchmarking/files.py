@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..configured import ConfiguredModel
-from ..data.datasets.base import SegmentationDataset
+from ..config import Configuration
+from ..data.dataset import SegmentationDataset
 from ..export.format import Exported, Order, format_named
 from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions
@@ -62,11 +62,12 @@ def _write(task: SegmentationTask, cell: dict[str, Any], folder: Path) -> Export
 
 def _score(cell: dict[str, Any], exported: Exported) -> dict[str, Any]:
     """Return mIoU on the validation split that `validate` takes, or why it cannot be known."""
-    configured = ConfiguredModel([*cell["arguments"], *cell["data"]], cell["checkpoint"], on_paper=False)
-    if configured.evaluation != EvaluationOptions():
-        return {"unscored": f"a file looks at whole images once; evaluation is: {configured.evaluation.words()}"}
-    counted = SegmentationEvaluation(configured.model.description["class_names"], configured.model.ignore_index)
-    return score_images(exported, configured.dataset("val"), counted)
+    configuration = Configuration([*cell["arguments"], *cell["data"]], cell["checkpoint"])
+    if configuration.evaluation != EvaluationOptions():
+        return {"unscored": f"a file looks at whole images once; evaluation is: {configuration.evaluation.words()}"}
+    description = configuration.describes
+    counted = SegmentationEvaluation(description["class_names"], description["ignore_index"])
+    return score_images(exported, configuration.datamodule().dataset("val"), counted)
 
 
 def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationEvaluation) -> dict[str, Any]:

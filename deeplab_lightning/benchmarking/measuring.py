@@ -34,13 +34,13 @@ def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
         cell has a checkpoint and data. For a file these are of a process without PyTorch, and `mIoU` is of the class
         maps that it makes.
     """
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..inspection import trace
 
     quiet = ["--model.pretrained", "false"] if cell["checkpoint"] is None else []
     with contextlib.redirect_stdout(io.StringIO()):
-        on_paper = ConfiguredModel([*cell["arguments"]], cell["checkpoint"], on_paper=True).model
-        task = ConfiguredModel([*cell["arguments"], *quiet], cell["checkpoint"], on_paper=False).model
+        configuration = Configuration([*cell["arguments"], *quiet], cell["checkpoint"])
+        on_paper, task = configuration.make_task(on_paper=True), configuration.trained_task()
     executed = trace(on_paper.model.eval(), tuple(cell["size"]), on_paper.description["channels"])
     result: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in on_paper.model.parameters()),
@@ -106,14 +106,15 @@ def _memory(device: str) -> float | None:
 
 def _score(cell: dict[str, Any], device: str) -> float:
     """Return what `validate` says of the checkpoint, with the cell's network and precision: its mIoU."""
-    from ..cli import DeepLabCLI
+    from ..cli import Session
 
     precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[cell["precision"]]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        command = DeepLabCLI(
+        session = Session(
             "validate",
             [*cell["arguments"], *cell["data"], "--ckpt_path", cell["checkpoint"], "--run.folder", folder,
              "--run.name", "benchmark", "--trainer.precision", precision, "--trainer.enable_progress_bar", "false",
              "--trainer.accelerator", "gpu" if device.startswith("cuda") else "cpu"],
         )  # fmt: skip
-    return float(command.model.evaluation.scores().mIoU)
+        session.run()
+    return float(session.task.evaluation.scores().mIoU)

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ..errors import DeepLabError
+from ..errors import EXIT_DIVERGED, DeepLabError
 
 WINDOW = 20
 """Steps over whose median loss a run is said to diverge."""
@@ -21,6 +21,8 @@ TIMES_WORSE = 3.0
 
 class DivergenceError(DeepLabError, ArithmeticError):
     """The loss is no number any more, or has risen far beyond where it began."""
+
+    exit_code = EXIT_DIVERGED
 
 
 class Step(NamedTuple):
@@ -103,8 +105,8 @@ class Divergence(Callback):
         recent = list(self._recent)
         if len(recent) < 3 or recent[-1] > 1.5 * min(recent):
             return (
-                f"Likely cause: the learning rate is too high for this network and batch. Set --model.lr "
-                f"{step.lr / 10:.2g}, more --model.warmup_steps, or --trainer.gradient_clip_val 1."
+                f"Likely cause: the learning rate is too high for this network and batch. Set --optimizer.lr "
+                f"{step.lr / 10:.2g}, more --optimizer.warmup_steps, or --trainer.gradient_clip_val 1."
             )
         return (
             "The losses before were unsuspicious: look at these images and masks (`doctor` does), and clip gradients "

@@ -12,14 +12,14 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
 from ..data.images import write_image
-from ..data.splitting import spread
+from ..data.spacing import spread
 from ..metrics.scores import Scores, scores_from_confusion
 from ..reporting.evaluation import Evaluation, write_evaluation
 from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery
 from ..reporting.panels import PanelImage, panel_overview
 from ..reporting.plots import plot_confusion
-from ..reporting.runs import RunFolder
 from ..reporting.tables import per_class_table, write_confusion, write_per_class_csv
+from ..runs import RunFolder
 
 PANEL_IMAGES = 6
 """Images per panel overview, spread evenly over the split."""

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from ..errors import DeepLabError
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 
 SAVE_EVERY_SECONDS = 600
 """Longest stretch of training, besides a validation, that a power failure can cost."""

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from ..files import atomic_open
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 
 
 class MetricsCsv(Logger):

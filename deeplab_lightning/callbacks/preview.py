@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
-import numpy as np
 from lightning.pytorch import Callback, Trainer
 
-from ..data.datasets.base import Draw, LoaderView
+from ..data.datamodule import LoaderOptions
+from ..data.display import displayable
 from ..data.images import write_image
+from ..data.loading import LoaderView
+from ..data.sampling import Draw
+from ..data.spacing import spread
 from ..reporting.augmented import augmented_overview
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 
 
 class Preview(Callback):
@@ -27,15 +29,15 @@ class Preview(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Draw the overview, with the pipeline for a caption."""
         datamodule: Any = getattr(trainer, "datamodule", None)
-        if not trainer.is_global_zero or not getattr(datamodule, "preview", 0):
+        options = getattr(datamodule, "options", None)
+        if not trainer.is_global_zero or not isinstance(options, LoaderOptions) or options.preview == 0:
             return
         dataset = datamodule.dataset("train")
         view = LoaderView(dataset, datamodule.transform, datamodule.seed)
-        chosen = np.linspace(0, len(dataset) - 1, min(datamodule.preview, len(dataset))).round().astype(int).tolist()
-        samples = [view[Draw(0, index)] for index in chosen]
+        samples = [view[Draw(0, index)] for index in spread(len(dataset), options.preview)]
         overview = augmented_overview(
             [
-                (sample["sample_id"], _as_rgb(sample["image"].permute(1, 2, 0).numpy()), sample["mask"].numpy())
+                (sample["sample_id"], displayable(sample["image"].permute(1, 2, 0).numpy()), sample["mask"].numpy())
                 for sample in samples
             ],
             datamodule.labels.colour_table(),
@@ -44,11 +46,3 @@ class Preview(Callback):
         path = self.run.panels / "augmented.png"
         write_image(path, overview)
         print(f"Augmented samples: {path}", flush=True)
-
-
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    """Show an image `(H, W, C)` by its first three channels or its first, stretched if it has not 8 bits."""
-    shown = image[..., :3] if image.shape[2] >= 3 else image[..., :1].repeat(3, axis=2)
-    if shown.dtype == np.uint8:
-        return np.ascontiguousarray(shown)
-    return cv2.normalize(np.ascontiguousarray(shown), None, 0, 255, cv2.NORM_MINMAX, cv2.CV_8U)

@@ -16,7 +16,7 @@ from ..errors import DeepLabError
 from ..files import atomic_open
 from ..reporting.card import begin_session, environment, file_hash, read_card, write_card, write_code_diff
 from ..reporting.plots import plot_curves
-from ..reporting.runs import RunFolder, mark_latest
+from ..runs import RunFolder, mark_latest
 from .metrics_csv import MetricsCsv
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..files import atomic_open
 from ..memory import peak_memory
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 from .metrics_csv import MetricsCsv
 
 

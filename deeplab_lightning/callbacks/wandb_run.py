@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from ..errors import DeepLabError
 from ..reporting.card import read_card
-from ..reporting.runs import RunFolder
+from ..runs import RunFolder
 
 
 class WandbRun(Callback):

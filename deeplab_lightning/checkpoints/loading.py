@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError, did_you_mean
+from ..errors import CheckpointError
+from ..runs import expect_checkpoint
 
-FROM_DATA = ("num_classes", "ignore_index", "class_names", "description")
-"""Hyper-parameters that follow from the data, not from a configuration."""
+FROM_DATA = ("num_classes", "ignore_index", "class_names")
+"""Options of a model that follow from its data."""
 PIXELS = ("mean", "std", "pixel_range")
 """What of a data description says how an image's pixels reach the network."""
 
@@ -25,10 +26,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         CheckpointError: The file is missing, torn, or was written by something else.
     """
     path = Path(path)
-    if not path.is_file():
-        pattern = "*.ckpt" if path.suffix else "*"  # a name without ending was meant for a run
-        siblings = [str(entry) for entry in path.parent.glob(pattern)] if path.parent.is_dir() else []
-        raise CheckpointError(f"There is no checkpoint {path}.{did_you_mean(str(path), siblings)}")
+    expect_checkpoint(path)
     if path.suffix in (".yaml", ".yml"):
         raise CheckpointError(f"{path} is a configuration, expected a checkpoint: give it with -c {path}")
     try:
@@ -54,47 +52,42 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration that rebuilds a checkpoint's model and data: `{"model": ..., "data": ...}`.
+    """Return the configuration that rebuilds a checkpoint's network, training and data, by section.
 
     What follows from the data is left out, and `pretrained` is off: the weights come from the checkpoint.
     """
-    config: dict[str, Any] = {"model": {"class_path": checkpoint["deeplab_lightning"]["task"]}}
-    model = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-    if "initial_weights" in model:  # what `weights` was called before there was an import
-        model["weights"] = model.pop("initial_weights")
-    config["model"]["init_args"] = {key: value for key, value in model.items() if key not in FROM_DATA}
+    kept = checkpoint["hyper_parameters"]
+    model = {"name": kept["network"], **{key: value for key, value in kept["model"].items() if key not in FROM_DATA}}
     if "pretrained" in model:
-        config["model"]["init_args"]["pretrained"] = False
-    data = dict(checkpoint.get("datamodule_hyper_parameters", {}))
-    if class_path := data.pop("_class_path", None):
-        config["data"] = {
-            "class_path": class_path,
-            "init_args": {key: value for key, value in data.items() if not key.startswith("_")},
-        }
+        model["pretrained"] = False
+    config: dict[str, Any] = {"model": model, "optimizer": dict(kept["optimizer"]), "loss": dict(kept["loss"])}
+    if data := checkpoint.get("datamodule_hyper_parameters"):
+        config["data"] = dict(data)
     return config
 
 
-def check_fits(model: nn.Module, class_names: list[str], checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse a checkpoint whose classes, pixels or weights are not those of `model`.
+def check_fits(
+    task: nn.Module, description: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str | Path
+) -> None:
+    """Refuse a checkpoint whose classes, pixels or weights are not those of a task.
 
     Args:
-        model: The task as configured.
-        class_names: Its classes.
+        task: As configured.
+        description: Of its data.
         checkpoint: As read.
         path: For the message.
 
     Raises:
         CheckpointError: What differs, and what to do.
     """
-    description = trained_for(checkpoint)
-    names = description.get("class_names")
-    if names is not None and list(names) != list(class_names):
+    names, class_names = trained_for(checkpoint).get("class_names"), list(description["class_names"])
+    if names is not None and list(names) != class_names:
         raise CheckpointError(
             f"{path} was trained for {len(names)} classes ({_some(names)}), but the data has {len(class_names)} "
             f"({_some(class_names)}). Choose the data it was trained on (leave out -c and --data), or train anew."
         )
-    check_pixels(getattr(model, "description", description), checkpoint, path)
-    check_weights(model, checkpoint, path)
+    check_pixels(description, checkpoint, path)
+    check_weights(task, checkpoint, path)
 
 
 def trained_for(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -143,7 +136,7 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | P
         ),
     ]
     if wrong:
-        was = checkpoint["hyper_parameters"]
+        was = checkpoint["hyper_parameters"]["model"]
         raise CheckpointError(
             f"{path} belongs to another model: it was written by {checkpoint['deeplab_lightning']['task']} with "
             f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,19 +10,24 @@ from torch import Tensor, nn
 from ..types import DataDescription
 from .loading import check_pixels, check_weights, trained_for
 
-CLASSIFIERS = ("classifier", "aux_head", "score_pool4", "score_pool3")
-"""Parts of our networks that end in one channel for each class."""
 DEPTH_HEAD = "depth."
 """Beginning of the names of a depth head's weights."""
 
 
-def transfer(task: nn.Module, description: DataDescription, checkpoint: Mapping[str, Any], path: str) -> list[str]:
+def transfer(
+    task: nn.Module,
+    classifiers: Collection[str],
+    description: DataDescription,
+    checkpoint: Mapping[str, Any],
+    path: str,
+) -> list[str]:
     """Load the weights of a checkpoint into a network that is the same, perhaps for other classes.
 
     Where the class names are not the checkpoint's, the layers that tell classes apart keep the values they start from.
 
     Args:
         task: Whose network is its attribute `model`.
+        classifiers: Parts of the network that end in one channel for each class.
         description: Its data.
         checkpoint: As read.
         path: Where from, for messages.
@@ -35,10 +40,11 @@ def transfer(task: nn.Module, description: DataDescription, checkpoint: Mapping[
     """
     check_pixels(description, checkpoint, path)
     ours, weights = task.state_dict(), dict(checkpoint["state_dict"])
-    classifiers = [key for key, value in ours.items() if _tells_apart(key, value, len(description["class_names"]))]
+    num_classes = len(description["class_names"])
+    last_layers = [key for key, value in ours.items() if _tells_apart(key, value, classifiers, num_classes)]
     theirs = trained_for(checkpoint).get("class_names")
-    unfit = any(key in weights and weights[key].shape != ours[key].shape for key in classifiers)
-    new = classifiers if unfit or (theirs is not None and list(theirs) != description["class_names"]) else []
+    unfit = any(key in weights and weights[key].shape != ours[key].shape for key in last_layers)
+    new = last_layers if unfit or (theirs is not None and list(theirs) != description["class_names"]) else []
     weights |= {key: ours[key] for key in new}
     # A depth head starts anew, or is left behind, where only one of the two networks has one.
     weights = {key: value for key, value in weights.items() if key in ours or not key.startswith(DEPTH_HEAD)}
@@ -48,9 +54,9 @@ def transfer(task: nn.Module, description: DataDescription, checkpoint: Mapping[
     return sorted({_within_network(key).rpartition(".")[0] for key in new})
 
 
-def _tells_apart(key: str, weight: Tensor, num_classes: int) -> bool:
+def _tells_apart(key: str, weight: Tensor, classifiers: Collection[str], num_classes: int) -> bool:
     channels = (1, 2) if num_classes == 2 else (num_classes,)  # two classes may share one logit
-    return _within_network(key).split(".")[0] in CLASSIFIERS and weight.dim() > 0 and weight.shape[0] in channels
+    return _within_network(key).split(".")[0] in classifiers and weight.dim() > 0 and weight.shape[0] in channels
 
 
 def _within_network(key: str) -> str:

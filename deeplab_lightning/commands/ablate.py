@@ -128,7 +128,6 @@ def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples:
     Returns:
         0, 1 if a cell failed, or the exit code of a stop by the user.
     """
-    from ..studies import locks
     from ..studies.cells import run_cell
     from ..studies.programs import tail
 
@@ -158,7 +157,7 @@ def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples:
         else:
             record = folder.record(cell)
             print(f"{title} finished in {0 if record is None else record.seconds:.0f} s", flush=True)
-    others = [cell for cell in study.cells if locks.holder(folder.lock_path(cell))]
+    others = [cell for cell in study.cells if folder.ledger.holder(cell.key)]
     if others:
         print(f"{len(others)} cells are at work in other processes; the last one to end has the whole table.")
     if any((record := folder.record(cell)) and record.state == "finished" for cell in study.cells):
@@ -174,12 +173,10 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
 
     What failed since this process began, here or elsewhere, is left for another time.
     """
-    from ..studies import locks
-
     for cell in study.cells:
         if folder.is_finished(study, cell) or cell in failed:
             continue
-        lock = locks.acquire(folder.lock_path(cell))
+        lock = folder.ledger.claim(cell.key)
         if lock is None:
             continue
         record = folder.record(cell)  # perhaps another process finished it since
@@ -193,9 +190,7 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
 
 def state(study: Study, folder: StudyFolder, cell: Cell) -> str:
     """Return what became of a cell, in words."""
-    from ..studies import locks
-
-    owner = locks.holder(folder.lock_path(cell))
+    owner = folder.ledger.holder(cell.key)
     done, total = folder.progress(cell)
     step = f"step {done} of {total}" if total else f"step {done}"
     if owner:
@@ -270,16 +265,17 @@ def _cost_of_network(cell: Cell, evaluation: Evaluation | None) -> dict[str, Any
     import io
     import warnings
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..inspection import trace
     from ..studies.options import as_words
 
     words = [*cell.words, *(as_words(evaluation.options) if evaluation else [])]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        configured = ConfiguredModel(words, on_paper=True)
-        size = (configured.crop_size, configured.crop_size)
-        executed = trace(configured.model.model, size, configured.model.description["channels"])
+        configuration = Configuration(words)
+        size = (configuration.data.crop_size, configuration.data.crop_size)
+        task = configuration.make_task(on_paper=True)
+        executed = trace(task.model, size, task.description["channels"])
     return {"parameters": executed.parameters, "multiply_adds": executed.multiply_adds, "crop_size": size[0]}
 
 

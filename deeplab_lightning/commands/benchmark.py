@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ..errors import ConfigError, did_you_mean
-from ..files import atomic_open
+from ..ledger import Ledger
 from ..options import Written, at_least
 
-RESULTS = "results.json"
+RESULTS = "results"
 
 
 def benchmark(
@@ -78,7 +78,8 @@ def benchmark(
     versions = {runtime: format_named(format).runtime() for runtime, format in files.items()}
     machine = describe_machine(device)
     output.mkdir(parents=True, exist_ok=True)
-    results = _read(output / RESULTS)
+    ledger = Ledger(output)
+    results = ledger.read(RESULTS) or {}
     measured, failed, started, fresh = [], [], time.monotonic(), 0
     for number, cell in enumerate(cells, start=1):
         version = [versions[cell.runtime]] if cell.runtime in versions else []
@@ -94,8 +95,7 @@ def benchmark(
                 failed.append(f"{what}: {result}")
                 continue
             results[key] = result
-            with atomic_open(output / RESULTS) as file:
-                file.write(json.dumps(results, indent=1).encode())
+            ledger.write(RESULTS, results)
         measured.append((cell, results[key]))
         if "unscored" in results[key]:
             print(f"no mIoU of {what}: {results[key]['unscored']}")
@@ -120,15 +120,6 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}): delete it to measure again.") from error
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
 from ..files import atomic_open
+from ..ledger import Ledger
 from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..data.datasets.base import SegmentationDataset
+    from ..data.dataset import SegmentationDataset
     from ..inference.crf import CRFOptions
     from ..inference.predictor import Predictor
 
@@ -29,6 +30,9 @@ COARSE = {"w1": (3.0, 4.0, 5.0, 6.0), "sigma_alpha": (30.0, 50.0, 70.0, 100.0), 
 FINE_STEPS = {"w1": (1.0, 0.5), "sigma_alpha": (10.0, 5.0), "sigma_beta": (1.0, 0.5)}
 """Distances from the best so far at which its neighbours are tried, coarse to fine."""
 LEAST = {"w1": 0.5, "sigma_alpha": 5.0, "sigma_beta": 0.5}
+
+SCORES = "scores"
+"""The entry of the search's folder that holds what was tried."""
 
 Point = tuple[float, ...]
 """w1, sigma_alpha, sigma_beta."""
@@ -68,14 +72,14 @@ def crf_search(
     """
     import torch
 
-    from ..configured import ConfiguredModel
-    from ..data.splitting import spread
+    from ..config import Configuration
+    from ..data.spacing import spread
     from ..inference.options import CRFOptions
 
     fixed = {"iterations": iterations, "w2": w2, "sigma_gamma": sigma_gamma}
     base = CRFOptions(iterations=iterations, w2=w2, sigma_gamma=sigma_gamma)
-    configured = ConfiguredModel(list(configuration), ckpt_path, on_paper=False)
-    dataset = configured.dataset("val")
+    configured = Configuration(configuration, ckpt_path)
+    dataset = configured.datamodule().dataset("val")
     chosen = spread(len(dataset), images)
     subject = {
         "checkpoint": str(configured.checkpoint_path),
@@ -83,8 +87,8 @@ def crf_search(
         "images": [dataset.sample_id(index) for index in chosen],
         "fixed": fixed,
     }
-    tried = Tried(output / "scores.json", subject)
-    task = configured.model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    tried = Tried(output, subject)
+    task = configured.trained_task().eval().to("cuda" if torch.cuda.is_available() else "cpu")
     subset = ProbabilityCache(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
 
     without = tried.score(None, lambda: subset.score(None))
@@ -159,10 +163,10 @@ def table(scores: dict[Point | None, float], rows: int = 10) -> str:
 
 
 class Tried:
-    """What was scored so far, kept in a file so that a search that was stopped goes on.
+    """What was scored so far, kept in `scores.json` so that a search that was stopped goes on.
 
     Args:
-        path: The file.
+        folder: Of the search.
         subject: What is scored: another subject's scores are of no use.
 
     Raises:
@@ -170,20 +174,20 @@ class Tried:
         DataError: It cannot be read or written.
     """
 
-    def __init__(self, path: Path, subject: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, folder: Path, subject: dict[str, Any]) -> None:
+        self.ledger = Ledger(folder)
         self.subject = subject
         self.scores: dict[Point | None, float] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-        except (OSError, ValueError) as error:
-            raise DataError(f"Cannot use {path} ({error}): choose another folder with --output.") from error
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"Cannot use {folder} ({error}): choose another folder with --output.") from error
+        kept = self.ledger.read(SCORES)
         if kept is not None:
             if kept["subject"] != subject:
                 raise ConfigError(
-                    f"{path} holds a search with another checkpoint, data, images or fixed parameters: choose "
-                    f"another folder with --output, or delete {path.parent}."
+                    f"{folder} holds a search with another checkpoint, data, images or fixed parameters: choose "
+                    f"another folder with --output, or delete that one."
                 )
             self.scores = {tuple(point) if point else None: score for point, score in kept["scores"]}
 
@@ -191,8 +195,7 @@ class Tried:
         """Return the score at `point`, computed if it is not known."""
         if point not in self.scores:
             self.scores[point] = evaluate()
-            with atomic_open(self.path) as file:
-                file.write(json.dumps({"subject": self.subject, "scores": list(self.scores.items())}).encode())
+            self.ledger.write(SCORES, {"subject": self.subject, "scores": list(self.scores.items())})
         return self.scores[point]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..doctor.layouts import Proposal
 
 RUNS = Path("runs/doctor")
-DEFAULT_MODEL = ("--model", "DeepLabV3PlusTask", "--model.backbone", "mobilenetv2_100")
+DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_100")
 """What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
 
 
@@ -61,7 +61,7 @@ def doctor(
         raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
     if write is not None:
         _check_writable(write, folder, overwrite)
-    from ..configured import ConfiguredData
+    from ..config import Configuration
     from ..doctor.examination import by_split, class_table, examine
     from ..doctor.findings import as_plain, as_text, counted, exit_code, of_severity
     from ..doctor.overview import write_overview
@@ -75,13 +75,12 @@ def doctor(
             *DEFAULT_MODEL
         ]  # fmt: skip
         arguments = [*chosen, *_data_last(arguments, out / "data.yaml")]
-    data = ConfiguredData(arguments, on_paper=True)
-    where = data.options.get("root", "drawn on the fly")
-    print(
-        f"{type(data.datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True
-    )
-    done = examine(data.datamodule, data.description, data.options, limit)
-    cost, rate = (None, None) if no_trial else _try(data, done, arguments)
+    configured = Configuration(arguments, needs_model=False)
+    datamodule, options = configured.datamodule(), configured.data.plain()
+    where = options.get("root", "drawn on the fly")
+    print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
+    done = examine(datamodule, configured.describes, options, limit)
+    cost, rate = (None, None) if no_trial else _try(datamodule, done, arguments)
     code = exit_code([*done.findings, *done.advice], strict)
 
     print(f"looked at {by_split(done.looks)} images\n")
@@ -89,7 +88,7 @@ def doctor(
     if done.advice:
         print(f"\nwhat is true of the data, and would suit it\n{as_text(done.advice)}")
     report = {
-        "data": {"class": type(data.datamodule).__name__, **_plain(data.options)},
+        "data": {"name": datamodule.name_in_yaml(), **options},
         "images": {split: len(looks) for split, looks in done.looks.items()},
         "findings": as_plain(done.findings),
         "advice": as_plain(done.advice),
@@ -103,7 +102,7 @@ def doctor(
         (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
         if any(done.loadable(split) for split in done.looks):
             title = f"{_name(folder, configuration)}: {by_split(done.looks)} images"
-            write_overview(done, title, out / "overview.png", data.description["pixel_range"])
+            write_overview(done, title, out / "overview.png")
     except OSError as error:
         raise DataError(f"Cannot write to {out}: {error.strerror}. Choose another folder with --out.") from error
     everything = [*done.findings, *done.advice]
@@ -116,20 +115,12 @@ def doctor(
 
 def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """Make the configured task, without pretrained weights, and the Trainer options that decide what a step costs."""
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
 
-    class Untrained(ConfiguredModel):
-        def instantiate_classes(self) -> None:
-            options = self.config[self.command].model.init_args
-            for name, plain in (("pretrained", False), ("weights", None)):
-                if name in options:
-                    options[name] = plain
-            super().instantiate_classes()
-
-    made = Untrained(list(arguments), on_paper=False)
-    trainer = made.config[made.command].trainer
+    configured = Configuration(arguments, needs_model=False)
+    trainer = configured.trainer_options
     decisive = ("accelerator", "precision", "gradient_clip_val", "gradient_clip_algorithm")
-    return made.model, {name: trainer[name] for name in decisive}
+    return configured.make_task(untrained=True), {name: trainer[name] for name in decisive}
 
 
 def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost | None, float | None]:
@@ -190,14 +181,9 @@ def _check_writable(write: Path, folder: Path | None, overwrite: bool) -> None:
 
 def _name(folder: Path | None, configuration: Sequence[str]) -> str:
     """Name the report after the folder, or after the last configuration file."""
-    from ..arguments import config_files
+    from ..config_words import config_files
 
     if folder is not None:
         return folder.resolve().name or "data"
     files = config_files(configuration)
     return files[-1].stem if files else "data"
-
-
-def _plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options as JSON can hold them."""
-    return json.loads(json.dumps(options, default=str))

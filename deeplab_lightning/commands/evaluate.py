@@ -17,6 +17,7 @@ from .protocol_scores import Evaluation, Progress, plain
 from .protocols import as_protocol, default_protocols, read_list
 
 if TYPE_CHECKING:
+    from ..config import Configuration
     from ..labels import LabelSet
     from ..tasks import SegmentationTask
 
@@ -71,24 +72,25 @@ def evaluate(
 
     measured = _measures_named(measures)
     from ..data.fingerprint import exact_fingerprint
-    from ..data.splitting import spread
+    from ..data.spacing import spread
     from ..reporting.protocol_table import as_markdown, write_csv
+    from ..runs import run_of
 
     networks = _Networks(list(configuration), ckpt_path, device)
     configured = networks.configured(None)
-    dataset = configured.dataset(split)
+    dataset = configured.datamodule().dataset(split)
     chosen = spread(len(dataset), images or len(dataset))
     checkpoint = configured.checkpoint_path
     assert checkpoint is not None
-    run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else None
-    folder = output or (Path("evaluate") if run is None else run / "evaluate")
+    run = run_of(checkpoint)
+    folder = output or (Path("evaluate") if run is None else run.path / "evaluate")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"Cannot write to {folder} ({error.strerror}): choose a folder with --output.") from error
 
     by_default = not asked
-    rows_wanted = asked or default_protocols(configured.model, type(dataset).__name__)
+    rows_wanted = asked or default_protocols(networks.task(None), type(dataset).__name__)
     subject = {
         "checkpoint": sha256(checkpoint),
         "data": exact_fingerprint(dataset, chosen),
@@ -109,14 +111,11 @@ def evaluate(
         key: dict[str, Any] = {"model": plain(dict(task.hparams)), "options": asdict(row.options)}
         key |= subject | {"postprocessing": str(morphology), "measures": measured}
         words = ", ".join(filter(None, (predictor.protocol, str(morphology))))
-        evaluations.append(Evaluation(folder, key, row, words))
+        evaluations.append(Evaluation(folder, key, row, words, predictor.output_stride))
 
-    name = published or (run.parent.name if run is not None else "")
-    where = (
-        _data_name(configured.config[configured.command].data.class_path)
-        if split == "val" and len(chosen) == len(dataset)
-        else ""
-    )
+    name = published or (run.path.parent.name if run is not None else "")
+    is_whole = split == "val" and len(chosen) == len(dataset)
+    where = configured.data_class.name_in_yaml().lower() if is_whole else ""
     progress = Progress(evaluations, len(chosen))
     rows = []
     try:
@@ -190,26 +189,22 @@ class _Networks:
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._configuration, self._ckpt_path = configuration, ckpt_path
         self._at: int | None = None
-        self._made: Any = None
+        self._task: SegmentationTask | None = None
 
-    def configured(self, output_stride: int | None) -> Any:
-        """Return the configuration with its model, at an output stride or (None) its own."""
-        from ..configured import ConfiguredModel
+    def configured(self, output_stride: int | None) -> Configuration:
+        """Return the configuration, at an output stride or (None) its own."""
+        from ..config import Configuration
 
-        if self._made is None or self._at != output_stride:
-            stride = [] if output_stride is None else ["--model.output_stride", str(output_stride)]
-            self._made = None
-            self._made = ConfiguredModel([*self._configuration, *stride], self._ckpt_path, on_paper=False)
-            self._at = output_stride
-        return self._made
+        stride = [] if output_stride is None else ["--model.output_stride", str(output_stride)]
+        return Configuration([*self._configuration, *stride], self._ckpt_path)
 
     def task(self, output_stride: int | None) -> SegmentationTask:
         """Return the network, ready on its device."""
-        return self.configured(output_stride).model.eval().to(self.device)
-
-
-def _data_name(class_path: str) -> str:
-    return class_path.rsplit(".", 1)[-1].removesuffix("DataModule").lower()
+        if self._task is None or self._at != output_stride:
+            self._task = None
+            self._task = self.configured(output_stride).trained_task().eval().to(self.device)
+            self._at = output_stride
+        return self._task
 
 
 def _machine(device: str, threads: int) -> str:

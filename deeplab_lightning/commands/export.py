@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..api import Segmenter
-    from ..data.datasets.base import SegmentationDataset
+    from ..data.dataset import SegmentationDataset
+    from ..export.model import Inputs, Outputs
 
 UNSEEN_SIZES = ((97, 130), (160, 113))
 """Of the gate's drawn images: no side fits an output stride, and none is the size that files are exported with."""
@@ -87,6 +88,7 @@ def export(
     from ..export.gate import TOLERANCES, Gate, as_table, write_report
     from ..export.metadata import metadata
     from ..export.model import EXAMPLE_SIZE, ImageModel, example
+    from ..runs import resolve_checkpoint
 
     chosen = chosen_format(format, output, precision)
     writer = format_named(chosen)
@@ -96,7 +98,7 @@ def export(
     if writer.sizes == "one" and size is None:
         size = EXAMPLE_SIZE
     model_options = {} if output_stride is None else {"output_stride": output_stride}
-    path = resolved(checkpoint)
+    path = resolve_checkpoint(checkpoint)
     segmenter = load(path, "cpu", None, **model_options)
     task = segmenter.task
     output = output or Path(f"{checkpoint.stem if checkpoint.is_file() else checkpoint.name}{writer.suffix}")
@@ -150,16 +152,6 @@ def export(
     return 1 if report.failures else 0
 
 
-def resolved(checkpoint: Path) -> Path:
-    """Return the checkpoint that is meant: of a run the best one."""
-    from ..reporting.runs import find_run
-
-    if not checkpoint.is_dir():
-        return checkpoint
-    run = find_run(checkpoint)
-    return run.best_checkpoint if run.best_checkpoint.is_file() else run.last_checkpoint
-
-
 def expect_writable(output: Path) -> None:
     """Make the file's folder, and refuse a place that cannot be written before any work is done."""
     from ..files import atomic_open
@@ -206,7 +198,7 @@ def calibration_images(
             "int8 is measured on images like those that the model is for: give --calibration FOLDER with some "
             f"{CALIBRATION_IMAGES} of them, without masks."
         )
-    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.sets.drawn_scenes import DrawnScenes
 
     scenes = DrawnScenes("train", CALIBRATION_IMAGES, *(size or (129, 129)))
     return [channels_first(scenes.load(index)[0]) for index in range(len(scenes))]
@@ -225,8 +217,8 @@ def labelled_images(
         ConfigError: The data set that was asked for has other classes.
         DataError: It is not there.
     """
-    from ..data.datasets.drawn_scenes import DrawnScenes
-    from ..data.splitting import spread
+    from ..data.sets.drawn_scenes import DrawnScenes
+    from ..data.spacing import spread
 
     dataset: SegmentationDataset
     if size is not None and knows_drawn_scenes(segmenter) and not configuration:
@@ -260,19 +252,11 @@ def labelled_images(
 def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:
     """Open the validation split that a configuration names, or the checkpoint's own."""
     from ..checkpoints.loading import checkpoint_config, read_checkpoint
-    from ..parsing import class_named
+    from ..config import Configuration
 
-    if configuration:
-        from ..configured import ConfiguredModel
-
-        return ConfiguredModel(list(configuration), str(checkpoint), on_paper=True).dataset("val")
-    own = checkpoint_config(read_checkpoint(checkpoint)).get("data")
-    if own is None:
+    if not configuration and checkpoint_config(read_checkpoint(checkpoint)).get("data") is None:
         raise DataError("it names none")
-    try:
-        return class_named("data", own["class_path"])(**own["init_args"]).dataset("val")
-    except TypeError as error:  # weights that were imported: the data set's place is not known
-        raise DataError("its place is not known") from error
+    return Configuration(configuration, checkpoint).datamodule().dataset("val")
 
 
 def unseen_images(
@@ -281,8 +265,8 @@ def unseen_images(
     """Return batches `(B, C, H, W)` of two sizes that were not seen at export; of the size there is, if it is fixed."""
     import numpy as np
 
-    from ..data.datasets.drawn_scenes import DrawnScenes
     from ..data.finding import find_images
+    from ..data.sets.drawn_scenes import DrawnScenes
 
     if check_data is not None:
         given = [stored_batch(segmenter, path) for path in find_images(check_data)[:8]]
@@ -306,7 +290,7 @@ def unseen_images(
 
 def knows_drawn_scenes(segmenter: Segmenter) -> bool:
     """Whether a model tells the drawn scenes' classes apart."""
-    from ..labels import DRAWN_SCENES
+    from ..data.sets.drawn_scenes import DRAWN_SCENES
 
     return segmenter.labels.class_names == DRAWN_SCENES.class_names
 

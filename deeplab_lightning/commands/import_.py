@@ -58,16 +58,18 @@ def import_file(
     """
     import torch
 
-    from .. import tasks
     from ..checkpoints.importers import place, recognise
     from ..checkpoints.reading import read_foreign
     from ..errors import CheckpointError
+    from ..models import network_named
+    from ..tasks import task_class_of
 
     imported = recognise(read_foreign(file, trust), format, backbone)
     print(f"{file}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
     description, origin = describe(imported, classes, mean, std, pixel_range)
     with torch.device("meta"):  # its shapes are all that is needed
-        task = getattr(tasks, imported.task)(**imported.options, description=description)
+        network = network_named(imported.generation)
+        task = task_class_of(network)(description, network=network, **imported.options)
     report = place(imported, task.model)
     _print_report(report, description, origin)
     if dry_run:
@@ -121,18 +123,19 @@ def describe(
 
 
 def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
+    from ..data.sets import published
     from ..errors import ConfigError, did_you_mean
-    from ..labels import ADE20K, CAMVID, CITYSCAPES, VOC, LabelSet, voc_palette
+    from ..labels import LabelSet, voc_palette
 
-    known = {"voc": VOC, "cityscapes": CITYSCAPES, "ade20k": ADE20K, "camvid": CAMVID}
+    known = published()
     if classes is None:
-        name = next((name for name in ("voc", "cityscapes", "ade20k") if known[name].num_classes == count), None)
-        if name is not None:
-            return known[name], f"{name}'s, taken from their number; --classes says otherwise"
+        of_size = [name for name, found in known.items() if found.known_by_number and found.labels.num_classes == count]
+        if of_size:
+            return known[of_size[0]].labels, f"{of_size[0]}'s, taken from their number; --classes says otherwise"
         names = tuple(f"class_{index}" for index in range(count))
         return LabelSet(names, voc_palette(count)), "numbered; name them with --classes names.txt"
     if classes in known:
-        return known[classes], f"{classes}'s, as given"
+        return known[classes].labels, f"{classes}'s, as given"
     if not Path(classes).is_file():
         raise ConfigError(
             f"--classes {classes} is neither a file nor one of {', '.join(known)}.{did_you_mean(classes, known)}"
@@ -150,7 +153,7 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
 def _print_report(report: Report, description: DataDescription, origin: str) -> None:
     imported, names = report.imported, description["class_names"]
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
-    print(f"network: {imported.task} ({options})")
+    print(f"network: {imported.generation} ({options})")
     print(f"classes: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''} ({origin})")
     print(f"pixels: (value / {description['pixel_range']:g} - mean) / std, mean {_numbers(description['mean'])}, "
           f"std {_numbers(description['std'])}")  # fmt: skip
@@ -163,26 +166,22 @@ def _numbers(values: Sequence[float]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
 
 
-DATAMODULES = {"voc": "VOCDataModule", "cityscapes": "CityscapesDataModule", "ade20k": "ADE20KDataModule"}
-
-
 def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     """Write the checkpoint, and beside it a configuration that trains on from it; returns the latter's path."""
     import lightning
     import torch
 
     from .. import __version__
+    from ..data.sets import published
     from ..errors import ConfigError
     from ..files import atomic_open
-    from ..labels import ADE20K, CITYSCAPES, VOC
 
     description = task.description
     pixels = {"mean": description["mean"], "std": description["std"]}
-    sets = {"voc": VOC, "cityscapes": CITYSCAPES, "ade20k": ADE20K}
-    name = next((name for name, labels in sets.items() if list(labels.class_names) == description["class_names"]), None)
-    data = {"_class_path": f"deeplab_lightning.data.datamodules.{DATAMODULES[name]}", **pixels} if name else {}
+    same = [found for found in published().values() if list(found.labels.class_names) == description["class_names"]]
+    data = {"name": same[0].name_in_yaml(), **pixels} if same else {}
     checkpoint = {
-        "deeplab_lightning": {"task": imported.task, "version": __version__},
+        "deeplab_lightning": {"task": type(task).__name__, "version": __version__},
         "imported": {"format": imported.format, "file": source.name, "notes": imported.notes},
         "pytorch-lightning_version": lightning.__version__,
         "epoch": 0,
@@ -207,19 +206,20 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
 
 def _fine_tuning(output: Path, imported: Imported, pixels: dict[str, Any]) -> str:
     """Return a configuration, as YAML."""
-    options = {**imported.options, "weights": str(output), "lr": 0.001, "head_lr_multiplier": 10.0}
+    options = {"name": imported.generation, **imported.options, "weights": str(output)}
     lines = [
         f"# Trains on from {output}, on other classes too: a new classifier then learns at lr * head_lr_multiplier.",
         "# Add the data: -c configs/data/camvid.yaml, for one. Its pixels are scaled as this network is used to.",
         "",
         "model:",
-        f"  class_path: {imported.task}",
-        "  init_args:",
-        *(f"    {key}: {json.dumps(value)}" for key, value in options.items()),
+        *(f"  {key}: {json.dumps(value)}" for key, value in options.items()),
+        "",
+        "optimizer:",
+        "  lr: 0.001",
+        "  head_lr_multiplier: 10.0",
         "",
         "data:",
-        "  init_args:",
-        *(f"    {key}: {json.dumps(value)}" for key, value in pixels.items()),
+        *(f"  {key}: {json.dumps(value)}" for key, value in pixels.items()),
         "",
     ]
     return "\n".join(lines)

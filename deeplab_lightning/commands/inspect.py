@@ -90,16 +90,16 @@ def describe(
     """
     import warnings
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..inspection import report, trace, warnings_of, write_layers_csv
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise ConfigError(f"The drawing is a PNG: name it {plot.with_suffix('.png')} instead of {plot}.")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        configured = ConfiguredModel(list(configuration), checkpoint, on_paper=True)
-    task = configured.model
-    height, width = size or (configured.crop_size, configured.crop_size)
+        configured = Configuration(configuration, checkpoint)
+        task = configured.make_task(on_paper=True)
+    height, width = size or (configured.data.crop_size, configured.data.crop_size)
     if min(height, width) < SMALLEST_SIDE:
         raise ConfigError(f"An image of {height}x{width} is too small: --size takes {SMALLEST_SIDE} and more.")
     executed = trace(task.model, (height, width), task.description["channels"])
@@ -137,13 +137,13 @@ def draw_activations(
     """
     import torch
 
-    from ..configured import ConfiguredModel
+    from ..config import Configuration
     from ..data.images import read_image
     from ..inspection import capture, find_parts
     from ..reporting.activations import plot_activations
 
     stored = read_image(image)
-    task = ConfiguredModel(list(configuration), checkpoint, on_paper=False).model.eval()
+    task = Configuration(configuration, checkpoint).trained_task().eval()
     network: Any = task.model
     parts = find_parts(network, names)
     predictor = task.predictor()
@@ -176,7 +176,7 @@ def draw_activations(
 
 
 def _draw_fields(executed: Trace, network: str, png: Path) -> None:
-    from ..data.datasets.drawn_scenes import DrawnScenes
+    from ..data.sets.drawn_scenes import DrawnScenes
     from ..reporting.receptive_fields import SeenWindow, plot_receptive_fields
 
     def window(layer: Layer, label: str, **more: Any) -> SeenWindow | None:

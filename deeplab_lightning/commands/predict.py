@@ -58,10 +58,9 @@ def predict(
     from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images
     from ..data.images import write_image, write_mask
     from ..data.rasters import sources_in
+    from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
     from ..inference.morphology import Morphology
-    from ..labels import CITYSCAPES
-    from ..labels.cityscapes import LABEL_IDS, label_id_colours, to_label_ids
     from ..video.reading import find_videos
     from .videos import segment_videos
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 import sys
 import time
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import atomic_open
+from ..ledger import Ledger, key_of
 from ..memory import forget_peak, peak_memory
 from .protocols import NOT_POSTPROCESSED, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..data.datasets.base import SegmentationDataset
+    from ..data.dataset import SegmentationDataset
     from ..inference.predictor import Predictor
     from ..labels import LabelSet
     from ..metrics.measures import Measure
@@ -38,18 +37,17 @@ class Evaluation:
         key: All that the scores depend on.
         protocol: How to look.
         words: That in words.
+        output_stride: Of the network that looks.
 
     Attributes:
         result: What `KEY.json` holds, or None.
     """
 
-    def __init__(self, folder: Path, key: dict[str, Any], protocol: Protocol, words: str) -> None:
-        self.protocol, self.words, self.key = protocol, words, key
-        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True, default=str).encode()).hexdigest()[:16]
-        self._counts, self._result = folder / f"{digest}.npz", folder / f"{digest}.json"
-        self.result: dict[str, Any] | None = None
-        with suppress(OSError, ValueError):  # not there, or torn: score again
-            self.result = json.loads(self._result.read_text(encoding="utf-8"))
+    def __init__(self, folder: Path, key: dict[str, Any], protocol: Protocol, words: str, output_stride: int) -> None:
+        self.protocol, self.words, self.key, self.output_stride = protocol, words, key, output_stride
+        self._ledger, self._name = Ledger(folder, forgetful=True), key_of(key)
+        self._counts = self._ledger.path(self._name, "npz")
+        self.result = self._ledger.read(self._name)
 
     def cost(self) -> float:
         """Return what an image costs, in views at scale 1 and output stride 16: for the time to go."""
@@ -122,8 +120,7 @@ class Evaluation:
             "images": len(seconds),
             "key": plain(self.key),
         }
-        with atomic_open(self._result) as file:
-            file.write((json.dumps(self.result, indent=2) + "\n").encode())
+        self._ledger.write(self._name, self.result)
 
     def measures(self, labels: LabelSet) -> dict[str, Measure]:
         """Return what was measured, as far as it is known."""
@@ -163,8 +160,9 @@ class Evaluation:
             and options.window_size is None
             and options.crf_options in (None, *PAPERS.values())
         ):
-            stride = int(self.words.split(",")[0].removeprefix("os"))
-            published = published_miou(recipe, data, stride, options.scales, options.flip, options.crf is not None)
+            published = published_miou(
+                recipe, data, self.output_stride, options.scales, options.flip, options.crf is not None
+            )
         result = self.result
         return ProtocolRow(
             self.words, result["scores"], published, result["seconds"], result["peak_bytes"], result["images"]

@@ -13,7 +13,7 @@ from ..options import Written
 
 if TYPE_CHECKING:
     from ..reporting.card import Difference
-    from ..reporting.runs import RunFolder
+    from ..runs import RunFolder
 
 EVALUATIONS = ("validate", "test")
 
@@ -39,7 +39,7 @@ def reproduce(
         0, or the exit code of `fit`.
     """
     from ..reporting.card import describe_energy, read_card, wall_seconds
-    from ..reporting.runs import find_run
+    from ..runs import find_run
 
     old = find_run(folder)
     if old.path.parent.name in EVALUATIONS or not old.config.is_file():
@@ -87,7 +87,7 @@ def command(run: RunFolder, card: Mapping[str, Any], handed_on: Sequence[str]) -
 
 
 def _new_runs(words: Sequence[str]) -> Path:
-    from ..arguments import option_value
+    from ..config_words import option_value
 
     return Path(option_value(words, "--run.folder") or "") / (option_value(words, "--run.name") or "")
 
@@ -135,12 +135,12 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
 
 def _data_here(words: Sequence[str], splits: Sequence[str]) -> tuple[dict[str, Any], str | None]:
     """Return the splits' fingerprints, and the file of weights that the configuration names."""
-    from ..configured import ConfiguredData
+    from ..config import Configuration
     from ..data.fingerprint import fingerprint
 
-    data = ConfiguredData(list(words[1:]), on_paper=True)
-    weights = data.config[data.command].model.init_args.get("weights")
-    return {split: fingerprint(data.datamodule.dataset(split)) for split in splits}, weights
+    configured = Configuration(words[1:])
+    datamodule = configured.datamodule()
+    return {split: fingerprint(datamodule.dataset(split)) for split in splits}, configured.task.weights
 
 
 def _compared(old: RunFolder, new: RunFolder) -> str:

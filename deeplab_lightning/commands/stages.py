@@ -7,20 +7,19 @@ here. What is finished is written down, so that the same command goes on whereve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from ..arguments import without_option
 from ..command_line import ConfigurationWords
+from ..config_words import without_option
 from ..errors import ConfigError
-from ..files import atomic_open
+from ..ledger import Ledger
 from ..options import Written
-from ..reporting.runs import RunFolder, find_run
+from ..runs import RunFolder, find_run
 from ..studies import programs
 
-STATE = "stages.json"
+STATE = "stages"
 
 
 def stages(
@@ -78,7 +77,10 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
     Raises:
         ConfigError: The folder holds other stages.
     """
-    finished = _read_state(folder, configs)
+    ledger = Ledger(folder)
+    before = ledger.read(STATE) or {"configs": list(configs), "finished": []}
+    ledger.expect_same(before, {"configs": list(configs)}, "choose another --name")
+    finished = list(before["finished"])
     for number, config in enumerate(configs, start=1):
         if number <= len(finished):
             print(f"stage {number} of {len(configs)}, {config}: finished before, {finished[number - 1]}", flush=True)
@@ -86,7 +88,7 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
         name = f"{number}_{Path(config).stem}"
         words = ["fit", "-c", config, *options, "--run.folder", str(folder), "--run.name", name]
         if number > 1:
-            words += ["--model.weights", str(RunFolder(Path(finished[-1])).best_checkpoint)]
+            words += ["--model.weights", str(RunFolder(Path(finished[-1])).checkpoint())]
         stopped_at = programs.last_checkpoint(folder / name)
         if stopped_at is not None:
             words += ["--ckpt_path", str(stopped_at)]
@@ -95,13 +97,9 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
         if code != 0:
             return code
         run = find_run(folder / name)
-        if not run.best_checkpoint.is_file():
-            raise ConfigError(
-                f"Stage {number} ended without {run.best_checkpoint}: the next one starts from the best weights, so "
-                f"each must validate at least once. Set --trainer.val_check_interval below its steps."
-            )
+        run.checkpoint()  # the next one starts from it
         finished.append(str(run.path))
-        _write_state(folder, configs, finished)
+        ledger.write(STATE, {"configs": list(configs), "finished": finished})
     print(f"All {len(configs)} stages are finished: {finished[-1]}")
     return 0
 
@@ -109,21 +107,3 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
 def _run(words: Sequence[str]) -> int:
     """Run a command of ours; hand signals on to it and wait until it has saved."""
     return programs.run(words).code
-
-
-def _read_state(folder: Path, configs: Sequence[str]) -> list[str]:
-    """Return the runs of the stages that are finished."""
-    if not (folder / STATE).is_file():
-        return []
-    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-    if state["configs"] != list(configs):
-        raise ConfigError(
-            f"{folder} holds other stages: {' '.join(state['configs'])}. Give the same ones to go on, or another "
-            f"--name."
-        )
-    return list(state["finished"])
-
-
-def _write_state(folder: Path, configs: Sequence[str], finished: Sequence[str]) -> None:
-    with atomic_open(folder / STATE) as file:
-        file.write((json.dumps({"configs": list(configs), "finished": list(finished)}, indent=2) + "\n").encode())

@@ -68,9 +68,9 @@ def segment_videos(
     import numpy as np
     from tqdm import tqdm
 
+    from ..data.sets.cityscapes import to_label_ids
     from ..errors import ConfigError, DataError
     from ..extras import need
-    from ..labels.cityscapes import to_label_ids
     from ..video.job import VideoJob, VideoOptions
     from ..video.reading import FrameFolder, VideoFile
     from .predict import output_names

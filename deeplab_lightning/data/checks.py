@@ -1,4 +1,4 @@
-"""What must hold between an image, its mask and the label set, and between the names in the splits of a data set."""
+"""What must hold between an image, its mask and the label set, between the names in a split, and of what is chosen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import DataError
+from ..errors import ConfigError, DataError, did_you_mean
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask_path: str | Path) -> None:
@@ -33,7 +33,8 @@ def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask
     raise DataError(
         f"A mask must have the size of its image: {image_path} is {image_width}x{image_height}, "
         f"{mask_path} is {width}x{height} (width x height).{turned} Check that they belong together, and resize with "
-        f"nearest neighbour if one of them was scaled."
+        f"nearest neighbour if one of them was scaled.",
+        kind="size",
     )
 
 
@@ -69,7 +70,8 @@ def check_labels(
         remedy = _guessed_remedy(set(np.flatnonzero(counts).tolist()), wrong, ignore_index)
     raise DataError(
         f"Mask {path} holds labels out of range: {named}{more}. Allowed are the classes 0..{num_classes - 1} and "
-        f"{ignore_index} (ignored). {remedy}"
+        f"{ignore_index} (ignored). {remedy}",
+        kind="black_white" if not counts[1:255].any() else "labels",
     )
 
 
@@ -99,3 +101,19 @@ def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) ->
             f"{what}: {len(repeated)} names are listed more than once, such as {repeated[0]}. "
             f"Results are kept by name: remove the repetitions from {list_file}."
         )
+
+
+def check_choice(value: str, choices: Sequence[str], what: str) -> None:
+    """Refuse a value that is none of `choices`.
+
+    Args:
+        value: What the user chose.
+        choices: At least two.
+        what: Whose choice of what, such as "CamVid has no split".
+
+    Raises:
+        ConfigError: Names the choices and the nearest of them.
+    """
+    if value not in choices:
+        listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        raise ConfigError(f"{what} {value!r}: choose {listed}.{did_you_mean(value, choices)}")

@@ -24,7 +24,7 @@ from urllib.parse import urlparse
 from tqdm import tqdm
 
 from ..errors import DataError
-from .finding import first_few
+from .wording import first_few
 
 CHUNK = 1 << 20
 """Bytes read at a time."""

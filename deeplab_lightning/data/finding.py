@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import ConfigError, DataError, did_you_mean
+from ..errors import DataError
+from .wording import first_few, nearest_sibling
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Endings by which images are found in folders, lower case. `read_image` itself goes by content, not by name."""
@@ -83,77 +84,6 @@ def _no_match(entry: str, suffixes: tuple[str, ...]) -> str:
     return f"{entry} does not exist.{nearest_sibling(path)}"
 
 
-def nearest_sibling(path: Path) -> str:
-    """Say what comes closest to the first part of `path` that does not exist."""
-    while not path.parent.exists() and path.parent != path:
-        path = path.parent
-    if glob.has_magic(path.name):
-        return ""
-    if not path.parent.is_dir():
-        return f" {path.parent} is a file, not a folder."
-    suggestion = did_you_mean(path.name, os.listdir(path.parent))
-    return f" There is no {path.name!r} in {path.parent.resolve()}.{suggestion}"
-
-
-def check_choice(value: str, choices: Sequence[str], what: str) -> None:
-    """Refuse a value that is none of `choices`.
-
-    Args:
-        value: What the user chose.
-        choices: At least two.
-        what: Whose choice of what, such as "CamVid has no split".
-
-    Raises:
-        ConfigError: Names the choices and the nearest of them.
-    """
-    if value not in choices:
-        listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
-        raise ConfigError(f"{what} {value!r}: choose {listed}.{did_you_mean(value, choices)}")
-
-
-def found_instead(root: Path, wanted: str) -> str:
-    """Say what `root` is or holds, and which folder near it, if any, holds `wanted`.
-
-    Args:
-        root: Where the user says a data set lies.
-        wanted: Path below the data set's real folder by which that is recognised.
-    """
-    if not root.is_dir():
-        return f"{root} is a file." if root.is_file() else f"{root} does not exist.{nearest_sibling(root)}"
-    names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())
-    holds = f"{root} holds {', '.join(names[:10]) or 'nothing'}{', ...' if len(names) > 10 else ''}."
-    near = [root.parent, *sorted(root.glob("*/")), *sorted(root.glob("*/*/"))]
-    meant = next((str(folder) for folder in near if (folder / wanted).exists()), None)
-    return f"{holds} Did you mean {meant!r}?" if meant else holds
-
-
-def read_list(list_file: Path, expected: str) -> list[list[str]]:
-    """Read the list of a split: one or a few words a line, empty lines left out, backslashes as slashes.
-
-    Args:
-        list_file: Text in UTF-8.
-        expected: What a line may hold, ways parted by " or ", such as `ID or image label`.
-
-    Raises:
-        DataError: A line has another number of words, or the file cannot be read.
-    """
-    try:
-        text = list_file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the list {list_file}: {error}.") from error
-    allowed = {len(way.split()) for way in expected.split(" or ")}
-    lines = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.replace("\\", "/").split()
-        if words and len(words) not in allowed:
-            raise DataError(
-                f"{list_file}, line {number}: expected '{expected}', found {len(words)} words: {line.strip()!r}."
-            )
-        if words:
-            lines.append(words)
-    return lines
-
-
 def files_by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
     """List a folder's files by their names without ending; of a name with several endings, PNG wins, being lossless.
 
@@ -194,13 +124,7 @@ def locate(
     if missing:
         raise DataError(
             f"{what}: {len(missing)} of {len(names)} files are missing in {root} under any ending "
-            f"({', '.join(suffixes)}): {first_few(missing)}. {remedy}"
+            f"({', '.join(suffixes)}): {first_few(missing)}. {remedy}",
+            kind="missing_files",
         )
     return [files[name] for name in names]
-
-
-def first_few(names: Iterable[str], count: int = 5) -> str:
-    """Return the first `count` names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return f"{', '.join(names[:count])}{more}"

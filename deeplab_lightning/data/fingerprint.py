@@ -17,8 +17,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from .datasets.base import SegmentationDataset
-from .splitting import spread
+from .dataset import SegmentationDataset
+from .spacing import spread
 
 MASKS = 64
 """Masks of a split whose content counts."""

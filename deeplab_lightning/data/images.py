@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, of_kind
 from ..files import atomic_open
 from .checks import check_labels, check_pair
-from .finding import IMAGE_SUFFIXES, find_images, nearest_sibling
+from .finding import IMAGE_SUFFIXES, find_images
 from .georasters import read_raster
 from .palette_png import unfiltered_indices
+from .wording import nearest_sibling
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
+_WITH_COLOURS = ("RGB", "RGBA", "LA", "CMYK", "YCbCr")
 _PNG_KIND = slice(24, 26)  # where bit depth and colour type stand in a file
 _PNG_GREY, _PNG_RGB = (b"\x08\x00", b"\x08\x02")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -44,6 +46,7 @@ _FETCH_AGAIN = "Copy or download it again, or take it out of the data."
 _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
 
 
+@of_kind("unreadable_image")
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image of any usual kind as RGB.
 
@@ -64,6 +67,7 @@ def read_image(path: str | Path) -> np.ndarray:
     return decode_image(_read_bytes(path), path)
 
 
+@of_kind("unreadable_image")
 def decode_image(data: bytes, path: str | Path) -> np.ndarray:
     """Decode an image as `read_image` does, from a file's bytes.
 
@@ -79,6 +83,7 @@ def decode_image(data: bytes, path: str | Path) -> np.ndarray:
     return _to_rgb(*_decode(data, path), path)
 
 
+@of_kind("unreadable_mask")
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask as the numbers that it stores: never as colours, never rescaled.
 
@@ -99,11 +104,13 @@ def read_mask(path: str | Path) -> np.ndarray:
         return equal_channels(values, path)
     if values.dtype != np.uint8 and (values.min() < 0 or values.max() > 255):
         raise DataError(
-            f"Mask {path} holds values from {values.min()} to {values.max()}; class ids are 0..255. {_SAVE_AS_IDS}"
+            f"Mask {path} holds values from {values.min()} to {values.max()}; class ids are 0..255. {_SAVE_AS_IDS}",
+            kind="labels",
         )
     return values.astype(np.uint8, copy=False)
 
 
+@of_kind("unreadable_mask")
 def read_mask_as_stored(path: str | Path) -> np.ndarray:
     """Read a mask whose numbers or colours are not class ids yet.
 
@@ -137,7 +144,8 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     if image.format in _LOSSY_FORMATS or image.info.get("compression") == "jpeg":
         raise DataError(
             f"Mask {path} is compressed as {image.format}, which changes values, above all near edges. "
-            f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not fix it."
+            f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not fix it.",
+            kind="lossy_mask",
         )
     ImageOps.exif_transpose(image, in_place=True)
     values = np.array(image)
@@ -149,7 +157,10 @@ def _stored_mask(path: str | Path) -> np.ndarray:
         return values
     if image.mode in ("LA", "RGB", "RGBA") and ";16" not in raw_mode:  # of 16-bit colours Pillow keeps the high byte
         return values
-    raise DataError(f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}")
+    raise DataError(
+        f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}",
+        kind="colour_mask" if image.mode in _WITH_COLOURS else "",
+    )
 
 
 def read_stored(path: str | Path) -> np.ndarray:
@@ -316,7 +327,8 @@ def equal_channels(values: np.ndarray, path: str | Path, remedy: str | None = No
         common = [(int(c) >> 16, int(c) >> 8 & 255, int(c) & 255) for c in found[np.argsort(-counts)[:3]]]
         raise DataError(
             f"Mask {path} holds {len(found)} colours, such as {', '.join(map(str, common))}, "
-            f"expected one class id per pixel. {remedy or f'Replace each colour by its id. {_SAVE_AS_IDS}'}"
+            f"expected one class id per pixel. {remedy or f'Replace each colour by its id. {_SAVE_AS_IDS}'}",
+            kind="colour_mask",
         )
     return np.ascontiguousarray(_opaque(values, path)[..., 0])
 
@@ -326,7 +338,9 @@ def _opaque(values: np.ndarray, path: str | Path) -> np.ndarray:
     if values.shape[2] not in (2, 4):
         return values
     if (values[..., -1] != 255).any():
-        raise DataError(f"Mask {path} is partly transparent; what that means is unclear. {_SAVE_AS_IDS}")
+        raise DataError(
+            f"Mask {path} is partly transparent; what that means is unclear. {_SAVE_AS_IDS}", kind="colour_mask"
+        )
     return values[..., :-1]
 
 

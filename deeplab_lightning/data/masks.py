@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
-from ..labels import LabelSet
-from ..labels.label_set import RGB
+from ..errors import ConfigError, DataError, Kind
+from ..labels import RGB, LabelSet
 from .checks import check_labels
 from .images import equal_channels
 
@@ -76,19 +75,21 @@ class MaskDecoder:
             packed = stored.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
             ids = self.by_colour(packed)
             if (ids < 0).any():
-                raise DataError(_unknown_colours(packed[ids < 0], path))
+                raise DataError(_unknown_colours(packed[ids < 0], path), kind="colour_mask")
             return ids.astype(np.uint8)
         values = stored if stored.ndim == 2 else equal_channels(stored, path, _DECLARE_PALETTE)
         if self.by_value is not None:
             ids = self.by_value(values)
             if (ids < 0).any():
-                raise DataError(self._unknown_values(values[ids < 0], path))
+                kind: Kind = "black_white" if is_black_and_white(values) else "labels"
+                raise DataError(self._unknown_values(values[ids < 0], path), kind=kind)
             return ids.astype(np.uint8)
         if values.dtype != np.uint8:
             if values.min() < 0 or values.max() > 255:
                 raise DataError(
                     f"Mask {path} holds values from {values.min()} to {values.max()}; class ids are 0..255. "
-                    f"{_declare_map(np.unique(values))}"
+                    f"{_declare_map(np.unique(values))}",
+                    kind="labels",
                 )
             values = values.astype(np.uint8)
         remedy = None

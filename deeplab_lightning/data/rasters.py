@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
-from .finding import nearest_sibling
+from ..errors import DataError, of_kind
 from .georasters import Window, read_raster, windows_of
 from .images import read_image, read_mask_as_stored, read_stored
 from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
+from .wording import nearest_sibling
 
 _SLICE = re.compile(r"(.*\.nii(?:\.gz)?)#(\d+)", re.IGNORECASE)
 _ARRAY_SUFFIXES = (".npy",)
@@ -71,6 +71,7 @@ def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
     return [Source(path)]
 
 
+@of_kind("unreadable_image")
 def read_source(reference: Source | str | Path, channels: int, pixel_range: float) -> np.ndarray:
     """Read an image as a model of so many channels and this pixel range takes it in.
 
@@ -104,6 +105,7 @@ def read_source(reference: Source | str | Path, channels: int, pixel_range: floa
     return as_declared(stored, channels, pixel_range, str(chosen))
 
 
+@of_kind("unfit_image")
 def as_declared(stored: np.ndarray, channels: int, pixel_range: float, where: str) -> np.ndarray:
     """Return stored pixels as a network is fed with them, if they are of the kind that is declared.
 
@@ -155,6 +157,7 @@ def read_any(chosen: Source) -> np.ndarray:
     return read_raster(path, part) if isinstance(part, Window) else read_stored(path)
 
 
+@of_kind("unreadable_mask")
 def read_labels(chosen: Source) -> np.ndarray:
     """Read a mask of any kind: `(H, W)` integers, or `(H, W, 3)` uint8 where it is an image in colours.
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import Sampler
 
-from .datasets.base import Draw
+
+class Draw(NamedTuple):
+    """Which image to load, and in which epoch: together with the seed they decide the augmentation."""
+
+    epoch: int
+    position: int
 
 
 class EpochSampler(Sampler[Draw]):

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError, did_you_mean
 from .checks import check_unique
-from .finding import IMAGE_SUFFIXES, first_few
+from .finding import IMAGE_SUFFIXES
+from .wording import first_few
 
 SPLITS = ("train", "val", "test")
 
@@ -184,7 +185,8 @@ def _check_disjoint(splits: Mapping[str, list[str]], root: Path) -> None:
             if shared:
                 raise DataError(
                     f"{len(shared)} images are in both {one}.txt and {other}.txt of {root}: {first_few(shared)}. "
-                    f"Scores of images that were trained on are worth nothing: take them out of one list."
+                    f"Scores of images that were trained on are worth nothing: take them out of one list.",
+                    kind="leak",
                 )
 
 
@@ -200,11 +202,3 @@ def names_of(splits: Mapping[str, list[str]], split: str) -> list[str]:
             f"and val.txt, or score val with `validate`."
         )
     return splits[split]
-
-
-def spread(available: int, wanted: int) -> list[int]:
-    """Return at most `wanted` places, spread evenly over `0..available - 1`, both ends among them if two are wanted."""
-    count = min(available, wanted)
-    if count < 2:
-        return list(range(count))
-    return [round(index * (available - 1) / (count - 1)) for index in range(count)]

@@ -6,7 +6,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import DataError
-from .datasets.base import SegmentationDataset
+from .dataset import SegmentationDataset
+from .spacing import spread
 
 
 def channel_statistics(
@@ -32,9 +33,8 @@ def channel_statistics(
     size = len(dataset) if limit is None else min(limit, len(dataset))
     if size == 0:
         raise DataError("Statistics need at least one image; the split is empty.")
-    chosen = np.unique(np.linspace(0, len(dataset) - 1, size).round().astype(int)).tolist()
     count, mean, squares = 0, np.zeros(1), np.zeros(1)
-    for index in tqdm(chosen, desc="mean and std", unit="images"):
+    for index in tqdm(spread(len(dataset), size), desc="mean and std", unit="images"):
         image = dataset.load(index)[0]
         pixels = image.reshape(-1, image.shape[2]).astype(np.float64)
         if count and pixels.shape[1] != len(mean):

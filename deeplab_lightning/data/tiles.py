@@ -31,7 +31,7 @@ from .. import __version__
 from ..errors import ConfigError, DataError
 from ..extras import need
 from ..files import atomic_open
-from .datasets.base import SegmentationDataset
+from .dataset import SegmentationDataset
 from .transforms.geometry import Stored
 
 TILE_HEIGHT, TILE_WIDTH = 128, 256

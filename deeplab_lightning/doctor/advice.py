@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..data.finding import first_few
+from ..data.wording import first_few
 from ..labels import LabelSet
 from .crop import SMALLEST_CROP, fitting_crop
 from .findings import Finding, Severity, finding
@@ -34,7 +34,7 @@ def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -
         f"Train images (width x height): {first_few(listed)}. A crop of {crop_size} shows {np.mean(seen):.0%} of "
         f"one at scale 1; the largest 16k+1 that fits into the shorter side of half of them is {suggested}."
     )
-    remedy = "keep it" if suggested == crop_size else f"data: {{init_args: {{crop_size: {suggested}}}}}"
+    remedy = "keep it" if suggested == crop_size else f"data: {{crop_size: {suggested}}}"
     notes = [finding("note", "crop", what, remedy)]
     if crop_size - 16 > longest * max(scale_range):
         what = (
@@ -42,10 +42,10 @@ def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -
             f"{max(scale_range):g}): {1 - _covered(shorter, longest, crop_size, max(scale_range)):.0%} of it or more "
             f"is padding."
         )
-        notes.append(finding("warning", "crop_too_large", what, f"data: {{init_args: {{crop_size: {suggested}}}}}"))
+        notes.append(finding("warning", "crop_too_large", what, f"data: {{crop_size: {suggested}}}"))
     if crop_size % 16 != 1:
         what = f"A crop of {crop_size} is not 16k+1, with which the corners of maps and image would meet."
-        remedy = f"data: {{init_args: {{crop_size: {max(SMALLEST_CROP, (crop_size - 1) // 16 * 16 + 1)}}}}}"
+        remedy = f"data: {{crop_size: {max(SMALLEST_CROP, (crop_size - 1) // 16 * 16 + 1)}}}"
         notes.append(finding("note", "crop_uneven", what, remedy))
     return notes
 
@@ -90,7 +90,7 @@ def shift(splits: Mapping[str, Sequence[Look]], pixel_range: float) -> list[Find
     if abs(train - val) < SHIFT:
         return []
     what = f"Val is {'darker' if val < train else 'brighter'} than train: mean {val:.3f} against {train:.3f}."
-    return [finding("note", "shift", what, "data: {init_args: {colour_jitter: 0.5}}")]
+    return [finding("note", "shift", what, "data: {colour_jitter: 0.5}")]
 
 
 def balance(looks: Sequence[Look], labels: LabelSet) -> list[Finding]:
@@ -118,7 +118,7 @@ def balance(looks: Sequence[Look], labels: LabelSet) -> list[Finding]:
             f"{names[most]} has {ratio:.0f} times as many train pixels as {names[least]} ({share[most]:.1%}, "
             f"{share[least]:.2%})."
         )
-        remedy = "--model.class_weights median_frequency (compare with and without)"
+        remedy = "--loss.cross_entropy.class_weights median_frequency (compare with and without)"
         notes.append(finding("note", "imbalance", what, remedy))
     return notes
 
@@ -128,4 +128,4 @@ def _numbers(values: Sequence[float] | np.ndarray) -> str:
 
 
 def _as_yaml(mean: np.ndarray, std: np.ndarray) -> str:
-    return f"data: {{init_args: {{mean: [{_numbers(mean)}], std: [{_numbers(std)}]}}}}"
+    return f"data: {{mean: [{_numbers(mean)}], std: [{_numbers(std)}]}}"

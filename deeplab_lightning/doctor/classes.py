@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..data.finding import first_few
+from ..data.wording import first_few
 from ..labels import LabelSet
 from .findings import Finding, finding
 from .images import Look, class_counts
@@ -66,8 +66,7 @@ def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_fi
                 "black_white",
                 f"{len(black_white)} of {len(looks)} {split} masks hold nothing but 0 and 255: black and white, it "
                 f"seems. 255 is ignored, so that only {labels.class_names[0]!r} would be learned from them.",
-                "data: {class_path: FolderDataModule, init_args: {label_map: {0: 0, 255: 1}}}, or write 1 in place of "
-                "255",
+                "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255",
                 black_white,
             )
         )

@@ -81,7 +81,7 @@ def batch(cost: Cost, batch_size: int, images: int) -> list[Finding]:
         return [finding("note", "batch", f"{what}.", "compare it with the memory you have")]
     what += f"; {cost.available / GIB:.1f} GiB are available, of which {SAFETY:.0%} hold {largest} images."
     suggested = max(1, min(largest, images))
-    remedy = f"data: {{init_args: {{batch_size: {suggested}}}}}"
+    remedy = f"data: {{batch_size: {suggested}}}"
     if largest >= batch_size:
         return [finding("note", "batch", what, f"{batch_size} fits; the largest: {remedy}")]
     return [finding("warning", "batch_too_large", what, remedy)]

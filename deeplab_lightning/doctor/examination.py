@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.datasets.base import SegmentationDataset
-from ..errors import ConfigError, DataError, DeepLabError
+from ..data.dataset import SegmentationDataset
+from ..errors import ConfigError, DataError, DeepLabError, Kind
 from ..labels import LabelSet
 from ..types import DataDescription
 from .advice import balance, normalisation, shift, sizes
@@ -22,16 +21,13 @@ from .pairs import leftovers
 from .unloadable import unloadable, unreadable_files
 
 if TYPE_CHECKING:
-    from ..data.datamodules import SegmentationDataModule
+    from ..data.datamodule import SegmentationDataModule
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
-_REASONS = {
-    "leak": re.compile(r"images are in (both|VOC val)"),
-    "missing_files": re.compile(r"files are missing|have no (mask|image)"),
-}
-"""Kind of finding -> how data sets word it when they refuse a split for that reason; all else is of kind `split`."""
+REASONS: tuple[Kind, ...] = ("leak", "missing_files")
+"""Kinds of error for which data sets refuse a split that a finding is named after; all else is of kind `split`."""
 
 
 @dataclass
@@ -76,7 +72,7 @@ def examine(
     done = Examination(datamodule.labels)
     threads = workers or os.cpu_count() or 1
     root = Path(options["root"]).expanduser() if options.get("root") else None
-    refused: dict[str, list[str]] = {}
+    refused: dict[str, tuple[DeepLabError, list[str]]] = {}
     for split in SPLITS:
         opened = _open(datamodule, split)
         if isinstance(opened, SegmentationDataset):
@@ -86,8 +82,8 @@ def examine(
         ):
             done.findings.append(_no_test(opened))
         else:
-            refused.setdefault(str(opened), []).append(split)
-    done.findings += [_unopened(splits, message) for message, splits in refused.items()]
+            refused.setdefault(str(opened), (opened, []))[1].append(split)
+    done.findings += [_unopened(splits, error) for error, splits in refused.values()]
     for name, dataset in done.datasets.items():
         looks = done.looks[name] = look_at_split(dataset, name, limit, threads)
         done.findings += unloadable(dataset, name, looks)
@@ -148,10 +144,10 @@ def _has_test(root: Path | None) -> bool:
     return any(path.name.startswith("test") for pattern in ("*", "*/*") for path in root.glob(pattern))
 
 
-def _unopened(splits: Sequence[str], message: str) -> Finding:
+def _unopened(splits: Sequence[str], error: DeepLabError) -> Finding:
     """Say that splits cannot be used, and for which reason."""
-    kind = next((kind for kind, words in _REASONS.items() if words.search(message)), "split")
-    what = f"{' and '.join(splits)} cannot be opened. {message}"
+    kind = error.kind if error.kind in REASONS else "split"
+    what = f"{' and '.join(splits)} cannot be opened. {error}"
     if splits == ["test"]:
         return finding("error", kind, what, "fix it, or leave `test` alone: `fit` and `validate` do not need it")
     return finding("error", kind, what, "`fit` cannot start before this is fixed")
@@ -178,7 +174,7 @@ def _too_few(done: Examination, options: Mapping[str, Any]) -> list[Finding]:
         return []
     count = len(done.datasets["train"])
     what = f"The train split has {count} images, fewer than one batch of {options['batch_size']}."
-    return [finding("error", "batch", what, f"data: {{init_args: {{batch_size: {count}}}}}")]
+    return [finding("error", "batch", what, f"data: {{batch_size: {count}}}")]
 
 
 def by_split(looks: Mapping[str, Sequence[Look]]) -> str:

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..data.datasets.base import SegmentationDataset
+from ..data.dataset import SegmentationDataset
+from ..data.spacing import spread
 from ..errors import DataError
 
 SECONDS_BETWEEN_LINES = 15
@@ -54,8 +55,7 @@ def look_at_split(dataset: SegmentationDataset, split: str, limit: int | None, w
         limit: Look at so many, spread evenly over the split; at all if None.
         workers: Threads (decoding does not hold Python's lock).
     """
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    indices: list[int] = np.unique(np.linspace(0, len(dataset) - 1, count).round().astype(int)).tolist()
+    indices = spread(len(dataset), len(dataset) if limit is None else limit)
     pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
     with ThreadPoolExecutor(max(1, workers)) as pool:
         looks = pool.map(lambda index: look_at(dataset, index), indices)

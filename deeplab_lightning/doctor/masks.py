@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..data.finding import RASTER_SUFFIXES
 from ..data.rasters import has_ending, read_any, read_labels, sources_in
-from ..data.splitting import spread
+from ..data.spacing import spread
 from ..errors import DeepLabError
 from .crop import fitting_crop
 

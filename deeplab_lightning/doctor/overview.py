@@ -11,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.datasets.base import SegmentationDataset
+from ..data.dataset import SegmentationDataset
+from ..data.spacing import spread
 from ..labels import LabelSet
 from ..reporting.panels import PanelImage, fit
 from .images import Look, class_counts
@@ -25,20 +26,19 @@ PAIRS = 6
 """Images on the overview, with their masks."""
 PAIRS_IN_A_ROW = 3
 CANDIDATES = 12
-"""Images of a split that are chosen from."""
+"""Images of a split that are chosen from, spread evenly, so that no two frames of a video stand side by side."""
 MOST_BARS = 40
 """Classes that get bars; of more, the most frequent."""
 INK, GREY, HOLLOW = "#1f2937", "#6b7280", "#e5e7eb"
 
 
-def write_overview(done: Examination, title: str, png: Path | IO[bytes], pixel_range: float = 255.0) -> None:
+def write_overview(done: Examination, title: str, png: Path | IO[bytes]) -> None:
     """Draw the overview of a data set.
 
     Args:
         done: What was seen of it; at least one image can be loaded.
         title: Of the overview.
         png: The image to write.
-        pixel_range: The stored value that means 1.
     """
     from matplotlib.figure import Figure
 
@@ -55,7 +55,7 @@ def write_overview(done: Examination, title: str, png: Path | IO[bytes], pixel_r
         axes.set_axis_off()
     for place, (split, dataset, look) in enumerate(chosen):
         image, mask = dataset.load(look.index)
-        shown = fit(PanelImage(look.sample_id, as_rgb(image, pixel_range), mask, mask))
+        shown = fit(PanelImage(look.sample_id, image, mask, mask))
         grid[2 * place].imshow(shown.image)
         grid[2 * place].set_title(_short(f"{split}: {look.sample_id}"), loc="left", fontsize=7, color=GREY)
         grid[2 * place + 1].imshow(done.labels.colour_table()[shown.truth])
@@ -66,7 +66,10 @@ def write_overview(done: Examination, title: str, png: Path | IO[bytes], pixel_r
 
 def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
     """Choose images, split by split in turn, each showing as many classes as possible that none before it shows."""
-    left = {split: _spread([look for look in looks if look.error is None]) for split, looks in done.looks.items()}
+    left: dict[str, list[Look]] = {}
+    for split, looks in done.looks.items():
+        loadable = [look for look in looks if look.error is None]
+        left[split] = [loadable[place] for place in spread(len(loadable), CANDIDATES)]
     shown: set[int] = set()
     chosen: list[tuple[str, SegmentationDataset, Look]] = []
     while len(chosen) < PAIRS and any(left.values()):
@@ -78,19 +81,6 @@ def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
             shown |= _ids(best, done.labels)
             chosen.append((split, done.datasets[split], best))
     return chosen[:PAIRS]
-
-
-def _spread(looks: Sequence[Look]) -> list[Look]:
-    """Return the first of each of a few equal parts, so that no two frames of a video stand side by side."""
-    step = max(1, len(looks) // CANDIDATES)
-    return list(looks[::step])
-
-
-def as_rgb(image: np.ndarray, pixel_range: float) -> np.ndarray:
-    """Return `(H, W, 3)` uint8 of an image of any number of channels: the first three, or the first one as grey."""
-    if image.dtype != np.uint8:
-        image = (image.astype(np.float64) * (255 / pixel_range)).clip(0, 255).round().astype(np.uint8)
-    return image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=2)
 
 
 def _ids(look: Look, labels: LabelSet) -> set[int]:

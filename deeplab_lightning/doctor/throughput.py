@@ -10,7 +10,7 @@ from .cost import Cost
 from .findings import Finding, finding
 
 if TYPE_CHECKING:
-    from ..data.datamodules import SegmentationDataModule
+    from ..data.datamodule import SegmentationDataModule
 
 SECONDS = 4.0
 LARGEST = 64
@@ -55,5 +55,5 @@ def speed(rate: float | None, cost: Cost | None, workers: int) -> list[Finding]:
     what = f"{delivers}, the step on the {cost.device} takes {need:.3g}: "
     if rate >= need:
         return [finding("note", "loader", what + "the step never waits.", "nothing to do")]
-    remedy = f"data: {{init_args: {{num_workers: {workers + 2}}}}}, as far as there are cores; smaller files on disk"
+    remedy = f"data: {{num_workers: {workers + 2}}}, as far as there are cores; smaller files on disk"
     return [finding("note", "loader", what + f"it waits {1 - rate / need:.0%} of the time.", remedy)]

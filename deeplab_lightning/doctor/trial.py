@@ -131,8 +131,7 @@ def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None
         callbacks=[watch],
     )
     # Class weights by a rule are counted in the data; their values cost nothing here.
-    if isinstance(task.hparams.get("class_weights"), str):
-        task.hparams["class_weights"] = None
+    task.losses.rule = None
     trainer.fit(task, torch.utils.data.DataLoader(Batches(), batch_size=None))
     return watch.device, watch.available, watch.steps
 

@@ -1,16 +1,18 @@
 """Building blocks shared by the generations."""
 
-from .aspp import ASPPConcat, ASPPSum, ImagePooling
-from .conv import AtrousSeparableConv, ConvNormAct, NormOptions
-from .decoder import DecoderV3Plus
+from .aspp import ASPPSum
+from .conv import AtrousSeparableConv, ConvNormAct, ConvOptions, NormOptions
+from .decoder import DecoderOptions, DecoderV3Plus
+from .image_pooling import ImagePooling
 from .normalise import Normalise
 from .resize import resize
 
 __all__ = [
-    "ASPPConcat",
     "ASPPSum",
     "AtrousSeparableConv",
     "ConvNormAct",
+    "ConvOptions",
+    "DecoderOptions",
     "DecoderV3Plus",
     "ImagePooling",
     "NormOptions",

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
+
+from ..options import Between, Options
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,26 @@ class NormOptions:
     def build(self, channels: int) -> nn.BatchNorm2d:
         """Make the batch norm for `channels` channels."""
         return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
+
+
+@dataclass(frozen=True)
+class ConvOptions(Options):
+    """How the convolutions behind a backbone are built."""
+
+    separable: bool = False
+    """Make the 3x3 convolutions of context head and decoder atrous separable ones (depthwise at a rate, then pointwise),
+    the v3+ paper's best, instead of dense ones."""
+    norm_between: bool = True
+    """Put batch norm and ReLU between the two parts of a separable convolution as well, as the released code does;
+    segmentation_models_pytorch and VainF's code leave them out."""
+    norm_momentum: Annotated[float, Between(0, 1)] = 0.1
+    """Weight of the new batch in the running statistics of all batch norms behind the backbone, one minus TensorFlow's
+    decay; the papers' 0.0003 needs pretrained statistics."""
+
+    @property
+    def norm_constants(self) -> NormOptions:
+        """What those batch norms are built with."""
+        return NormOptions(momentum=self.norm_momentum)
 
 
 class ConvNormAct(nn.Sequential):
@@ -58,41 +81,22 @@ class AtrousSeparableConv(nn.Sequential):
     """Atrous separable convolution (v3+ paper, section 3.1): depthwise 3x3 at a rate, then pointwise 1x1.
 
     Batch norm and ReLU follow both parts, as in the released ASPP and decoder
-    (`activation_fn_in_separable_conv=True`). `norm_between=False` leaves them out between the parts, as
-    segmentation_models_pytorch and VainF's code do. `(B, C_in, H, W) -> (B, C_out, H, W)`.
+    (`activation_fn_in_separable_conv=True`), or the second alone. `(B, C_in, H, W) -> (B, C_out, H, W)`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        *,
-        atrous_rate: int = 1,
-        norm: NormOptions,
-        norm_between: bool = True,
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, form: ConvOptions, *, atrous_rate: int = 1) -> None:
+        norm = form.norm_constants
         depthwise = ConvNormAct(in_channels, in_channels, 3, atrous_rate=atrous_rate, groups=in_channels, norm=norm)
         super().__init__(
-            depthwise if norm_between else depthwise[0],
-            ConvNormAct(in_channels, out_channels, 1, norm=norm),
+            depthwise if form.norm_between else depthwise[0], ConvNormAct(in_channels, out_channels, 1, norm=norm)
         )
 
 
-def conv3x3(
-    in_channels: int,
-    out_channels: int,
-    *,
-    atrous_rate: int = 1,
-    separable: bool,
-    norm: NormOptions,
-    norm_between: bool = True,
-) -> nn.Sequential:
+def conv3x3(in_channels: int, out_channels: int, form: ConvOptions, *, atrous_rate: int = 1) -> nn.Sequential:
     """Return a 3x3 convolution block, dense or atrous separable."""
-    if separable:
-        return AtrousSeparableConv(
-            in_channels, out_channels, atrous_rate=atrous_rate, norm=norm, norm_between=norm_between
-        )
-    return ConvNormAct(in_channels, out_channels, 3, atrous_rate=atrous_rate, norm=norm)
+    if form.separable:
+        return AtrousSeparableConv(in_channels, out_channels, form, atrous_rate=atrous_rate)
+    return ConvNormAct(in_channels, out_channels, 3, atrous_rate=atrous_rate, norm=form.norm_constants)
 
 
 def initialise(module: nn.Module) -> None:

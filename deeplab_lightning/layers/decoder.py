@@ -3,12 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .conv import ConvNormAct, NormOptions, conv3x3
+from ..errors import ConfigError
+from ..options import Between, at_least
+from .conv import ConvNormAct, ConvOptions, conv3x3
+from .grid import ResizeOptions
 from .resize import resize
+
+
+@dataclass(frozen=True)
+class DecoderOptions(ResizeOptions, ConvOptions):
+    """How detail is brought back from the backbone's fine maps."""
+
+    decoder: bool = True
+    """Build the decoder; false takes the logits straight from the context head, as in the v3+ paper's ablation."""
+    low_level_channels: Annotated[int, at_least(1)] = 48
+    """Channels that a 1x1 convolution reduces each low-level map to: 48, the best of the v3+ paper's ablation."""
+    decoder_channels: Annotated[int, at_least(1)] = 256
+    """Channels of the decoder's convolutions: 256 in the v3+ paper."""
+    decoder_convs: Annotated[int, at_least(1)] = 2
+    """Convolutions behind each merging of two maps: 2, the best of the v3+ paper's ablation, or 1 as in
+    segmentation_models_pytorch."""
+    decoder_kernel_size: Literal[1, 3] = 3
+    """Side in pixels of the kernels of those convolutions: 3, or 1 as in the v3+ paper's ablation."""
+    additive_decoder: bool = False
+    """Add the reduced low-level map, as articles about DeepLab show and no paper of the family does, instead of
+    concatenating it; it is then reduced to the channels of what it is added to, not to `low_level_channels`."""
+    decoder_strides: tuple[Annotated[int, Between(4, 32)], ...] = (4,)
+    """Strides of the backbone's maps that are merged, from coarse to fine: (4,), or (8, 4) for the v3+ paper's "Conv2 +
+    Conv3"."""
+
+    def check(self) -> None:
+        """Refuse a decoder of nothing."""
+        super().check()
+        if self.decoder and not self.decoder_strides:
+            raise ConfigError(
+                "decoder_strides is empty, so there is nothing to merge: take (4,), or leave the decoder out by "
+                "--model.decoder false."
+            )
 
 
 class DecoderV3Plus(nn.Module):
@@ -23,53 +60,34 @@ class DecoderV3Plus(nn.Module):
     The order of the concatenation, high then low level, is TensorFlow's. There is no dropout, as in the released code.
 
     Args:
+        options: How it is built.
         high_level_channels: Channels of the encoder's output.
-        map_channels: Channels of the backbone's maps to merge, from coarse to fine; the last is at stride 4.
-        low_level_channels: What the 1x1 reduces each of them to (48, the best of the paper's ablation).
-        decoder_channels: Width of the convolutions.
-        convs: How many follow each concatenation (2, the best of the paper's ablation).
-        kernel_size: Their kernel, 3 or 1.
-        additive: Add the reduced map instead of concatenating it, as articles about DeepLab show and no paper of the
-            family does. The map is then reduced to the width of what it is added to.
-        separable: Use atrous separable convolutions.
-        norm_between: See `AtrousSeparableConv`.
-        norm: Constants of the batch norms.
-        align_corners: Handed to the resize.
+        map_channels: Channels of the backbone's maps to merge, from coarse to fine.
+
+    Attributes:
+        strides: Of those maps.
     """
 
-    def __init__(
-        self,
-        high_level_channels: int,
-        map_channels: Sequence[int],
-        *,
-        low_level_channels: int = 48,
-        decoder_channels: int = 256,
-        convs: int = 2,
-        kernel_size: int = 3,
-        additive: bool = False,
-        separable: bool,
-        norm_between: bool = True,
-        norm: NormOptions,
-        align_corners: bool,
-    ) -> None:
+    def __init__(self, options: DecoderOptions, high_level_channels: int, map_channels: Sequence[int]) -> None:
         super().__init__()
-        self.align_corners = align_corners
-        self.additive = additive
+        self.strides = options.decoder_strides
+        self.align_corners = options.align_corners
+        self.additive = options.additive_decoder
         self.reduce = nn.ModuleList()
         self.refine = nn.ModuleList()
-        width = high_level_channels
+        width, norm = high_level_channels, options.norm_constants
         for channels in map_channels:
             layers: list[nn.Module] = []
-            reduced = width if additive else low_level_channels
+            reduced = width if self.additive else options.low_level_channels
             self.reduce.append(ConvNormAct(channels, reduced, norm=norm))
-            width = width if additive else width + reduced
-            for _ in range(convs):
+            width = width if self.additive else width + reduced
+            for _ in range(options.decoder_convs):
                 layers.append(
-                    conv3x3(width, decoder_channels, separable=separable, norm=norm, norm_between=norm_between)
-                    if kernel_size == 3
-                    else ConvNormAct(width, decoder_channels, kernel_size, norm=norm)
+                    conv3x3(width, options.decoder_channels, options)
+                    if options.decoder_kernel_size == 3
+                    else ConvNormAct(width, options.decoder_channels, norm=norm)
                 )
-                width = decoder_channels
+                width = options.decoder_channels
             self.refine.append(nn.Sequential(*layers))
 
     def forward(self, high_level_features: Tensor, maps: Sequence[Tensor]) -> Tensor:

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from ..options import Options, at_least
 from .conv import ConvNormAct, NormOptions, classifier, initialise
 
+AUXILIARY_DROPOUT = 0.1
 
-def auxiliary_head(in_channels: int, num_classes: int, *, norm: NormOptions, dropout: float = 0.1) -> nn.Sequential:
+
+@dataclass(frozen=True)
+class AuxiliaryOptions(Options):
+    """A second classifier that helps training."""
+
+    aux_head: bool = False
+    """Build an auxiliary classifier on the last map but one of the backbone, for the loss alone, as torchvision and
+    mmsegmentation do and the papers do not."""
+    aux_loss_weight: Annotated[float, at_least(0)] = 0.4
+    """Factor of the auxiliary classifier's loss, where there is one; the main loss has 1."""
+
+
+def auxiliary_head(in_channels: int, num_classes: int, *, norm: NormOptions) -> nn.Sequential:
     """Return torchvision's auxiliary classifier: 3x3 to a quarter of the width, dropout, 1x1."""
     width = in_channels // 4
     conv = ConvNormAct(in_channels, width, 3, norm=norm)
     initialise(conv)
-    return nn.Sequential(conv, nn.Dropout(dropout), classifier(width, num_classes))
+    return nn.Sequential(conv, nn.Dropout(AUXILIARY_DROPOUT), classifier(width, num_classes))
 
 
 def depth_head(in_channels: int) -> nn.Sequential:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
 from torch import Tensor
 from torch.nn import functional as F
 
-from .cross_entropy import in_full_precision
+from ..options import at_least
+from .base import Loss, LossContext, pixel_cross_entropy
 
 
-def boundary_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int, width: int = 3) -> Tensor:
-    """Mean cross-entropy of the labelled pixels within `width` of a pixel of another class.
+@dataclass(frozen=True)
+class Boundary(Loss):
+    """Mean cross-entropy of the labelled pixels near a pixel of another class, in nats.
 
     Added to the whole image's cross-entropy it makes borders, a small share of all pixels, count as one likes.
     Void is no class: a border between two regions that runs through void counts on both sides of it, if it is not
-    broader than `width`.
-
-    Args:
-        logits: `(B, C, H, W)` floating point; half precision is computed in float32.
-        mask: `(B, H, W)` integer train ids.
-        ignore_index: Value of pixels that do not count; a batch without borders gives 0.
-        width: In pixels, along rows, columns and diagonals.
-
-    Returns:
-        Scalar, in nats.
+    broader than `width`. A batch without borders gives 0.
     """
-    mask = mask.long()
-    losses = F.cross_entropy(in_full_precision(logits), mask, ignore_index=ignore_index, reduction="none")
-    near = near_boundary(mask, ignore_index, width)
-    return losses.where(near, 0).sum() / near.sum().clamp(min=1)
+
+    name: ClassVar[str] = "boundary"
+
+    width: Annotated[int, at_least(1)] = 3
+    """Distance to a pixel of another class up to which a pixel counts, in pixels along rows, columns and diagonals."""
+
+    def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        near = near_boundary(mask.long(), context.ignore_index, self.width)
+        losses = pixel_cross_entropy(logits, mask, context.ignore_index)
+        return losses.where(near, 0).sum() / near.sum().clamp(min=1)
 
 
 def near_boundary(mask: Tensor, ignore_index: int, width: int) -> Tensor:

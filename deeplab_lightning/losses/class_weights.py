@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
+
+from ..errors import ConfigError
 
 WeightRule = Literal["median_frequency", "effective_number", "enet"]
 
@@ -19,6 +23,20 @@ class ClassCounts(NamedTuple):
 
     pixels: Tensor
     pixels_of_images: Tensor
+
+
+def checked_weights(weights: Sequence[float], num_classes: int) -> Tensor:
+    """Return given weights, `(C,)`.
+
+    Raises:
+        ConfigError: They are not one for each class.
+    """
+    if len(weights) != num_classes:
+        raise ConfigError(
+            f"--loss.cross_entropy.class_weights has {len(weights)} values; the data has {num_classes} classes, and "
+            f"each needs a weight of 0 or more."
+        )
+    return torch.tensor(weights)
 
 
 def class_weights(rule: WeightRule, counts: ClassCounts) -> Tensor:

@@ -1,10 +1,45 @@
-"""Cross-entropy over the labelled pixels: plain, weighted by class, smoothed, or of the hardest pixels alone."""
+"""Cross-entropy over the labelled pixels: plain, weighted by class, or smoothed."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
 from torch import Tensor
 from torch.nn import functional as F
+
+from ..options import Between, at_least
+from .base import CoarseLoss, LossContext, in_full_precision, pixel_cross_entropy
+from .class_weights import WeightRule
+from .upsampled import upsampled_cross_entropy
+
+
+@dataclass(frozen=True)
+class CrossEntropy(CoarseLoss):
+    """Mean cross-entropy over the labelled pixels of the whole batch, in nats, as in the DeepLab papers.
+
+    Coarse logits are compared with full-resolution labels band by band: see `upsampled_cross_entropy`.
+    """
+
+    name: ClassVar[str] = "cross_entropy"
+
+    label_smoothing: Annotated[float, Between(0, 1)] = 0.0
+    """Share of the truth that is spread evenly over all classes (Szegedy et al., 2016: 0.1)."""
+    class_weights: tuple[Annotated[float, at_least(0)], ...] | WeightRule | None = None
+    """Weights of the classes in the mean: one for each class, in the data's order, or a rule by which they follow from
+    how often classes occur in the training masks: median_frequency (SegNet), effective_number (Cui et al., 2019) or
+    enet (Paszke et al., 2016). All count the same if not given."""
+
+    def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        return cross_entropy(logits, mask, context.ignore_index, context.class_weights, self.label_smoothing)
+
+    def of_coarse(self, coarse: Tensor, mask: Tensor, align_corners: bool, context: LossContext) -> Tensor:
+        """Return the loss at full resolution, without full-resolution logits."""
+        if coarse.shape[-2:] == mask.shape[-2:]:
+            return self(coarse, mask, context)
+        return upsampled_cross_entropy(
+            coarse, mask, context.ignore_index, align_corners, context.class_weights, self.label_smoothing
+        )
 
 
 def cross_entropy(
@@ -32,9 +67,6 @@ def cross_entropy(
     """
     mask = mask.long()
     logits = in_full_precision(logits)
-    if class_weights is None and label_smoothing == 0:
-        total, count = cross_entropy_sum(logits, mask, ignore_index)
-        return total / count.clamp(min=1)
     weights = None if class_weights is None else class_weights.to(logits)
     total = F.cross_entropy(
         logits, mask, weights, ignore_index=ignore_index, reduction="sum", label_smoothing=label_smoothing
@@ -46,71 +78,6 @@ def cross_entropy(
     return total / weight.where(weight > 0, 1)
 
 
-def cross_entropy_sum(logits: Tensor, mask: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Return the summed cross-entropy and the number of labelled pixels, so that parts can be added exactly."""
-    mask = mask.long()
-    total = F.cross_entropy(in_full_precision(logits), mask, ignore_index=ignore_index, reduction="sum")
-    return total, (mask != ignore_index).sum()
-
-
 def cross_entropy_of_images(logits: Tensor, mask: Tensor, ignore_index: int) -> Tensor:
     """Return the summed cross-entropy of each image of a batch, `(B,)`."""
-    losses = F.cross_entropy(in_full_precision(logits), mask.long(), ignore_index=ignore_index, reduction="none")
-    return losses.sum((1, 2))
-
-
-def hard_pixel_cross_entropy(logits: Tensor, mask: Tensor, ignore_index: int, share: float) -> Tensor:
-    """Mean cross-entropy of the hardest pixels, TensorFlow's `top_k_percent_pixels`.
-
-    As there, `share` is of all pixels, ignored ones included (their loss is 0), and the mean is over those kept whose
-    loss is not 0.
-
-    Args:
-        logits: As for `cross_entropy`.
-        mask: As for `cross_entropy`.
-        ignore_index: As for `cross_entropy`.
-        share: Of the pixels kept, 0 (excluded) to 1.
-
-    Returns:
-        Scalar, in nats.
-    """
-    losses = F.cross_entropy(in_full_precision(logits), mask.long(), ignore_index=ignore_index, reduction="none")
-    kept = losses.flatten().topk(max(1, int(share * losses.numel()))).values
-    return kept.sum() / (kept > 0).sum().clamp(min=1)
-
-
-def hard_pixel_share(step: int, share: float, steps: int) -> float:
-    """Return the share that is kept at optimiser step `step`: it falls linearly from 1 to `share` over `steps`."""
-    progress = 1.0 if steps == 0 else min(1.0, step / steps)
-    return progress * share + 1 - progress
-
-
-def ohem_cross_entropy(
-    logits: Tensor, mask: Tensor, ignore_index: int, threshold: float = 0.7, min_kept: int = 100_000
-) -> Tensor:
-    """Mean cross-entropy of the pixels whose true class has a probability below `threshold` ("online hard examples").
-
-    Args:
-        logits: As for `cross_entropy`.
-        mask: As for `cross_entropy`.
-        ignore_index: As for `cross_entropy`.
-        threshold: Probability, 0..1.
-        min_kept: Of the labelled pixels of the batch, at least this many of the hardest are kept, as far as there are.
-
-    Returns:
-        Scalar, in nats.
-    """
-    mask = mask.long()
-    losses = F.cross_entropy(in_full_precision(logits), mask, ignore_index=ignore_index, reduction="none")
-    losses = losses[mask != ignore_index]
-    if losses.numel() == 0:
-        return logits.sum() * 0
-    bound = losses.new_tensor(threshold).log().neg()
-    least = losses.detach().topk(min(min_kept, losses.numel())).values[-1]
-    kept = losses[losses.detach() >= torch.minimum(bound, least)]
-    return kept.mean()
-
-
-def in_full_precision(logits: Tensor) -> Tensor:
-    """Return half-precision logits as float32, others as they are."""
-    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return pixel_cross_entropy(logits, mask, ignore_index).sum((1, 2))

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
-from .cross_entropy import in_full_precision
+from ..options import Options, above
+from .base import in_full_precision
 
-DepthLoss = Literal["scale_invariant", "l1"]
+DepthForm = Literal["scale_invariant", "l1"]
 
 LOG_RANGE = 20.0
 """Predicted logarithms are held within this distance of 0, where `exp` is finite in float32."""
 
 
-def depth_loss(log_depth: Tensor, depth: Tensor, kind: DepthLoss) -> Tensor:
-    """Return the loss that `kind` names, of predicted logarithms against true depths; both `(B, H, W)`."""
-    return scale_invariant(log_depth, depth) if kind == "scale_invariant" else depth_l1(log_depth, depth)
+@dataclass(frozen=True)
+class DepthOptions(Options):
+    """Loss of a second head that predicts depth from what the classifier reads."""
+
+    section: ClassVar[str] = "loss.depth"
+
+    weight: Annotated[float, above(0, near=0.1)] = 0.1
+    """Factor of the depth's loss beside those of the labels."""
+    form: DepthForm = "scale_invariant"
+    """What the depth's loss compares: scale_invariant takes logarithms and half forgives a factor common to a whole
+    image (Eigen et al., 2014), l1 takes the depths themselves, in their unit."""
+
+    def __call__(self, log_depth: Tensor, depth: Tensor) -> Tensor:
+        """Return the weighted loss of predicted natural logarithms against true depths; both `(B, H, W)`."""
+        form = scale_invariant if self.form == "scale_invariant" else depth_l1
+        return self.weight * form(log_depth, depth)
 
 
 def scale_invariant(log_depth: Tensor, depth: Tensor, share: float = 0.5) -> Tensor:

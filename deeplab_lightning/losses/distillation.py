@@ -3,11 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from .cross_entropy import in_full_precision
+from ..errors import ConfigError
+from ..options import Options, above, at_least
+from .base import in_full_precision
+
+
+@dataclass(frozen=True)
+class DistillationOptions(Options):
+    """What is compared with the teachers, and how much it counts."""
+
+    section: ClassVar[str] = "loss.distillation"
+
+    teachers: tuple[str, ...] = ()
+    """Checkpoints of trained networks for the same classes in the same order, whose mean scores are learned
+    besides the labels."""
+    weight: Annotated[float, at_least(0)] = 1.0
+    """Factor of the loss that compares the softened scores with the teachers' (Hinton et al., 2015); 0 leaves it
+    out."""
+    temperature: Annotated[float, above(0, near=2)] = 2.0
+    """What the scores of student and teachers are divided by before the softmax: the higher, the more the order of the
+    improbable classes counts."""
+    features: Annotated[float, at_least(0)] = 0.0
+    """Factor of the loss that compares inner maps with the teachers'; 0 leaves it out."""
+    feature_loss: Literal["hint", "attention"] = "hint"
+    """How inner maps are compared: hint takes their squared distance, by a 1x1 convolution where channels differ, which
+    is trained and thrown away (FitNets); attention takes where they respond, in whichever channels (Zagoruyko and
+    Komodakis, 2017)."""
+    layer: str | None = None
+    """Module of student and teachers whose output is compared, such as backbone or context; the context module's, or
+    what the classifier reads in networks without one, if not given."""
+
+    def check(self) -> None:
+        """Refuse distillation without teachers, or without anything to learn from them."""
+        if not self.teachers:
+            raise ConfigError(
+                "--loss.distillation has no teachers: name their checkpoints, such as "
+                "--loss.distillation.teachers '[runs/teacher]', or leave it out."
+            )
+        if not self.weight and not self.features:
+            raise ConfigError(
+                "--loss.distillation.weight and --loss.distillation.features are both 0, so nothing is learned from "
+                "the teachers: give one of them a weight above 0, such as 1."
+            )
 
 
 def distillation(student: Tensor, teachers: Sequence[Tensor], temperature: float = 2.0) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..layers.resize import BandedResize
-from .cross_entropy import cross_entropy, in_full_precision
+from .base import in_full_precision
 
 
 def upsampled_cross_entropy(
@@ -41,8 +41,6 @@ def upsampled_cross_entropy(
     Returns:
         Scalar, in nats.
     """
-    if coarse.shape[-2:] == mask.shape[-2:]:
-        return cross_entropy(coarse, mask, ignore_index, class_weights, label_smoothing)
     weights = None if class_weights is None else class_weights.to(in_full_precision(coarse[:0]))
     terms = _Terms(ignore_index, weights, label_smoothing)
     loss: Tensor = _UpsampledCrossEntropy.apply(coarse, mask, align_corners, terms)

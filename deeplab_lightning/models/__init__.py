@@ -1,5 +1,9 @@
 """The networks: one generation, one file. Plain `torch.nn.Module`s, for any training loop."""
 
+from __future__ import annotations
+
+from ..plugins import import_all, named, subclasses
+from .base import Network, NetworkOptions, TrainingMaps
 from .deeplab_v1 import DeepLabV1
 from .deeplab_v2 import DeepLabV2
 from .deeplab_v3 import DeepLabV3, DeepLabV3Cascade
@@ -17,6 +21,26 @@ __all__ = [
     "DeepLabV3Cascade",
     "DeepLabV3Plus",
     "EncoderDecoder",
+    "Network",
+    "NetworkOptions",
     "SegNet",
+    "TrainingMaps",
     "UNet",
+    "network_named",
+    "networks",
 ]
+
+
+def networks() -> dict[str, type[Network]]:
+    """Return all networks by their class's name: those of this folder, and the user's own subclasses of `Network`."""
+    import_all(__name__)
+    return {network.__name__: network for network in subclasses(Network)}  # type: ignore[type-abstract]
+
+
+def network_named(name: str) -> type[Network]:
+    """Return a network's class.
+
+    Raises:
+        ConfigError: There is none of that name; the nearest is named.
+    """
+    return named("network", name, networks())

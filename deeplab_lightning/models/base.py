@@ -21,6 +21,7 @@ from ..options import Options
 from ..types import OutputStride, SideRemainder
 
 Norm = Literal["batch", "group"]
+CRFOfPaper = Literal["v1", "v2_vgg16", "v2_resnet101"]
 
 
 class TrainingMaps(NamedTuple):
@@ -53,6 +54,12 @@ class NetworkOptions(Options):
     """Keep weights and maps in channels-last order: the same numbers, usually faster."""
     gradient_checkpointing: bool = False
     """Compute the backbone's inner maps twice instead of keeping them: a third slower, less memory."""
+
+    def check(self) -> None:
+        """Refuse to freeze batch norms that there are not."""
+        super().check()
+        if self.norm == "group" and self.freeze_batch_norm:
+            raise ConfigError("norm is group, so there is no batch norm to freeze: leave out freeze_batch_norm.")
 
 
 class Network(nn.Module, ABC):
@@ -88,6 +95,13 @@ class Network(nn.Module, ABC):
     """Whether training compares coarse logits with labels shrunk to their size (v1, v2), or enlarges the logits."""
     features_fit_image: bool = True
     """Whether what the classifier reads, resized, lies on the image, so that a second head can read it, too."""
+    needs_fixed_size: str | None = None
+    """What is laid out anew for every size, for messages; None where a recorded graph serves any size."""
+    crf_of_paper: CRFOfPaper | None = None
+    """CRF that its paper puts behind it, by the name that evaluation has for it; None for papers that evaluate with
+    several scales and flips instead."""
+    scored_at_stride_8: ClassVar[bool] = False
+    """Whether its paper scores networks that were trained at output stride 16 at 8, too."""
 
     def __init__(self, num_classes: int, in_channels: int = 3, **options: Any) -> None:
         super().__init__()
@@ -152,8 +166,6 @@ class Network(nn.Module, ABC):
             self.to(memory_format=torch.channels_last)
 
     def _use_group_norms(self) -> None:
-        if self.options.freeze_batch_norm:
-            raise ConfigError("norm is group, so there is no batch norm to freeze: leave out freeze_batch_norm.")
         if getattr(self.options, "pretrained", False) and batch_norms(self):
             raise ConfigError(
                 "norm is group, but ImageNet weights were found under batch norms and do not carry over: set "
@@ -172,3 +184,20 @@ class Network(nn.Module, ABC):
             f"{type(self).__name__} has no gradient checkpointing: leave out --model.gradient_checkpointing, or take a "
             f"network on one of timm's backbones (resnet101, mobilenetv2_100)."
         )
+
+
+class FullSizeNetwork(Network):
+    """A network that makes its logits at the image's size: nothing is left to resize, they are those of `forward`."""
+
+    align_corners = False
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Segment an image of any size.
+
+        Args:
+            image: `(B, in_channels, H, W)` float, normalised.
+
+        Returns:
+            Logits `(B, num_classes, H, W)`.
+        """
+        return self.coarse_logits(image)

@@ -18,75 +18,67 @@ Departures from the paper, and why:
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from ..backbones.vgg import VGG16_WIDTHS, he_normal_
+from ..backbones.vgg import VGG16_WIDTHS, VGGOptions, he_normal_
 from ..backbones.vgg_atrous import FC6, FC6_SHAPES, VGGAtrous
-from ..errors import ConfigError, did_you_mean
-from ..layers import resize
 from ..layers.conv import classifier
+from ..layers.grid import ResizeOptions
+from ..options import at_least
+from .base import Network, NetworkOptions
 
 MULTI_SCALE_CHANNELS = 128
 
 
-class DeepLabV1(nn.Module):
+@dataclass(frozen=True)
+class DeepLabV1Options(NetworkOptions, ResizeOptions, VGGOptions):
+    """Options of DeepLab v1."""
+
+    fc6: FC6 = "largefov"
+    """What VGG16's first fully connected layer becomes: largefov, a 3x3 convolution of 1024 filters, the paper's best;
+    or 7x7 or 4x4, of 4096 filters."""
+    fc6_rate: Annotated[int, at_least(1)] | None = None
+    """Atrous rate of fc6, the paper's "input stride": null for the variant's own, 12 for largefov and 4 for the others;
+    the paper also runs 4x4 at 8."""
+    multi_scale_features: bool = False
+    """Build the paper's MSc heads, which let the classifier read the image and the outputs of pool1 to pool4, too."""
+
+
+class DeepLabV1(Network):
     """DeepLab v1 at output stride 8.
 
     Args:
         num_classes: Classes to tell apart, background included.
-        fc6: `largefov` (3x3, 1024 filters, the paper's best), or `7x7` or `4x4` with 4096 filters.
-        fc6_rate: Atrous rate of fc6 (the paper's "input stride"); None for the variant's own: 12, 4 and 4.
-        multi_scale_features: Build the paper's MSc heads on the image and on pool1..pool4.
-        pretrained: Start from VGG16's ImageNet weights: timm's (True), or those in a file.
         in_channels: Channels of the image.
-        dropout: Probability of dropping an activation after fc6 and after fc7.
-        align_corners: Convention of the resize to full size (the paper's code: True).
+        options: Those of `DeepLabV1Options`, by name.
 
     Raises:
-        ConfigError: No such variant, or the ImageNet weights cannot be had.
+        ConfigError: An option cannot be used, or the ImageNet weights cannot be had.
     """
 
+    Options = DeepLabV1Options
+    options: DeepLabV1Options
     output_stride = 8
+    shrinks_labels = True
+    crf_of_paper = "v1"
 
-    def __init__(
-        self,
-        num_classes: int,
-        fc6: FC6 = "largefov",
-        fc6_rate: int | None = None,
-        multi_scale_features: bool = False,
-        pretrained: bool | str | Path = False,
-        in_channels: int = 3,
-        dropout: float = 0.5,
-        align_corners: bool = True,
-    ) -> None:
-        super().__init__()
-        if fc6 not in FC6_SHAPES:
-            raise ConfigError(f"Unknown fc6 {fc6!r}.{did_you_mean(fc6, FC6_SHAPES)} Variants: {', '.join(FC6_SHAPES)}.")
-        self.align_corners = align_corners
-        rate = FC6_SHAPES[fc6].atrous_rate if fc6_rate is None else fc6_rate
-        self.backbone = VGGAtrous(
-            in_channels, fc6=fc6, atrous_rates=(rate,), pool5a=True, dropout=dropout, pretrained=pretrained
-        )
-        self.multi_scale_heads = _multi_scale_heads(in_channels) if multi_scale_features else None
+    def build(self, num_classes: int, in_channels: int) -> None:
+        """Make VGG16, MSc's heads and the classifier."""
+        options = self.options
+        self.align_corners, self.side_remainder = options.align_corners, options.side_remainder
+        shape = FC6_SHAPES[options.fc6]
+        if options.fc6_rate is not None:
+            shape = shape._replace(atrous_rate=options.fc6_rate)
+        self.backbone = VGGAtrous(options, in_channels, branches=[shape], pool5a=True)
+        self.multi_scale_heads = _multi_scale_heads(in_channels) if options.multi_scale_features else None
         channels = self.backbone.high_level_channels
         if self.multi_scale_heads is not None:
             channels += len(self.multi_scale_heads) * MULTI_SCALE_CHANNELS
         self.classifier = classifier(channels, num_classes)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Segment an image of any size.
-
-        Args:
-            image: `(B, in_channels, H, W)` float, normalised.
-
-        Returns:
-            Logits `(B, num_classes, H, W)`.
-        """
-        height, width = image.shape[-2:]
-        return resize(self.coarse_logits(image), (height, width), self.align_corners)
 
     def coarse_logits(self, image: Tensor) -> Tensor:
         """Return the logits at stride 8, which the paper trains: `(B, num_classes, ceil(H/8), ceil(W/8))`."""

@@ -14,29 +14,43 @@ pooling indices) and DeepLab v3+ (of one low-level map) it shows what a skip is 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from torch import Tensor, nn
 
 from ..backbones.vgg import he_normal_
 from ..layers import ConvNormAct, NormOptions, resize
+from ..options import at_least
+from .base import FullSizeNetwork, NetworkOptions
 
 STAGES = 3
 
 
-class EncoderDecoder(nn.Module):
+@dataclass(frozen=True)
+class EncoderDecoderOptions(NetworkOptions):
+    """Options of the plain encoder-decoder."""
+
+    base_width: Annotated[int, at_least(1)] = 32
+    """Channels of the first stage; each of the two further ones doubles them."""
+
+
+class EncoderDecoder(FullSizeNetwork):
     """Three stages down, three up, and a classifier.
 
     Args:
         num_classes: Classes to tell apart, background included.
         in_channels: Channels of the image.
-        base_width: Channels of the first stage; each further one doubles them.
+        options: Those of `EncoderDecoderOptions`, by name.
     """
 
+    Options = EncoderDecoderOptions
+    options: EncoderDecoderOptions
     output_stride = 8
-    align_corners = False
 
-    def __init__(self, num_classes: int, in_channels: int = 3, base_width: int = 32) -> None:
-        super().__init__()
-        widths = [base_width * 2**stage for stage in range(STAGES)]
+    def build(self, num_classes: int, in_channels: int) -> None:
+        """Make encoder, decoder and classifier."""
+        widths = [self.options.base_width * 2**stage for stage in range(STAGES)]
         self.encoder = nn.ModuleList(
             _pair(channels, out) for channels, out in zip([in_channels, *widths], widths, strict=False)
         )
@@ -44,19 +58,12 @@ class EncoderDecoder(nn.Module):
         self.decoder = nn.ModuleList(
             _pair(channels, out) for channels, out in zip([widths[-1], *widths[::-1]], widths[::-1], strict=False)
         )
-        self.classifier = nn.Conv2d(base_width, num_classes, 1)
+        self.classifier = nn.Conv2d(widths[0], num_classes, 1)
         he_normal_(self)
         nn.init.normal_(self.classifier.weight, std=0.01)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Segment an image of any size.
-
-        Args:
-            image: `(B, in_channels, H, W)` float, normalised.
-
-        Returns:
-            Logits `(B, num_classes, H, W)`.
-        """
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """Return logits `(B, num_classes, H, W)`."""
         features, sizes = image, []
         for stage in self.encoder:
             features = stage(features)
@@ -65,10 +72,6 @@ class EncoderDecoder(nn.Module):
         for stage in self.decoder:
             features = stage(resize(features, sizes.pop(), self.align_corners))
         return self.classifier(features)
-
-    def coarse_logits(self, image: Tensor) -> Tensor:
-        """Return the logits before any last resize: there is none, so they are those of `forward`."""
-        return self(image)
 
 
 def _pair(in_channels: int, out_channels: int) -> nn.Sequential:

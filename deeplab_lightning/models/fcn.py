@@ -32,7 +32,7 @@ Departures from the paper, and why:
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -43,14 +43,15 @@ from ..backbones.vgg import (
     FC6_KERNEL,
     FC_CHANNELS,
     VGG16_WIDTHS,
+    VGGOptions,
     he_normal_,
     imagenet_vgg16,
     load_fully_connected,
     load_stages,
     vgg16_stages,
 )
-from ..errors import ConfigError
 from ..types import OutputStride
+from .base import FullSizeNetwork, NetworkOptions
 
 PADDING = 100
 POOL4_CROP, POOL3_CROP = 5, 9
@@ -70,55 +71,48 @@ class FCNFeatures(NamedTuple):
     """`(B, 4096, h, w)` at stride 32."""
 
 
-class FCN(nn.Module):
-    """FCN on VGG16.
+@dataclass(frozen=True)
+class FCNOptions(NetworkOptions, VGGOptions):
+    """Options of FCN."""
+
+    output_stride: OutputStride = 8
+    """Stride at which the last sum of scores stands: 32, 16 (with those of pool4) or 8 (with those of pool4 and pool3),
+    for FCN-32s, 16s and 8s; VGG16 has a stride of 32 in all three."""
+    at_once: bool = False
+    """Scale pool4 by 0.01 and pool3 by 0.0001 before they are scored, to train all scores together."""
+
+
+class FCN(FullSizeNetwork):
+    """FCN on VGG16. Enlarging and cropping belong to the network: no resize follows.
 
     Args:
         num_classes: Classes to tell apart, background included.
-        output_stride: Stride at which the last sum stands: 32, 16 (with pool4) or 8 (with pool4 and pool3). The trunk
-            has a stride of 32 in all three.
-        pretrained: Start from VGG16's ImageNet weights, fc6 and fc7 included: timm's (True), or those in a file of timm
-            or torchvision.
         in_channels: Channels of the image.
-        dropout: Probability of dropping an activation after fc6 and after fc7.
-        at_once: Scale pool4 by 0.01 and pool3 by 0.0001 before scoring, for training all scores together.
+        options: Those of `FCNOptions`, by name.
 
     Raises:
-        ConfigError: Another output stride, or the ImageNet weights cannot be had.
+        ConfigError: An option cannot be used, or the ImageNet weights cannot be had.
     """
 
-    align_corners = False
+    Options = FCNOptions
+    options: FCNOptions
+    classifiers = ("classifier", "score_pool4", "score_pool3")
+    features_fit_image = False  # the image is padded by 100 pixels, and fc7 reads far beyond it
 
-    def __init__(
-        self,
-        num_classes: int,
-        output_stride: OutputStride = 8,
-        pretrained: bool | str | Path = False,
-        in_channels: int = 3,
-        dropout: float = 0.5,
-        at_once: bool = False,
-    ) -> None:
-        super().__init__()
-        if output_stride not in LOGITS_CROP:
-            raise ConfigError(f"FCN has no output stride {output_stride}: take 32, 16 or 8 (FCN-32s, 16s, 8s).")
-        self.output_stride = output_stride
-        self.pool4_scale, self.pool3_scale = AT_ONCE_SCALES if at_once else (1.0, 1.0)
-        self.backbone = FCNBackbone(in_channels, dropout, pretrained)
+    def build(self, num_classes: int, in_channels: int) -> None:
+        """Make VGG16, the scores of its maps, and what enlarges them."""
+        options = self.options
+        self.output_stride = options.output_stride
+        self.pool4_scale, self.pool3_scale = AT_ONCE_SCALES if options.at_once else (1.0, 1.0)
+        self.backbone = FCNBackbone(options, in_channels)
         self.classifier = _score(FC_CHANNELS, num_classes)
-        self.score_pool4 = _score(VGG16_WIDTHS[3][-1], num_classes) if output_stride <= 16 else None
-        self.score_pool3 = _score(VGG16_WIDTHS[2][-1], num_classes) if output_stride == 8 else None
+        self.score_pool4 = _score(VGG16_WIDTHS[3][-1], num_classes) if options.output_stride <= 16 else None
+        self.score_pool3 = _score(VGG16_WIDTHS[2][-1], num_classes) if options.output_stride == 8 else None
         self.twice = BilinearDeconvolution(2)
-        self.enlarge = BilinearDeconvolution(output_stride)
+        self.enlarge = BilinearDeconvolution(options.output_stride)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Segment an image of any size.
-
-        Args:
-            image: `(B, in_channels, H, W)` float, normalised.
-
-        Returns:
-            Logits `(B, num_classes, H, W)`.
-        """
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """Return logits `(B, num_classes, H, W)`."""
         pool3, pool4, fc7 = self.backbone(image)
         scores = self.classifier(fc7)
         if self.score_pool4 is not None:
@@ -129,29 +123,24 @@ class FCN(nn.Module):
             scores = scores + self.score_pool3(_crop(pool3, POOL3_CROP, scores) * self.pool3_scale)
         return _crop(self.enlarge(scores), LOGITS_CROP[self.output_stride], image)
 
-    def coarse_logits(self, image: Tensor) -> Tensor:
-        """Return the logits of `forward`: enlarging and cropping belong to this network, no resize follows."""
-        return self(image)
-
 
 class FCNBackbone(nn.Module):
     """VGG16 with 2x2 pools that round up, and its fully connected layers as convolutions without padding.
 
     Args:
+        options: What it starts from and trains with.
         in_channels: Channels of the image.
-        dropout: Probability of dropping an activation after fc6 and after fc7.
-        pretrained: As in `FCN`.
     """
 
-    def __init__(self, in_channels: int, dropout: float, pretrained: bool | str | Path) -> None:
+    def __init__(self, options: VGGOptions, in_channels: int) -> None:
         super().__init__()
         self.stages = vgg16_stages(in_channels)
         self.pool = nn.MaxPool2d(2, ceil_mode=True)
         self.fc6 = nn.Conv2d(VGG16_WIDTHS[-1][-1], FC_CHANNELS, FC6_KERNEL)
         self.fc7 = nn.Conv2d(FC_CHANNELS, FC_CHANNELS, 1)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(options.dropout)
         he_normal_(self)
-        weights = imagenet_vgg16(pretrained)
+        weights = imagenet_vgg16(options.pretrained)
         if weights is not None:
             load_stages(self.stages, weights)
             load_fully_connected(self.fc6, self.fc7, weights)

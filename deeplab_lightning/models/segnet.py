@@ -24,57 +24,62 @@ Departures from the papers' code, and why:
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbones.vgg import VGG16_WIDTHS, he_normal_, imagenet_vgg16, load_stages, vgg16_stages, vgg_stage
-from ..errors import ConfigError, did_you_mean
+from ..backbones.weight_files import PretrainedOptions
+from ..errors import ConfigError
 from ..layers import ConvNormAct, NormOptions
+from ..types import OutputStride
+from .base import FullSizeNetwork, NetworkOptions
 
 Variant = Literal["vgg16", "basic"]
 
-OUTPUT_STRIDES: dict[Variant, int] = {"vgg16": 32, "basic": 16}
+OUTPUT_STRIDES: dict[Variant, OutputStride] = {"vgg16": 32, "basic": 16}
 BASIC_LEVELS = 4
 BASIC_CHANNELS = 64
 BASIC_KERNEL = 7
 
 
-class SegNet(nn.Module):
+@dataclass(frozen=True)
+class SegNetOptions(NetworkOptions, PretrainedOptions):
+    """Options of SegNet. The batch norms behind VGG16's trained convolutions start afresh."""
+
+    variant: Variant = "vgg16"
+    """Which network: vgg16 (29 million parameters), or basic, four levels of one 7x7 convolution with 64 channels (1.4
+    million), for which there are no trained weights."""
+
+    def check(self) -> None:
+        """Refuse trained weights that there are not."""
+        super().check()
+        if self.pretrained and self.variant == "basic":
+            raise ConfigError(
+                "SegNet-Basic has no ImageNet weights: set --model.pretrained false, or --model.variant vgg16."
+            )
+
+
+class SegNet(FullSizeNetwork):
     """SegNet on VGG16, or SegNet-Basic.
 
     Args:
         num_classes: Classes to tell apart, background included.
-        variant: `vgg16` (29 million parameters) or `basic` (1.4 million).
-        pretrained: Start the encoder of `vgg16` from ImageNet weights: timm's (True), or those in a file of timm or
-            torchvision. The batch norms behind its convolutions start afresh.
         in_channels: Channels of the image.
+        options: Those of `SegNetOptions`, by name.
 
     Raises:
-        ConfigError: No such variant, or no ImageNet weights for it.
+        ConfigError: An option cannot be used, or the ImageNet weights cannot be had.
     """
 
-    align_corners = False
+    Options = SegNetOptions
+    options: SegNetOptions
 
-    def __init__(
-        self,
-        num_classes: int,
-        variant: Variant = "vgg16",
-        pretrained: bool | str | Path = False,
-        in_channels: int = 3,
-    ) -> None:
-        super().__init__()
-        if variant not in OUTPUT_STRIDES:
-            raise ConfigError(
-                f"Unknown variant {variant!r} of SegNet.{did_you_mean(variant, OUTPUT_STRIDES)} "
-                f"Variants: {', '.join(OUTPUT_STRIDES)}."
-            )
-        if pretrained and variant == "basic":
-            raise ConfigError(
-                "SegNet-Basic has no ImageNet weights: set --model.pretrained false, or --model.variant vgg16."
-            )
+    def build(self, num_classes: int, in_channels: int) -> None:
+        """Make encoder, decoder and classifier."""
+        variant = self.options.variant
         self.output_stride = OUTPUT_STRIDES[variant]
         norm = NormOptions()
         self.normalise_input: nn.Module
@@ -91,19 +96,12 @@ class SegNet(nn.Module):
         nn.init.normal_(self.classifier.weight, std=0.01)
         assert self.classifier.bias is not None
         nn.init.zeros_(self.classifier.bias)
-        weights = imagenet_vgg16(pretrained)
+        weights = imagenet_vgg16(self.options.pretrained)
         if weights is not None:
             load_stages(self.backbone, weights)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Segment an image of any size.
-
-        Args:
-            image: `(B, in_channels, H, W)` float, normalised.
-
-        Returns:
-            Logits `(B, num_classes, H, W)`.
-        """
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """Return logits `(B, num_classes, H, W)`."""
         features = self.normalise_input(image)
         pools = []
         for stage in self.backbone:
@@ -114,10 +112,6 @@ class SegNet(nn.Module):
         for stage in self.decoder:
             features = stage(unpool(features, *pools.pop()))
         return self.classifier(features)
-
-    def coarse_logits(self, image: Tensor) -> Tensor:
-        """Return the logits before any last resize: there is none, so they are those of `forward`."""
-        return self(image)
 
 
 def unpool(features: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:

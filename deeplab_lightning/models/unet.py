@@ -14,10 +14,10 @@ image (B, 3, H, W)
 
 A pair is twice a 3x3 convolution and ReLU; a skip is concatenated in front of what comes up. Two forms:
 
-- `padding="valid", norm=False`, as published: each convolution takes a pixel from every border, skips are cropped, and
+- `padding="valid", batch_norm=False`, as published: each convolution takes a pixel from every border, skips are cropped, and
   a tile of 572 pixels gives logits for the 388 in its middle. Logits of the whole image come from the overlap-tile
   strategy: the image is extended by mirroring, so that the tile's middle covers it.
-- `padding="same", norm=True`, as used today: padded convolutions without bias, and batch norms. It is cheaper: in the
+- `padding="same", batch_norm=True`, as used today: padded convolutions without bias, and batch norms. It is cheaper: in the
   valid form an image of 128 pixels takes a tile of 316, six times as many.
 
 Departures from the paper, and why:
@@ -30,15 +30,18 @@ Departures from the paper, and why:
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..backbones.vgg import he_normal_
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError
 from ..layers import NormOptions
+from ..options import at_least
+from .base import FullSizeNetwork, NetworkOptions
 
 Padding = Literal["valid", "same"]
 
@@ -52,33 +55,40 @@ TILE_REMAINDER = 572 % STRIDE
 SMALLEST_TILE = 2 * MARGIN + 4
 
 
-class UNet(nn.Module):
+@dataclass(frozen=True)
+class UNetOptions(NetworkOptions):
+    """Options of U-Net."""
+
+    base_width: Annotated[int, at_least(1)] = 64
+    """Channels of the first level; each of the four further ones doubles them."""
+    padding: Padding = "same"
+    """Padding of the 3x3 convolutions: same, or valid as published, where the image is extended by mirroring and a tile
+    of 572 pixels gives logits for the 388 in its middle."""
+    batch_norm: bool = True
+    """Put a batch norm behind every 3x3 convolution, which then has no bias; the paper has none."""
+
+
+class UNet(FullSizeNetwork):
     """U-Net with five levels.
 
     Args:
         num_classes: Classes to tell apart, background included.
         in_channels: Channels of the image.
-        base_width: Channels of the first level; each further one doubles them.
-        padding: `valid` as published, or `same`.
-        norm: Batch norm behind every 3x3 convolution, which then has no bias.
-
-    Raises:
-        ConfigError: No such padding.
+        options: Those of `UNetOptions`, by name.
     """
 
+    Options = UNetOptions
+    options: UNetOptions
     output_stride = STRIDE
-    align_corners = False
 
-    def __init__(
-        self, num_classes: int, in_channels: int = 3, base_width: int = 64, padding: Padding = "same", norm: bool = True
-    ) -> None:
-        super().__init__()
-        if padding not in PADDINGS:
-            raise ConfigError(
-                f"Unknown padding {padding!r}.{did_you_mean(padding, PADDINGS)} Choose one of {', '.join(PADDINGS)}."
-            )
-        self.padding = padding
-        widths = [base_width * 2**level for level in range(LEVELS)]
+    def build(self, num_classes: int, in_channels: int) -> None:
+        """Make encoder, decoder and classifier."""
+        options = self.options
+        self.padding, padding, norm = options.padding, options.padding, options.batch_norm
+        if padding == "valid":
+            self.features_fit_image = False  # the classifier reads a tile, of which the image is the middle
+            self.needs_fixed_size = "U-Net's valid form, whose mirrored tile"
+        widths = [options.base_width * 2**level for level in range(LEVELS)]
         self.encoder = nn.ModuleList(
             _pair(channels, out, padding, norm) for channels, out in zip([in_channels, *widths], widths, strict=False)
         )
@@ -87,27 +97,16 @@ class UNet(nn.Module):
         above = widths[-2::-1]
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * out, out, 2, stride=2) for out in above)
         self.decoder = nn.ModuleList(_pair(2 * out, out, padding, norm) for out in above)
-        self.classifier = nn.Conv2d(base_width, num_classes, 1)
+        self.classifier = nn.Conv2d(widths[0], num_classes, 1)
         self._initialise()
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Segment an image of any size.
-
-        Args:
-            image: `(B, in_channels, H, W)` float, normalised.
-
-        Returns:
-            Logits `(B, num_classes, H, W)`.
-        """
+    def coarse_logits(self, image: Tensor) -> Tensor:
+        """Return logits `(B, num_classes, H, W)`."""
         height, width = image.shape[-2:]
         if self.padding == "same":
             return self.tile_logits(image)
         tile = extend_by_mirroring(image, (_tile_side(height), _tile_side(width)))
         return _trim(self.tile_logits(tile), image)
-
-    def coarse_logits(self, image: Tensor) -> Tensor:
-        """Return the logits before any last resize: there is none, so they are those of `forward`."""
-        return self(image)
 
     def tile_logits(self, tile: Tensor) -> Tensor:
         """Segment what the convolutions reach, without extending the image.

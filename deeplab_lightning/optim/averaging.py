@@ -14,6 +14,7 @@ from torch.optim.swa_utils import update_bn
 
 from ..errors import ConfigError
 from ..layers.norms import batch_norms
+from .options import OptimizerOptions
 
 REFRESH_BATCHES = 100
 """Training batches from which the batch norms of an equal average get their statistics."""
@@ -36,24 +37,18 @@ class WeightAverage(WeightAveraging):
     trained weights as `current_model_state`, from which a run goes on.
 
     Args:
-        ema_decay: Of the exponential average, below 1.
-        swa_start: Share of the run behind which the equal average starts.
+        options: With a decay of the exponential average, or the share of the run behind which the equal one starts.
 
     Raises:
-        ConfigError: Not exactly one of them is given, or it is not in 0..1.
+        ConfigError: Neither is given.
     """
 
-    def __init__(self, ema_decay: float | None = None, swa_start: float | None = None) -> None:
-        given = {"ema_decay": ema_decay, "swa_start": swa_start}
-        if (ema_decay is None) == (swa_start is None):
-            raise ConfigError(f"Weights are averaged in one way: set ema_decay or swa_start, not both (found {given}).")
-        for name, value in given.items():
-            if value is not None and not 0 <= value < 1:
-                raise ConfigError(f"{name} is {value}; expected 0 or more, and less than 1, such as "
-                                  f"{'0.999' if name == 'ema_decay' else '0.75'}.")  # fmt: skip
+    def __init__(self, options: OptimizerOptions) -> None:
+        if not options.averages:
+            raise ConfigError("There is no average to keep: set --optimizer.ema_decay or --optimizer.swa_start.")
         super().__init__(multi_avg_fn=self._move)
-        self.ema_decay = ema_decay
-        self.swa_start = swa_start
+        self.ema_decay = options.ema_decay
+        self.swa_start = options.swa_start
         self._first_step = 0
         self._share = 1.0
 
@@ -63,7 +58,7 @@ class WeightAverage(WeightAveraging):
             return
         steps = trainer.estimated_stepping_batches
         if math.isinf(steps):
-            raise ConfigError("swa_start is a share of the run, which has no end: set --trainer.max_steps.")
+            raise ConfigError("--optimizer.swa_start is a share of the run, which has no end: set --trainer.max_steps.")
         self._first_step = math.floor(self.swa_start * steps) + 1
 
     def share(self, step: int) -> float:

@@ -7,13 +7,12 @@ from typing import Any
 
 from torch import nn
 
+from .options import OptimizerOptions
+
 
 def parameter_groups(
     model: nn.Module,
-    lr: float,
-    weight_decay: float,
-    head_lr_multiplier: float = 1.0,
-    bias_lr_multiplier: float = 1.0,
+    options: OptimizerOptions,
     new_layers: Collection[str] = (),
     beside: Sequence[nn.Module] = (),
 ) -> list[dict[str, Any]]:
@@ -26,10 +25,7 @@ def parameter_groups(
 
     Args:
         model: A network whose backbone is its attribute `backbone`.
-        lr: Base learning rate.
-        weight_decay: L2 factor in PyTorch's convention (gradient += weight_decay * weight).
-        head_lr_multiplier: 1 in v3 and v3+; v1 and v2 use 10.
-        bias_lr_multiplier: 1 in v3 and v3+; v1 and v2 use 2.
+        options: Learning rate, its multipliers, and weight decay.
         new_layers: Names of the layers that start anew where all others were trained for the same task: then these
             alone are the head, and the backbone is everything else.
         beside: What is trained besides the network (a second head): part of the head, too.
@@ -55,8 +51,10 @@ def parameter_groups(
         {
             "name": f"{part}/{kind}",
             "params": parameters,
-            "lr": lr * (head_lr_multiplier if part == "head" else 1) * (bias_lr_multiplier if kind == "bias" else 1),
-            "weight_decay": weight_decay if kind == "kernel" else 0.0,
+            "lr": options.lr
+            * (options.head_lr_multiplier if part == "head" else 1)
+            * (options.bias_lr_multiplier if kind == "bias" else 1),
+            "weight_decay": options.weight_decay if kind == "kernel" else 0.0,
         }
         for (part, kind), parameters in sorted(groups.items())
     ]

@@ -26,7 +26,7 @@ import deeplab_lightning
 from .. import __version__
 from ..errors import DataError
 from ..files import atomic_open, sha256
-from .runs import RunFolder
+from ..runs import RunFolder
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "albumentations", "numpy")
 OPENCV_PACKAGES = ("opencv-python-headless", "opencv-python", "opencv-contrib-python-headless", "opencv-contrib-python")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from ..errors import DataError
 from ..files import atomic_open
-from .runs import RunFolder
+from ..runs import RunFolder
 
 UNKNOWN = "not recorded"
 

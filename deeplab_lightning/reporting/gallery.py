@@ -22,10 +22,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ..data.display import displayable
 from ..errors import DataError
 from ..files import atomic_open
-from ..labels.label_set import VOID_COLOUR
-from .panels import displayable
+from ..labels import VOID_COLOUR
 
 WORST = 48
 SPREAD = 48

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..metrics.scores import check_confusion
-from .runs import read_metrics
+from ..runs import read_metrics
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,10 +15,10 @@ import yaml
 from ..errors import ConfigError, DataError
 from ..metrics.per_image import ImageCounts
 from ..metrics.scores import Scores, scores_from_confusion
+from ..runs import LATEST, RunFolder, find_run, newest_evaluation, read_metrics
 from .card import Card, read_card
 from .evaluation import UNKNOWN, Evaluation, read_evaluation
 from .gallery import Gallery, read_gallery
-from .runs import RunFolder, find_run, read_metrics
 
 _WITHOUT_EFFECT = (
     "run",
@@ -81,12 +81,15 @@ def read_record(path: Path, name: str | None = None) -> RunRecord:
         ConfigError: There is no run.
         DataError: It has no scores yet, or a file is damaged.
     """
-    run = _newest_evaluation(path) or find_run(path)
+    run = (None if _is_run(path) else newest_evaluation(path)) or find_run(path)
     if not run.per_image.is_file():
-        raise DataError(
-            f"{run.path} has no {run.per_image.name}: expected a run that was validated at least once. Score its "
-            f"checkpoint: validate --ckpt_path {run.last_checkpoint}"
-        )
+        scored = run.newest_evaluation()
+        if scored is None:
+            raise DataError(
+                f"{run.path} has no {run.per_image.name}: expected a run that was validated at least once. Score its "
+                f"checkpoint: validate --ckpt_path {run.path}"
+            )
+        run = scored
     counts = ImageCounts.load(run.per_image)
     card: Card = {}
     with suppress(DataError):
@@ -119,16 +122,16 @@ def read_records(paths: Sequence[Path]) -> list[RunRecord]:
 
 
 def flattened(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `model.lr` -> value for every setting that is computed with; classes as `model` and `data`."""
+    """Return `optimizer.lr` -> value for every setting that is computed with; classes as `model` and `data`."""
     flat: dict[str, Any] = {}
 
     def visit(prefix: str, value: Any) -> None:
         if isinstance(value, Mapping) and value:
             for key, inner in value.items():
-                skipped = key in ("init_args", "class_path")
-                visit(prefix if skipped else f"{prefix}.{key}" if prefix else str(key), inner)
+                is_choice = prefix in ("model", "data") and key == "name"
+                visit(prefix if is_choice else f"{prefix}.{key}" if prefix else str(key), inner)
         else:
-            flat[prefix] = value.rsplit(".", 1)[-1] if prefix in ("model", "data") else value
+            flat[prefix] = value
 
     visit("", config)
     return {
@@ -162,12 +165,9 @@ def curve(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.
     return columns["step"][logged], columns[name][logged]
 
 
-def _newest_evaluation(path: Path) -> RunFolder | None:
-    """Return the newest version of `runs/NAME-validate` and the like, which have no `latest`."""
-    if (path / "config.yaml").is_file() or not path.is_dir() or (path / "latest").exists() or path.is_symlink():
-        return None
-    versions = [found for found in path.glob("version_*") if (found / "per_image.npz").is_file()]
-    return RunFolder(max(versions, key=lambda found: int(found.name.removeprefix("version_")))) if versions else None
+def _is_run(path: Path) -> bool:
+    """Whether a folder is a run, or one of runs that `fit` made; `runs/NAME-validate` is neither."""
+    return RunFolder(path).config.is_file() or (path / LATEST).exists() or path.is_symlink()
 
 
 def _name(path: Path) -> str:

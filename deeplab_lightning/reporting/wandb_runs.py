@@ -22,10 +22,10 @@ from PIL import Image
 from ..errors import ConfigError
 from ..files import atomic_open
 from ..metrics.scores import Scores
+from ..runs import RunFolder
 from .panels import PanelImage, fit
 from .plots import plot_confusion
 from .records import flattened
-from .runs import RunFolder
 from .tables import PER_CLASS_COLUMNS, per_class_rows
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def describe_run(run: Run, config_text: str, card: Mapping[str, Any]) -> None:
     Args:
         run: The live run.
         config_text: The resolved configuration as YAML. Its settings get the names of the command line's options, which
-            are those of sweeps, such as `model.lr`.
+            are those of sweeps, such as `optimizer.lr`.
         card: What `environment.json` holds.
     """
     facts = {key: value for key, value in card.items() if key != "sessions"}

@@ -11,7 +11,6 @@ runs/<study>/table.md, .csv, .tex   and per_class.csv
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -22,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import atomic_open
-from ..reporting.runs import RunFolder, find_run, read_metrics
-from . import locks, programs
+from ..ledger import Ledger
+from ..locks import Lock
+from ..runs import RunFolder, find_run, newest_evaluation, read_metrics
+from . import programs
 from .options import as_words, merged, value_of
 from .study_file import Cell, Evaluation, Study
 
@@ -60,16 +60,18 @@ class StudyFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cells = path / "cells"
+        self.ledger = Ledger(self.cells)
+        self._whole = Ledger(path)
 
     def record(self, cell: Cell) -> Record | None:
         """Return what became of a cell, or None if nobody has begun it."""
-        content = _read_json(self.cells / f"{cell.key}.json")
+        content = self.ledger.read(cell.key)
         return None if content is None else Record(**content)
 
     def write_record(self, cell: Cell, record: Record) -> None:
         """Write down what became of a cell."""
         record.when = time.time()
-        _write_json(self.cells / f"{cell.key}.json", vars(record))
+        self.ledger.write(cell.key, vars(record))
 
     def is_finished(self, study: Study, cell: Cell) -> bool:
         """Whether the cell is trained and scored in all ways that the study wants."""
@@ -78,13 +80,9 @@ class StudyFolder:
             return False
         return all(evaluation.key in record.evaluations for evaluation in study.evaluations_of(cell))
 
-    def lock_path(self, cell: Cell) -> Path:
-        """Where the cell's lock lies."""
-        return self.cells / f"{cell.key}.lock"
-
     def log(self, cell: Cell) -> Path:
         """Where the cell's output goes."""
-        return self.cells / f"{cell.key}.log"
+        return self.ledger.path(cell.key, "log")
 
     def run(self, cell: Cell) -> RunFolder | None:
         """Return the cell's run, if it has begun."""
@@ -107,21 +105,19 @@ class StudyFolder:
 
     def options(self) -> dict[str, Any]:
         """Return the command line's options of the last time."""
-        return _read_json(self.path / "study.json") or {}
+        return self._whole.read("study") or {}
 
     def write_options(self, options: Mapping[str, Any]) -> None:
         """Remember the command line's options, so that `--table` finds the cells without them."""
-        self.cells.mkdir(parents=True, exist_ok=True)
-        _write_json(self.path / "study.json", options)
+        self._whole.write("study", options)
 
     def recipes(self) -> dict[str, dict[str, Any]]:
         """Return `parameters` and `multiply_adds` by recipe, as far as known."""
-        return _read_json(self.path / "recipes.json") or {}
+        return self._whole.read("recipes") or {}
 
     def write_recipes(self, recipes: Mapping[str, Mapping[str, Any]]) -> None:
         """Write down what networks cost; several processes write the same."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        _write_json(self.path / "recipes.json", recipes)
+        self._whole.write("recipes", recipes)
 
 
 def step_seconds(run: RunFolder) -> float:
@@ -194,7 +190,7 @@ class Costs:
 
 
 def run_cell(
-    study: Study, folder: StudyFolder, cell: Cell, lock: locks.Lock, say: Callable[[], None]
+    study: Study, folder: StudyFolder, cell: Cell, lock: Lock, say: Callable[[], None]
 ) -> programs.Ended | None:
     """Train a cell, or go on with it, and score it in all ways that the study wants.
 
@@ -238,7 +234,7 @@ def run_cell(
     for evaluation in study.evaluations_of(cell):
         if evaluation.key not in record.evaluations:
             ended = execute(_validate_words(folder, cell, record, evaluation))
-            scored = _newest(folder.cells / cell.key / f"{evaluation.key}-validate")
+            scored = newest_evaluation(folder.cells / cell.key / f"{evaluation.key}-validate")
             if ended.code != 0 or scored is None:
                 return _not_finished(folder, cell, record, ended)
             record.evaluations[evaluation.key] = str(scored.path.relative_to(folder.cells))
@@ -247,10 +243,9 @@ def run_cell(
 
 
 def _validate_words(folder: StudyFolder, cell: Cell, record: Record, evaluation: Evaluation) -> list[str]:
-    best = RunFolder(folder.cells / record.run).best_checkpoint
     where = ["--run.folder", str(folder.cells / cell.key), "--run.name", evaluation.key]
     data = [word for word in cell.words if word.startswith("--data.")]  # such as data.root, which may have moved
-    return ["validate", "--ckpt_path", str(best), *data, *as_words(evaluation.options), *where]
+    return ["validate", "--ckpt_path", str(folder.cells / record.run), *data, *as_words(evaluation.options), *where]
 
 
 def _not_finished(folder: StudyFolder, cell: Cell, record: Record, ended: programs.Ended) -> programs.Ended:
@@ -260,23 +255,3 @@ def _not_finished(folder: StudyFolder, cell: Cell, record: Record, ended: progra
             record.state = "failed"
     folder.write_record(cell, record)
     return ended
-
-
-def _newest(parent: Path) -> RunFolder | None:
-    """Return the newest evaluation in a folder: those leave no `latest`."""
-    versions = [path for path in parent.glob("version_*") if (path / "per_image.npz").is_file()]
-    return RunFolder(max(versions, key=lambda path: int(path.name.removeprefix("version_")))) if versions else None
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise DataError(f"{path} is no valid JSON ({error}): remove it to begin that part anew.") from error
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_open(path) as file:
-        file.write((json.dumps(dict(content), indent=2) + "\n").encode())

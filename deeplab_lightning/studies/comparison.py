@@ -65,6 +65,11 @@ class Group:
         protocol = f"protocol {UNKNOWN}" if self.protocol == UNKNOWN else self.protocol
         return f"{len(self.tallies[0].sample_ids)} images of the split {self.split}; {protocol}"
 
+    @property
+    def same_machine(self) -> bool:
+        """Whether times of its runs can be compared."""
+        return len({machine(record) for record in self.records}) == 1
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
 import numpy as np
+from markupsafe import Markup
 
+from ..reporting.charts import Point, scatter_chart
 from ..reporting.gallery import StoredImage
-from ..reporting.html.charts import Point, scatter_chart
-from ..reporting.html.page import Section, note, page
-from ..reporting.html.tables import Cell, number, table
-from ..reporting.html.viewer import Layer, ViewedImage, disagreement_png, viewer
+from ..reporting.pages import TableCell, difference_cell, number, page
 from ..reporting.records import RunRecord
-from ..reporting.run_report import class_words, curves, legend_of
-from .comparison import Comparison, Group, costs, machine
+from ..reporting.run_report import curves
+from ..reporting.viewer import ImageLayer, ViewedImage, class_words, disagreement_png, legend_of, viewer
+from .comparison import Comparison, Disagreement, Group, costs, machine
 from .statistics import CONFIDENCE, class_iou
 from .tables import describe_p
 
@@ -27,30 +26,21 @@ MOST_VIEWED = 60
 
 def comparison_report(comparison: Comparison, title: str) -> str:
     """Return a comparison as one HTML document."""
-    sections = [Section("Configuration", _config(comparison))]
-    several = len(comparison.groups) > 1
-    for place, group in enumerate(comparison.groups, start=1):
-        label = f", group {place}" if several else ""
-        sections += [
-            Section(f"Scores{label}", f"<p>{escape(group.title)}</p>" + _scores(group)),
-            Section(f"Classes{label}", _classes(group)),
-        ]
-        if group.disagreements:
-            sections.append(Section(f"Disagreement{label}", _disagreements(group)))
-            if images := _images(group):
-                sections.append(Section(f"Images{label}", images))
-        if shown := _costs(group):
-            sections.append(Section(f"Accuracy against cost{label}", shown))
-    if charts := curves(comparison.records):
-        warning = ""
-        if several:
-            warning = note("Validation curves of runs in different groups are not to be compared.", "warning")
-        sections.append(Section("Curves", warning + charts))
-    kinds = ["warning" if several and place == 0 else "note" for place in range(len(comparison.notes))]
-    notes = "".join(note(text, kind) for text, kind in zip(comparison.notes, kinds, strict=True))
-    sections.insert(0, Section("Read this first", notes or note("Nothing to be careful about was found.")))
     return page(
-        title, f"{len(comparison.records)} runs; the first of a table is what the others are compared with", sections
+        "comparison.html.j2",
+        title,
+        f"{len(comparison.records)} runs; the first of a table is what the others are compared with",
+        comparison=comparison,
+        confidence=f"{CONFIDENCE:.0%}",
+        config_rows=_config_rows,
+        score_rows=_score_rows,
+        class_rows=_class_rows,
+        disagreement_rows=_disagreement_rows,
+        viewed_images=_viewed_images,
+        viewer=_viewer,
+        cost_rows=_cost_rows,
+        cost_charts=_cost_charts,
+        curves=curves(comparison.records),
     )
 
 
@@ -72,34 +62,11 @@ def comparison_text(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-Rows = list[list[Cell | str]]
-
-
-def _config(comparison: Comparison) -> str:
-    if not comparison.config and not comparison.only_in_some:
-        return "<p>The configurations are the same.</p>"
-    parts = []
-    if comparison.config:
-        headings, rows = _config_rows(comparison.records, comparison.config)
-        parts.append(table("Only settings that differ", headings, rows, numbers_from=len(headings)))
-    if comparison.only_in_some:
-        headings, rows = _config_rows(comparison.records, comparison.only_in_some)
-        what = f"{len(rows)} settings that not all runs have: their classes or versions differ"
-        shown = table(what, headings, rows, numbers_from=len(headings))
-        parts.append(f"<details><summary>{what}</summary>{shown}</details>")
-    return "".join(parts)
+Rows = list[list[TableCell | str]]
 
 
 def _config_rows(records: Sequence[RunRecord], config: Mapping[str, list[str]]) -> tuple[list[str], Rows]:
     return ["setting", *(record.name for record in records)], [[key, *values] for key, values in config.items()]
-
-
-def _scores(group: Group) -> str:
-    caption = (
-        f"mIoU in percent; differences from {group.records[0].name} with the {CONFIDENCE:.0%} interval and the "
-        "two-sided p-value of the paired bootstrap over images"
-    )
-    return table(caption, *_score_rows(group))
 
 
 def _score_rows(group: Group) -> tuple[list[str], Rows]:
@@ -107,10 +74,10 @@ def _score_rows(group: Group) -> tuple[list[str], Rows]:
     rows: Rows = []
     for record, found, adjusted in zip(group.records, group.comparisons, group.adjusted_p, strict=True):
         scores = record.scores
-        compared: list[Cell | str] = ["baseline", "", "", ""]
+        compared: list[TableCell | str] = ["baseline", "", "", ""]
         if found is not None:
             compared = [
-                Cell(f"{100 * found.difference:+.2f}", _kind(found.low, found.high)),
+                difference_cell(f"{100 * found.difference:+.2f}", found.low, found.high),
                 f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]",
                 describe_p(found.p_value),
                 describe_p(adjusted),
@@ -133,35 +100,20 @@ def _cost_rows(group: Group) -> tuple[list[str], Rows]:
     return ["run", "mIoU", *names, "machine"], rows
 
 
-def _classes(group: Group) -> str:
-    caption = (
-        f"IoU of {group.records[0].name} in percent, and differences from it; *: the class's {CONFIDENCE:.0%} interval "
-        f"leaves out zero. Of {len(group.tallies[0].class_names)} classes some will do so by chance"
-    )
-    return table(caption, *_class_rows(group))
-
-
 def _class_rows(group: Group) -> tuple[list[str], Rows]:
     headings = ["class", *(record.name for record in group.records)]
     baseline = class_iou(group.tallies[0])
     rows: Rows = []
     for index, name in enumerate(group.tallies[0].class_names):
-        row: list[Cell | str] = [name, _percent(baseline[index])]
+        row: list[TableCell | str] = [name, _percent(baseline[index])]
         for found in group.comparisons[1:]:
             assert found is not None
             value = found.class_difference[index]
-            kind = _kind(found.class_low[index], found.class_high[index])
-            row.append("-" if math.isnan(value) else Cell(f"{100 * value:+.2f}{'*' if kind else ''}", kind))
+            low, high = found.class_low[index], found.class_high[index]
+            cell = difference_cell(f"{100 * value:+.2f}", low, high, mark="*")
+            row.append("-" if math.isnan(value) else cell)
         rows.append(row)
     return headings, rows
-
-
-def _disagreements(group: Group) -> str:
-    caption = (
-        f"The {min(MOST_LISTED, len(group.disagreements))} images scored most differently, of all "
-        f"{len(group.disagreements)}: IoU averaged over the classes of the image"
-    )
-    return table(caption, *_disagreement_rows(group))
 
 
 def _disagreement_rows(group: Group) -> tuple[list[str], Rows]:
@@ -170,68 +122,52 @@ def _disagreement_rows(group: Group) -> tuple[list[str], Rows]:
     return headings, [[e.sample_id, *map(number, e.scores), number(e.spread)] for e in shown]
 
 
-def _images(group: Group) -> str:
-    """Return the viewer of images that all runs of the group kept."""
+def _viewed_images(group: Group) -> list[ViewedImage]:
+    """Return the images that all runs of the group kept, the most disputed first."""
+    galleries = [record.gallery.images if record.gallery else {} for record in group.records]
+    kept = [entry for entry in group.disagreements if all(entry.sample_id in images for images in galleries)]
+    return [
+        _viewed(entry, group.records, [images[entry.sample_id] for images in galleries]) for entry in kept[:MOST_VIEWED]
+    ]
+
+
+def _viewer(group: Group, viewed: Sequence[ViewedImage]) -> Markup:
     galleries = [record.gallery for record in group.records if record.gallery is not None]
-    if len(galleries) < len(group.records):
-        return ""
-    viewed: list[ViewedImage] = []
-    kept: list[StoredImage] = []
-    for entry in group.disagreements:
-        stored = [gallery.images.get(entry.sample_id) for gallery in galleries]
-        images = [image for image in stored if image is not None]
-        if len(images) < len(stored) or len(viewed) == MOST_VIEWED:
-            continue
-        kept += images
-        viewed.append(_viewed(entry.sample_id, entry.scores, entry.spread, group.records, images))
-    if not viewed:
-        return ""
-    text = (
-        f"{len(viewed)} images that all runs kept with their masks. The last stop of the slider shows in red where "
-        "the predictions are not all the same."
-    )
-    return note(text) + viewer(viewed, legend_of(galleries[0], kept), "spread of IoU", lowest_first=False)
+    legend = legend_of(galleries[0], [gallery.images[image.name] for image in viewed for gallery in galleries])
+    return viewer(viewed, legend, "spread of IoU", lowest_first=False)
 
 
-def _viewed(
-    sample_id: str,
-    scores: Sequence[float],
-    spread: float,
-    records: Sequence[RunRecord],
-    images: Sequence[StoredImage],
-) -> ViewedImage:
+def _viewed(entry: Disagreement, records: Sequence[RunRecord], images: Sequence[StoredImage]) -> ViewedImage:
     names = records[0].counts.class_names
     preds = [image.pred() for image in images]
     share = np.any([pred != preds[0] for pred in preds[1:]], axis=0).mean()
     layers = [
-        Layer("image", images[0].jpeg, f"image {sample_id}"),
-        Layer("truth", images[0].truth_png, f"truth: {class_words(images[0].truth(), names)}"),
+        ImageLayer("image", images[0].jpeg, f"image {entry.sample_id}"),
+        ImageLayer("truth", images[0].truth_png, f"truth: {class_words(images[0].truth(), names)}"),
         *(
-            Layer(record.name, image.pred_png, f"prediction of {record.name}: {class_words(pred, names)}")
+            ImageLayer(record.name, image.pred_png, f"prediction of {record.name}: {class_words(pred, names)}")
             for record, image, pred in zip(records, images, preds, strict=True)
         ),
-        Layer("differ", disagreement_png(preds), f"in red, {share:.1%} of the pixels on which runs differ", True),
+        ImageLayer("differ", disagreement_png(preds), f"in red, {share:.1%} of the pixels on which runs differ", True),
     ]
-    found = [record.image_scores(sample_id) for record in records]
-    of_classes = {}
-    for index, name in enumerate(names):
-        values = [scores.iou[index] for scores in found]
-        if not any(map(math.isnan, values)):
-            of_classes[name] = float(max(values) - min(values))
-    text = ", ".join(f"{record.name} {score:.3f}" for record, score in zip(records, scores, strict=True))
+    ious = np.array([record.image_scores(entry.sample_id).iou for record in records])
+    text = ", ".join(f"{record.name} {score:.3f}" for record, score in zip(records, entry.scores, strict=True))
     return ViewedImage(
-        sample_id, f"IoU: {text}; {share:.1%} of the pixels differ", layers, spread, of_classes, start=len(layers) - 1
+        entry.sample_id,
+        f"IoU: {text}; {share:.1%} of the pixels differ",
+        layers,
+        entry.spread,
+        dict(zip(names, np.ptp(ious, axis=0).tolist(), strict=True)),
+        start=len(layers) - 1,
     )
 
 
-def _costs(group: Group) -> str:
-    """Return what is known of each run's cost, and mIoU against it; times only where all ran on one machine."""
-    shown = table("What the runs cost, as far as their folders tell", *_cost_rows(group), last_is_text=True)
+def _cost_charts(group: Group) -> list[Markup]:
+    """Return mIoU against each cost that is known of all runs; times only where all ran on one machine."""
     known = [costs(record) for record in group.records]
-    same_machine = len({machine(record) for record in group.records}) == 1
     charts = []
     for name in known[0] if len(known) > 1 else ():
-        if not all(name in found for found in known) or not (same_machine or name == "parameters"):
+        if not all(name in found for found in known) or not (group.same_machine or name == "parameters"):
             continue
         points = [
             Point(record.name, found[name], 100 * record.scores.mIoU)
@@ -240,25 +176,16 @@ def _costs(group: Group) -> str:
         ]
         if points:
             charts.append(scatter_chart(f"mIoU against {name}", points, name, "mIoU, %"))
-    if not charts:
-        return shown
-    text = "Filled points: no other run is both as cheap and as good."
-    text += "" if same_machine else " Times are not drawn: the runs come from different machines."
-    return shown + note(text) + f'<div class="charts">{"".join(charts)}</div>'
-
-
-def _kind(low: float, high: float) -> str:
-    """Return the look of a difference whose interval leaves out zero."""
-    return "better" if low > 0 else "worse" if high < 0 else ""
+    return charts
 
 
 def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{100 * value:.2f}"
 
 
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> str:
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[TableCell | str]]) -> str:
     """Return a table whose columns are as wide as they must be."""
-    texts = [list(headings), *([cell.text if isinstance(cell, Cell) else cell for cell in row] for row in rows)]
+    texts = [list(headings), *([cell.text if isinstance(cell, TableCell) else cell for cell in row] for row in rows)]
     widths = [max(len(row[place]) for row in texts) for place in range(len(headings))]
     lines = [
         "| " + " | ".join(

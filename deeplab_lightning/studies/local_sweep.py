@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from .. import locks
+from ..errors import EXIT_DIVERGED, ConfigError, DataError
 from ..extras import need
-from ..reporting.runs import find_run, read_metrics
-from . import locks, programs
+from ..ledger import Ledger
+from ..runs import find_run, read_metrics
+from . import programs
 from .options import content_key
 from .sweep_file import Parameter, Sweep
 
@@ -34,7 +36,6 @@ if TYPE_CHECKING:
 ENDED, SECONDS, START = "ended", "seconds", "start"
 """Attributes of a trial: how it ended, how long it was at work, whether it is the configuration as it stands."""
 DIVERGED = "diverged"
-_DIVERGENCE_WORDS = b"Training went wrong at step"
 MOST_FAILURES = 3
 """After so many trials that failed one after the other, without one that did not, nothing will work."""
 
@@ -63,6 +64,7 @@ class LocalSweep:
     def __init__(self, sweep: Sweep, folder: Path, more: Sequence[str] = (), seed: int = 0) -> None:
         self.sweep, self.folder, self.more, self.seed = sweep, folder, list(more), seed
         self.trials_folder = folder / "trials"
+        self.trials = Ledger(self.trials_folder)  # for its locks: what became of the trials stands in the journal
         self.trials_folder.mkdir(parents=True, exist_ok=True)
         optuna = need("optuna", "sweep", "A sweep without a server")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -114,7 +116,7 @@ class LocalSweep:
             trials = self.study.get_trials(deepcopy=False)
             for frozen in trials:
                 if frozen.state == TrialState.RUNNING:
-                    lock = locks.acquire(self.lock_path(frozen.number))
+                    lock = self.trials.claim(_name(frozen.number))
                     if lock is not None:
                         trial = Trial(self.study, frozen._trial_id)
                         return Claim(trial, lock, self._choose(trial))
@@ -130,9 +132,10 @@ class LocalSweep:
             # Seeded by the number of trials: workers choose different values, and a sweep run again the same ones.
             self.study.sampler = _sampler(self.sweep, self.seed + len(trials))
             trial = self.study.ask()
-            lock = locks.acquire(self.lock_path(trial.number))
+            lock = self.trials.claim(_name(trial.number))
             if lock is None:
-                raise ConfigError(f"{self.lock_path(trial.number)} is there before its trial: was the journal removed?")
+                path = self.trials.path(_name(trial.number), "lock")
+                raise ConfigError(f"{path} is there before its trial: was the journal removed?")
             return Claim(trial, lock, self._choose(trial))
 
     def _enqueue_next_of_grid(self, trials: Sequence[FrozenTrial]) -> bool:
@@ -162,7 +165,7 @@ class LocalSweep:
             How `fit` ended. A trial that the user stopped stays unfinished, for another time.
         """
         trial, number = claim.trial, claim.trial.number
-        name = f"{number:04}"
+        name = _name(number)
         words = self.sweep.trial_words(claim.values, self.more)
         words += ["--run.folder", str(self.trials_folder), "--run.name", name]
         stopped_at = programs.last_checkpoint(self.trials_folder / name)
@@ -204,7 +207,7 @@ class LocalSweep:
         elif ended.stopped_by_us:
             trial.set_user_attr(ENDED, "given up")
             self.study.tell(trial, state=TrialState.PRUNED)
-        elif _DIVERGENCE_WORDS in _end_of(self.log(trial.number)):
+        elif ended.code == EXIT_DIVERGED:
             # It was a trial like any other, and a bad one: pruned trials without scores count as the worst.
             trial.set_user_attr(ENDED, DIVERGED)
             self.study.tell(trial, state=TrialState.PRUNED)
@@ -222,18 +225,14 @@ class LocalSweep:
 
     # --- what is known of trials --------------------------------------------------------------------------------------
 
-    def lock_path(self, number: int) -> Path:
-        """Where the trial's lock lies."""
-        return self.trials_folder / f"{number:04}.lock"
-
     def log(self, number: int) -> Path:
         """Where the trial's output goes."""
-        return self.trials_folder / f"{number:04}.log"
+        return self.trials.path(_name(number), "log")
 
     def scores(self, number: int) -> list[float]:
         """Return the metric at each validation of a trial so far."""
         with suppress(ConfigError, DataError):
-            columns = read_metrics(find_run(self.trials_folder / f"{number:04}").metrics)
+            columns = read_metrics(find_run(self.trials_folder / _name(number)).metrics)
             values = columns.get(self.sweep.metric, np.zeros(0))
             return values[~np.isnan(values)].tolist()
         return []
@@ -265,6 +264,11 @@ class _Alone:
         self.lock.release()
 
 
+def _name(number: int) -> str:
+    """Return what a trial's run and files are called."""
+    return f"{number:04}"
+
+
 def _sampler(sweep: Sweep, seed: int) -> BaseSampler:
     from optuna.samplers import RandomSampler, TPESampler
 
@@ -291,10 +295,3 @@ def _suggest(trial: Trial, parameter: Parameter) -> Any:
     if parameter.kind == "int_uniform":
         return trial.suggest_int(name, int(low), int(high))
     return trial.suggest_float(name, low, high, step=parameter.step, log=parameter.kind == "log_uniform_values")
-
-
-def _end_of(log: Path, size: int = 4000) -> bytes:
-    try:
-        return log.read_bytes()[-size:]
-    except OSError:
-        return b""

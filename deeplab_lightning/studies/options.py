@@ -15,7 +15,6 @@ from ..errors import ConfigError
 Options = dict[str, Any]
 """`model.output_stride` -> value."""
 
-_CLASSES = ("model", "data")
 _WITHOUT_EFFECT = ("data.num_workers", "trainer.enable_progress_bar")
 """They change no number (docs/decisions/0003-exact-resume.md): what is finished is not run again for them."""
 
@@ -76,7 +75,7 @@ def merged(configs: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any
 
     Args:
         configs: Files, the later ones above the earlier ones.
-        options: Above all of them. `model.x` stands for `model.init_args.x`, and `model` for `model.class_path`.
+        options: Above all of them; `model` stands for `model.name`.
 
     Returns:
         The nested configuration. Defaults of the classes are not in it.
@@ -86,10 +85,8 @@ def merged(configs: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any
         _lay_over(whole, read_yaml(path))
     for name, value in options.items():
         keys = name.split(".")
-        if keys[0] in _CLASSES and keys[1:] not in ([], ["class_path"]) and keys[1] != "init_args":
-            keys.insert(1, "init_args")
-        elif keys in (["model"], ["data"]):
-            keys.append("class_path")
+        if keys in (["model"], ["data"]):
+            keys.append("name")
         inner = whole
         for key in keys[:-1]:
             inner = inner.setdefault(key, {})
@@ -98,10 +95,8 @@ def merged(configs: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any
 
 
 def value_of(configuration: Mapping[str, Any], name: str) -> Any:
-    """Return what a merged configuration says of `model.lr` and the like; None where it says nothing."""
+    """Return what a merged configuration says of `optimizer.lr` and the like; None where it says nothing."""
     keys = name.split(".")
-    if keys[0] in _CLASSES and len(keys) > 1:
-        keys.insert(1, "init_args")
     found: Any = configuration
     for key in keys:
         found = found.get(key) if isinstance(found, Mapping) else None
@@ -113,8 +108,7 @@ def content_key(configuration: Mapping[str, Any]) -> str:
     kept = json.loads(json.dumps(configuration, default=str))
     for name in _WITHOUT_EFFECT:
         section, option = name.split(".")
-        inner = kept.get(section, {})
-        inner.get("init_args", inner).pop(option, None)
+        kept.get(section, {}).pop(option, None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-from ..errors import ConfigError
-from ..reporting.runs import find_run
+from ..errors import CheckpointError
+from ..runs import resolve_checkpoint
 
 PROGRAM = (sys.executable, "-m", "deeplab_lightning")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -99,9 +99,8 @@ def run(
 
 def last_checkpoint(run_folder: Path) -> Path | None:
     """Return where the newest run below `runs/<name>` can go on from, or None."""
-    with suppress(ConfigError):
-        path = find_run(run_folder).last_checkpoint
-        return path if path.is_file() else None
+    with suppress(CheckpointError):
+        return resolve_checkpoint(run_folder, "last")
     return None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..metrics.per_image import ImageCounts
-from ..reporting.runs import RunFolder, read_metrics
+from ..runs import RunFolder, read_metrics
 from .cells import StudyFolder, step_seconds
 from .statistics import RESAMPLES, Comparison, Tallies, class_iou, compare, holm, mean_iou, tally
 from .study_file import Row, Study

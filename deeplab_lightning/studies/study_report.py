@@ -6,11 +6,13 @@ import csv
 import math
 from pathlib import Path
 
+from markupsafe import Markup
+
 from ..errors import DataError
-from ..reporting.html.charts import Point, scatter_chart
-from ..reporting.html.page import Section, note, page
-from ..reporting.html.tables import Cell, table
+from ..reporting.charts import Point, scatter_chart
+from ..reporting.pages import TableCell, difference_cell, page
 from .statistics import CONFIDENCE
+from .tables import describe_p
 
 TABLE, CLASSES = "table.csv", "per_class.csv"
 
@@ -32,69 +34,59 @@ def study_report(folder: Path) -> str:
     rows = _read(folder / TABLE)
     factors = list(rows[0])[: list(rows[0]).index("seeds")]
     names = [", ".join(row[factor] for factor in factors if row[factor]) for row in rows]
-    sections = [Section("Rows", _rows(rows, factors, names))]
-    if (folder / CLASSES).is_file():
-        sections.append(Section("Classes", _classes(_read(folder / CLASSES))))
-    if charts := _costs(rows, names):
-        sections.append(Section("Accuracy against cost", charts))
-    seeds = sorted({row["seeds"] for row in rows if row["seeds"]})
-    text = (
-        f"mIoU in percent, mean and standard deviation over {' or '.join(seeds)} seeds. Differences are from the "
-        f"baseline, over the seeds that both have; intervals ({CONFIDENCE:.0%}) and p-values are of the paired "
-        "bootstrap over images: they speak of other images, not of other seeds."
+    return page(
+        "study.html.j2",
+        f"Study {folder.resolve().name}",
+        f"{len(rows)} rows; factors: {', '.join(factors)}",
+        seeds=sorted({row["seeds"] for row in rows if row["seeds"]}),
+        confidence=f"{CONFIDENCE:.0%}",
+        rows=_row_table(rows, factors),
+        classes=_class_table(_read(folder / CLASSES)) if (folder / CLASSES).is_file() else None,
+        charts=_cost_charts(rows, names),
     )
-    sections.insert(0, Section("How to read this", note(text)))
-    return page(f"Study {folder.resolve().name}", f"{len(rows)} rows; factors: {', '.join(factors)}", sections)
 
 
-def _rows(rows: list[dict[str, str]], factors: list[str], names: list[str]) -> str:
+def _row_table(rows: list[dict[str, str]], factors: list[str]) -> tuple[list[str], list[list[TableCell | str]], int]:
+    """Return headings, rows, and the number of the first column of numbers."""
     headings = [*factors, "seeds", "parameters", "mIoU", "±", "difference", "interval", "p", "p (Holm)"]
-    published = any(row.get("published_percent") for row in rows)
-    cells: list[list[Cell | str]] = []
+    published = ["published_percent"] if any(row.get("published_percent") for row in rows) else []
+    cells: list[list[TableCell | str]] = []
     for row in rows:
         low, high = _number(row["low"]), _number(row["high"])
-        kind = "better" if low > 0 else "worse" if high < 0 else ""
-        interval = "" if math.isnan(low) else f"[{100 * low:+.2f}, {100 * high:+.2f}]"
-        difference = _number(row["difference"])
-        parameters = _number(row["parameters"])
         cells.append(
             [
                 *(row[factor] for factor in factors),
                 row["seeds"],
-                "" if math.isnan(parameters) else f"{parameters:,.0f}",
-                _percent(row["mIoU_mean"]),
-                _percent(row["mIoU_std"]),
-                Cell("" if math.isnan(difference) else f"{100 * difference:+.2f}", kind),
-                interval,
-                _p(row["p_value"]),
-                _p(row["p_value_holm"]),
-                *([row["published_percent"]] if published else []),
+                _text(row["parameters"], "{:,.0f}"),
+                _text(row["mIoU_mean"], "{:.2f}", 100),
+                _text(row["mIoU_std"], "{:.2f}", 100),
+                difference_cell(_text(row["difference"], "{:+.2f}", 100), low, high),
+                "" if math.isnan(low) else f"[{100 * low:+.2f}, {100 * high:+.2f}]",
+                describe_p(_number(row["p_value"])),
+                describe_p(_number(row["p_value_holm"])),
+                *(row[column] for column in published),
             ]
         )
-    return table("The study's rows", [*headings, *(["published"] if published else [])], cells, len(factors))
+    return [*headings, *("published" for _ in published)], cells, len(factors)
 
 
-def _classes(rows: list[dict[str, str]]) -> str:
+def _class_table(rows: list[dict[str, str]]) -> tuple[list[str], list[list[TableCell | str]]]:
+    """Return headings and rows: IoU of each class under each row of the study."""
     names = list(dict.fromkeys(row["row"] for row in rows))
-    classes = list(dict.fromkeys(row["class"] for row in rows))
     found = {(row["row"], row["class"]): row for row in rows}
-    cells: list[list[Cell | str]] = []
-    for class_name in classes:
-        line: list[Cell | str] = [class_name]
-        for name in names:
-            row = found.get((name, class_name))
-            low, high = (_number(row[key]) if row else math.nan for key in ("low", "high"))
-            kind = "better" if low > 0 else "worse" if high < 0 else ""
-            text = _percent(row["IoU_mean"]) if row else ""
-            line.append(Cell(f"{text}{'*' if kind else ''}", kind))
-        cells.append(line)
-    caption = (
-        f"IoU of each class in percent, mean over seeds; *: its difference's {CONFIDENCE:.0%} interval leaves out zero"
-    )
-    return table(caption, ["class", *names], cells)
+
+    def cell(name: str, class_name: str) -> TableCell | str:
+        row = found.get((name, class_name))
+        if row is None:
+            return ""
+        text = _text(row["IoU_mean"], "{:.2f}", 100)
+        return difference_cell(text, _number(row["low"]), _number(row["high"]), mark="*")
+
+    classes = dict.fromkeys(row["class"] for row in rows)
+    return ["class", *names], [[class_name, *(cell(name, class_name) for name in names)] for class_name in classes]
 
 
-def _costs(rows: list[dict[str, str]], names: list[str]) -> str:
+def _cost_charts(rows: list[dict[str, str]], names: list[str]) -> list[Markup]:
     charts = []
     for key, label in (
         ("parameters", "parameters"),
@@ -108,7 +100,7 @@ def _costs(rows: list[dict[str, str]], names: list[str]) -> str:
         ]
         if len(points) > 1:
             charts.append(scatter_chart(f"mIoU against {label}", points, label, "mIoU, %"))
-    return f'<div class="charts">{"".join(charts)}</div>' if charts else ""
+    return charts
 
 
 def _read(path: Path) -> list[dict[str, str]]:
@@ -127,11 +119,5 @@ def _number(text: str | None) -> float:
     return float(text) if text else math.nan
 
 
-def _percent(text: str) -> str:
-    value = _number(text)
-    return "" if math.isnan(value) else f"{100 * value:.2f}"
-
-
-def _p(text: str) -> str:
-    value = _number(text)
-    return "" if math.isnan(value) else "< 0.001" if value < 0.001 else f"{value:.3f}"
+def _text(number: str, form: str, factor: float = 1) -> str:
+    return form.format(factor * float(number)) if number else ""

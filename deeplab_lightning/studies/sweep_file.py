@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arguments import config_files, without_option
+from ..config_words import config_files, without_option
 from ..errors import ConfigError, did_you_mean
 from .options import Options, as_word, as_words, merged, parse_words, read_yaml, value_of
 
@@ -38,7 +38,7 @@ class Parameter:
     """What is searched over.
 
     Attributes:
-        name: Of the option, such as `model.lr`.
+        name: Of the option, such as `optimizer.lr`.
         kind: Of its distribution.
         values: Of a categorical or constant parameter, as written on the command line where they are no plain values.
         low: Least value of a range.

@@ -1,4 +1,4 @@
-"""Weights of the classes in the cross-entropy: given, or by a rule from the training masks."""
+"""Weights of the classes in the cross-entropy, by a rule from the training masks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,6 @@ from ..errors import ConfigError
 from ..losses.class_weights import ClassCounts, WeightRule, class_weights
 
 
-def checked_weights(weights: Sequence[float], num_classes: int) -> Tensor:
-    """Return given weights, `(C,)`.
-
-    Raises:
-        ConfigError: They are not one for each class, or one is below 0.
-    """
-    if len(weights) != num_classes or min(weights) < 0:
-        raise ConfigError(
-            f"class_weights has {len(weights)} values from {min(weights, default=0)} up; the data has "
-            f"{num_classes} classes, and each needs a weight of 0 or more."
-        )
-    return torch.tensor(weights)
-
-
 def weights_by_rule(rule: WeightRule, datamodule: Any, class_names: Sequence[str]) -> Tensor:
     """Count in the training masks, and return and tell the weights that follow, `(C,)`.
 
@@ -34,7 +20,10 @@ def weights_by_rule(rule: WeightRule, datamodule: Any, class_names: Sequence[str
         ConfigError: There is no datamodule.
     """
     if datamodule is None:
-        raise ConfigError(f"class_weights {rule!r} needs a datamodule to count in: give a list of weights instead.")
+        raise ConfigError(
+            f"--loss.cross_entropy.class_weights {rule!r} needs a datamodule to count in: give a list of weights "
+            f"instead."
+        )
     counts = ClassCounts(*(torch.from_numpy(values) for values in datamodule.class_counts()))
     weights = class_weights(rule, counts).float()
     said = (f"{name} {weight:.3g}" for name, weight in zip(class_names, weights.tolist(), strict=True))

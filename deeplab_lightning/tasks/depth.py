@@ -10,7 +10,8 @@ from ..errors import ConfigError
 from ..layers import resize
 from ..layers.feature_hook import FeatureHook
 from ..layers.heads import depth_head
-from ..losses.depth import LOG_RANGE, DepthLoss, depth_loss
+from ..losses.depth import LOG_RANGE, DepthOptions
+from ..models.base import Network
 from ..types import Batch
 
 
@@ -19,23 +20,27 @@ class DepthHead(nn.Module):
 
     Args:
         network: Whose attribute `classifier` is a 1x1 convolution.
-        loss: What training makes small.
-        align_corners: Convention of the resize to full size.
+        options: What training minimises.
 
     Raises:
-        ConfigError: The network has no single classifier.
+        ConfigError: The network has no single classifier, or its features do not lie on the image.
     """
 
-    def __init__(self, network: nn.Module, loss: DepthLoss, align_corners: bool) -> None:
+    def __init__(self, network: Network, options: DepthOptions) -> None:
         super().__init__()
+        if not network.features_fit_image:
+            raise ConfigError(
+                f"The features of {type(network).__name__} do not lie on the image as its logits do, so that no depth "
+                f"map can be read from them: take DeepLab v3 or v3+, or leave out --loss.depth."
+            )
         classifier = getattr(network, "classifier", None)
         if not isinstance(classifier, nn.Conv2d):
             raise ConfigError(
                 f"A depth head reads what the classifier reads, and {type(network).__name__} has no single classifier: "
-                f"take DeepLab v3 or v3+, or leave out --model.depth_weight."
+                f"take DeepLab v3 or v3+, or leave out --loss.depth."
             )
         self.layers = depth_head(classifier.in_channels)
-        self.kind, self.align_corners = loss, align_corners
+        self.options, self.align_corners = options, network.align_corners
         self._hook = FeatureHook(classifier, before=True)
 
     def forward(self) -> Tensor:
@@ -44,9 +49,9 @@ class DepthHead(nn.Module):
         return log_depth
 
     def loss(self, depth: Tensor) -> Tensor:
-        """Return the loss of the network's last pass against `depth` `(B, H, W)`, at its size."""
+        """Return the weighted loss of the network's last pass against `depth` `(B, H, W)`, at its size."""
         height, width = depth.shape[-2:]
-        return depth_loss(resize(self(), (height, width), self.align_corners)[:, 0], depth, self.kind)
+        return self.options(resize(self(), (height, width), self.align_corners)[:, 0], depth)
 
     def depth(self) -> Tensor:
         """Return the coarse depth of the network's last pass, `(B, 1, h, w)`."""
@@ -60,5 +65,5 @@ def depth_of(batch: Batch) -> Any:
         ConfigError: The data has none.
     """
     if "depth" not in batch:
-        raise ConfigError("--model.depth_weight needs depth maps, and the batches have none: no entry 'depth'.")
+        raise ConfigError("--loss.depth needs depth maps, and the batches have none: no entry 'depth'.")
     return batch["depth"]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..checkpoints.loading import read_checkpoint
 from ..errors import ConfigError, did_you_mean
 from ..layers import resize
 from ..layers.feature_hook import FeatureHook
-from ..losses.distillation import attention_transfer, distillation, hint
+from ..losses.distillation import DistillationOptions, attention_transfer, distillation, hint
+from ..models.base import Network
 from ..types import DataDescription
 
-FeatureLoss = Literal["hint", "attention"]
+if TYPE_CHECKING:
+    from .base import SegmentationTask
+
+LoadTask = Callable[[str], "SegmentationTask"]
+"""Rebuilds the task of a checkpoint, given its path."""
 FEATURES = "features"
 """Stands for the context module's output, or for what the classifier reads in networks without one."""
 
@@ -24,25 +27,6 @@ PREFIX = "distillation."
 """Beginning of the adapters' names in a task's state dict."""
 WEIGHTS = ("state_dict", "current_model_state")
 """Where a checkpoint holds a task's weights: those to use, and, beside an average, those in training."""
-
-
-@dataclass(frozen=True)
-class DistillationOptions:
-    """What is compared, and how much it counts.
-
-    Attributes:
-        weight: Of the loss between the scores.
-        temperature: By which scores are divided before the softmax.
-        features: Weight of the loss between inner maps; 0 for none.
-        feature_loss: `hint` or `attention`.
-        layer: Module whose output is compared; None for the context module's, or what the classifier reads.
-    """
-
-    weight: float = 1.0
-    temperature: float = 2.0
-    features: float = 0.0
-    feature_loss: FeatureLoss = "hint"
-    layer: str | None = None
 
 
 class Distillation(nn.Module):
@@ -53,24 +37,19 @@ class Distillation(nn.Module):
 
     Args:
         student: The network in training.
-        paths: The teachers' checkpoints.
         description: The student's data.
-        options: What is compared.
+        options: The teachers, and what is compared.
+        load: Rebuilds a teacher.
     """
 
     def __init__(
-        self, student: nn.Module, paths: Sequence[str], description: DataDescription, options: DistillationOptions
+        self, student: Network, description: DataDescription, options: DistillationOptions, load: LoadTask
     ) -> None:
         super().__init__()
-        if min(options.weight, options.features) < 0 or options.temperature <= 0:
-            raise ConfigError(
-                f"distill_weight {options.weight:g}, distill_features {options.features:g} and distill_temperature "
-                f"{options.temperature:g}: expected weights of 0 or more and a temperature above 0, such as 1, 0, 2."
-            )
         layer = (options.layer or FEATURES) if options.features else None
         self.options = options
-        self.teachers = Teachers(paths, description, layer)
-        self.align_corners: bool = student.align_corners  # type: ignore[assignment]
+        self.teachers = Teachers(options.teachers, description, load, layer)
+        self.align_corners = student.align_corners
         self.hook = None if layer is None else feature_hook(student, layer)
         self.adapters = nn.ModuleList()
         if self.hook is not None and options.feature_loss == "hint":
@@ -126,6 +105,7 @@ class Teachers:
     Args:
         paths: Their checkpoints.
         description: The student's data.
+        load: Rebuilds one.
         layer: Module within every teacher's network whose output is compared; see `feature_hook`. Not compared at all
             if None.
 
@@ -134,12 +114,12 @@ class Teachers:
         ConfigError: One knows other classes, or images of another kind.
     """
 
-    def __init__(self, paths: Sequence[str], description: DataDescription, layer: str | None = None) -> None:
-        from .rebuild import load_task  # which knows all tasks
-
-        self.tasks: list[Any] = []
+    def __init__(
+        self, paths: Sequence[str], description: DataDescription, load: LoadTask, layer: str | None = None
+    ) -> None:
+        self.tasks: list[SegmentationTask] = []
         for path in paths:
-            teacher = load_task(read_checkpoint(path), path)
+            teacher = load(path)
             _check_agreement(description, teacher.description, path)
             self.tasks.append(teacher.eval().requires_grad_(False))
         self._hooks = [] if layer is None else [feature_hook(teacher.model, layer) for teacher in self.tasks]
@@ -164,7 +144,7 @@ class Teachers:
         return logits, [hook.take() for hook in self._hooks]
 
 
-def make_adapters(student: nn.Module, hook: FeatureHook, teachers: Teachers, channels: int) -> nn.ModuleList:
+def make_adapters(student: Network, hook: FeatureHook, teachers: Teachers, channels: int) -> nn.ModuleList:
     """Return for every teacher a 1x1 convolution from the student's channels to its; nothing where they are as many.
 
     How many there are is seen from one pass of a blank image.
@@ -179,7 +159,7 @@ def make_adapters(student: nn.Module, hook: FeatureHook, teachers: Teachers, cha
     modes = {module: module.training for module in student.modules()}
     student.eval()
     with torch.no_grad():
-        student.coarse_logits(image)  # type: ignore[operator]
+        student.coarse_logits(image)
         _, features = teachers.look(image)
     for module, mode in modes.items():
         module.training = mode
@@ -204,13 +184,13 @@ def feature_hook(model: nn.Module, layer: str) -> FeatureHook:
         if classifier is None or isinstance(classifier, nn.ModuleList):
             raise ConfigError(
                 f"{type(model).__name__} has no single map of features to compare: name a layer that student and "
-                f"teachers have with --model.distill_layer, or leave out --model.distill_features."
+                f"teachers have with --loss.distillation.layer, or leave out --loss.distillation.features."
             )
         return FeatureHook(classifier, before=True)
     if layer not in modules or not layer:
         shallow = [name for name in modules if name and name.count(".") < 2]
         raise ConfigError(
-            f"--model.distill_layer is {layer!r}, which {type(model).__name__} does not have."
+            f"--loss.distillation.layer is {layer!r}, which {type(model).__name__} does not have."
             f"{did_you_mean(layer, modules)} It has {', '.join(shallow[:8])}, ..."
         )
     return FeatureHook(modules[layer])

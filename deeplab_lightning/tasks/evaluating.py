@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import ConfigError
 from ..inference import EvaluationOptions
@@ -16,6 +16,7 @@ from ..layers import Normalise
 from ..layers.folding import fold_batch_norms
 from ..losses import cross_entropy_of_images
 from ..metrics.segmentation import SegmentationEvaluation
+from ..models import Network
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
 from .further_scores import FurtherScores
@@ -39,7 +40,7 @@ class EvaluatedTask(LightningModule):
         threshold: Of a binary network's second class, found in validation.
     """
 
-    model: nn.Module
+    model: Network
     normalise: Normalise
     ignore_index: int
     evaluation: SegmentationEvaluation
@@ -52,24 +53,26 @@ class EvaluatedTask(LightningModule):
     evaluation_options = EvaluationOptions()
     """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
 
-    def predictor(self, options: EvaluationOptions | None = None, network: nn.Module | None = None) -> Predictor:
+    def predictor(self, options: EvaluationOptions | None = None, network: Network | None = None) -> Predictor:
         """Return what turns stored images into class maps with this network.
 
         Args:
             options: Scales, flip, windows, CRF; those of validation and test if not given.
             network: `folded()`, to run in place of `model`.
         """
-        model: Any = self.model if network is None else network
+        model = self.model if network is None else network
         return Predictor(
             model.coarse_logits,
             self.normalise,
-            **_grid(model),
+            output_stride=model.output_stride,
+            align_corners=model.align_corners,
+            side_remainder=model.side_remainder,
             threshold=self.threshold,
             options=options or self.evaluation_options,
-            inner_scales=getattr(model, "scales", (1.0,)),
+            inner_scales=model.input_scales,
         )
 
-    def folded(self) -> nn.Module:
+    def folded(self) -> Network:
         """Return the network as evaluation and use run it: faster, and the same but for rounding.
 
         It is a copy of the weights of now (or the network itself, see `fold_batch_norms`); call in eval mode.
@@ -78,7 +81,7 @@ class EvaluatedTask(LightningModule):
         shape = (1, self.description["channels"], PROBE_SIDE, PROBE_SIDE)
         probe = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(of_network)
         with torch.autocast(of_network.device.type, enabled=False):
-            return fold_batch_norms(self.model, probe)
+            return cast(Network, fold_batch_norms(self.model, probe))
 
     def depth_predictor(self) -> Predictor:
         """Return what turns stored images into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
@@ -86,15 +89,21 @@ class EvaluatedTask(LightningModule):
         Raises:
             ConfigError: There is no depth head.
         """
-        model, depth = cast(Any, self.model), self.depth
+        model, depth = self.model, self.depth
         if depth is None:
-            raise ConfigError("This model has no depth head: train one with --model.depth_weight 0.1.")
+            raise ConfigError("This model has no depth head: train one with --loss.depth.weight 0.1.")
 
         def network(image: Tensor) -> Tensor:
             model.coarse_logits(image)
             return depth.depth()
 
-        return Predictor(network, self.normalise, **_grid(model))
+        return Predictor(
+            network,
+            self.normalise,
+            output_stride=model.output_stride,
+            align_corners=model.align_corners,
+            side_remainder=model.side_remainder,
+        )
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
         """Evaluate a batch of validation images; returns their class maps as `pred`."""
@@ -186,12 +195,3 @@ class EvaluatedTask(LightningModule):
             self.threshold = self._further_scores.best_threshold()
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})
-
-
-def _grid(model: Any) -> dict[str, Any]:
-    """Return how a network's logits lie on its images, as `Predictor` takes it."""
-    return {
-        "output_stride": model.output_stride,
-        "align_corners": model.align_corners,
-        "side_remainder": getattr(model, "side_remainder", 1),
-    }

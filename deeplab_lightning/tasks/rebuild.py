@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .. import tasks
-from ..checkpoints.loading import checkpoint_config
+from ..checkpoints.loading import checkpoint_config, trained_for
 from ..errors import CheckpointError, ConfigError, did_you_mean
+from ..models import networks
 from .base import SegmentationTask
+from .generations import task_class_of
 
 
 def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any) -> SegmentationTask:
@@ -17,29 +18,30 @@ def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any
     Args:
         checkpoint: As read by `read_checkpoint`.
         path: Where from, for messages.
-        model_options: Override the checkpoint's hyper-parameters.
+        model_options: Override the options of the checkpoint's network.
 
     Raises:
-        CheckpointError: This version has no such task, or the weights do not fit the options.
+        CheckpointError: This version has no such network, or the weights do not fit the options.
         ConfigError: An option is unknown.
     """
-    model = checkpoint_config(checkpoint)["model"]
-    name = model["class_path"]
-    task_class = getattr(tasks, name, None)
-    if task_class is None:
+    config = checkpoint_config(checkpoint)
+    model = dict(config["model"])
+    name = model.pop("name")
+    if name not in networks():
         raise CheckpointError(
-            f"{path} holds a {name}, which this version does not have.{did_you_mean(name, tasks.__all__)}"
+            f"{path} holds a {name}, which this version does not have.{did_you_mean(name, networks())}"
         )
     for option in model_options:
-        if option not in model["init_args"]:
-            raise ConfigError(f"{name} has no option {option!r}.{did_you_mean(option, model['init_args'])}")
-    description = checkpoint["hyper_parameters"]["description"] or None
-    from_data = (
-        {}
-        if description
-        else {key: checkpoint["hyper_parameters"][key] for key in ("num_classes", "ignore_index", "class_names")}
+        if option not in model:
+            raise ConfigError(f"{name} has no option {option!r}.{did_you_mean(option, model)}")
+    network = networks()[name]
+    task = task_class_of(network)(
+        trained_for(checkpoint) or None,
+        network=network,
+        optimizer=config["optimizer"],
+        loss=config["loss"],
+        **{**model, **model_options},
     )
-    task: SegmentationTask = task_class(**{**model["init_args"], **model_options}, description=description, **from_data)
     try:
         task.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -21,9 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
+from ..errors import DataError
 from ..files import atomic_open
 from ..labels import LabelSet
+from ..ledger import Ledger
 from ..reporting.panels import GAP, PAPER, overlay
 from .objects import ObjectTracker
 from .reading import Frame, FrameSource, VideoFile
@@ -137,10 +137,11 @@ class VideoJob:
     ) -> None:
         self.source, self.segment, self.labels, self.options = source, segment, labels, options
         self.output, self.parts = output, output / "parts" / Path(name).as_posix().replace("/", "__")
+        self.segments, self.reports = Ledger(self.parts, forgetful=True), Ledger(output / "reports", forgetful=True)
         self.masks = output / "masks" / f"{name}.mkv"
         self.view = output / "overlays" / f"{name}.mp4"
         self.objects = output / "objects" / f"{name}.csv"
-        self.report = output / "reports" / f"{name}.json"
+        self.name = str(name)
         self.written_ids = np.arange(256, dtype=np.uint8) if written_ids is None else written_ids
         self.table = labels.colour_table() if table is None else table
         self.progress = progress
@@ -159,12 +160,12 @@ class VideoJob:
             ConfigError: In the folder there is the beginning of another job of this name.
             DataError: There is no frame, or a file cannot be written.
         """
-        done = _read_json(self.report)
+        done = self.reports.read(self.name)
         outputs = [self.masks, self.view, *([self.objects] if self.options.objects else [])]
         if done and done["job"] == self.identity and all(path.is_file() for path in outputs):
             return VideoReport(**{**done["report"], "continued_at": None})
         try:
-            for path in (*outputs, self.report):
+            for path in (*outputs, self.reports.path(self.name)):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._claim()
             segments = self._segments()
@@ -183,27 +184,22 @@ class VideoJob:
 
     def _claim(self) -> None:
         """Make the folder for the parts this job's, or see that it is."""
-        found = _read_json(self.parts / "job.json")
+        found = self.segments.read("job")
         if found is None:
             shutil.rmtree(self.parts, ignore_errors=True)
-            self.parts.mkdir(parents=True)
-            _write_json(self.parts / "job.json", self.identity)
-        elif found != self.identity:
-            other = [f"{key} ({found.get(key)})" for key in self.identity if found.get(key) != self.identity[key]]
-            raise ConfigError(
-                f"{self.parts} holds the beginning of another job, with other {', '.join(other)[:300]}. Start that one "
-                "again to finish it, choose another folder with --output, or delete this one."
-            )
+            self.segments.write("job", self.identity)
+        else:
+            self.segments.expect_same(found, self.identity, "choose another folder with --output, or delete this one")
 
     def _segments(self) -> list[dict[str, Any]]:
         """Return what the finished segments say of themselves, in order."""
         segments: list[dict[str, Any]] = []
-        while found := _read_json(self._part(len(segments), "json")):
+        while found := self.segments.read(_name(len(segments))):
             segments.append(found)
         return segments
 
     def _part(self, number: int, ending: str) -> Path:
-        return self.parts / f"{number:06d}.{ending}"
+        return self.segments.path(_name(number), ending)
 
     def _go_on(self, segments: Sequence[dict[str, Any]], start: int) -> None:
         """Make the segments that are missing."""
@@ -227,7 +223,7 @@ class VideoJob:
             state = {"mask": mask, **self.segment.state(), **self.tracker.state()}
             with atomic_open(self._part(number, "state.npz")) as file:
                 np.savez(file, **state)
-            _write_json(self._part(number, "json"), facts)  # from here on the segment counts as done
+            self.segments.write(_name(number), facts)  # from here on the segment counts as done
             self._part(number - 1, "state.npz").unlink(missing_ok=True)
             first += len(facts["pts"])
             number += 1
@@ -303,18 +299,10 @@ class VideoJob:
             audio="none" if sound is None else "dropped" if dropped else "copied",
             continued_at=start,
         )
-        _write_json(self.report, {"job": self.identity, "report": asdict(report)})
+        self.reports.write(self.name, {"job": self.identity, "report": asdict(report)})
         return report
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """Return what a file holds, None if it is missing or no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with atomic_open(path) as file:
-        file.write(json.dumps(content).encode())
+def _name(number: int) -> str:
+    """Return what a segment's files are called."""
+    return f"{number:06d}"

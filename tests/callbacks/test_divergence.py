@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from deeplab_lightning.callbacks.divergence import WINDOW, Divergence
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import SegmentationTask
 
 from ..conftest import Fit
@@ -43,10 +43,10 @@ def test_nan_stops_the_run(
 
 
 def test_a_learning_rate_that_is_too_high_is_named(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    assert fit("--model.lr", "1e6", "--model.warmup_steps", "0", "--trainer.max_steps", "60") == 2
+    assert fit("--optimizer.lr", "1e6", "--optimizer.warmup_steps", "0", "--trainer.max_steps", "60") == 2
     message = capfd.readouterr().err
     assert "went wrong at step" in message
-    assert "--model.lr" in message
+    assert "--optimizer.lr" in message
 
 
 def test_a_loss_that_rises_far_beyond_its_beginning_stops_the_run(

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.callbacks import Preview
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule
-from deeplab_lightning.data.datasets.base import Draw, LoaderView
+from deeplab_lightning.data.datamodule import LoaderOptions
 from deeplab_lightning.data.images import read_image
-from deeplab_lightning.reporting.runs import RunFolder
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sampling import Draw
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
+from deeplab_lightning.runs import RunFolder
 
 
 def trainer_of(preview: int) -> Any:
@@ -67,7 +69,7 @@ def test_images_of_other_kinds_are_shown(tmp_path: Path, channels: int) -> None:
             return "heights"
 
     data = SimpleNamespace(
-        preview=3,
+        options=LoaderOptions(preview=3),
         seed=0,
         labels=Heights.labels,
         dataset=lambda split: Heights(),

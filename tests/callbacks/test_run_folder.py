@@ -14,7 +14,7 @@ from PIL import Image
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 
 from ..conftest import Fit
 
@@ -44,8 +44,8 @@ def test_the_files_agree_with_one_another(trained_run: Path) -> None:
 def test_the_configuration_can_be_run_again(trained_run: Path, tmp_path: Path) -> None:
     config = trained_run / "config.yaml"
     stored = yaml.safe_load(config.read_text())
-    assert stored["model"]["init_args"]["backbone"] == "mobilenetv2_035"
-    assert stored["model"]["init_args"]["description"] is None
+    assert stored["model"]["backbone"] == "mobilenetv2_035"
+    assert stored["model"]["class_names"] is None
     assert main(["fit", "-c", str(config), "--run.folder", str(tmp_path), "--run.name", "again"]) == 0
     again = read_metrics(tmp_path / "again" / "version_0" / "metrics.csv")
     first = read_metrics(trained_run / "metrics.csv")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.tasks import SegmentationTask
 
 from ..conftest import Fit

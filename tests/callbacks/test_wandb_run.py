@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.reporting.runs import read_metrics
+from deeplab_lightning.runs import read_metrics
 
 from ..conftest import SMALL, SMALL_SCENES, V3PLUS
 from ..reporting.test_wandb_runs import finished_log
@@ -78,7 +78,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Logged, Log
 
 def test_the_configuration_and_the_card(trained: tuple[Path, Logged, Logged]) -> None:
     run, first, _ = trained
-    assert first.config["model.lr"] == 0.2
+    assert first.config["optimizer.lr"] == 0.2
     assert first.config["data"] == "DrawnScenesDataModule"
     assert first.config["trainer.max_steps"] == 4
     card = json.loads((run / "environment.json").read_text())

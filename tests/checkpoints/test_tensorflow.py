@@ -38,7 +38,7 @@ def test_logits(network: str, backbone: str, tmp_path: Path, capsys: pytest.Capt
     assert expected.std() > 0.01
     for name in ("model.ckpt.index", "graph.pb"):
         task = imported_task(tmp_path / name)
-        assert task.hparams["backbone"] == backbone
+        assert task.hparams["model"]["backbone"] == backbone
         with torch.no_grad():
             found = task.model(image)
         assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.labels import VOC
+from deeplab_lightning.data.sets.voc import VOC
 from deeplab_lightning.metrics.scores import scores_from_confusion
 
 from .helpers import imported_task, shared, take_over
@@ -94,7 +94,7 @@ def test_it_says_what_it_took_over(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "used: 110 of the file's weights" in printed
     assert "output stride 8, first units lag" in printed
     assert "image pooling moved from the first to the last place" in printed
-    assert task.hparams["freeze_batch_norm"]
+    assert task.hparams["model"]["freeze_batch_norm"]
     assert task.description["mean"] == [0.5, 0.5, 0.5]
 
 

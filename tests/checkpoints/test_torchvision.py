@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from deeplab_lightning.labels import VOC
+from deeplab_lightning.data.sets.voc import VOC
 
 from .helpers import check_logits, imported_task, random_weights, save, take_over
 
@@ -26,7 +26,7 @@ def test_resnet(depth: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     check_logits(model.task.model, theirs, image)
     with torch.no_grad():
         expected = theirs(image)["aux"]
-        aux_logits = model.task.model.logits_with_auxiliary(image)[1]
+        aux_logits = model.task.model.training_maps(image).further[0]
         assert torch.allclose(aux_logits, expected, atol=1e-4 * float(expected.abs().max()), rtol=0)
     assert model.labels.class_names == VOC.class_names
     assert model.protocol.startswith("os8")

@@ -37,7 +37,7 @@ def test_other_classes_replace_the_classifiers_alone(others: list[str]) -> None:
     first = DeepLabV3Task(class_names=["a", "b", "c"], aux_head=True, **SMALL)
     second = DeepLabV3Task(class_names=others, aux_head=True, **SMALL)
     before = {key: value.clone() for key, value in second.state_dict().items()}
-    new = transfer(second, second.description, as_checkpoint(first), "first.ckpt")
+    new = transfer(second, second.model.classifiers, second.description, as_checkpoint(first), "first.ckpt")
     assert new == ([] if others == ["a", "b", "c"] else ["aux_head.2", "classifier"])
     for key, value in second.state_dict().items():
         replaced = any(key.startswith(f"model.{layer}.") for layer in new)
@@ -50,14 +50,14 @@ def test_other_classes_replace_the_classifiers_alone(others: list[str]) -> None:
 def test_every_classifier_of_a_network(task_class: Any, layers: list[str]) -> None:
     with torch.device("meta"):
         first, second = task_class(class_names=names(3)), task_class(class_names=names(5))
-    assert transfer(second, second.description, as_checkpoint(first), "first.ckpt") == layers
+    assert transfer(second, second.model.classifiers, second.description, as_checkpoint(first), "first.ckpt") == layers
 
 
 def test_another_network_is_refused() -> None:
     first = DeepLabV3Task(class_names=names(3), **SMALL)
     second = DeepLabV3PlusTask(class_names=names(5), **SMALL)
     with pytest.raises(CheckpointError, match=r"first\.ckpt belongs to another model: it was written by DeepLabV3Task"):
-        transfer(second, second.description, as_checkpoint(first), "first.ckpt")
+        transfer(second, second.model.classifiers, second.description, as_checkpoint(first), "first.ckpt")
 
 
 def test_another_scale_of_pixels_is_refused() -> None:
@@ -65,7 +65,7 @@ def test_another_scale_of_pixels_is_refused() -> None:
     checkpoint = as_checkpoint(first)
     checkpoint["hyper_parameters"]["description"] = {**first.description, "mean": [0.5] * 3, "std": [0.5] * 3}
     with pytest.raises(CheckpointError, match=r"mean \[0\.5, 0\.5, 0\.5\].* Set --data\.mean '\[0\.5, 0\.5, 0\.5\]'"):
-        transfer(first, first.description, checkpoint, "first.ckpt")
+        transfer(first, first.model.classifiers, first.description, checkpoint, "first.ckpt")
 
 
 def test_new_layers_learn_at_their_own_rate_and_still_do_after_a_resume(
@@ -75,9 +75,9 @@ def test_new_layers_learn_at_their_own_rate_and_still_do_after_a_resume(
     data = str(REPOSITORY / "configs" / "data" / "camvid.yaml")
     options = ["-c", data, *SMALL_OPTIONS, "--data.root", str(write_camvid(tmp_path / "CamVid"))]
     options += ["--run.folder", str(tmp_path / "runs")]
-    new = ["--model.weights", str(checkpoint), "--model.head_lr_multiplier", "5", "--model.lr", "0.01"]
+    new = ["--model.weights", str(checkpoint), "--optimizer.head_lr_multiplier", "5", "--optimizer.lr", "0.01"]
     caplog.set_level("INFO")
-    assert main(["fit", "-c", str(V3PLUS), *options, *new, "--model.schedule", "step"]) == 0
+    assert main(["fit", "-c", str(V3PLUS), *options, *new, "--optimizer.schedule", "step"]) == 0
     assert "last.ckpt knows other classes; layers that start anew: classifier." in caplog.text
     last = tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "last.ckpt"
     for step in (4, 6):

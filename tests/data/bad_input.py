@@ -21,18 +21,14 @@ import numpy as np
 from PIL import Image
 
 from deeplab_lightning.data import download
-from deeplab_lightning.data.datamodules import (
-    CityscapesDataModule,
-    COCODataModule,
-    LabelMeDataModule,
-    VOCDataModule,
-)
-from deeplab_lightning.data.datasets.camvid import CamVid
-from deeplab_lightning.data.datasets.voc import PascalVOC
 from deeplab_lightning.data.download import Archive, fetch, unpack
 from deeplab_lightning.data.images import find_images, read_image, read_mask
+from deeplab_lightning.data.sets.camvid import CAMVID, CamVid
+from deeplab_lightning.data.sets.cityscapes import CityscapesDataModule
+from deeplab_lightning.data.sets.coco import COCODataModule
+from deeplab_lightning.data.sets.labelme import LabelMeDataModule
+from deeplab_lightning.data.sets.voc import PascalVOC, VOCDataModule
 from deeplab_lightning.errors import ConfigError, DataError, DeepLabError
-from deeplab_lightning.labels import CAMVID
 
 from ..fakes.camvid import write_camvid
 from ..fakes.coco import image_entry, thing, write_annotations, write_coco
@@ -255,7 +251,7 @@ def _(folder: Path) -> Call:
 
 @case(PUBLIC, "A data set behind a registration that is missing")
 def _(folder: Path) -> Call:
-    return lambda: CityscapesDataModule(str(folder / "cityscapes")).dataset("val")
+    return lambda: CityscapesDataModule(root=str(folder / "cityscapes")).dataset("val")
 
 
 @case(PUBLIC, "Missing masks")
@@ -326,7 +322,7 @@ SPLITS = "Splits of one's own images"
 
 
 def _labelme(root: Path, **options: Any) -> LabelMeDataModule:
-    return LabelMeDataModule(str(root), CLASSES, **options)
+    return LabelMeDataModule(root=str(root), class_names=CLASSES, **options)
 
 
 def _with_lists(folder: Path, **lists: Sequence[str]) -> Call:
@@ -457,7 +453,9 @@ def _coco(folder: Path, segmentation: Any, category: int = 1) -> Call:
         (folder / f"{'train' if name == 'a' else 'val'}.txt").write_text(name)
     images = [image_entry(1, "a.jpg"), image_entry(2, "b.jpg")]
     write_annotations(folder / "annotations.json", images, [thing(1, category, segmentation)])
-    return lambda: COCODataModule(str(folder), ["background", "person", "cars"]).dataset("train").load(0)
+    return lambda: (
+        COCODataModule(root=str(folder), class_names=["background", "person", "cars"]).dataset("train").load(0)
+    )
 
 
 @case(COCO, "A category that was not declared")
@@ -488,16 +486,16 @@ def _(folder: Path) -> Call:
 @case(COCO, "A file of captions instead of instances")
 def _(folder: Path) -> Call:
     (folder / "annotations.json").write_text('{"info": {}, "images": [], "annotations": []}')
-    return lambda: COCODataModule(str(folder), CLASSES).dataset("train")
+    return lambda: COCODataModule(root=str(folder), class_names=CLASSES).dataset("train")
 
 
 @case(COCO, "Images in another folder")
 def _(folder: Path) -> Call:
     write_coco(folder)
     options = {"annotations": "annotations/instances_train2017.json", "val_annotations": "unread", "images": "train"}
-    return lambda: COCODataModule(str(folder), ["background", "person", "car", "toothbrush"], **options).dataset(
-        "train"
-    )
+    return lambda: COCODataModule(
+        root=str(folder), class_names=["background", "person", "car", "toothbrush"], **options
+    ).dataset("train")
 
 
 # ----------------------------------------------------------------------------------------------------------- settings
@@ -508,32 +506,32 @@ SETTINGS = "Settings"
 @case(SETTINGS, "Fewer images than a batch", ConfigError)
 def _(folder: Path) -> Call:
     write_voc(folder, aug=False)
-    return lambda: VOCDataModule(str(folder), "train", batch_size=16).train_dataloader()
+    return lambda: VOCDataModule(root=str(folder), train_split="train", batch_size=16).train_dataloader()
 
 
 @case(SETTINGS, "A negative seed", ConfigError)
 def _(folder: Path) -> Call:
-    return lambda: VOCDataModule(str(folder), seed=-1)
+    return lambda: VOCDataModule(root=str(folder), seed=-1)
 
 
 @case(SETTINGS, "A single class", ConfigError)
 def _(folder: Path) -> Call:
-    return lambda: LabelMeDataModule(str(folder), ["person"])
+    return lambda: LabelMeDataModule(root=str(folder), class_names=["person"])
 
 
 @case(SETTINGS, "A class named twice", ConfigError)
 def _(folder: Path) -> Call:
-    return lambda: LabelMeDataModule(str(folder), ["background", "person", "person"])
+    return lambda: LabelMeDataModule(root=str(folder), class_names=["background", "person", "person"])
 
 
 @case(SETTINGS, "Means and deviations of different channels", ConfigError)
 def _(folder: Path) -> Call:
-    return lambda: VOCDataModule.describe(mean=(0.5,))
+    return lambda: VOCDataModule.describe(VOCDataModule.Options(mean=(0.5,)))
 
 
 @case(SETTINGS, "Scoring images whose truth is secret", ConfigError)
 def _(folder: Path) -> Call:
-    return lambda: VOCDataModule(str(folder)).dataset("test")
+    return lambda: VOCDataModule(root=str(folder)).dataset("test")
 
 
 # ---------------------------------------------------------------------------------------------------------- downloads

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.datamodules import ADE20KDataModule
-from deeplab_lightning.data.datasets.ade20k import ADE20KScenes
+from deeplab_lightning.data.sets.ade20k import ADE20K, LABEL_MAP, ADE20KDataModule, ADE20KScenes
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import ADE20K
-from deeplab_lightning.labels.ade20k import LABEL_MAP
 from tests.fakes.ade20k import write_ade20k
 from tests.fakes.folder import draw
 
@@ -65,9 +62,11 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_the_datamodule(tmp_path: Path) -> None:
-    data = ADE20KDataModule(str(write_ade20k(tmp_path)), num_workers=0)
+    data = ADE20KDataModule(root=str(write_ade20k(tmp_path)), num_workers=0)
     data.setup("fit")
     assert (len(data.dataset("train")), len(data.dataset("val"))) == (5, 3)
-    assert ADE20KDataModule.describe(root="/nowhere")["class_names"] == list(ADE20K.class_names)
+    assert ADE20KDataModule.describe(ADE20KDataModule.Options(root="/nowhere"))["class_names"] == list(
+        ADE20K.class_names
+    )
     with pytest.raises(ConfigError, match="not public"):
         data.dataset("test")

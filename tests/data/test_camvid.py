@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.datasets.camvid import SPLIT_SIZES, CamVid
+from deeplab_lightning.data.sets.camvid import CAMVID, SPLIT_SIZES, CamVid
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import CAMVID
 from tests.fakes.camvid import SIZES, write_camvid
 
 

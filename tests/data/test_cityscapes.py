@@ -8,11 +8,16 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import CityscapesDataModule
-from deeplab_lightning.data.datasets.cityscapes import Cityscapes
+from deeplab_lightning.data.sets.cityscapes import (
+    CITYSCAPES,
+    LABEL_IDS,
+    Cityscapes,
+    CityscapesDataModule,
+    label_id_colours,
+    to_label_ids,
+    to_train_ids,
+)
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import CITYSCAPES
-from deeplab_lightning.labels.cityscapes import LABEL_IDS, label_id_colours, to_label_ids, to_train_ids
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
 from ..fakes.cityscapes import HEIGHT, WIDTH, write_cityscapes
@@ -183,7 +188,9 @@ def test_combinations_that_do_not_exist(tmp_path: Path) -> None:
 
 def test_the_datamodule_trains_on_either_and_scores_fine_ones(tmp_path: Path) -> None:
     root = str(write_cityscapes(tmp_path))
-    data = CityscapesDataModule(root, "train_extra", "coarse", crop_size=33, batch_size=2, num_workers=0)
+    data = CityscapesDataModule(
+        root=root, train_split="train_extra", annotations="coarse", crop_size=33, batch_size=2, num_workers=0
+    )
     data.setup("fit")
     assert data.dataset("train").sample_id(0).startswith("erlangen")
     assert np.any(data.dataset("val").load(0)[1][: HEIGHT // 2] != 255)
@@ -195,8 +202,8 @@ def test_the_datamodule_trains_on_either_and_scores_fine_ones(tmp_path: Path) ->
 
 
 def test_defaults_are_the_papers() -> None:
-    data = CityscapesDataModule("/nowhere")
-    assert (data.hparams.crop_size, data.batch_size, data.hparams.scale_range) == (769, 16, (0.5, 2.0))
+    data = CityscapesDataModule(root="/nowhere")
+    assert (data.options.crop_size, data.options.batch_size, data.options.scale_range) == (769, 16, (0.5, 2.0))
 
 
 def test_from_training_to_masks_for_the_server(tmp_path: Path) -> None:

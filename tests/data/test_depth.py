@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule, FolderDataModule
-from deeplab_lightning.data.datasets.base import LoaderView
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.depth_maps import read_depth
 from deeplab_lightning.data.drawing import draw_scene
-from deeplab_lightning.data.transforms.pipelines import TrainingTransform
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes, DrawnScenesDataModule
+from deeplab_lightning.data.sets.folder import FolderDataModule
+from deeplab_lightning.data.transforms.pipelines import AugmentationOptions, TrainingTransform
 from deeplab_lightning.errors import ConfigError, DataError
 
 from ..fakes.folder import write_folder
@@ -73,7 +73,7 @@ def test_depth_goes_where_the_mask_goes(options: dict[str, Any]) -> None:
     generator = np.random.default_rng(0)
     labels = np.kron(generator.integers(1, 9, (6, 8)), np.ones((10, 10))).astype(np.uint8)
     image = np.repeat(20 * labels[..., None], 3, axis=2)
-    transform = TrainingTransform(65, (0.5, 2.0), 0.5, 0.0, (0.0, 0.0, 0.0), VOID, **options)
+    transform = TrainingTransform(AugmentationOptions(crop_size=65, **options), (0.0, 0.0, 0.0), VOID)
     borders = 0
     for seed in range(12):
         crop, mask, depth = transform.with_depth(image, labels, labels.astype(np.float32), seed)
@@ -87,9 +87,13 @@ def test_depth_goes_where_the_mask_goes(options: dict[str, Any]) -> None:
 
 
 def test_batches_hold_depth_only_where_it_was_asked_for() -> None:
-    data = DrawnScenesDataModule(64, 80, 4, 3, crop_size=33, batch_size=2, num_workers=0, eval_batch_size=2)
+    data = DrawnScenesDataModule(
+        height=64, width=80, train_size=4, val_size=3, crop_size=33, batch_size=2, num_workers=0, eval_batch_size=2
+    )
     assert "depth" not in next(iter(data.train_dataloader()))
-    data = DrawnScenesDataModule(64, 80, 4, 3, crop_size=33, batch_size=2, num_workers=0, eval_batch_size=2)
+    data = DrawnScenesDataModule(
+        height=64, width=80, train_size=4, val_size=3, crop_size=33, batch_size=2, num_workers=0, eval_batch_size=2
+    )
     data.deliver_depth()
     batch = next(iter(data.train_dataloader()))
     assert batch["depth"].shape == (2, 33, 33)

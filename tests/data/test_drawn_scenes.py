@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.drawing import DrawnScene, draw_scene
+from deeplab_lightning.data.sets.drawn_scenes import DRAWN_SCENES, DrawnScenes
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.labels import DRAWN_SCENES
 
 NUM_CLASSES = DRAWN_SCENES.num_classes
 VOID = DRAWN_SCENES.ignore_index

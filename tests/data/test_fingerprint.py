@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.datasets.base import SegmentationDataset
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.dataset import SegmentationDataset
 from deeplab_lightning.data.fingerprint import MASKS, fingerprint
-from deeplab_lightning.data.splitting import spread
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.spacing import spread
 
 
 class Files(SegmentationDataset):

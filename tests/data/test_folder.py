@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from deeplab_lightning.data.datamodules import FolderDataModule
-from deeplab_lightning.data.datasets.folder import Folder
+from deeplab_lightning.data.folder_reading import Folder
+from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import voc_palette
 from tests.fakes.folder import HEIGHT, NAMES, WIDTH, draw, write_folder, write_geotiff, write_image, write_nifti
@@ -22,7 +22,7 @@ ONE_CHANNEL: dict[str, Any] = {"mean": (0.4,), "std": (0.2,)}
 
 def module(root: Path, **options: Any) -> FolderDataModule:
     settings: dict[str, Any] = {"class_names": ["ground", "box"], "batch_size": 2, "crop_size": 33, "num_workers": 0}
-    return FolderDataModule(str(root), **{**settings, **options})
+    return FolderDataModule(root=str(root), **{**settings, **options})
 
 
 def ids(dataset: Folder) -> list[str]:
@@ -394,14 +394,16 @@ def test_windows_of_rasters(tmp_path: Path) -> None:
 
 def test_it_describes_itself_without_data() -> None:
     description = FolderDataModule.describe(
-        root="/nowhere",
-        class_names=["ground", "box"],
-        palette=[[1, 2, 3], [4, 5, 6]],
-        mean=[0.1, 0.2],
-        std=[0.3, 0.4],
-        pixel_range=4095.0,
-        ignore_index=9,
-        label_map={0: 0, 7: 1},
+        FolderDataModule.Options(
+            root="/nowhere",
+            class_names=["ground", "box"],
+            palette=[[1, 2, 3], [4, 5, 6]],
+            mean=[0.1, 0.2],
+            std=[0.3, 0.4],
+            pixel_range=4095.0,
+            ignore_index=9,
+            label_map={0: 0, 7: 1},
+        )
     )
     assert description == {
         "class_names": ["ground", "box"],

@@ -23,8 +23,8 @@ from deeplab_lightning.data.images import (
     write_image,
     write_mask,
 )
+from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.labels import CAMVID
 
 
 def smooth(height: int = 64, width: int = 80, seed: int = 0) -> np.ndarray:

@@ -9,13 +9,11 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.datamodules import LabelMeDataModule
-from deeplab_lightning.data.datasets.labelme import LabelMe, draw_shape, find_annotations
-from deeplab_lightning.data.datasets.voc import PascalVOC
 from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.sets.labelme import LabelMe, LabelMeDataModule, draw_shape, find_annotations
+from deeplab_lightning.data.sets.voc import VOC, PascalVOC
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import VOC
-from deeplab_lightning.labels.own import own_labels
+from deeplab_lightning.labels import own_labels
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
 from ..fakes.labelme import NAMES, encoded_png, shape, write_annotation, write_labelme
@@ -290,18 +288,20 @@ def test_folders_without_annotations(tmp_path: Path) -> None:
 
 def module(root: Path, **options: Any) -> LabelMeDataModule:
     settings = {"class_names": CLASSES, "batch_size": 2, "crop_size": 33, "num_workers": 0, **options}
-    return LabelMeDataModule(str(root), **settings)
+    return LabelMeDataModule(root=str(root), **settings)
 
 
 def test_labels_are_the_users_own(tmp_path: Path) -> None:
-    description = LabelMeDataModule.describe(root="nowhere", class_names=CLASSES, mean=[0.5] * 3, std=[0.2] * 3)
+    description = LabelMeDataModule.describe(
+        LabelMeDataModule.Options(root="nowhere", class_names=CLASSES, mean=[0.5] * 3, std=[0.2] * 3)
+    )
     assert description["class_names"] == CLASSES
     assert description["palette"] == [list(colour) for colour in VOC.palette[:3]]
     assert description["ignore_index"] == 255
     assert module(tmp_path).labels.class_names == tuple(CLASSES)
     for names in ([], ["person"], [f"class {number}" for number in range(256)]):
         with pytest.raises(ConfigError, match=f"class_names holds {len(names)} names, expected 2 to 255: first"):
-            LabelMeDataModule.describe(class_names=names)
+            LabelMeDataModule.describe(LabelMeDataModule.Options(class_names=names))
     with pytest.raises(ConfigError, match="Class names repeat"):
         module(tmp_path, class_names=["background", "person", "person"])
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from deeplab_lightning.data.datasets.base import Draw, LoaderView, SegmentationDataset
-from deeplab_lightning.data.sampling import EpochSampler, ShardSampler
-from deeplab_lightning.data.transforms.pipelines import TrainingTransform
+from deeplab_lightning.data.dataset import SegmentationDataset
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sampling import Draw, EpochSampler, ShardSampler
+from deeplab_lightning.data.transforms.pipelines import AugmentationOptions, TrainingTransform
 
 
 def positions(sampler: EpochSampler) -> list[int]:
@@ -95,7 +96,7 @@ class Noise(SegmentationDataset):
 
 
 def augmentation() -> TrainingTransform:
-    return TrainingTransform(33, (0.5, 2.0), 0.5, 0.3, pad_value=(124, 116, 104), ignore_index=255)
+    return TrainingTransform(AugmentationOptions(crop_size=33, colour_jitter=0.3), (124, 116, 104), ignore_index=255)
 
 
 def draw_epoch(num_workers: int, epoch: int, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.datasets.base import SegmentationDataset
-from deeplab_lightning.data.datasets.camvid import CamVid
+from deeplab_lightning.data.dataset import SegmentationDataset
+from deeplab_lightning.data.sets.camvid import CamVid
 from deeplab_lightning.data.statistics import channel_statistics
 from deeplab_lightning.errors import DataError
 

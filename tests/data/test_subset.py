@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule
-from deeplab_lightning.data.datasets.base import LoaderView
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
-from deeplab_lightning.data.datasets.subset import repeated
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes, DrawnScenesDataModule
+from deeplab_lightning.data.subset import repeated
 from deeplab_lightning.errors import ConfigError
 
 
@@ -41,7 +40,9 @@ def test_images_of_a_class_stand_as_often_as_said() -> None:
 
 
 def test_an_image_is_augmented_otherwise_each_time() -> None:
-    data = DrawnScenesDataModule(64, 80, 3, repeat_classes={"background": 2}, crop_size=33, num_workers=0)
+    data = DrawnScenesDataModule(
+        height=64, width=80, train_size=3, repeat_classes={"background": 2}, crop_size=33, num_workers=0
+    )
     assert len(data.drawn_dataset) == 6
     assert len(data.dataset("train")) == 3  # what is counted, looked at and named stays as it is
     view = LoaderView(data.drawn_dataset, data.transform, seed=0)

@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from deeplab_lightning.data import tiles
-from deeplab_lightning.data.datasets.base import Draw, LoaderView, SegmentationDataset
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.dataset import SegmentationDataset
+from deeplab_lightning.data.loading import LoaderView
+from deeplab_lightning.data.sampling import Draw
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.voc import VOC
 from deeplab_lightning.data.tiles import TiledDataset
-from deeplab_lightning.data.transforms.pipelines import TrainingTransform
+from deeplab_lightning.data.transforms.pipelines import AugmentationOptions, TrainingTransform
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import VOC
 
 
 class Arrays(SegmentationDataset):
@@ -106,7 +108,9 @@ def test_parts_are_parts(tmp_path: Path) -> None:
 def test_samples_do_not_depend_on_the_cache(tmp_path: Path) -> None:
     source = Arrays(tmp_path, SIZES)
     transform = TrainingTransform(
-        65, (0.5, 2.0), 0.5, 0.3, [120, 110, 100], 255, rotation=10.0, rare_class_crops=0.3, hue_jitter=0.1
+        AugmentationOptions(crop_size=65, colour_jitter=0.3, rotation=10.0, rare_class_crops=0.3, hue_jitter=0.1),
+        [120, 110, 100],
+        255,
     )
     plain = LoaderView(source, transform)
     cached = LoaderView(TiledDataset(source, tmp_path / "cache"), transform)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.data.transforms.geometry import scale_choices
-from deeplab_lightning.data.transforms.pipelines import TrainingTransform
+from deeplab_lightning.data.transforms.pipelines import AugmentationOptions, TrainingTransform
 from deeplab_lightning.errors import ConfigError
 
 MEAN_PIXEL = (123.675, 116.28, 103.53)
@@ -16,8 +16,8 @@ VOID = 255
 
 
 def pipeline(crop_size: int = 33, **options: Any) -> TrainingTransform:
-    settings: dict[str, Any] = {"scale_range": (1.0, 1.0), "flip": 0.0, "colour_jitter": 0.0}
-    return TrainingTransform(crop_size, pad_value=MEAN_PIXEL, ignore_index=VOID, **{**settings, **options})
+    settings: dict[str, Any] = {"scale_range": (1.0, 1.0), "flip": 0.0}
+    return TrainingTransform(AugmentationOptions(crop_size=crop_size, **{**settings, **options}), MEAN_PIXEL, VOID)
 
 
 def example(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,15 +137,13 @@ def test_the_border_keeps_its_colour_under_jitter() -> None:
 def test_jitter_needs_three_channels_and_says_so_at_once() -> None:
     for option in ("colour_jitter", "hue_jitter"):
         with pytest.raises(ConfigError, match=r"1 channel.*Set colour_jitter and hue_jitter to 0"):
-            TrainingTransform(
-                33, (1.0, 1.0), 0.5, **{"colour_jitter": 0.0, option: 0.2}, pad_value=[9], ignore_index=VOID
-            )
+            TrainingTransform(AugmentationOptions(crop_size=33, **{option: 0.2}), pad_value=[9], ignore_index=VOID)
 
 
 @pytest.mark.parametrize("channels", [1, 5])
 def test_images_of_other_kinds(channels: int) -> None:
     image = np.random.default_rng(0).uniform(0, 3000, (40, 50, channels)).astype(np.float32)
-    transform = TrainingTransform(33, (0.5, 2.0), 0.5, 0.0, [7.5] * channels, VOID, rotation=10)
+    transform = TrainingTransform(AugmentationOptions(crop_size=33, rotation=10), [7.5] * channels, VOID)
     for seed in range(5):
         crop, mask = transform(image, example(40, 50)[1], seed)
         assert crop.dtype == np.float32

@@ -17,11 +17,10 @@ from PIL import Image
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.data import download
-from deeplab_lightning.data.datamodules import VOCDataModule, voc
-from deeplab_lightning.data.datasets.voc import LISTS, PascalVOC
 from deeplab_lightning.data.download import Archive
+from deeplab_lightning.data.sets import voc
+from deeplab_lightning.data.sets.voc import LISTS, VOC, PascalVOC, VOCDataModule
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.labels import VOC
 
 from ..conftest import REPOSITORY, SMALL, V3PLUS
 from ..fakes.voc import SBD_TRAIN, SBD_VAL, TEST, TRAIN, TRAIN_AUG, VAL, write_palette_mask, write_sbd, write_voc
@@ -193,7 +192,7 @@ def test_masks_are_checked_when_read(tmp_path: Path) -> None:
 
 def module(root: Path, **options: object) -> VOCDataModule:
     settings = {"batch_size": 3, "eval_batch_size": 2, "crop_size": 33, "num_workers": 0, **options}
-    return VOCDataModule(str(root), **settings)  # type: ignore[arg-type]
+    return VOCDataModule(root=str(root), **settings)  # type: ignore[arg-type]
 
 
 def test_images_of_mixed_sizes_make_batches(tmp_path: Path) -> None:
@@ -235,11 +234,11 @@ def test_scoring_what_was_trained_on_is_said(tmp_path: Path) -> None:
 
 
 def test_defaults_are_the_papers() -> None:
-    data = VOCDataModule("/nowhere")
-    assert (data.hparams.crop_size, data.batch_size, data.hparams.scale_range) == (513, 16, (0.5, 2.0))
-    assert (data.train_split, data.val_split) == ("train_aug", "val")
+    data = VOCDataModule(root="/nowhere")
+    assert (data.options.crop_size, data.options.batch_size, data.options.scale_range) == (513, 16, (0.5, 2.0))
+    assert (data.options.train_split, data.options.val_split) == ("train_aug", "val")
     with pytest.raises(ConfigError, match=r"scale_step 0.4 does not lead from 0.5 to 2"):
-        VOCDataModule("/nowhere", scale_step=0.4)
+        VOCDataModule(root="/nowhere", scale_step=0.4)
 
 
 def test_it_trains_and_validates_from_the_command_line(tmp_path: Path) -> None:

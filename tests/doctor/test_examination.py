@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.datamodules import CamVidDataModule, SegmentationDataModule, VOCDataModule
-from deeplab_lightning.data.datamodules.folder import FolderDataModule
+from deeplab_lightning.data.datamodule import SegmentationDataModule
+from deeplab_lightning.data.sets.camvid import CamVidDataModule
+from deeplab_lightning.data.sets.folder import FolderDataModule
+from deeplab_lightning.data.sets.voc import VOCDataModule
 from deeplab_lightning.doctor.examination import Examination, class_table, examine
 from deeplab_lightning.doctor.findings import Finding, exit_code
 
@@ -34,7 +36,7 @@ def shared(folder: str) -> Path:
 
 def examined(datamodule: type[SegmentationDataModule], limit: int | None = None, **options: Any) -> Examination:
     options = OPTIONS | options
-    return examine(datamodule(**options), datamodule.describe(**options), options, limit, workers=1)
+    return examine(datamodule(**options), datamodule.describe(datamodule.Options(**options)), options, limit, workers=1)
 
 
 def kinds(findings: list[Finding]) -> list[str]:

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from deeplab_lightning.data import datamodules
-from deeplab_lightning.data.datamodules import SegmentationDataModule
+from deeplab_lightning.data.datamodule import SegmentationDataModule
+from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.crop import fitting_crop
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.masks import look_at_masks
@@ -30,20 +30,20 @@ from ..fakes.voc import write_voc
 def read_back(folder: Path) -> SegmentationDataModule:
     """Build the datamodule of the written configuration."""
     data = yaml.safe_load(propose(folder).as_yaml("title"))["data"]
-    return getattr(datamodules, data["class_path"])(**data["init_args"], num_workers=0)
+    return datamodule_named(data.pop("name"))(**data, num_workers=0)
 
 
 @pytest.mark.parametrize(
     ("write", "name"),
     [
-        (write_voc, "VOCDataModule"),
-        (write_cityscapes, "CityscapesDataModule"),
-        (write_camvid, "CamVidDataModule"),
-        (write_camvid32, "CamVid32DataModule"),
-        (write_ade20k, "ADE20KDataModule"),
-        (write_labelme, "LabelMeDataModule"),
-        (write_coco, "COCODataModule"),
-        (write_folder, "FolderDataModule"),
+        (write_voc, "VOC"),
+        (write_cityscapes, "Cityscapes"),
+        (write_camvid, "CamVid"),
+        (write_camvid32, "CamVid32"),
+        (write_ade20k, "ADE20K"),
+        (write_labelme, "LabelMe"),
+        (write_coco, "COCO"),
+        (write_folder, "Folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -51,8 +51,8 @@ def test_layouts_are_recognised_and_read(tmp_path: Path, write: Callable[[Path],
     root = write(tmp_path / "outer" / "data")
     for place in (root, root.parent):  # a folder above will do
         found = propose(place)
-        assert found.class_path == name
-        assert Path(found.init_args["root"]) == (place if name == "LabelMeDataModule" else root).resolve()
+        assert found.name == name
+        assert Path(found.options["root"]) == (place if name == "LabelMe" else root).resolve()
     datamodule = read_back(root)
     for split in ("train", "val"):
         image, mask = datamodule.dataset(split).load(0)  # type: ignore[arg-type]
@@ -60,15 +60,15 @@ def test_layouts_are_recognised_and_read(tmp_path: Path, write: Callable[[Path],
 
 
 def test_voc_with_its_augmentation(tmp_path: Path) -> None:
-    assert propose(write_voc(tmp_path / "a", aug=True)).init_args["train_split"] == "train_aug"
+    assert propose(write_voc(tmp_path / "a", aug=True)).options["train_split"] == "train_aug"
     plain = propose(write_voc(tmp_path / "b", aug=False))
-    assert plain.init_args["train_split"] == "train"
+    assert plain.options["train_split"] == "train"
     assert "train_split: train  # there is no list for train_aug" in plain.as_yaml("title")
 
 
 @pytest.mark.parametrize(("images", "masks"), [("Imgs", "Labels"), ("JPEGImages", "annotations")])
 def test_folders_may_have_other_names(tmp_path: Path, images: str, masks: str) -> None:
-    arguments = propose(write_folder(tmp_path, images=images, masks=masks, mask_suffix="_seg")).init_args
+    arguments = propose(write_folder(tmp_path, images=images, masks=masks, mask_suffix="_seg")).options
     assert (arguments["images"], arguments["masks"], arguments["mask_suffix"]) == (images, masks, "_seg")
     assert len(read_back(tmp_path).dataset("train")) == 5
 
@@ -81,17 +81,17 @@ def test_splits_may_be_the_outer_folders(tmp_path: Path) -> None:
 
 def test_class_names_come_from_a_file_if_there_are_enough(tmp_path: Path) -> None:
     write_folder(tmp_path, classes=3)
-    assert propose(tmp_path).init_args["class_names"] == ["class_0", "class_1", "class_2"]
+    assert propose(tmp_path).options["class_names"] == ["class_0", "class_1", "class_2"]
     assert "# name them" in propose(tmp_path).as_yaml("title")
     (tmp_path / "classes.txt").write_text("ground\nwater\n")
     assert any("names 2 classes (ground, water), but its masks hold 3" in line for line in propose(tmp_path).remarks)
     (tmp_path / "classes.txt").write_text("ground\nwater\nroof\nroad\n")
-    assert propose(tmp_path).init_args["class_names"] == ["ground", "water", "roof", "road"]
+    assert propose(tmp_path).options["class_names"] == ["ground", "water", "roof", "road"]
 
 
 def test_black_and_white_masks_get_a_map(tmp_path: Path) -> None:
     write_folder(tmp_path, mask_of=lambda mask: mask * np.uint8(255))
-    assert propose(tmp_path).init_args["label_map"] == {0: 0, 255: 1}
+    assert propose(tmp_path).options["label_map"] == {0: 0, 255: 1}
     dataset = read_back(tmp_path).dataset("train")
     assert set(np.unique(dataset.load(0)[1]).tolist()) == {0, 1}
 
@@ -99,7 +99,7 @@ def test_black_and_white_masks_get_a_map(tmp_path: Path) -> None:
 def test_colour_masks_get_a_palette(tmp_path: Path) -> None:
     colours = np.array([(0, 0, 0), (200, 10, 10), (224, 224, 192)], np.uint8)
     write_folder(tmp_path, classes=3, mask_of=lambda mask: colours[mask])
-    arguments = propose(tmp_path).init_args
+    arguments = propose(tmp_path).options
     assert arguments["palette"] == [[0, 0, 0], [200, 10, 10]]
     assert arguments["void_colour"] == [224, 224, 192]
     assert arguments["class_names"] == ["class_0", "class_1"]
@@ -109,7 +109,7 @@ def test_colour_masks_get_a_palette(tmp_path: Path) -> None:
 def test_images_with_five_channels_get_their_mean(tmp_path: Path) -> None:
     five = lambda image: np.repeat(image[..., :1], 5, axis=2).astype(np.uint16) * 16  # noqa: E731
     write_folder(tmp_path, suffix=".npy", image_of=five)
-    arguments = propose(tmp_path).init_args
+    arguments = propose(tmp_path).options
     assert len(arguments["mean"]) == len(arguments["std"]) == 5
     assert arguments["pixel_range"] == 4095
     assert read_back(tmp_path).dataset("train").load(0)[0].shape[-1] == 5
@@ -129,7 +129,7 @@ def test_crops_are_16k_and_1(sides: list[int], crop: int) -> None:
 
 def test_an_unknown_layout_says_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "stuff").mkdir()
-    with pytest.raises(ConfigError, match=r"holds stuff/\..*Known are: VOC2012"):
+    with pytest.raises(ConfigError, match=r"holds stuff/\..*Known are: .*VOC2012"):
         propose(tmp_path)
     with pytest.raises(ConfigError, match="does not exist"):
         propose(tmp_path / "nowhere")

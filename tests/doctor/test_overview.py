@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_lightning.data.datamodules import CamVidDataModule
-from deeplab_lightning.doctor.overview import as_rgb, choose, write_overview
-from deeplab_lightning.labels import CAMVID
+from deeplab_lightning.data.sets.camvid import CAMVID, CamVidDataModule
+from deeplab_lightning.doctor.overview import choose, write_overview
 
 from ..fakes.camvid import write_camvid
 from .test_examination import examined
@@ -37,14 +36,3 @@ def test_images_are_chosen_for_the_classes_they_show(tmp_path: Path) -> None:
     assert train[0] == 4  # three classes
     assert len(chosen) == 6
     assert len(set(train)) == 5
-
-
-def test_any_image_can_be_shown() -> None:
-    image = np.linspace(0, 2, 5 * 4 * 4, dtype=np.float32).reshape(4, 4, 5)
-    shown = as_rgb(image, pixel_range=2)
-    assert shown.shape == (4, 4, 3)
-    assert shown.dtype == np.uint8
-    assert shown.max() > 240
-    grey = as_rgb(np.full((2, 2, 1), 7, np.uint8), 255)
-    assert (grey == 7).all()
-    assert grey.shape == (2, 2, 3)

@@ -75,7 +75,7 @@ def test_the_line_through_two_points() -> None:
 def test_batches_are_compared_with_the_memory() -> None:
     cost = Cost("cuda", GIB, GIB, 0.1, 10 * GIB)
     (fits,) = batch(cost, 4, images=100)
-    assert (fits.severity, fits.remedy) == ("note", "4 fits; the largest: data: {init_args: {batch_size: 7}}")
+    assert (fits.severity, fits.remedy) == ("note", "4 fits; the largest: data: {batch_size: 7}")
     (small,) = batch(cost, 4, images=5)
     assert "batch_size: 5" in small.remedy
     (too_large,) = batch(cost, 8, images=100)

@@ -8,8 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from deeplab_lightning.data.datasets.camvid import Split
-from deeplab_lightning.labels import CAMVID
+from deeplab_lightning.data.sets.camvid import CAMVID, Split
 
 SIZES: dict[Split, int] = {"train": 6, "val": 3, "test": 2}
 HEIGHT, WIDTH = 48, 60

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from deeplab_lightning.labels import CAMVID32
+from deeplab_lightning.data.sets.camvid32 import CAMVID32
 
 from .folder import draw
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deeplab_lightning.data.datasets.cityscapes import ANNOTATED, Split
-from deeplab_lightning.labels.cityscapes import label_id_colours
+from deeplab_lightning.data.sets.cityscapes import ANNOTATED, Split, label_id_colours
 
 CITIES: dict[Split, tuple[str, ...]] = {
     "train": ("aachen", "bochum"),

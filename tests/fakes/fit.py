@@ -1,6 +1,6 @@
 """A stand-in for the whole command line that "trains" in no time, and leaves the files that a run leaves.
 
-Its mIoU depends on `--model.lr` (best at 0.05), on the decoder, and grows with the validations; its images' counts
+Its mIoU depends on `--optimizer.lr` (best at 0.05), on the decoder, and grows with the validations; its images' counts
 follow from it. It resumes, stops politely, and writes a line into `$FAKE_FIT_CALLS` each time it is started.
 """
 
@@ -17,9 +17,10 @@ from types import FrameType
 
 import numpy as np
 
-from deeplab_lightning.arguments import option_value
+from deeplab_lightning.config_words import option_value
+from deeplab_lightning.errors import EXIT_DIVERGED
 from deeplab_lightning.metrics.per_image import ImageCounts
-from deeplab_lightning.reporting.runs import RunFolder, mark_latest
+from deeplab_lightning.runs import RunFolder, mark_latest
 
 IMAGES, PIXELS = 40, 1000
 
@@ -66,13 +67,13 @@ def main(words: list[str]) -> int:
         run.path.mkdir(parents=True)
         write(run, [(0, 0.9 if option_value(arguments, "--model.output_stride") == "8" else 0.8)], 0)
         return 0
-    lr = float(option_value(arguments, "--model.lr") or 0.2)
+    lr = float(option_value(arguments, "--optimizer.lr") or 0.2)
     decoder = option_value(arguments, "--model.decoder") != "false"
     seed = int(option_value(arguments, "--seed_everything") or 0)
     steps = int(option_value(arguments, "--trainer.max_steps") or 5)
     if lr > 5:
         print("deeplab_lightning fit: Training went wrong at step 3: the loss is nan.")
-        return 2
+        return EXIT_DIVERGED
     run = RunFolder(folder / name / "version_0")
     rows: list[tuple[int, float]] = []
     if (given := option_value(arguments, "--ckpt_path")) is not None:

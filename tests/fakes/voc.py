@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import savemat
 
-from deeplab_lightning.labels import VOC
+from deeplab_lightning.data.sets.voc import VOC
 
 TRAIN = ("2007_000001", "2007_000002", "2007_000003", "2008_000004")
 VAL = ("2007_000011", "2007_000012", "2008_000013")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deeplab_lightning.data.datasets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.inference.crf import PAPERS, CRFOptions, DenseCRF
 from deeplab_lightning.inference.crf.exact import ExactKernel

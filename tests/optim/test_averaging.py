@@ -52,7 +52,7 @@ def test_impossible_averages_are_refused(given: dict[str, float]) -> None:
 
 
 def test_exponential_average(fit: Fit, tmp_path: Path, kernels: list[torch.Tensor]) -> None:
-    assert fit("--model.ema_decay", "0.7") == 0
+    assert fit("--optimizer.ema_decay", "0.7") == 0
     folder = tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints"
     checkpoint = read(folder / "last.ckpt")
     average = kernels[0]
@@ -69,8 +69,8 @@ def test_exponential_average(fit: Fit, tmp_path: Path, kernels: list[torch.Tenso
 
 
 def test_a_resumed_run_averages_like_a_whole_one(fit: Fit, tmp_path: Path) -> None:
-    average = ["--model.ema_decay", "0.7", "--trainer.accumulate_grad_batches", "2"]
-    schedule = ["--model.poly_power", "0", "--trainer.val_check_interval", "4"]
+    average = ["--optimizer.ema_decay", "0.7", "--trainer.accumulate_grad_batches", "2"]
+    schedule = ["--optimizer.poly_power", "0", "--trainer.val_check_interval", "4"]
     assert fit(*average, *schedule, "--run.name", "whole") == 0
     assert fit(*average, *schedule, "--run.name", "parts", "--trainer.max_steps", "2") == 0
     assert fit(*average, *schedule, "--run.name", "parts", "--ckpt_path", "last") == 0
@@ -80,7 +80,7 @@ def test_a_resumed_run_averages_like_a_whole_one(fit: Fit, tmp_path: Path) -> No
 
 
 def test_equal_average_of_the_last_part(fit: Fit, tmp_path: Path, kernels: list[torch.Tensor]) -> None:
-    assert fit("--model.swa_start", "0.5") == 0
+    assert fit("--optimizer.swa_start", "0.5") == 0
     checkpoint = read(tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "last.ckpt")
     assert torch.allclose(checkpoint["state_dict"][KERNEL], (kernels[2] + kernels[3]) / 2, atol=1e-6)
     # The batch norms were given the statistics of 6 training batches under these weights, in equal parts.
@@ -93,7 +93,7 @@ def test_equal_average_of_the_last_part(fit: Fit, tmp_path: Path, kernels: list[
 def test_before_an_equal_average_starts_it_is_the_trained_weights(
     fit: Fit, tmp_path: Path, kernels: list[torch.Tensor]
 ) -> None:
-    assert fit("--model.swa_start", "0.9", "--trainer.max_steps", "20", "--trainer.limit_train_batches", "2",
+    assert fit("--optimizer.swa_start", "0.9", "--trainer.max_steps", "20", "--trainer.limit_train_batches", "2",
                "--trainer.max_epochs", "1") == 0  # fmt: skip
     checkpoint = read(tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "best.ckpt")
     assert torch.equal(checkpoint["state_dict"][KERNEL], kernels[-1])

@@ -13,7 +13,7 @@ from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.reporting import card
 from deeplab_lightning.reporting.evaluation import Evaluation, write_evaluation
 from deeplab_lightning.reporting.gallery import GalleryCollector, write_gallery
-from deeplab_lightning.reporting.runs import RunFolder
+from deeplab_lightning.runs import RunFolder
 
 NAMES = ("road", "car <b>", "sky", "tram")
 PALETTE = ((128, 64, 128), (0, 0, 142), (70, 130, 180), (0, 80, 100))
@@ -59,7 +59,8 @@ def made_run(
     write_gallery(run.images, gallery.images(), NAMES, PALETTE)
     config = {
         "seed_everything": 0,
-        "model": {"class_path": "deeplab_lightning.tasks.DeepLabV3PlusTask", "init_args": {"lr": 0.1} | settings},
+        "model": {"name": "DeepLabV3Plus"} | settings,
+        "optimizer": {"lr": 0.1},
         "run": {"name": folder.parent.name, "folder": str(folder.parent.parent)},
     }
     run.config.write_text(yaml.safe_dump(config))

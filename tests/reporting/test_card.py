@@ -12,7 +12,7 @@ import pytest
 
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.reporting import card
-from deeplab_lightning.reporting.runs import RunFolder
+from deeplab_lightning.runs import RunFolder
 
 
 def git(folder: Path, *arguments: str) -> str:

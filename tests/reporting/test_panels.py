@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from deeplab_lightning.data.display import displayable
+from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.labels import CAMVID
 from deeplab_lightning.reporting.panels import (
     ERROR_COLOUR,
     ERROR_VOID_COLOUR,
@@ -17,7 +18,6 @@ from deeplab_lightning.reporting.panels import (
     PanelImage,
     _legend,
     _share_wrong,
-    displayable,
     fit,
     overlay,
     panel_overview,
@@ -62,7 +62,7 @@ def test_views_show_image_truth_prediction_and_errors(ignore_index: int) -> None
     assert error[9, 50].tolist() == list(ERROR_VOID_COLOUR)
     assert error[9, 350].tolist() == list(ERROR_COLOUR)
     red = (error == ERROR_COLOUR).all(axis=2)
-    np.testing.assert_array_equal(red, (image.pred != image.truth) & (image.truth != ignore_index))
+    np.testing.assert_array_equal(red, (panel.pred != panel.truth) & (panel.truth != ignore_index))
     assert np.ptp(error[9, 150].astype(int)) == 0, "right pixels are grey"
 
 
@@ -105,30 +105,6 @@ def test_grey_images() -> None:
     image = example()._replace(image=np.full((300, 400), 77, dtype=np.uint8))
     assert (fit(image).image == 77).all()
     assert fit(image).image.shape == (300, 400, 3)
-
-
-def test_rgb_and_grey_of_8_bits_are_shown_as_they_are() -> None:
-    rgb = np.random.default_rng(0).integers(100, 120, (20, 30, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(displayable(rgb), rgb)
-    np.testing.assert_array_equal(displayable(rgb[..., 0]), rgb[..., [0, 0, 0]])
-    np.testing.assert_array_equal(displayable(rgb[..., :1]), rgb[..., [0, 0, 0]])
-
-
-@pytest.mark.parametrize(("channels", "dtype"), [(1, np.float32), (2, np.uint8), (3, np.float32), (5, np.uint16)])
-def test_other_images_are_stretched_channel_by_channel(channels: int, dtype: type) -> None:
-    ramp = np.linspace(20, 220, 101)[:, None, None] * np.linspace(0.5, 1, channels)
-    image = np.repeat(ramp, 4, axis=1).astype(dtype)
-    shown = displayable(image)
-    assert shown.shape == (101, 4, 3)
-    assert shown.dtype == np.uint8
-    assert (shown[:3] == 0).all()  # two hundredths of the pixels, and what stands at that value
-    assert (shown[-3:] == 255).all()
-    assert np.abs(shown[50].astype(int) - 127).max() <= 2
-    assert (np.diff(shown.astype(int), axis=0) >= 0).all()
-
-
-def test_an_image_of_one_value_is_shown() -> None:
-    assert (displayable(np.full((4, 5, 2), 7, np.uint16)) == 0).all()
 
 
 def test_images_of_many_channels_have_overlays_and_panels() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import re
@@ -16,15 +17,15 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.reporting import charts, pages, viewer
 from deeplab_lightning.reporting.gallery import VOID, KeptImage, read_gallery, write_gallery
-from deeplab_lightning.reporting.html import charts, viewer
-from deeplab_lightning.reporting.html.page import _asset
 from deeplab_lightning.reporting.panels import ERROR_COLOUR
 from deeplab_lightning.reporting.records import read_record
 from deeplab_lightning.reporting.run_report import run_report
 
 from .made_runs import NAMES, PALETTE, made_run
 
+CSS = Path(pages.__file__).parent / "templates" / "page.css"
 VOID_TAGS = {"meta", "img", "input", "br", "link"}
 """Tags that have no end."""
 FORBIDDEN = """
@@ -141,7 +142,7 @@ def test_images_masks_and_errors_are_the_kept_ones(page: tuple[Path, str]) -> No
     assert np.array_equal((shown == (*ERROR_COLOUR, 255)).all(axis=2), wrong)
     assert (shown[truth == VOID][:, 3] > 200).all()
     assert (shown[(truth == pred)][:, 3] < 200).all()
-    scores = json.loads(re.search(r'data-scores="([^"]*)"', entry[0])[1].replace("&quot;", '"'))  # type: ignore[index]
+    scores = json.loads(html.unescape(re.search(r'data-scores="([^"]*)"', entry[0])[1]))  # type: ignore[index]
     expected = read_record(page[0]).image_scores("val-003")
     assert scores["road"] == pytest.approx(expected.iou[0], abs=1e-4)
     assert "tram" not in scores
@@ -181,7 +182,7 @@ def test_small_galleries_are_not_compressed_again(tmp_path: Path) -> None:
 
 
 def _palettes() -> dict[str, dict[str, str]]:
-    css = _asset("page.css")
+    css = CSS.read_text(encoding="utf-8")
     blocks = re.findall(r"\{[^{}]*--paper:[^{}]*\}", css)
     light, *dark = [dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6})", block)) for block in blocks]
     assert len(dark) == 2
@@ -214,7 +215,7 @@ def test_contrast(theme: str) -> None:
         for ground in ("--paper", "--panel"):
             assert _contrast(colours[text], colours[ground]) >= 4.5, (text, ground)
     assert _contrast(colours["--warn-ink"], colours["--warn"]) >= 4.5
-    share = float(re.findall(r"--heat-share: ([\d.]+)", _asset("page.css"))[theme == "dark"])
+    share = float(re.findall(r"--heat-share: ([\d.]+)", CSS.read_text(encoding="utf-8"))[theme == "dark"])
     assert _contrast(colours["--ink"], _mixed(colours["--heat"], colours["--panel"], share)) >= 4.5
     for number in range(1, charts.COLOURS + 1):
         assert _contrast(colours[f"--s{number}"], colours["--panel"]) >= 3, number

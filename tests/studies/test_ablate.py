@@ -16,10 +16,10 @@ import pytest
 import yaml
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.arguments import option_value
 from deeplab_lightning.commands import ablate
+from deeplab_lightning.config_words import option_value
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.reporting.runs import find_run
+from deeplab_lightning.runs import find_run
 from deeplab_lightning.studies.cells import StudyFolder
 from deeplab_lightning.studies.options import merged, parse_words, value_of
 from deeplab_lightning.studies.study_file import load_study
@@ -37,7 +37,7 @@ def write_study(path: Path, **changes: Any) -> Path:
         "options": {"trainer.max_steps": 4},
         "factors": {
             "decoder": {"with": {}, "without": {"model.decoder": False}},
-            "lr": {"good": {"model.lr": 0.05}, "bad": {"model.lr": 0.2}},
+            "lr": {"good": {"optimizer.lr": 0.05}, "bad": {"optimizer.lr": 0.2}},
         },
         "seeds": [0, 1],
         "source": "a paper, table 1",
@@ -65,7 +65,7 @@ def test_every_cell_is_run_once_and_the_table_is_made(
     assert main(words) == 0
     assert len(calls()) == 8
     combinations = {
-        tuple(option_value(c, f"--{name}") for name in ("model.lr", "model.decoder", "seed_everything"))
+        tuple(option_value(c, f"--{name}") for name in ("optimizer.lr", "model.decoder", "seed_everything"))
         for c in calls()
     }
     assert len(combinations) == 8
@@ -108,13 +108,13 @@ def test_a_failed_cell_is_told_and_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = use_fake_fit(monkeypatch, tmp_path)
-    factors = {"lr": {"good": {"model.lr": 0.05}, "wild": {"model.lr": 10}}}
+    factors = {"lr": {"good": {"optimizer.lr": 0.05}, "wild": {"optimizer.lr": 10}}}
     path = write_study(tmp_path / "study.yaml", factors=factors, published=[], seeds=[0])
     words = ["ablate", str(path), "--folder", str(tmp_path / "runs")]
     assert main(words) == 1
     said = capsys.readouterr()
     assert "the loss is nan" in said.err
-    assert "--model.lr=10" in said.err
+    assert "--optimizer.lr=10" in said.err
     assert "wild (0 of 1)" in said.out
     assert len(calls()) == 2
     assert main(words) == 1
@@ -179,7 +179,7 @@ def test_ctrl_c_stops_after_saving(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     record = folder.record(cell)
     assert record is not None
     assert record.state == "begun"
-    assert not folder.lock_path(cell).exists()
+    assert not folder.ledger.path(cell.key, "lock").exists()
 
 
 def test_two_processes_divide_the_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,13 +264,13 @@ def test_what_a_study_cannot_say(tmp_path: Path, changes: dict[str, Any], messag
 
 def test_options_are_laid_over_files_as_the_command_line_does(tmp_path: Path) -> None:
     above = tmp_path / "above.yaml"
-    above.write_text("model: {init_args: {lr: 0.5}}\ntrainer: {max_steps: 7}")
+    above.write_text("optimizer: {lr: 0.5}\ntrainer: {max_steps: 7}")
     configuration = merged([V3PLUS, above], {"data.batch_size": 2, "model": "DeepLabV3Task"})
-    assert value_of(configuration, "model.lr") == 0.5
+    assert value_of(configuration, "optimizer.lr") == 0.5
     assert value_of(configuration, "model.backbone") == "mobilenetv2_100"
     assert value_of(configuration, "data.batch_size") == 2
     assert value_of(configuration, "trainer.max_steps") == 7
-    assert configuration["model"]["class_path"] == "DeepLabV3Task"
+    assert configuration["model"]["name"] == "DeepLabV3"
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)

@@ -11,7 +11,7 @@ import pytest
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.reporting.html.charts import Point, pareto_front
+from deeplab_lightning.reporting.charts import Point, pareto_front
 from deeplab_lightning.reporting.records import read_records
 from deeplab_lightning.studies.comparison import Comparison, compare_runs, costs
 
@@ -165,6 +165,19 @@ def test_the_page_has_differences_and_images(runs: Path) -> None:
     assert rows["tram"][1:] == ["-", "-"]
     assert text.count('<figure class="image">') == 12
     assert "mIoU against parameters" in text
+
+
+def test_names_are_text_wherever_they_stand(runs: Path) -> None:
+    hostile = "<script>alert('x')<!--\" onload=\"y"
+    paths = [
+        made_run(runs / name / "version_0", right, note=hostile).path for name, right in (("a", 0.6), (hostile, 0.9))
+    ]
+    for pages in (paths, paths[1:]):
+        assert main(["report", *map(str, pages), "--out", str(runs / "page.html")]) == 0
+        text = (runs / "page.html").read_text()
+        assert text.count("&lt;script&gt;alert(") >= 2
+        assert text.count("<script>") == 1  # that of the page
+        assert 'onload="' not in text
 
 
 def test_a_study_becomes_a_page(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 import yaml
 
-from deeplab_lightning import cli
+from deeplab_lightning import cli, locks
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.arguments import option_value
+from deeplab_lightning.config_words import option_value
 from deeplab_lightning.data.images import read_image
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.studies import locks
 from deeplab_lightning.studies.local_sweep import LocalSweep
 from deeplab_lightning.studies.sweep_file import Halving, load_sweep
 
@@ -38,8 +37,8 @@ def write_sweep(path: Path, *options: str, **changes: Any) -> Path:
         "run_cap": 20,
         "metric": {"name": "val/mIoU", "goal": "maximize"},
         "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3},
-        "parameters": {"model.lr": {"distribution": "log_uniform_values", "min": 0.0005, "max": 1.0}},
-        "command": [*COMMAND, "--model.lr=0.001", "--trainer.logger=WandbLogger", *options, "${args}"],
+        "parameters": {"optimizer.lr": {"distribution": "log_uniform_values", "min": 0.0005, "max": 1.0}},
+        "command": [*COMMAND, "--optimizer.lr=0.001", "--trainer.logger=WandbLogger", *options, "${args}"],
     }
     content = {key: value for key, value in (content | changes).items() if value is not None}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -64,10 +63,10 @@ def test_twenty_trials_with_pruning_find_a_better_learning_rate(
     assert states["finished"] >= 2
     assert states["given up"] >= 5
     assert states["finished"] + states["given up"] == 20
-    assert float(rows[0]["model.lr"]) == 0.001, "the first trial is the configuration as it stands"
+    assert float(rows[0]["optimizer.lr"]) == 0.001, "the first trial is the configuration as it stands"
     finished = [row for row in rows if row["state"] == "finished"]
     best = max(finished, key=lambda row: float(row["val/mIoU"]))
-    assert 0.02 < float(best["model.lr"]) < 0.12
+    assert 0.02 < float(best["optimizer.lr"]) < 0.12
     assert float(best["val/mIoU"]) > float(rows[0]["val/mIoU"]) + 0.3
     assert all(int(row["validations"]) == 6 for row in finished)
     given_up = [row for row in rows if row["state"] == "given up"]
@@ -101,7 +100,7 @@ def test_a_killed_sweep_goes_on_with_its_trial(tmp_path: Path, monkeypatch: pyte
     wait_until(lambda: locks.is_stale(tmp_path / "runs" / "s" / "trials" / "0001.lock"))
     monkeypatch.setenv("FAKE_FIT_SECONDS", "0")
     assert start(words).wait(60) == 0
-    named = [(option_value(call, "--run.name"), option_value(call, "--model.lr")) for call in calls()]
+    named = [(option_value(call, "--run.name"), option_value(call, "--optimizer.lr")) for call in calls()]
     assert [name for name, _ in named] == ["0000", "0001", "0001", "0002"]
     assert named[1][1] == named[2][1]
     assert [option_value(call, "--ckpt_path") is not None for call in calls()] == [False, False, True, False]
@@ -131,13 +130,13 @@ def test_two_workers_share_the_trials(tmp_path: Path, monkeypatch: pytest.Monkey
     changes: dict[str, Any] = {"early_terminate": None, "run_cap": 8, "method": method}
     if method == "grid":
         lrs, decoders = [0.01, 0.02, 0.05, 0.1], [True, False]
-        changes["parameters"] = {"model.lr": {"values": lrs}, "model.decoder": {"values": decoders}}
+        changes["parameters"] = {"optimizer.lr": {"values": lrs}, "model.decoder": {"values": decoders}}
         changes["run_cap"] = None
     path = write_sweep(tmp_path / "s.yaml", **changes)
     words = ["sweep", str(path), "--local", "--folder", str(tmp_path / "runs")]
     workers = [start(words) for _ in range(2)]
     assert [worker.wait(120) for worker in workers] == [0, 0]
-    chosen = [(option_value(call, "--model.lr"), option_value(call, "--model.decoder")) for call in calls()]
+    chosen = [(option_value(call, "--optimizer.lr"), option_value(call, "--model.decoder")) for call in calls()]
     assert len(chosen) == len(set(chosen)) == 8, "no values twice"
     assert len({option_value(call, "--run.name") for call in calls()}) == 8
     if method == "grid":
@@ -148,7 +147,7 @@ def test_a_diverged_trial_is_a_bad_one_and_failures_end_the_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     use_fake_fit(monkeypatch, tmp_path)
-    values = {"model.lr": {"values": [0.05, 10.0]}}
+    values = {"optimizer.lr": {"values": [0.05, 10.0]}}
     path = write_sweep(tmp_path / "s.yaml", method="grid", parameters=values, run_cap=None, early_terminate=None)
     words = ["sweep", str(path), "--local", "--folder", str(tmp_path / "runs")]
     assert main(words) == 0
@@ -168,7 +167,7 @@ def test_the_live_table_and_all_plots(tmp_path: Path, monkeypatch: pytest.Monkey
 
     use_fake_fit(monkeypatch, tmp_path)
     parameters = {
-        "model.lr": {"distribution": "log_uniform_values", "min": 0.0005, "max": 1.0},
+        "optimizer.lr": {"distribution": "log_uniform_values", "min": 0.0005, "max": 1.0},
         "model.decoder": {"values": [True, False]},
     }
     path = write_sweep(tmp_path / "s.yaml", parameters=parameters, early_terminate=None, run_cap=12, method="random")
@@ -182,11 +181,11 @@ def test_the_live_table_and_all_plots(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_image(folder / "importance.png").std() > 10
     shares = re.search(r"Importance .*: (.*)\.", (folder / "summary.md").read_text())
     assert shares is not None
-    assert shares[1].startswith("model.lr"), "the learning rate decides far more than the decoder"
+    assert shares[1].startswith("optimizer.lr"), "the learning rate decides far more than the decoder"
 
 
 def test_one_real_trial(tmp_path: Path) -> None:
-    path = write_sweep(tmp_path / "s.yaml", run_cap=1, parameters={"model.lr": {"values": [0.01]}})
+    path = write_sweep(tmp_path / "s.yaml", run_cap=1, parameters={"optimizer.lr": {"values": [0.01]}})
     words = ["sweep", str(path), "--local", "--folder", str(tmp_path / "runs"), *SMALL, *SMALL_SCENES]
     assert main(words) == 0
     (row,) = trials(tmp_path / "runs" / "s")
@@ -209,8 +208,7 @@ def test_every_value_of_a_shipped_sweep_is_accepted(
     most = max(len(parameter.values) or 2 for parameter in sweep.parameters)
     seen: list[Any] = []
     monkeypatch.chdir(REPOSITORY)
-    monkeypatch.setattr(cli.DeepLabCLI, "_run_subcommand", lambda self, name: None)
-    monkeypatch.setattr(cli.DeepLabCLI, "instantiate_classes", lambda self: seen.append(self.config[self.command]))
+    monkeypatch.setattr(cli.Session, "run", lambda self: seen.append(yaml.safe_load(self.configuration.as_yaml())))
     rest = ["--trainer.logger=null", "--run.folder", str(tmp_path)]
     for index in range(most):
         values = {
@@ -223,12 +221,14 @@ def test_every_value_of_a_shipped_sweep_is_accepted(
         assert main([*content["command"][4:place], *by_agent, *rest]) == 0
         if index == 0:
             assert main([*sweep.trial_words(values, []), *rest]) == 0
-            assert seen[0].model == seen[1].model
-            assert seen[0].data == seen[1].data
+            assert seen[0]["model"] == seen[1]["model"]
+            assert seen[0]["data"] == seen[1]["data"]
         for name, value in values.items():
             section, option = name.split(".", 1)
             expected = yaml.safe_load(value) if isinstance(value, str) else value
-            found = seen[-1][section]["init_args"][option]
+            found = seen[-1][section]
+            for key in option.split("."):
+                found = found[key]
             assert (list(found) if isinstance(found, tuple) else found) == expected
 
 
@@ -242,8 +242,8 @@ def test_the_shipped_sweeps_cover_generations_and_methods() -> None:
 def test_a_sweep_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     parameters = {
-        "model.lr": {"min": 0.01, "max": 0.5},
-        "model.warmup_steps": {"min": 0, "max": 100},
+        "optimizer.lr": {"min": 0.01, "max": 0.5},
+        "optimizer.warmup_steps": {"min": 0, "max": 100},
         "model.dropout": {"distribution": "q_uniform", "min": 0.0, "max": 0.5, "q": 0.1},
         "model.output_stride": {"values": [8, 16]},
         "model.decoder": {"value": True},
@@ -255,10 +255,10 @@ def test_a_sweep_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert kinds == ["uniform", "int_uniform", "q_uniform", "categorical", "constant"]
     assert sweep.halving == Halving(2, 3)
     # What the configuration says, where the search could come upon it: 0.001 is below the range of lr.
-    assert sweep.start([]) == {"model.warmup_steps": 50, "model.output_stride": 16}
-    assert sweep.start(["--model.lr", "0.3"])["model.lr"] == 0.3
-    words = sweep.trial_words({"model.lr": 0.1, "model.decoder": True}, ["--data.root", "x"])
-    assert words[-4:] == ["--data.root", "x", "--model.lr=0.1", "--model.decoder=true"]
+    assert sweep.start([]) == {"optimizer.warmup_steps": 50, "model.output_stride": 16}
+    assert sweep.start(["--optimizer.lr", "0.3"])["optimizer.lr"] == 0.3
+    words = sweep.trial_words({"optimizer.lr": 0.1, "model.decoder": True}, ["--data.root", "x"])
+    assert words[-4:] == ["--data.root", "x", "--optimizer.lr=0.1", "--model.decoder=true"]
     assert not any("logger" in word for word in words)
 
 
@@ -271,13 +271,13 @@ def test_a_sweep_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"run_cap": None}, "run_cap is None"),
         ({"metric": {"goal": "maximize"}}, "metric is"),
         ({"method": "grid"}, "of which there is no grid"),
-        ({"parameters": {"model.lr": {"distribution": "log_uniform", "min": -5, "max": -1}}}, "takes exponents"),
-        ({"parameters": {"model.lr": {"min": 1, "max": 0}}}, "the lesser first"),
-        ({"parameters": {"model.lr": {"values": [1], "min": 0}}}, "categorical takes values"),
+        ({"parameters": {"optimizer.lr": {"distribution": "log_uniform", "min": -5, "max": -1}}}, "takes exponents"),
+        ({"parameters": {"optimizer.lr": {"min": 1, "max": 0}}}, "the lesser first"),
+        ({"parameters": {"optimizer.lr": {"values": [1], "min": 0}}}, "categorical takes values"),
         ({"parameters": {"model.atrous_rates": {"values": [[6, 12]]}}}, "write lists and mappings in quotes"),
         ({"early_terminate": {"type": "median"}}, "expected {type: hyperband"),
         ({"early_terminate": {"type": "hyperband"}}, "needs min_iter, or max_iter and s"),
-        ({"command": [*COMMAND, "${args}", "--model.lr=1"]}, "has to end with ${args}"),
+        ({"command": [*COMMAND, "${args}", "--optimizer.lr=1"]}, "has to end with ${args}"),
         ({"command": ["${program}", "${args}"]}, "expected it to begin with"),
     ],
 )

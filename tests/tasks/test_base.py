@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from deeplab_lightning.errors import CheckpointError, ConfigError
 from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.labels import voc_palette
-from deeplab_lightning.layers import resize
 from deeplab_lightning.layers.norms import batch_norms
 from deeplab_lightning.layers.resize import BandedResize
+from deeplab_lightning.models import Network
 from deeplab_lightning.tasks import DeepLabV3PlusTask, SegmentationTask
 from deeplab_lightning.tasks.description import describe_by_hand
 from deeplab_lightning.types import Batch, DataDescription
@@ -40,16 +40,14 @@ DESCRIPTION: DataDescription = {
 """Normalising by it changes nothing: with whole-number weights the sums are exact, in whatever order they are taken."""
 
 
-class SmallNetwork(nn.Module):
+class SmallNetwork(Network):
     """Logits at a quarter of the size by one convolution of whole numbers."""
 
     output_stride = 16
-    align_corners = True
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = nn.Conv2d(3, NUM_CLASSES, 5, stride=4, padding=2, bias=False)
-        self.classifier = nn.Conv2d(NUM_CLASSES, NUM_CLASSES, 1)
+    def build(self, num_classes: int, in_channels: int) -> None:
+        self.backbone = nn.Conv2d(in_channels, num_classes, 5, stride=4, padding=2, bias=False)
+        self.classifier = nn.Conv2d(num_classes, num_classes, 1)
         generator = torch.Generator().manual_seed(0)
         for parameter in self.parameters():
             parameter.data = torch.randint(-3, 4, parameter.shape, generator=generator).float() / 64
@@ -57,14 +55,9 @@ class SmallNetwork(nn.Module):
     def coarse_logits(self, image: Tensor) -> Tensor:
         return self.classifier(self.backbone(image))
 
-    def forward(self, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        return resize(self.coarse_logits(image), (height, width), self.align_corners)
-
 
 class SmallTask(SegmentationTask):
-    def build_model(self) -> SmallNetwork:
-        return SmallNetwork()
+    network_class = SmallNetwork
 
 
 def images() -> list[tuple[Tensor, Tensor, str]]:
@@ -251,31 +244,31 @@ def test_loss_is_that_of_the_labelled_pixels_at_full_size() -> None:
     task, batch = SmallTask(description=DESCRIPTION), training_batch()
     assert isinstance(batch["image"], Tensor)
     assert isinstance(batch["mask"], Tensor)
-    logits = SmallNetwork()(batch["image"].float())
+    logits = SmallNetwork(NUM_CLASSES)(batch["image"].float())
     expected = F.cross_entropy(logits[1:], batch["mask"][1:].long())  # the first image is all void
     loss = task.loss(task.normalise(batch["image"]), batch["mask"])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_learning_rates_follow_poly_with_the_heads_multiplier() -> None:
-    task = DeepLabV3PlusTask(
-        num_classes=NUM_CLASSES, lr=0.01, head_lr_multiplier=10, warmup_steps=1, momentum=0.8, **SMALL
-    )
+    optimizer = {"lr": 0.01, "head_lr_multiplier": 10, "warmup_steps": 1, "momentum": 0.8}
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer=optimizer, **SMALL)
     notes = fit(task, 4)
     factors = [(1 - step / 4) ** 0.9 for step in range(5)]  # noted behind the scheduler's step
     for step, rates in enumerate(notes.learning_rates, start=1):
         assert rates == pytest.approx([0.01 * factors[step]] * 2 + [0.1 * factors[step]] * 3)
-    optimizer = task.trainer.optimizers[0]
-    assert [group["momentum"] for group in optimizer.param_groups] == [0.8] * 5
-    decay = {group["name"]: group["weight_decay"] for group in optimizer.param_groups}
+    groups = task.trainer.optimizers[0].param_groups
+    assert [group["momentum"] for group in groups] == [0.8] * 5
+    decay = {group["name"]: group["weight_decay"] for group in groups}
     assert decay == {"backbone/kernel": 1e-4, "backbone/other": 0, "head/bias": 0, "head/kernel": 1e-4, "head/other": 0}
-    listed = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    listed = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(listed) == sorted(id(parameter) for parameter in task.parameters())
 
 
 def test_step_schedule_and_bias_multiplier() -> None:
-    options: dict[str, Any] = {"lr": 0.01, "head_lr_multiplier": 10, "bias_lr_multiplier": 2, **SMALL}
-    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, schedule="step", step_every=2, step_gamma=0.5, **options)
+    optimizer: dict[str, Any] = {"lr": 0.01, "head_lr_multiplier": 10, "bias_lr_multiplier": 2}
+    optimizer |= {"schedule": "step", "step_every": 2, "step_gamma": 0.5}
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer=optimizer, **SMALL)
     rates = fit(task, 4).learning_rates  # noted behind the scheduler's step
     names = [group["name"] for group in task.trainer.optimizers[0].param_groups]
     base = {"backbone/kernel": 0.01, "backbone/other": 0.01, "head/bias": 0.2, "head/kernel": 0.1, "head/other": 0.1}
@@ -286,7 +279,8 @@ def test_step_schedule_and_bias_multiplier() -> None:
 
 
 def test_adamw_and_cosine() -> None:
-    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer="adamw", schedule="cosine", lr=0.01, **SMALL)
+    optimizer = {"name": "adamw", "schedule": "cosine", "lr": 0.01}
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer=optimizer, **SMALL)
     rates = fit(task, 4).learning_rates
     assert isinstance(task.trainer.optimizers[0], torch.optim.AdamW)
     assert [step[0] for step in rates] == pytest.approx([0.01 * (0.5 + 0.5**1.5), 0.005, 0.01 * (0.5 - 0.5**1.5), 0])
@@ -297,7 +291,7 @@ def test_adamw_and_cosine() -> None:
 
 def test_frozen_batch_norms_keep_statistics_and_affine() -> None:
     torch.manual_seed(0)
-    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, freeze_batch_norm=True, **SMALL)
+    task = DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer={"lr": 0.1}, freeze_batch_norm=True, **SMALL)
     before = {key: value.clone() for key, value in task.state_dict().items()}
     fit(task, 2)
     norms = [name for name, module in task.named_modules() if isinstance(module, nn.BatchNorm2d)]
@@ -311,13 +305,16 @@ def test_frozen_batch_norms_keep_statistics_and_affine() -> None:
 def test_a_second_stage_starts_from_the_weights_of_the_first(tmp_path: Path) -> None:
     """At another output stride and with frozen batch norms, as v3 is trained."""
     torch.manual_seed(0)
-    first = DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, **SMALL)
+    first = DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer={"lr": 0.1}, **SMALL)
     run = trainer(max_steps=1)
     run.fit(first, DataLoader([training_batch()], batch_size=None))
     run.save_checkpoint(tmp_path / "first.ckpt")
     options: dict[str, Any] = {"output_stride": 8, "freeze_batch_norm": True, **SMALL}
     second = DeepLabV3PlusTask(
-        num_classes=NUM_CLASSES, lr=0.0, weight_decay=0.0, weights=str(tmp_path / "first.ckpt"), **options
+        num_classes=NUM_CLASSES,
+        optimizer={"lr": 0.0, "weight_decay": 0.0},
+        weights=str(tmp_path / "first.ckpt"),
+        **options,
     )
     fit(second, 1)
     for key, value in first.state_dict().items():
@@ -330,7 +327,7 @@ def test_it_learns_a_batch_by_heart() -> None:
     """Forty steps bring seeds 0 to 2 to a tenth of where they begin, or a sixth; half is asked for."""
     torch.manual_seed(0)
     wide: dict[str, Any] = {**SMALL, "aspp_channels": 32, "decoder_channels": 32}
-    notes = fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, lr=0.1, **wide), 40)
+    notes = fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer={"lr": 0.1}, **wide), 40)
     assert notes.losses[0] == pytest.approx(np.log(NUM_CLASSES), rel=0.1)
     assert notes.losses[-1] < 0.5 * notes.losses[0]
     assert all(np.isfinite(notes.losses))
@@ -369,8 +366,9 @@ def test_impossible_classes_are_refused(given: dict[str, Any]) -> None:
 
 
 def test_a_task_without_a_network_cannot_be_made() -> None:
-    with pytest.raises(TypeError, match="build_model"):
-        SegmentationTask(num_classes=2)  # type: ignore[abstract]
+    with pytest.raises(ConfigError, match="which network to train"):
+        SegmentationTask(num_classes=2)
+    assert SegmentationTask(num_classes=2, network="EncoderDecoder", base_width=4).model.output_stride == 8
 
 
 def test_checkpoints_say_which_task_they_are_of() -> None:
@@ -399,25 +397,25 @@ def test_losses_by_name_and_weight() -> None:
         task = SmallTask(description=DESCRIPTION, **options)
         return task.loss(task.normalise(batch["image"]), batch["mask"]).item()
 
-    both = loss(losses={"cross_entropy": 0.5, "dice": 2.0})
-    assert both == pytest.approx(0.5 * loss() + 2 * loss(losses={"dice": 1.0}), rel=1e-5)
-    assert loss(losses={"focal": 1.0}, focal_gamma=0.0) == pytest.approx(loss(), rel=1e-5)
-    assert loss(label_smoothing=0.2) != pytest.approx(loss(), rel=1e-3)
+    both = loss(loss={"cross_entropy": {"weight": 0.5}, "dice": {"weight": 2.0}})
+    assert both == pytest.approx(0.5 * loss() + 2 * loss(loss={"cross_entropy": None, "dice": {}}), rel=1e-5)
+    assert loss(loss={"cross_entropy": None, "focal": {"gamma": 0.0}}) == pytest.approx(loss(), rel=1e-5)
+    assert loss(loss={"cross_entropy": {"label_smoothing": 0.2}}) != pytest.approx(loss(), rel=1e-3)
     with pytest.raises(ConfigError, match="Did you mean 'lovasz'"):
-        loss(losses={"lovas": 1.0})
+        loss(loss={"lovas": {}})
 
 
 def test_class_weights_are_checked_and_used() -> None:
     batch = training_batch()
     assert isinstance(batch["image"], Tensor)
     assert isinstance(batch["mask"], Tensor)
-    task = SmallTask(description=DESCRIPTION, class_weights=[1.0, 0.0, 0.0, 0.0])
-    logits = SmallNetwork()(batch["image"].float())
+    task = SmallTask(description=DESCRIPTION, loss={"cross_entropy": {"class_weights": [1.0, 0.0, 0.0, 0.0]}})
+    logits = SmallNetwork(NUM_CLASSES)(batch["image"].float())
     only = batch["mask"].long() == 0
     expected = F.cross_entropy(logits, batch["mask"].long().where(only, VOID), ignore_index=VOID)
     assert task.loss(task.normalise(batch["image"]), batch["mask"]).item() == pytest.approx(expected.item(), rel=1e-5)
     for wrong in ([1.0, 2.0], [1.0, 1.0, 1.0, -1.0]):
         with pytest.raises(ConfigError, match="the data has 4 classes"):
-            SmallTask(description=DESCRIPTION, class_weights=wrong)
+            SmallTask(description=DESCRIPTION, loss={"cross_entropy": {"class_weights": wrong}})
     with pytest.raises(ConfigError, match="needs a datamodule"):
-        fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, class_weights="enet", **SMALL), 1)
+        fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, loss={"cross_entropy": {"class_weights": "enet"}}, **SMALL), 1)

@@ -18,7 +18,8 @@ from deeplab_lightning.data.images import write_image, write_mask
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.inference.morphology import Morphology
 from deeplab_lightning.layers.heads import OneLogit
-from deeplab_lightning.losses import LOSSES
+from deeplab_lightning.losses import loss_options
+from deeplab_lightning.options import hints_of
 from deeplab_lightning.tasks import DeepLabV1Task, DeepLabV2Task, DeepLabV3PlusTask, DeepLabV3Task
 
 from ..conftest import SMALL, V3PLUS
@@ -67,13 +68,17 @@ def test_the_background_stays_zero_through_sums_and_scales(task_class: Any) -> N
     if task_class is DeepLabV2Task:
         task = task_class(num_classes=2, binary=True, **options).eval()
         with torch.no_grad():
-            assert all((logits[:, 0] == 0).all() for logits in task.model.all_logits(torch.rand(1, 3, 65, 65)))
+            maps = task.model.training_maps(torch.rand(1, 3, 65, 65))
+            assert len(maps.further) == 3
+            assert all((logits[:, 0] == 0).all() for logits in (maps.main, *maps.further))
 
 
 def test_every_loss_takes_it() -> None:
     torch.manual_seed(0)
     image, mask = torch.rand(2, 3, 33, 33), torch.randint(0, 2, (2, 33, 33))
-    options = {"binary": True, "losses": dict.fromkeys(LOSSES, 1.0), "decoder_channels": 8, **SMALL_HEADS}
+    names = [name for name in hints_of(loss_options()) if name not in ("depth", "distillation")]
+    assert len(names) > 7
+    options = {"binary": True, "loss": dict.fromkeys(names, {}), "decoder_channels": 8, **SMALL_HEADS}
     loss = DeepLabV3PlusTask(**options).loss(image, mask)
     loss.backward()
     assert loss.isfinite()
@@ -94,9 +99,9 @@ def test_the_threshold_of_validation_is_used_by_test_and_predict(tmp_path: Path)
         split = "train" if number < 5 else "val" if number < 7 else "test"
         write_image(tmp_path / "data" / split / "images" / f"{number}.png", image)
         write_mask(tmp_path / "data" / split / "masks" / f"{number}.png", mask, np.zeros((256, 3), np.uint8))
-    words = ["fit", "-c", str(V3PLUS), *SMALL, "--data", "FolderDataModule", "--data.root", str(tmp_path / "data")]
+    words = ["fit", "-c", str(V3PLUS), *SMALL, "--data", "Folder", "--data.root", str(tmp_path / "data")]
     words += ["--data.class_names", "[ground, crack]", "--model.binary", "true", "--run.folder", str(tmp_path / "runs")]
-    assert main([*words, "--trainer.max_steps", "2", "--model.warmup_steps", "0"]) == 0
+    assert main([*words, "--trainer.max_steps", "2", "--optimizer.warmup_steps", "0"]) == 0
     last = tmp_path / "runs" / "v3plus" / "version_0" / "checkpoints" / "last.ckpt"
     checkpoint = read_checkpoint(last)
     threshold = checkpoint["deeplab_lightning"]["threshold"]

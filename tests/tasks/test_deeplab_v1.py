@@ -73,15 +73,16 @@ def test_the_heads_of_msc_are_new_layers() -> None:
 
 
 def test_the_learning_rate_falls_in_steps() -> None:
-    notes = fit(task(step_every=2), 5)
+    notes = fit(task(optimizer={"step_every": 2}), 5)
     rates = [max(rates) for rates in notes.learning_rates]  # noted behind the scheduler's step
     assert rates == pytest.approx([2e-2, 2e-3, 2e-3, 2e-4, 2e-4])
 
 
 def test_it_is_described_by_its_hyper_parameters() -> None:
-    module = task(fc6_rate=6, multi_scale_features=True, momentum=0.8)
-    assert (module.hparams["schedule"], module.hparams["step_every"], module.hparams["lr"]) == ("step", 2000, 1e-3)
-    assert (module.hparams["fc6"], module.hparams["fc6_rate"], module.hparams["momentum"]) == ("largefov", 6, 0.8)
+    module = task(fc6_rate=6, multi_scale_features=True, optimizer={"momentum": 0.8})
+    optimizer, model = module.hparams["optimizer"], module.hparams["model"]
+    assert (optimizer["schedule"], optimizer["step_every"], optimizer["lr"]) == ("step", 2000, 1e-3)
+    assert (model["fc6"], model["fc6_rate"], optimizer["momentum"]) == ("largefov", 6, 0.8)
     assert module.model.backbone.branches[0].fc6.dilation == (6, 6)
     assert module.model.multi_scale_heads is not None
     assert module.model.backbone.branches[0].dropout.p == 0.5

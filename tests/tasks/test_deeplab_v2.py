@@ -36,7 +36,8 @@ def test_the_loss_is_the_sum_over_scales_and_the_fused_map() -> None:
     columns = {7: slice(0, None, 16), 10: [0, 11, 21, 32, 43, 53, 64, 75, 85, 96], 13: slice(0, None, 8)}
     module.eval()  # frozen statistics: the same maps twice
     terms = []
-    for logits in module.model.all_logits(image):
+    maps = module.model.training_maps(image)
+    for logits in (*maps.further, maps.main):
         labels = mask[:, rows[logits.shape[2]]][:, :, columns[logits.shape[3]]]
         terms.append(F.cross_entropy(logits, labels.long(), ignore_index=VOID))
     assert len(terms) == 4
@@ -78,8 +79,9 @@ def test_batch_norms_can_be_frozen_as_in_the_paper() -> None:
 
 def test_it_is_described_by_its_hyper_parameters() -> None:
     module = task(atrous_rates=[2, 4], scales=[1.0, 0.5], output_stride=16, stride_place="conv2", ceil_mode=True)
-    assert (module.hparams["schedule"], module.hparams["lr"], module.hparams["weight_decay"]) == ("poly", 2.5e-4, 5e-4)
+    optimizer = module.hparams["optimizer"]
+    assert (optimizer["schedule"], optimizer["lr"], optimizer["weight_decay"]) == ("poly", 2.5e-4, 5e-4)
     assert [conv.dilation[0] for conv in module.model.classifier.branches] == [1, 2]
-    assert module.model.scales == (1.0, 0.5)
+    assert module.model.input_scales == (1.0, 0.5)
     assert module.model.output_stride == 16
     assert module.model.backbone.features.maxpool.ceil_mode

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from deeplab_lightning.checkpoints.transfer import transfer
-from deeplab_lightning.data.datamodules import DrawnScenesDataModule
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.tasks import (
     DeepLabV1Task,
@@ -44,7 +44,7 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
     module = data()
     module.deliver_depth()
     batch = next(iter(module.train_dataloader()))
-    task = DeepLabV3PlusTask(description=module.describe(), depth_weight=1.0, depth_loss=kind, **SMALL)
+    task = DeepLabV3PlusTask(description=module.description, loss={"depth": {"weight": 1.0, "form": kind}}, **SMALL)
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
@@ -60,7 +60,9 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
 
 def test_training_and_validation_with_a_trainer() -> None:
     module = data(train_limit=4)
-    task = DeepLabV3PlusTask(description=module.describe(), depth_weight=0.1, lr=0.05, **SMALL)
+    task = DeepLabV3PlusTask(
+        description=module.description, loss={"depth": {"weight": 0.1}}, optimizer={"lr": 0.05}, **SMALL
+    )
     fitting = trainer(max_steps=2, num_sanity_val_steps=0)
     fitting.fit(task, module)
     logged = {key: float(value) for key, value in fitting.callback_metrics.items()}
@@ -95,7 +97,10 @@ def test_off_by_default() -> None:
 
 
 def test_a_head_is_added_to_trained_weights_or_left_behind() -> None:
-    plain, deep = DeepLabV3PlusTask(num_classes=3, **SMALL), DeepLabV3PlusTask(num_classes=3, depth_weight=0.1, **SMALL)
+    plain, deep = (
+        DeepLabV3PlusTask(num_classes=3, **SMALL),
+        DeepLabV3PlusTask(num_classes=3, loss={"depth": {"weight": 0.1}}, **SMALL),
+    )
     before = {key: value.clone() for key, value in deep.state_dict().items() if key.startswith("depth.")}
     for task, other in ((deep, plain), (plain, deep)):
         facts: dict[str, Any] = {"state_dict": other.state_dict(), "hyper_parameters": {}, "deeplab_lightning": {}}
@@ -115,7 +120,7 @@ def test_a_head_is_added_to_trained_weights_or_left_behind() -> None:
 )
 def test_generations_that_can(task_class: Any, options: dict[str, Any]) -> None:
     with torch.device("meta"):
-        assert task_class(num_classes=3, depth_weight=0.1, **options).depth is not None
+        assert task_class(num_classes=3, loss={"depth": {"weight": 0.1}}, **options).depth is not None
 
 
 @pytest.mark.parametrize(
@@ -123,11 +128,11 @@ def test_generations_that_can(task_class: Any, options: dict[str, Any]) -> None:
 )
 def test_generations_that_cannot(task_class: Any, options: dict[str, Any]) -> None:
     with torch.device("meta"), pytest.raises(ConfigError, match="no depth map can be read from them"):
-        task_class(num_classes=3, depth_weight=0.1, **options)
+        task_class(num_classes=3, loss={"depth": {"weight": 0.1}}, **options)
 
 
 def test_batches_without_depth_are_named() -> None:
-    task = DeepLabV3PlusTask(num_classes=3, depth_weight=0.1, **SMALL)
+    task = DeepLabV3PlusTask(num_classes=3, loss={"depth": {"weight": 0.1}}, **SMALL)
     image, mask = torch.zeros(2, 3, 33, 33, dtype=torch.uint8), torch.zeros(2, 33, 33, dtype=torch.uint8)
     with pytest.raises(ConfigError, match="no entry 'depth'"):
         task.training_step({"image": image, "mask": mask, "sample_id": ["a", "b"]}, 0)

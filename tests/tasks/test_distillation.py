@@ -111,13 +111,27 @@ def test_training_from_the_command_line_and_going_on(fit: Fit, tmp_path: Path, c
     """The whole run equals the resumed one; the checkpoint is the student's alone, and loads without its teachers."""
     teacher = tmp_path / "teacher.ckpt"
     teacher.write_bytes(checkpoint.read_bytes())
-    options = ["--model.teachers", f"[{teacher}]", "--model.distill_features", "0.5", "--model.aspp_channels", "12"]
-    options += ["--model.ema_decay", "0.9", "--trainer.limit_val_batches", "1", "--trainer.num_sanity_val_steps", "0"]
+    options = [
+        "--loss.distillation.teachers",
+        f"[{teacher}]",
+        "--loss.distillation.features",
+        "0.5",
+        "--model.aspp_channels",
+        "12",
+    ]
+    options += [
+        "--optimizer.ema_decay",
+        "0.9",
+        "--trainer.limit_val_batches",
+        "1",
+        "--trainer.num_sanity_val_steps",
+        "0",
+    ]
     options += ["--trainer.log_every_n_steps", "1"]
-    assert fit(*options, "--trainer.max_steps", "3", "--run.name", "whole", "--model.poly_power", "0") == 0
-    assert fit(*options, "--trainer.max_steps", "2", "--run.name", "parts", "--model.poly_power", "0") == 0
+    assert fit(*options, "--trainer.max_steps", "3", "--run.name", "whole", "--optimizer.poly_power", "0") == 0
+    assert fit(*options, "--trainer.max_steps", "2", "--run.name", "parts", "--optimizer.poly_power", "0") == 0
     resumed = ["--run.name", "parts", "--ckpt_path", "last", "--trainer.max_steps", "3"]
-    assert fit(*options, *resumed, "--model.poly_power", "0") == 0
+    assert fit(*options, *resumed, "--optimizer.poly_power", "0") == 0
     teacher.unlink()
     runs = tmp_path / "runs"
     whole, parts = (

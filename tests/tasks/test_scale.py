@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.layers.norms import GroupNormAct, batch_norms
 from deeplab_lightning.tasks import DeepLabV1Task, DeepLabV3PlusTask
-from deeplab_lightning.tasks.norm_policy import apply_norm
 
 from ..conftest import Fit
 
@@ -50,11 +48,12 @@ def test_group_norm_in_backbone_and_head_trains_on_single_images() -> None:
     assert task.train().loss(torch.rand(1, 3, 33, 33), torch.zeros(1, 33, 33, dtype=torch.long)).isfinite()
 
 
-def test_group_norm_contradicts_what_only_batch_norms_have() -> None:
+def test_group_norm_contradicts_what_only_batch_norms_have(tmp_path: Path) -> None:
+    torch.save(small().model.backbone.features.state_dict(), tmp_path / "weights.pth")
     with pytest.raises(ConfigError, match="no batch norm to freeze"):
         small(norm="group", freeze_batch_norm=True)
     with pytest.raises(ConfigError, match="resnet50_gn"):
-        apply_norm(nn.Sequential(nn.BatchNorm2d(4)), "group", freeze_batch_norm=False, pretrained=True)
+        small(norm="group", pretrained=str(tmp_path / "weights.pth"))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +107,6 @@ def test_compiled_training_gives_the_same_and_the_same_names(
 def test_compiling_for_real() -> None:
     expected = one_step(small())[0]
     task = small(compile=True)
-    task.hparams["class_weights"] = None
     task.on_fit_start()
     assert torch.allclose(one_step(task)[0], expected, atol=1e-4)
 

@@ -67,7 +67,7 @@ def _resnet(tensors: Mapping[str, Tensor], format: str, align_corners: bool) -> 
     imported = Imported(
         format,
         f"DeepLab v2 on {BOTTLENECKS[counts]}",
-        "DeepLabV2Task",
+        "DeepLabV2",
         {
             "backbone": BOTTLENECKS[counts],
             "atrous_rates": rates,
@@ -176,7 +176,7 @@ def _vgg(tensors: Mapping[str, Tensor]) -> Imported:
     imported = Imported(
         NAME,
         f"DeepLab v{2 if several else 1} on VGG16",
-        "DeepLabV2Task" if several else "DeepLabV1Task",
+        "DeepLabV2" if several else "DeepLabV1",
         options | ({"scales": [1.0]} if several else {}),
         plain[first.replace("_1.", "_0.") if several else first].shape[0],
         **translate(plain, renames, _OTHER_SCALES),

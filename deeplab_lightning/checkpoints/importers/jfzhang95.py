@@ -65,7 +65,7 @@ def recognise(file: ForeignFile) -> Imported | None:
     return Imported(
         NAME,
         f"DeepLab v3+ on {backbone}",
-        "DeepLabV3PlusTask",
+        "DeepLabV3Plus",
         options,
         logits.shape[0],
         **translate(tensors, [*resnet_renames(r"backbone\."), *RENAMES], COUNTERS),

@@ -69,7 +69,7 @@ def recognise(file: ForeignFile) -> Imported | None:
     imported = Imported(
         NAME,
         f"DeepLab v3{'+' if plus else ''} on {options['backbone']}",
-        "DeepLabV3PlusTask" if plus else "DeepLabV3Task",
+        "DeepLabV3Plus" if plus else "DeepLabV3",
         options,
         logits.shape[0],
         **translate(tensors, [*_RESNET, *_head(plus), *_AUXILIARY], COUNTERS),

@@ -97,7 +97,7 @@ def recognise(file: ForeignFile, backbone: str | None = None) -> Imported | None
     return Imported(
         NAME,
         f"DeepLabV3{'Plus' if plus else ''} on {encoder.backbone}",
-        "DeepLabV3PlusTask" if plus else "DeepLabV3Task",
+        "DeepLabV3Plus" if plus else "DeepLabV3",
         options,
         head.shape[0],
         **translate(tensors, [*encoder.renames, *renames], COUNTERS | _UNUSED | encoder.not_needed),

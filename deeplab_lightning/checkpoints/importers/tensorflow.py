@@ -56,7 +56,7 @@ def recognise(file: ForeignFile) -> Imported | None:
     imported = Imported(
         NAME if file.container == "tensorflow" else "tflite",
         "",
-        "DeepLabV3PlusTask" if head_options["decoder"] else "DeepLabV3Task",
+        "DeepLabV3Plus" if head_options["decoder"] else "DeepLabV3",
         {"backbone": backbone, **options, **head_options},
         tensors["logits/semantic/weights"].shape[0],
         **translate(tensors, _renames(layers), NOT_NEEDED),
@@ -89,7 +89,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         imported.notes.append("output stride 16, as in the zoo's training: variables do not tell it, and fit any")
         if "multi_grid" in options:
             imported.notes.append("multi-grid 1, 2, 4, as in the papers: variables do not tell it")
-    decoder = "v3+" if imported.task == "DeepLabV3PlusTask" else "v3"
+    decoder = "v3+" if imported.generation == "DeepLabV3Plus" else "v3"
     imported.network = f"DeepLab {decoder} on {backbone}"
     return imported
 

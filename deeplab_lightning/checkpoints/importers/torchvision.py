@@ -61,7 +61,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         return Imported(
             NAME,
             f"{'fcn' if fcn else 'deeplabv3'}_{name}",
-            "DeepLabV3Task",
+            "DeepLabV3",
             {"backbone": name, "output_stride": 8, "multi_grid": [], **options},
             num_classes,
             **translate(tensors, [*resnet_renames(r"backbone\."), *(FCN if fcn else ASPP), *AUXILIARY], COUNTERS),
@@ -71,7 +71,7 @@ def recognise(file: ForeignFile) -> Imported | None:
     return Imported(
         NAME,
         "deeplabv3_mobilenet_v3_large",
-        "DeepLabV3Task",
+        "DeepLabV3",
         {
             **options,
             "backbone": "mobilenetv3_large_100",

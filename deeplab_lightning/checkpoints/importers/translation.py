@@ -29,8 +29,8 @@ class Imported:
     Attributes:
         format: Which program wrote it.
         network: What it is, in words.
-        task: The name of our task.
-        options: Of that task; all others are left at what it has.
+        generation: The name of our network.
+        options: Of that network; all others are left at what it has.
         num_classes: Classes that it tells apart.
         state: Weights by our names, in PyTorch's layout.
         used: Foreign name -> our name.
@@ -45,7 +45,7 @@ class Imported:
 
     format: str
     network: str
-    task: Literal["DeepLabV1Task", "DeepLabV2Task", "DeepLabV3Task", "DeepLabV3PlusTask"]
+    generation: Literal["DeepLabV1", "DeepLabV2", "DeepLabV3", "DeepLabV3Plus"]
     options: dict[str, Any]
     num_classes: int
     state: dict[str, Tensor]

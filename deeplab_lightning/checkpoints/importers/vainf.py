@@ -65,7 +65,7 @@ def recognise(file: ForeignFile) -> Imported | None:
     imported = Imported(
         NAME,
         f"DeepLab v3{'+' if plus else ''} on {backbone}",
-        "DeepLabV3PlusTask" if plus else "DeepLabV3Task",
+        "DeepLabV3Plus" if plus else "DeepLabV3",
         options,
         logits.shape[0],
         **translate(tensors, [*resnet_renames(r"backbone\."), *renames], COUNTERS),

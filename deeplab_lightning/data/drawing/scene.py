@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from ...labels import DRAWN_SCENES
 from .camera import expose
 from .canvas import Box, Canvas, Light
 from .landscape import Landscape, background_distance, distance, paint_landscape, pick_landscape
@@ -18,9 +17,12 @@ from .placement import Placement, place_objects
 from .shapes import Fill
 from .textures import Material, pick_material
 
-VOID = DRAWN_SCENES.ignore_index
+CLASS_NAMES = ("background", "house", "tree", "car", "boat", "balloon", "ball", "lamp", "fish", "tent")
+"""What is told apart, in the order of the ids in masks."""
+VOID = 255
+"""The value in masks of the borders between regions."""
 
-_CLASS_IDS = {name: index for index, name in enumerate(DRAWN_SCENES.class_names)}
+_CLASS_IDS = {name: index for index, name in enumerate(CLASS_NAMES)}
 _BORDER_SHARE = 1 / 130  # width of the void border as a share of the shorter side: VOC's is about 1/75
 _LEANING = (0.5, 1.0)  # how far a thing leans to its class's colour, drawn anew for each
 _THINNEST = 2.2  # pixels: the narrowest line that is drawn

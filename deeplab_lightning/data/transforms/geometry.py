@@ -269,11 +269,9 @@ class RandomWindow(A.DualTransform):
         super().__init__(p=p)
         smallest, largest = scale_range
         self._scales = None if scale_step is None else scale_choices((smallest, largest), scale_step)
-        if size < 1 or not 0 < smallest <= largest:
-            raise ConfigError(
-                f"Crops of {size} pixels at scales from {smallest:g} to {largest:g}: expected a size of 1 or more and "
-                f"0 < smallest <= largest, such as 513 and [0.5, 2]."
-            )
+        if size < 1:
+            raise ConfigError(f"Crops of {size} pixels: expected a size of 1 or more, such as 513.")
+        check_scales((smallest, largest))
         if not 0 <= rotation <= 180:
             raise ConfigError(f"rotation is {rotation:g}; expected degrees from 0 to 180, such as 10.")
         check_probabilities(flip=flip, rare_classes=rare_classes)
@@ -356,6 +354,19 @@ def scale_choices(scale_range: tuple[float, float], scale_step: float) -> list[f
             f"0.25 leads from 0.5 to 2; leave it out to draw any factor between."
         )
     return [smallest + index * scale_step for index in range(round(steps) + 1)]
+
+
+def check_scales(scale_range: tuple[float, float]) -> None:
+    """Refuse factors that are not above 0, or the larger one first.
+
+    Raises:
+        ConfigError: Both factors.
+    """
+    smallest, largest = scale_range
+    if not 0 < smallest <= largest:
+        raise ConfigError(
+            f"scale_range goes from {smallest:g} to {largest:g}; expected 0 < smallest <= largest, such as [0.5, 2]."
+        )
 
 
 def check_probabilities(**given: float) -> None:

@@ -12,20 +12,19 @@ crop throws away. All draws come from one generator, seeded for each image.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import albumentations as A
 import cv2
 import numpy as np
 
 from ...errors import ConfigError, did_you_mean
+from ...options import Between, Options, at_least
 from .colour import ColourMatrix
-from .geometry import RandomWindow, Stored, Window, check_probabilities
-
-Further = Sequence[Mapping[str, Mapping[str, Any] | None]]
-"""Transforms of albumentations by name, each with its arguments: `[{GaussNoise: {p: 0.3}}]`."""
+from .geometry import RandomWindow, Stored, Window, check_scales, scale_choices
 
 JITTER_PROBABILITY = 0.8
 ELASTIC_STRENGTH, ELASTIC_SMOOTHNESS = 120.0, 10.0
@@ -39,6 +38,46 @@ _DONE_ELSEWHERE = {
 }
 
 
+@dataclass(frozen=True)
+class AugmentationOptions(Options):
+    """What is done to training images, and to nothing else: evaluation sees whole images as they are."""
+
+    section: ClassVar[str] = "data"
+
+    crop_size: Annotated[int, at_least(1)] = 513
+    """Side of the square training window in pixels; output_stride * k + 1, such as 513 = 16 * 32 + 1, suits DeepLab."""
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    """Smallest and largest factor by which training images are scaled at random, as in the DeepLab papers."""
+    scale_step: float | None = None
+    """Draw only factors this far apart, from the smallest of scale_range to the largest (0.25 in the released code);
+    null draws any factor between."""
+    flip: Annotated[float, Between(0, 1)] = 0.5
+    """Probability of mirroring a training image left and right."""
+    colour_jitter: Annotated[float, Between(0, 1)] = 0.0
+    """Largest relative change of brightness, contrast and saturation of RGB training images."""
+    hue_jitter: Annotated[float, Between(0, 0.5)] = 0.0
+    """Largest turn of the colours of RGB training images, as a share of the colour circle."""
+    rotation: Annotated[float, Between(0, 180)] = 0.0
+    """Largest turn of training images either way, in degrees."""
+    rare_class_crops: Annotated[float, Between(0, 1)] = 0.0
+    """Probability that a training window shows a rare class: of the classes in the image one is drawn, the fewer its
+    pixels the likelier, and a window around one of its pixels."""
+    blur: Annotated[float, Between(0, 1)] = 0.0
+    """Probability of blurring a training window by a Gaussian."""
+    elastic: Annotated[float, Between(0, 1)] = 0.0
+    """Probability of deforming a training window elastically (some 60 ms each at 513)."""
+    transforms: list[dict[str, dict[str, Any] | None]] | None = None
+    """Further transforms of albumentations for training windows, by name with their arguments and in this order, such
+    as [{GaussNoise: {p: 0.3}}, {CoarseDropout: {}}]; what they fill becomes the mean pixel and void."""
+
+    def check(self) -> None:
+        """Refuse scales in the wrong order, and steps that do not lead from one to the other."""
+        super().check()
+        if self.scale_step is not None:
+            scale_choices(self.scale_range, self.scale_step)
+        check_scales(self.scale_range)
+
+
 class TrainingTransform:
     """Training augmentation of the DeepLab papers: random scale, padding, random crop, mirror; and what may be added.
 
@@ -46,59 +85,40 @@ class TrainingTransform:
     unless asked for.
 
     Args:
-        crop_size: Side of the square window; `output_stride * k + 1` suits DeepLab.
-        scale_range: Smallest and largest factor; uniform between.
-        flip: Probability of mirroring left and right.
-        colour_jitter: Largest relative change of brightness, contrast and saturation.
+        options: What to do.
         pad_value: Colour beyond the image, in stored values, one for each channel (the mean pixel).
         ignore_index: Label beyond the image.
-        scale_step: Draw one of smallest, smallest + step, ..., largest instead, as the released code does (0.25).
-        rotation: Largest turn either way, in degrees.
-        hue_jitter: Largest turn of the colours, as a share of the circle (0..0.5).
-        rare_class_crops: Probability of a crop that shows a rare class, see `RandomWindow`.
-        blur: Probability of a Gaussian blur.
-        elastic: Probability of an elastic deformation.
-        transforms: Further transforms of albumentations by name, applied to the crop in this order. Those that fill
-            (`fill`, `fill_mask`) do so with the mean pixel and void unless told otherwise.
 
     Raises:
-        ConfigError: A value is out of range, colours of anything but three channels are to be jittered, or there is no
-            such transform or argument.
+        ConfigError: Colours of anything but three channels are to be jittered, or there is no such transform or
+            argument.
     """
 
-    def __init__(
-        self,
-        crop_size: int,
-        scale_range: tuple[float, float],
-        flip: float,
-        colour_jitter: float,
-        pad_value: Sequence[float],
-        ignore_index: int,
-        scale_step: float | None = None,
-        rotation: float = 0.0,
-        hue_jitter: float = 0.0,
-        rare_class_crops: float = 0.0,
-        blur: float = 0.0,
-        elastic: float = 0.0,
-        transforms: Further | None = None,
-    ) -> None:
-        check_probabilities(rare_class_crops=rare_class_crops, blur=blur, elastic=elastic)
+    def __init__(self, options: AugmentationOptions, pad_value: Sequence[float], ignore_index: int) -> None:
         self.pad_value, self.ignore_index = list(pad_value), ignore_index
         self.window = RandomWindow(
-            crop_size, scale_range, scale_step, rotation, flip, rare_class_crops, self.pad_value, ignore_index
+            options.crop_size,
+            options.scale_range,
+            options.scale_step,
+            options.rotation,
+            options.flip,
+            options.rare_class_crops,
+            self.pad_value,
+            ignore_index,
         )
+        jitter, hue_jitter = options.colour_jitter, options.hue_jitter
         self.colours: ColourMatrix | None = None
-        if colour_jitter != 0 or hue_jitter != 0:
+        if jitter != 0 or hue_jitter != 0:
             if len(self.pad_value) != 3:
                 raise ConfigError(
                     f"Colour jitter is for RGB images; these have {len(self.pad_value)} channel(s), as the length of "
                     f"mean says. Set colour_jitter and hue_jitter to 0."
                 )
-            self.colours = ColourMatrix(colour_jitter, colour_jitter, colour_jitter, hue_jitter, p=JITTER_PROBABILITY)
+            self.colours = ColourMatrix(jitter, jitter, jitter, hue_jitter, p=JITTER_PROBABILITY)
         further: list[A.BasicTransform] = []
         self._further_lines: list[str] = []
-        if elastic > 0:
-            self._further_lines.append(f"deform with probability {elastic:g}")
+        if options.elastic > 0:
+            self._further_lines.append(f"deform with probability {options.elastic:g}")
             further.append(
                 A.ElasticTransform(
                     ELASTIC_STRENGTH,
@@ -106,13 +126,13 @@ class TrainingTransform:
                     mask_interpolation=cv2.INTER_NEAREST,
                     fill=tuple(self.pad_value),
                     fill_mask=ignore_index,
-                    p=elastic,
+                    p=options.elastic,
                 )
             )
-        if blur > 0:
-            self._further_lines.append(f"blur with probability {blur:g}")
-            further.append(A.GaussianBlur(p=blur))
-        for name, arguments in [pair for item in transforms or [] for pair in item.items()]:
+        if options.blur > 0:
+            self._further_lines.append(f"blur with probability {options.blur:g}")
+            further.append(A.GaussianBlur(p=options.blur))
+        for name, arguments in [pair for item in options.transforms or [] for pair in item.items()]:
             self._further_lines.append(f"{name} {dict(arguments) if arguments else ''}".rstrip())
             further.append(self._by_name(name, dict(arguments or {})))
         self.further = A.Compose(further) if further else None

@@ -1,0 +1,379 @@
+"""The configuration: what the words behind a command, its files and a checkpoint say together, as typed objects.
+
+It has one section a noun. `model` is a network with its options, `data` a data set with its own; both are chosen by
+`name`. `optimizer`, `loss`, `evaluation` and `run` are groups of options, `trainer` is Lightning's. Commands ask for
+what they need: `doctor` for the data, `inspect` for the network, `fit` for everything.
+
+What is lower in this list wins: declared defaults, a checkpoint's own settings, `-c` files in their order, options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import lightning.pytorch.callbacks
+import lightning.pytorch.loggers  # noqa: F401 - the parser finds callbacks and loggers by their short names
+import torch
+import yaml
+from jsonargparse import Namespace, set_parsing_settings
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+
+from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
+from .config_words import (
+    asks_for_help,
+    check_options,
+    config_files,
+    in_one_line,
+    merged,
+    option_value,
+    read_config,
+    unknown_option,
+    without_config_files,
+    without_option,
+)
+from .data.sets import SegmentationDataModule, datamodule_named, datamodules
+from .errors import ConfigError
+from .inference import EvaluationOptions
+from .losses import loss_options
+from .models import network_named, networks
+from .models.base import NetworkOptions
+from .optim import OptimizerOptions
+from .options import Options, constraint_words, hints_of
+from .runs import resolve_checkpoint
+from .tasks import SegmentationTask, TaskOptions, task_class_of
+from .types import DataDescription
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+DEFAULT_DATA = "DrawnScenes"
+DEFAULT_MODEL = "DeepLabV3Plus"
+"""Of commands that look at data alone, and of `--help`."""
+RUNS = "runs"
+Layer = Mapping[str, Any]
+"""The sections of one file, or of a checkpoint."""
+TRAINER_DEFAULTS = {"use_distributed_sampler": False, "enable_model_summary": False}
+
+
+@dataclass(frozen=True)
+class RunOptions(Options):
+    """Where a run goes."""
+
+    section: ClassVar[str] = "run"
+
+    name: str | None = None
+    """Name of the run; the stem of the first configuration file if not given."""
+    folder: str = RUNS
+    """Folder of all runs, in which a run gets `NAME/version_N`."""
+    watch_gradients: int = 0
+    """Weights & Biases: write histograms of the gradients every so many steps; 0 for never."""
+
+
+class OneLineParser(LightningArgumentParser):
+    """Says what is wrong in one line, and how to put it right."""
+
+    words: Sequence[str] | None = None
+    """What the user wrote; None in the parsers that jsonargparse makes within this one, which hand their message on."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        """Raise instead of printing the usage and leaving."""
+        if self.words is None:
+            raise ValueError(message)
+        raise ConfigError(in_one_line(str(message), self.words))
+
+
+class Configuration:
+    """A whole configuration, each part of which is made when it is asked for.
+
+    Args:
+        words: What the user wrote behind the command's name.
+        checkpoint: A checkpoint's file, or a run (its best one): its own settings lie below all that the user writes.
+        needs_model: Refuse a configuration without a model; otherwise `DEFAULT_MODEL` stands for one.
+
+    Attributes:
+        files: The configuration files, in their order.
+        checkpoint_path: The checkpoint's file.
+        checkpoint: What it holds.
+        network_class: The network that `model.name` names.
+        model: Its options.
+        task: What is done with it in training.
+        optimizer: The optimiser and its schedule.
+        loss: The losses and their constants.
+        data_class: The datamodule that `data.name` names.
+        data: Its options.
+        evaluation: How images are evaluated.
+        run: Where the run goes.
+
+    Raises:
+        ConfigError: An option is unknown, misspelt, of another type, or out of range.
+    """
+
+    def __init__(self, words: Sequence[str], checkpoint: str | Path | None = None, *, needs_model: bool = True) -> None:
+        self.files = config_files(words)
+        self.checkpoint_path = None if checkpoint is None else resolve_checkpoint(checkpoint)
+        self.checkpoint = None if self.checkpoint_path is None else read_checkpoint(self.checkpoint_path)
+        helps = asks_for_help(words)
+        first = {} if self.checkpoint is None else checkpoint_config(self.checkpoint)
+        layers = [first, *(read_config(path) for path in self.files)]
+        options = without_config_files(words)
+        names = {key: [_name_in(layer, key) for layer in layers] for key in ("model", "data")}
+        chosen_model = _name_on_line(options, "model") or _last(names["model"])
+        chosen_data = _name_on_line(options, "data") or _last(names["data"]) or DEFAULT_DATA
+        if chosen_model is None and needs_model and not helps:
+            _refuse_without_model(options)
+        self.network_class = network_named(chosen_model or DEFAULT_MODEL)
+        self.data_class = datamodule_named(chosen_data)
+        self.task_class = task_class_of(self.network_class)
+        for key in ("model", "data"):
+            options = without_option(without_option(options, f"--{key}"), f"--{key}.name")
+        self._parser = self._make_parser(words)
+        check_options(options, self._known_options(), _options_of_all_classes())
+        below = self._below_options(layers, names)
+        self._namespace = self._parser.parse_args([f"--config={yaml.safe_dump(below)}", *options])
+        self._take_sections()
+
+    # --- what commands ask for ----------------------------------------------------------------------------------------
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed; None where it is not to be seeded."""
+        seed = self._namespace.seed_everything
+        return None if seed is False or seed is None else int(seed)
+
+    @property
+    def trainer_options(self) -> Namespace:
+        """The trainer's section, as parsed."""
+        return self._namespace.trainer
+
+    @property
+    def describes(self) -> DataDescription:
+        """What a model must know of the data, found without reading a pixel."""
+        return self.data_class.describe(self.data)
+
+    def datamodule(self) -> SegmentationDataModule:
+        """Make the datamodule; nothing is opened."""
+        return self.data_class(**_values(self.data))
+
+    def make_task(self, *, on_paper: bool = False, untrained: bool = False) -> SegmentationTask:
+        """Make the task with its network.
+
+        Args:
+            on_paper: On the meta device: shapes without values, and nothing is fetched.
+            untrained: Leave out the weights that the configuration starts from: nothing is fetched, either.
+        """
+        values = {**_values(self.model), **_values(self.task)}
+        if (on_paper or untrained) and "pretrained" in values:
+            values["pretrained"] = False
+        if untrained:
+            values["weights"] = None
+        with torch.device("meta" if on_paper else torch.get_default_device()):
+            task = self.task_class(
+                self.describes,
+                network=self.network_class,
+                optimizer=self.optimizer,
+                loss=self.loss,
+                **values,
+            )
+        task.evaluation_options = self.evaluation
+        return task
+
+    def trained_task(self) -> SegmentationTask:
+        """Make the task with the checkpoint's weights; with those that training starts from where there is none.
+
+        Raises:
+            CheckpointError: The weights are those of another network, or of other classes.
+        """
+        task = self.make_task()
+        if self.checkpoint is not None:
+            self.check_fits(task)
+            task.load_state_dict(self.checkpoint["state_dict"])
+        return task
+
+    def check_fits(self, task: SegmentationTask) -> None:
+        """Refuse a checkpoint whose classes, pixels or weights are not those of `task`."""
+        if self.checkpoint is not None:
+            check_fits(task, task.description, self.checkpoint, self.checkpoint_path or "")
+
+    def make_trainer(self, **ours: Any) -> Trainer:
+        """Make the trainer, with its callbacks and loggers.
+
+        Args:
+            ours: What this framework adds; it wins over the configuration.
+        """
+        return Trainer(**{**self.trainer_parts(), **ours})
+
+    def trainer_parts(self) -> dict[str, Any]:
+        """Return the trainer's arguments, with callbacks, loggers and plugins made."""
+        if self._trainer is None:
+            self._trainer = self._parser.instantiate(Namespace(trainer=self._namespace.trainer)).trainer.as_dict()
+        return self._trainer
+
+    def as_yaml(self) -> str:
+        """Return the whole configuration, resolved."""
+        kept = self._namespace.clone()
+        for key in ("config", "ckpt_path"):
+            kept.pop(key, None)
+        return self._parser.dump(kept, skip_none=False, skip_validation=True)
+
+    # --- how it is read ----------------------------------------------------------------------------------------------
+
+    def _make_parser(self, words: Sequence[str]) -> OneLineParser:
+        parser = OneLineParser(prog="deeplab_lightning", default_env=False)
+        parser.words = list(words)
+        parser.add_argument(
+            "--seed_everything", type=bool | int, default=0, help="Seed of everything random; false for none."
+        )
+        for section, group, defaults in self._groups():
+            if section in ("model", "data") and group in (self.network_class.Options, self.data_class.Options):
+                name = self.network_class.__name__ if section == "model" else self.data_class.name_in_yaml()
+                parser.add_argument(f"--{section}.name", type=str, default=name, help="Which one it is.")
+            parser.add_class_arguments(group, section, instantiate=False)
+            if defaults is not None:
+                parser.set_defaults({f"{section}.{name}": value for name, value in defaults.plain().items()})
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint or run to start from.")
+        _say_ranges(parser, [group for _, group, _ in self._groups()])
+        return parser
+
+    def _groups(self) -> list[tuple[str, type[Options], Options | None]]:
+        """Return section, options and other defaults than theirs."""
+        return [
+            ("model", self.network_class.Options, None),
+            ("model", TaskOptions, None),
+            ("optimizer", OptimizerOptions, self.task_class.optimizer_defaults),
+            ("loss", loss_options(), None),
+            ("data", self.data_class.Options, None),
+            ("evaluation", EvaluationOptions, None),
+            ("run", RunOptions, None),
+        ]
+
+    def _known_options(self) -> list[str]:
+        known = [option for action in self._parser._actions for option in action.option_strings]
+        return [*known, "--print_config", "--help", "-h"]
+
+    def _below_options(
+        self, layers: Sequence[Mapping[str, Any]], names: Mapping[str, Sequence[str | None]]
+    ) -> dict[str, Any]:
+        """Return the layers as one, without what was said of classes that a later layer replaced."""
+        result: dict[str, Any] = {}
+        for number, layer in enumerate(layers):
+            kept = {key: value for key, value in layer.items() if value is not None}
+            for key, section in kept.items():
+                if isinstance(section, Mapping):
+                    kept[key] = self._known_in(key, section, names.get(key, ())[: number + 1])
+            result = merged(result, kept)
+        if result.pop("ckpt_path", None) is not None:
+            raise ConfigError(
+                "ckpt_path stands in a configuration file. A checkpoint is chosen on the command line, so that no file "
+                "makes a new run go on from an old one: --ckpt_path FILE"
+            )
+        self._print_kept_settings(layers, names)
+        return result
+
+    def _known_in(self, key: str, section: Mapping[str, Any], names: Sequence[str | None]) -> dict[str, Any]:
+        """Return a section without its name, and without options of a class that a later layer replaced."""
+        if key == "trainer":
+            return dict(section)
+        known = self._options_of(key, None)
+        earlier = self._options_of(key, _last(names)) if names else known
+        for name in section:
+            if name != "name" and name not in known and name not in earlier:
+                raise ConfigError(
+                    unknown_option(key, name, [f"--{key}.{one}" for one in known], _options_of_all_classes())
+                )
+        return {name: value for name, value in section.items() if name != "name" and name in known}
+
+    def _options_of(self, key: str, class_name: str | None) -> list[str]:
+        """Return the options of a section, with those of the named class, or of the one that is chosen."""
+        if key == "model" and class_name is not None:
+            return [*hints_of(network_named(class_name).Options), *hints_of(TaskOptions)]
+        if key == "data" and class_name is not None:
+            return list(hints_of(datamodule_named(class_name).Options))
+        return [name for section, group, _ in self._groups() if section == key for name in hints_of(group)]
+
+    def _print_kept_settings(
+        self, layers: Sequence[Mapping[str, Any]], names: Mapping[str, Sequence[str | None]]
+    ) -> None:
+        """Say which settings made for one class a later file handed on to another."""
+        for key, first_owner in (("model", None), ("data", DEFAULT_DATA)):
+            owner, settings = first_owner, dict[str, Any]()
+            for layer, name in zip(layers, names[key], strict=True):
+                own = layer.get(key) or {}
+                if name and owner and name != owner:
+                    known = self._options_of(key, name)
+                    kept = [option for option in settings if option not in own and option in known]
+                    if kept:
+                        values = ", ".join(f"{option} {settings[option]}" for option in kept)
+                        print(f"{key}: {name} keeps from {owner}'s settings: {values}")
+                owner = name or owner
+                settings |= {option: value for option, value in own.items() if option != "name"}
+
+    def _take_sections(self) -> None:
+        sections = self._namespace
+        model = sections.model.as_dict()
+        self.model: NetworkOptions = self.network_class.Options.of(_only(model, self.network_class.Options))
+        self.task = TaskOptions.of(_only(model, TaskOptions))
+        self.optimizer = OptimizerOptions.of(sections.optimizer.as_dict())
+        self.loss = loss_options().of(sections.loss.as_dict())
+        self.data = self.data_class.Options.of(_only(sections.data.as_dict(), self.data_class.Options))
+        self.evaluation = EvaluationOptions.of(sections.evaluation.as_dict())
+        self.run = RunOptions.of(sections.run.as_dict())
+        self._trainer: dict[str, Any] | None = None
+
+
+def _values(options: Options) -> dict[str, Any]:
+    """Return names and values as declared."""
+    return {name: getattr(options, name) for name in hints_of(type(options))}
+
+
+def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:
+    return {name: section[name] for name in hints_of(group)}
+
+
+def _name_in(layer: Mapping[str, Any], key: str) -> str | None:
+    return cast("str | None", (layer.get(key) or {}).get("name"))
+
+
+def _name_on_line(words: Sequence[str], key: str) -> str | None:
+    return option_value(words, f"--{key}.name") or option_value(words, f"--{key}")
+
+
+def _last(names: Sequence[str | None]) -> str | None:
+    return next((name for name in reversed(names) if name is not None), None)
+
+
+def _refuse_without_model(words: Sequence[str]) -> None:
+    others = _options_of_all_classes()["model"]
+    for word in words:
+        option = word.partition("=")[0]
+        if option.startswith("--model.") and option.removeprefix("--model.") in others:
+            raise ConfigError(unknown_option("model", option.removeprefix("--model."), [], {"model": others}))
+    raise ConfigError(
+        f"No model is chosen: give a configuration such as -c configs/v3plus.yaml, or --model with one of "
+        f"{', '.join(networks())}."
+    )
+
+
+def _options_of_all_classes() -> dict[str, list[str]]:
+    """Return the options of all networks and all data sets, by section."""
+    of_models = {name for network in networks().values() for name in hints_of(network.Options)}
+    of_data = {name for data in datamodules().values() for name in hints_of(data.Options)}
+    return {"model": sorted(of_models | set(hints_of(TaskOptions))), "data": sorted(of_data)}
+
+
+def _say_ranges(parser: OneLineParser, groups: Sequence[type[Options]]) -> None:
+    """Add the ranges of options to what `--help` says of them."""
+    ranges = {
+        (group.section, name): words
+        for group in groups
+        for name, hint in hints_of(group).items()
+        if (words := constraint_words(hint))
+    }
+    for action in parser._actions:
+        section, _, name = action.dest.partition(".")
+        if words := ranges.get((section, name)):
+            action.help = f"{(action.help or '').rstrip('.')}. Allowed: {words}."

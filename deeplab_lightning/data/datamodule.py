@@ -1,0 +1,332 @@
+"""What all datamodules share: their options, loaders, augmentation, and describing themselves."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.parsing import AttributeDict
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ..errors import ConfigError
+from ..labels import LabelSet
+from ..options import Options, at_least
+from ..types import DataDescription, Sample
+from .dataset import SegmentationDataset
+from .layout import Recognised
+from .loading import (
+    LoaderView,
+    ResumableLoader,
+    collate_crops,
+    collate_images,
+    leave_signals_to_the_main_process,
+)
+from .sampling import EpochSampler, ShardSampler
+from .spacing import spread
+from .subset import Subset, repeated
+from .tiles import TiledDataset
+from .transforms.pipelines import AugmentationOptions, TrainingTransform
+
+Split = Literal["train", "val", "test"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class PixelOptions(Options):
+    """How stored pixels become what a network is fed with."""
+
+    section: ClassVar[str] = "data"
+
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    """Mean of each channel, of pixels divided by the pixel range, that is subtracted from every image; as many numbers
+    as the images have channels."""
+    std: tuple[float, ...] = IMAGENET_STD
+    """Standard deviation of each channel, of pixels divided by the pixel range, by which images are divided once the
+    mean is subtracted."""
+
+    @property
+    def pixel_range(self) -> float:
+        """The stored value that means 1.0."""
+        return 255.0
+
+    def check(self) -> None:
+        """Refuse means and standard deviations that are not of as many channels, or not above 0."""
+        super().check()
+        if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
+            raise ConfigError(
+                f"--data.mean {list(self.mean)} and --data.std {list(self.std)}: expected one number for each channel, "
+                f"and standard deviations above 0."
+            )
+
+
+@dataclass(frozen=True)
+class LoaderOptions(Options):
+    """How images are drawn and read."""
+
+    section: ClassVar[str] = "data"
+
+    batch_size: Annotated[int, at_least(1)] = 16
+    """Images per training step and process."""
+    eval_batch_size: Annotated[int, at_least(1)] = 4
+    """Images per evaluation step and process; scores do not depend on it."""
+    num_workers: Annotated[int, at_least(0)] = 2
+    """Processes that read images, for each process that trains; 0 reads in the training process itself."""
+    cache: str | None = None
+    """Folder in which decoded images are kept, as tiles without loss; for images that are slow to decode, such as PNGs
+    of Cityscapes. Needs the package zstandard."""
+    preview: Annotated[int, at_least(0)] = 0
+    """Before training, write an overview of so many augmented samples into the run folder."""
+    repeat_classes: dict[str, int] | None = None
+    """Let training images that show certain classes be drawn several times an epoch, by name: {chair: 2, sofa: 2}. All
+    training masks are read once for it."""
+    train_limit: Annotated[int, at_least(1)] | None = None
+    """Train on the first so many images alone; null trains on all."""
+    val_on_train: bool = False
+    """Validate on the training images (those of train_limit), whole and not augmented: a network that does not learn
+    these by heart has something wrong."""
+    seed: Annotated[int, at_least(0)] | None = None
+    """Seed of the order and the augmentation of training images; null takes the run's (--seed_everything)."""
+
+
+@dataclass(frozen=True)
+class DataOptions(LoaderOptions, AugmentationOptions, PixelOptions):
+    """What can be said of any data set."""
+
+
+class SegmentationDataModule(LightningDataModule, ABC):
+    """Base of the datamodules. A new one names its `Options` and its `labels`, and builds its datasets.
+
+    Where the labels follow from the options, it overrides `label_set` instead.
+
+    Args:
+        options: Those of the class's `Options`, by name.
+
+    Attributes:
+        options: The same, checked.
+        labels: What the numbers in masks mean.
+        seed: Of the order and the augmentation of training images.
+
+    Raises:
+        ConfigError: An option is unknown, out of range, or contradicts another.
+    """
+
+    Options: ClassVar[type[DataOptions]] = DataOptions
+    """The data set's options."""
+    options: DataOptions
+    labels: LabelSet
+
+    layout: ClassVar[str | None] = None
+    """What its folder looks like, for people, such as `VOC2012 (JPEGImages/, ImageSets/)`; None if none is read."""
+    generality: ClassVar[int] = 0
+    """Of layouts that are like many others, those of a higher number are tried later."""
+    reads_subfolders: ClassVar[bool] = False
+    """Whether its layout may lie in any depth of folders: then it is tried last, on the outermost folder alone."""
+    known_by_number: ClassVar[bool] = False
+    """Whether networks for these classes are passed on so often that `import` knows them by their number of classes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options = self.Options.of(options)
+        self.save_hyperparameters({"name": self.name_in_yaml(), **self.options.plain()})
+        self.labels = self.label_set(self.options)
+        seed = self.options.seed
+        self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
+        self._with_depth = False
+        self._loaders: list[DataLoader[Sample]] = []
+        self._datasets: dict[Split, SegmentationDataset] = {}
+        pad_value = [self.options.pixel_range * value for value in self.options.mean]
+        self.transform = TrainingTransform(self.options, pad_value, self.labels.ignore_index)
+
+    @classmethod
+    def name_in_yaml(cls) -> str:
+        """Return the name by which a configuration chooses it, such as `VOC`."""
+        return cls.__name__.removesuffix("DataModule")
+
+    @property
+    def hparams_initial(self) -> AttributeDict:
+        """What loggers are told: below a name of its own, so that no option clashes with one of the model."""
+        return AttributeDict({"data": dict(super().hparams_initial)})
+
+    @abstractmethod
+    def build_dataset(self, split: Split) -> SegmentationDataset:
+        """Open a split.
+
+        Raises:
+            DataError: It is not there, and where to get it.
+        """
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Say how this data set reads a folder; None if the folder has another layout.
+
+        Args:
+            root: The folder, which exists.
+        """
+        return None
+
+    @classmethod
+    def label_set(cls, options: Any) -> LabelSet:
+        """Say what the numbers in masks mean, from the options (of the class's `Options`) alone."""
+        return cls.labels
+
+    @classmethod
+    def describe(cls, options: DataOptions) -> DataDescription:
+        """Say what a model must know of the data, from the options alone: no pixel is read."""
+        labels = cls.label_set(options)
+        return {
+            "class_names": list(labels.class_names),
+            "palette": [list(colour) for colour in labels.palette],
+            "ignore_index": labels.ignore_index,
+            "channels": len(options.mean),
+            "mean": list(options.mean),
+            "std": list(options.std),
+            "pixel_range": options.pixel_range,
+        }
+
+    @property
+    def description(self) -> DataDescription:
+        """What a model must know of this data."""
+        return self.describe(self.options)
+
+    def dataset(self, split: Split) -> SegmentationDataset:
+        """Return a split, opened once; from the cache if there is one. `train_limit` and `val_on_train` are heeded."""
+        if split == "val" and self.options.val_on_train:
+            split = "train"
+        if split not in self._datasets:
+            dataset = self.build_dataset(split)
+            if self.options.cache is not None:
+                dataset = TiledDataset(dataset, self.options.cache)
+            if split == "train" and self.options.train_limit is not None:
+                dataset = Subset(dataset, range(min(self.options.train_limit, len(dataset))))
+            self._datasets[split] = dataset
+        return self._datasets[split]
+
+    @cached_property
+    def drawn_dataset(self) -> SegmentationDataset:
+        """The training split as it is drawn from: with images of `repeat_classes` several times."""
+        dataset = self.dataset("train")
+        if not self.options.repeat_classes:
+            return dataset
+        several = repeated(dataset, self.options.repeat_classes, quiet=self._rank()[0] != 0)
+        rank_zero_info(f"repeat_classes: {len(dataset)} training images are drawn from as {len(several)}")
+        return several
+
+    def deliver_depth(self) -> None:
+        """Put depth maps into all batches.
+
+        Raises:
+            ConfigError: This data has none.
+        """
+        for split in ("train", "val", "test"):
+            if split in self._datasets and not self._datasets[split].has_depth:
+                raise ConfigError(
+                    f"--loss.depth.weight needs depth maps, and {type(self).__name__} has none: drawn scenes "
+                    f"have, and a FolderDataModule with --data.depth depth."
+                )
+        self._with_depth = True
+
+    def setup(self, stage: str) -> None:
+        """Open what a stage needs, so that missing data is reported before anything else happens."""
+        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        for split in splits.get(stage, ()):
+            self.dataset(split)
+
+    def class_counts(self, limit: int = 1000) -> tuple[np.ndarray, np.ndarray]:
+        """Count the training masks' pixels, of at most `limit` images that are spread evenly over the split.
+
+        Returns:
+            `(C,)` labelled pixels of each class, and `(C,)` labelled pixels of all images in which the class occurs,
+            both int64.
+        """
+        dataset = self.dataset("train")
+        classes = self.labels.num_classes
+        pixels, of_images = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
+        chosen = spread(len(dataset), limit)
+        for index in tqdm(chosen, desc="counting classes", unit="masks", disable=self._rank()[0] != 0):
+            counts = np.bincount(dataset.load(index)[1].ravel(), minlength=classes)[:classes]
+            pixels += counts
+            of_images += (counts > 0) * counts.sum()
+        return pixels, of_images
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Shuffled, augmented, complete batches; goes on where a resumed run stopped."""
+        dataset = self.drawn_dataset
+        if len(dataset) < self.options.batch_size:
+            raise ConfigError(
+                f"The training split has {len(dataset)} images, fewer than one batch of {self.options.batch_size}. "
+                f"Set --data.batch_size {len(dataset)} or less."
+            )
+        if isinstance(dataset, TiledDataset):
+            rank_zero_info(dataset.summary())
+        rank, world_size = self._rank()
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        loader = ResumableLoader(
+            LoaderView(dataset, self.transform, self.seed, self._with_depth),
+            EpochSampler(len(dataset), self.seed, rank, world_size, epoch),
+            batches_trained=self._batches_trained,
+            batch_size=self.options.batch_size,
+            drop_last=True,
+            collate_fn=collate_crops,
+            num_workers=self.options.num_workers,
+            persistent_workers=self.options.num_workers > 0,
+            worker_init_fn=leave_signals_to_the_main_process,
+            pin_memory=self._on_gpu(),
+        )
+        self._loaders.append(loader)
+        return loader
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Whole images of the validation split, each exactly once over all processes."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        """Whole images of the test split, each exactly once over all processes."""
+        return self._evaluation_loader("test")
+
+    def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
+        dataset = self.dataset(split)
+        loader = DataLoader(
+            LoaderView(dataset, with_depth=self._with_depth),
+            batch_size=self.options.eval_batch_size,
+            sampler=ShardSampler(len(dataset), *self._rank()),
+            num_workers=self.options.num_workers,
+            worker_init_fn=leave_signals_to_the_main_process,
+            persistent_workers=self.options.num_workers > 0,
+            collate_fn=collate_images,
+            pin_memory=self._on_gpu(),
+        )
+        self._loaders.append(loader)
+        return loader
+
+    def teardown(self, stage: str) -> None:
+        """End the workers."""
+        while self._loaders:
+            iterator: Any = self._loaders.pop()._iterator
+            if iterator is not None:
+                iterator._shutdown_workers()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """End the workers."""
+        self.teardown("fit")
+
+    def _rank(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def _batches_trained(self) -> int:
+        if self.trainer is None:
+            return 0
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        return int(progress.processed)

@@ -1,1 +1,0 @@
-"""Images with masks, by position: one module per data set."""

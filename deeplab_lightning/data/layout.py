@@ -1,0 +1,64 @@
+"""How a folder's layout is recognised: what a data set says of a folder that is its own, and what it looks at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+NAME_FILES = ("labels.txt", "classes.txt", "class_names.txt")
+"""Files in which people keep their class names, one a line."""
+CHILDREN = 20
+"""Subfolders of a folder that are looked at."""
+
+
+@dataclass
+class Recognised:
+    """How a data set reads a folder.
+
+    Attributes:
+        layout: The layout's name, for people.
+        options: The data set's options; `comments` says more about some of them.
+        images: Its images, or those for training, whose sizes tell which crop suits.
+        train_size: Images for training.
+        masks: Where nothing tells the classes but the masks: the files to look at.
+        comments: Option -> a remark that stands behind it in YAML.
+        remarks: What else the user should know.
+    """
+
+    layout: str
+    options: dict[str, Any]
+    images: list[Path]
+    train_size: int
+    masks: list[Path] = field(default_factory=list)
+    comments: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return a folder's first `CHILDREN` folders, hidden ones left out."""
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return found[:CHILDREN]
+
+
+def lines_of(path: Path) -> list[str]:
+    """Return a file's lines without the empty ones; none where there is no file."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object; whatever cannot be read is none, and the layout's own reader will say so."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def names_in_file(root: Path) -> list[str]:
+    """Return the class names of the first of `NAME_FILES` that holds some."""
+    return next((names for name in NAME_FILES if (names := lines_of(root / name))), [])

@@ -1,0 +1,144 @@
+"""From a data set to batches: the view of it that a loader draws from, and the loader that goes on where it stopped."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, default_collate
+
+from ..errors import DataError
+from ..types import Batch, Sample
+from .dataset import SegmentationDataset
+from .sampling import Draw, EpochSampler
+
+if TYPE_CHECKING:  # it comes with albumentations
+    from .transforms.geometry import Stored
+
+Transform = Callable[["Stored", "Stored", int], tuple[np.ndarray, np.ndarray]]
+"""`(image, mask, seed) -> (image, mask)`; the same seed gives the same augmentation."""
+
+WORKER_PATIENCE = 60
+"""Seconds after SIGTERM in which a worker ends by itself, should the main process fail to end it."""
+
+
+class LoaderView(torch.utils.data.Dataset[Sample]):
+    """A data set as a `DataLoader` sees it: read, transform, to tensors, whose images are views in channels-last order.
+
+    The transform is seeded by (seed, epoch, index), so an image comes out the same whichever worker draws it and
+    however often training was interrupted before.
+    """
+
+    def __init__(
+        self, source: SegmentationDataset, transform: Transform | None = None, seed: int = 0, with_depth: bool = False
+    ) -> None:
+        self.source = source
+        self.transform: Any = transform  # with depth, one that has a method `with_depth`, too
+        self.seed = seed
+        self.with_depth = with_depth
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, draw: Draw | int) -> Sample:
+        epoch, index = draw if isinstance(draw, tuple) else (0, draw)
+        depth = self.source.depth(index) if self.with_depth else None
+        if self.transform is None:
+            image, mask = self.source.load(index)
+            if depth is not None:
+                self._check_depth(depth, image.shape, index)
+        else:
+            stream = np.random.SeedSequence([self.seed, epoch, index])
+            seed = int(stream.generate_state(1)[0])
+            stored = self.source.open(index)
+            if depth is None:
+                image, mask = self.transform(*stored, seed)
+            else:
+                self._check_depth(depth, stored[0].shape, index)
+                image, mask, depth = self.transform.with_depth(*stored, depth, seed)
+        sample: Sample = {
+            "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
+            "mask": torch.from_numpy(np.ascontiguousarray(mask)),
+            "sample_id": self.source.sample_id(index),
+        }
+        if depth is not None:
+            sample["depth"] = torch.from_numpy(np.ascontiguousarray(depth, np.float32))
+        return sample
+
+    def _check_depth(self, depth: np.ndarray, shape: tuple[int, ...], index: int) -> None:
+        if depth.shape != shape[:2]:
+            raise DataError(
+                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its image "
+                f"{shape[1]}x{shape[0]} (width x height): they must have one size."
+            )
+
+
+def collate_crops(samples: list[Sample]) -> Batch:
+    """Stack crops of one size as they lie in memory: images `(B, C, H, W)` in channels-last order.
+
+    What an image file decodes to has its channels last, and so have the networks: nothing is transposed on the way.
+    """
+    rows_first = [sample["image"].permute(1, 2, 0) for sample in samples]
+    batch: Batch = {
+        "image": default_collate(rows_first).permute(0, 3, 1, 2),  # in a worker, straight into shared memory
+        "mask": default_collate([sample["mask"] for sample in samples]),
+        "sample_id": [sample["sample_id"] for sample in samples],
+    }
+    if "depth" in samples[0]:
+        batch["depth"] = default_collate([sample["depth"] for sample in samples])
+    return batch
+
+
+def collate_images(samples: list[Sample]) -> Batch:
+    """Keep evaluation images apart, since they keep their own sizes."""
+    batch: Batch = {
+        "image": [sample["image"] for sample in samples],
+        "mask": [sample["mask"] for sample in samples],
+        "sample_id": [sample["sample_id"] for sample in samples],
+    }
+    if "depth" in samples[0]:
+        batch["depth"] = [sample["depth"] for sample in samples]
+    return batch
+
+
+class ResumableLoader(DataLoader[Sample]):
+    """A loader whose saved position counts the batches that were trained, not those its workers had fetched.
+
+    Args:
+        dataset: As for `DataLoader`.
+        sampler: The order.
+        batches_trained: Tells how many batches of this epoch the training loop has used.
+        options: As for `DataLoader`.
+    """
+
+    def __init__(
+        self, dataset: LoaderView, sampler: EpochSampler, batches_trained: Callable[[], int], **options: Any
+    ) -> None:
+        super().__init__(dataset, sampler=sampler, **options)
+        self.batches_trained = batches_trained
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many of this process's draws of the epoch were trained."""
+        return {"draws": self.batches_trained() * (self.batch_size or 1)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the current epoch behind the draws that were trained; at its end, begin the next one."""
+        assert isinstance(self.sampler, EpochSampler)
+        whole_epoch = len(self) * (self.batch_size or 1)
+        if state["draws"] < whole_epoch:
+            self.sampler.start = state["draws"]
+        else:
+            self.sampler.set_epoch(self.sampler.epoch + 1)
+
+
+def leave_signals_to_the_main_process(worker: int) -> None:
+    """Let a loader's worker live through Ctrl-C and SIGTERM, which terminals and schedulers send to all processes.
+
+    The main process needs its workers to finish the step and a due validation before it saves, and ends them itself;
+    should it fail to, they end `WORKER_PATIENCE` seconds after SIGTERM.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_PATIENCE))

@@ -1,0 +1,60 @@
+"""What data sets of the user's own images share: class names of his own, and splits that he lays down or chance."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from ..labels import LabelSet, own_labels
+from ..options import Between
+from .datamodule import DataOptions, SegmentationDataModule
+from .splitting import split_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnImagesOptions(DataOptions):
+    """What must be said of the user's own images, and how they are divided."""
+
+    root: str
+    """Folder below which all files lie."""
+    class_names: list[str]
+    """Names of the classes in the order of their ids; where objects are outlined, the first is the background."""
+    val_fraction: Annotated[float, Between(0, 1, open_low=True, open_high=True, near=0.2)] = 0.2
+    """Share of images for validation, where neither lists (train.txt, val.txt) nor folders (train/, val/) say."""
+    test_fraction: Annotated[float, Between(0, 1, open_high=True, near=0.1)] = 0.0
+    """Share of images for the test, where neither lists (test.txt) nor folders (test/) say; 0 makes no test split."""
+    split_seed: int = 0
+    """Seed of the division by chance; another one gives other splits."""
+
+
+class OwnImagesDataModule(SegmentationDataModule, ABC):
+    """Base of the datamodules of the user's own images.
+
+    Splits are laid down by lists `train.txt` and `val.txt` (and `test.txt`) in the root or by folders `train/` and
+    `val/` (and `test/`), otherwise by chance (`data/splitting.py`).
+    """
+
+    Options = OwnImagesOptions
+    options: OwnImagesOptions
+
+    @property
+    def root(self) -> Path:
+        """Folder below which all files lie."""
+        return Path(self.options.root).expanduser()
+
+    @classmethod
+    def label_set(cls, options: Any) -> LabelSet:
+        """Say what the numbers in masks mean."""
+        return own_labels(options.class_names)
+
+    def divided(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """Return the names of each split.
+
+        Args:
+            names: Of all images.
+        """
+        options = self.options
+        return split_names(self.root, names, options.val_fraction, options.test_fraction, options.split_seed)

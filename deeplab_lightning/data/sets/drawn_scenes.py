@@ -1,0 +1,138 @@
+"""The embedded data set: scenes drawn on demand, so that a fresh clone can train without a download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+
+from ...errors import ConfigError
+from ...labels import LabelSet
+from ...options import at_least
+from ..datamodule import DataOptions, SegmentationDataModule, Split
+from ..dataset import SegmentationDataset
+from ..drawing import draw_scene
+from ..drawing.scene import CLASS_NAMES, VOID, DrawnScene
+
+DRAWN_SCENES = LabelSet(
+    class_names=CLASS_NAMES,
+    palette=(
+        (38, 40, 52),
+        (214, 93, 78),
+        (88, 168, 92),
+        (92, 118, 214),
+        (240, 160, 72),
+        (214, 106, 186),
+        (92, 200, 208),
+        (244, 216, 96),
+        (150, 102, 206),
+        (160, 122, 88),
+    ),
+    ignore_index=VOID,
+)
+"""Things in a drawn landscape, told apart by shape and place, never by colour."""
+
+_SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
+_SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
+
+
+class DrawnScenes(SegmentationDataset):
+    """Images of drawn landscapes and their masks, classes as in `DRAWN_SCENES`.
+
+    An image is a pure function of (seed, split, index, height, width). The split is part of the random stream's key,
+    so the splits share no image.
+
+    Args:
+        split: Which images.
+        size: How many.
+        height: Height of each image in pixels, at least 64.
+        width: Width of each image in pixels, at least 64.
+        seed: Another seed is another data set of the same kind.
+    """
+
+    labels = DRAWN_SCENES
+
+    def __init__(
+        self, split: Literal["train", "val", "test"], size: int, height: int, width: int, seed: int = 0
+    ) -> None:
+        if split not in _SPLIT_NUMBERS:
+            raise ConfigError(f"split {split!r} is not one of {', '.join(_SPLIT_NUMBERS)}.")
+        if min(height, width) < _SMALLEST_SIDE:
+            raise ConfigError(f"Drawn scenes of {height}x{width} are too small to draw: take at least 64x64.")
+        if size < 1:
+            raise ConfigError(f"size is {size}: a data set needs at least one image.")
+        self.split, self.size, self.height, self.width, self.seed = split, size, height, width, seed
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.size
+
+    def sample_id(self, index: int) -> str:
+        """Return the image's name, such as `train-000012`."""
+        return f"{self.split}-{self._checked(index):06d}"
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw an image.
+
+        Returns:
+            The image, `(height, width, 3)` uint8 RGB, and its mask, `(height, width)` uint8 train ids with 255 = void.
+        """
+        scene = self._scene(index)
+        return scene.image.copy(), scene.mask.copy()
+
+    @property
+    def has_depth(self) -> bool:
+        """True: the renderer knows how far away everything is."""
+        return True
+
+    def depth(self, index: int) -> np.ndarray:
+        """Return the distance of what is seen, `(height, width)` float32: from about 0.9, near, to 20, the sky."""
+        return self._scene(index).depth.copy()
+
+    def _scene(self, index: int) -> DrawnScene:
+        return _last_scene((self.seed, _SPLIT_NUMBERS[self.split], self._checked(index)), self.height, self.width)
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < self.size:
+            raise IndexError(f"index {index} is outside 0..{self.size - 1}.")
+        return index
+
+
+@dataclass(frozen=True)
+class DrawnScenesOptions(DataOptions):
+    """The drawn scenes' own options."""
+
+    height: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    """Height of every image in pixels."""
+    width: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    """Width of every image in pixels."""
+    train_size: Annotated[int, at_least(1)] = 20000
+    """Number of training images; they are drawn anew whenever they are used, so many cost no memory."""
+    val_size: Annotated[int, at_least(1)] = 100
+    """Number of validation images."""
+    test_size: Annotated[int, at_least(1)] = 200
+    """Number of test images."""
+    scene_seed: int = 0
+    """Seed of the scenes; another one draws other images, in all splits."""
+
+
+class DrawnScenesDataModule(SegmentationDataModule):
+    """Drawn scenes, ten thousands of images if wanted, from a seed."""
+
+    Options = DrawnScenesOptions
+    options: DrawnScenesOptions
+    labels = DRAWN_SCENES
+
+    def build_dataset(self, split: Split) -> DrawnScenes:
+        """Open a split; the splits never share an image."""
+        options = self.options
+        sizes = {"train": options.train_size, "val": options.val_size, "test": options.test_size}
+        return DrawnScenes(split, sizes[split], options.height, options.width, options.scene_seed)
+
+
+@lru_cache(maxsize=1)
+def _last_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
+    """Draw a scene, once for all that is asked of it."""
+    return draw_scene(key, height, width)

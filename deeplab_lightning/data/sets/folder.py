@@ -1,0 +1,189 @@
+"""The user's own images and masks, in two folders: `data/folder_reading.py` says how these may lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from lightning.pytorch.utilities import rank_zero_info
+
+from ...errors import ConfigError
+from ...labels import RGB, LabelSet, own_labels
+from ...options import Between, above, at_least
+from ..datamodule import Split
+from ..finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_ending
+from ..folder_reading import Folder, ImageKind, find_depth_maps, find_pairs
+from ..layout import Recognised
+from ..masks import MaskDecoder
+from ..own_images import OwnImagesDataModule, OwnImagesOptions
+from ..splitting import SPLITS, names_of
+
+IMAGE_FOLDERS = ("images", "imgs", "image", "img", "pictures", "photos", "JPEGImages")
+MASK_FOLDERS = ("masks", "labels", "annotations", "mask", "label", "gt", "segmentation", "SegmentationClass")
+"""Names under which people keep images and masks, in letters of any case."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(OwnImagesOptions):
+    """What is to be read of two folders, and what their pixels mean."""
+
+    images: str = "images"
+    """Folder of the images, below the root."""
+    masks: str = "masks"
+    """Folder of the masks, below the root; a mask is called after its image."""
+    mask_suffix: str = ""
+    """What masks have behind their images' names, such as _mask."""
+    palette: list[list[int]] | None = None
+    """RGB colour of each class, 0..255: for display, and by which masks in colours are read; null shows the classes in
+    PASCAL VOC's colours."""
+    void_colour: list[int] | None = None
+    """RGB colour, 0..255, in masks in colours that is ignored."""
+    ignore_index: Annotated[int, Between(0, 255)] = 255
+    """Value in masks that neither loss nor metric counts."""
+    label_map: dict[int, int] | None = None
+    """Value in a mask -> class id or ignore_index, for all values that occur: {0: 0, 255: 1} for black and white masks;
+    null takes the values for class ids."""
+    pixel_range: Annotated[float, above(0, near=255)] = 255.0
+    """Stored value that means 1.0: 255 for 8 bits, 65535 for 16 bits, 1 for floating point."""
+    window_size: Annotated[int, at_least(1)] | None = None
+    """Divide TIFF into windows of at most this many pixels a side, which are read one by one."""
+    depth: str | None = None
+    """Folder of depth maps below the root, called after their images: 16-bit PNG, TIFF or .npy; 0 or NaN is unknown.
+    Read where the model has a depth head."""
+    depth_scale: Annotated[float, above(0, near=0.001)] = 1.0
+    """What a stored depth of 1 means in the unit wanted, such as 0.001 for millimetres in metres."""
+
+
+class FolderDataModule(OwnImagesDataModule):
+    """The user's own images in one folder and their masks in another.
+
+    The slices of a volume and the windows of a raster stay together when images are divided by chance.
+    """
+
+    Options = FolderOptions
+    options: FolderOptions
+    layout = "images/ and masks/"
+    generality = 1
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        own = self.options
+        colours: dict[RGB, int] | None = None
+        if own.palette is not None:
+            colours = {colour: label for label, colour in enumerate(self.labels.palette)}
+            if own.void_colour is not None:
+                colours[self.labels.void_colour] = own.ignore_index
+        self.decoder = MaskDecoder(self.labels, own.label_map, colours)
+        self.kind = ImageKind(len(own.mean), own.pixel_range, own.window_size)
+
+    @classmethod
+    def label_set(cls, options: FolderOptions) -> LabelSet:
+        """Say what the numbers in masks mean.
+
+        Raises:
+            ConfigError: There are too few classes, or a colour is none or is there twice.
+        """
+        labels = own_labels(options.class_names)
+        palette, void_colour = options.palette, options.void_colour
+        if palette is not None:
+            labels = replace(labels, palette=tuple(_rgb(colour, "palette") for colour in palette))
+        if void_colour is not None:
+            labels = replace(labels, void_colour=_rgb(void_colour, "void_colour"))
+        if palette is not None:
+            used = [*labels.palette] + ([labels.void_colour] if void_colour is not None else [])
+            twice = next((colour for colour in used if used.count(colour) > 1), None)
+            if twice is not None:
+                raise ConfigError(
+                    f"{list(twice)} stands twice in data.palette and void_colour: each class needs its own."
+                )
+        return replace(labels, ignore_index=options.ignore_index)
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise two folders of usual names that hold images; their masks tell the classes."""
+        bases = [root, *((root / split for split in SPLITS) if (root / "train").is_dir() else ())]
+        images, masks = (_first_folder(bases, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
+        if images is None or masks is None:
+            return None
+        image_files, mask_files = (
+            {k: v for base in bases for k, v in _below(base / name).items()} for name in (images, masks)
+        )
+        if not image_files or not mask_files:
+            return None
+        suffix = _mask_suffix(set(image_files), set(mask_files))
+        options = {"root": str(root.resolve()), "images": images, "masks": masks}
+        if suffix:
+            options["mask_suffix"] = suffix
+        pairs = sum(f"{stem}{suffix}" in mask_files for stem in image_files)
+        return Recognised(
+            f"{images}/ and {masks}/",
+            options,
+            list(image_files.values()),
+            max(1, int(0.8 * pairs)),
+            list(mask_files.values()),
+        )
+
+    @cached_property
+    def files(self) -> dict[str, tuple[Path, Path]]:
+        """Name -> the files of image and mask."""
+        options = self.options
+        return find_pairs(
+            self.root, options.images, options.masks, options.mask_suffix, all_paired=not self._has_lists()
+        )
+
+    @cached_property
+    def splits(self) -> dict[str, list[str]]:
+        """Split -> names of its files. Which rule decided is said when they are first asked for."""
+        names = list(self.files)
+        splits = self.divided(names)
+        if self._has_lists():
+            rule = "as the lists say"
+        elif names[0].startswith(tuple(f"{split}/" for split in SPLITS)):
+            rule = "as the folders say"
+        else:
+            rule = f"by chance (split_seed {self.options.split_seed})"
+        sizes = ", ".join(f"{len(inside)} {split}" for split, inside in splits.items())
+        rank_zero_info(f"{self.root}: files are divided {rule}: {sizes}")
+        return splits
+
+    def build_dataset(self, split: Split) -> Folder:
+        """Open a split."""
+        options, names = self.options, names_of(self.splits, split)
+        depth = None if options.depth is None else find_depth_maps(self.root, names, options.depth, options.images)
+        return Folder(self.files, names, self.decoder, self.kind, depth, options.depth_scale)
+
+    def _has_lists(self) -> bool:
+        return any((self.root / f"{split}.txt").is_file() for split in SPLITS)
+
+
+def _rgb(colour: Sequence[int], option: str) -> RGB:
+    if len(colour) != 3 or not all(0 <= value <= 255 for value in colour):
+        raise ConfigError(f"data.{option} holds {list(colour)}, expected red, green and blue, 0..255 each.")
+    red, green, blue = colour
+    return red, green, blue
+
+
+def _first_folder(bases: Sequence[Path], names: Sequence[str]) -> str | None:
+    """Return the real name of the first of `names` that one of `bases` holds as a folder, in letters of any case."""
+    held = {
+        path.name.casefold(): path.name for base in bases if base.is_dir() for path in base.iterdir() if path.is_dir()
+    }
+    return next((held[name.casefold()] for name in names if name.casefold() in held), None)
+
+
+def _below(folder: Path) -> dict[str, Path]:
+    """Return images and rasters at any depth, by path below `folder` without ending."""
+    found = images_below(folder, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
+    return {without_ending(path.relative_to(folder)).as_posix(): path for path in found}
+
+
+def _mask_suffix(images: set[str], masks: set[str]) -> str:
+    """Return what stands behind an image's name in its mask's, such as `_mask`; the one that makes most pairs."""
+    candidates = {""}
+    by_image = sorted(images)
+    for mask in sorted(masks)[:50]:
+        candidates |= {mask.removeprefix(stem) for stem in by_image if mask.startswith(stem)}
+    return max(sorted(candidates), key=lambda tail: sum(f"{stem}{tail}" in masks for stem in images))

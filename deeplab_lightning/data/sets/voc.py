@@ -1,0 +1,400 @@
+"""PASCAL VOC 2012 with the extra annotations of SBD: 20 classes of things and background, images of many sizes.
+
+Everingham et al.: "The PASCAL Visual Object Classes Challenge: A Retrospective", IJCV 111(1), 2015. Hariharan et al.:
+"Semantic Contours from Inverse Detectors", ICCV 2011 (SBD). Nothing is downloaded unasked. Layout, below
+`VOCdevkit/VOC2012`:
+
+    JPEGImages/ID.jpg
+    SegmentationClass/ID.png              palette PNG; 255 = void, on the border of things
+    SegmentationClassAug/ID.png           VOC's and SBD's masks in one form, for train_aug (made by others)
+    ImageSets/Segmentation/SPLIT.txt      one ID a line, or "/JPEGImages/ID.jpg /SegmentationClassAug/ID.png"
+    ImageSets/SegmentationAug/SPLIT.txt   likewise, for train_aug
+
+train_aug, on which DeepLab is trained, is VOC train and all of SBD without VOC val. SBD names its own training images
+after another division, and many of them are in VOC val: whoever adds them trains on what is scored. So the list is
+computed where SBD itself is given, and checked where a list is.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, get_args
+
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
+
+from ...errors import ConfigError, DataError
+from ...labels import LabelSet, voc_palette
+from .. import datamodule
+from ..checks import check_choice, check_labels, check_pair, check_unique
+from ..datamodule import DataOptions, SegmentationDataModule
+from ..dataset import SegmentationDataset
+from ..download import Archive, fetch_and_unpack
+from ..finding import files_by_stem, locate
+from ..images import read_image, read_mask
+from ..layout import Recognised, lines_of
+from ..lists import read_list
+from ..wording import first_few, found_instead
+
+VOC = LabelSet(
+    class_names=(
+        "background",
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+    palette=voc_palette(21),
+    ignore_index=255,
+)
+"""20 classes and background in VOC's own order and colours; 255 is void."""
+
+Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
+
+SPLIT_SIZES: dict[Split, int] = {
+    "train": 1464,
+    "val": 1449,
+    "trainval": 2913,
+    "test": 1456,
+    "train_aug": 10582,
+    "trainval_aug": 12031,
+}
+"""Images per split of the whole data set."""
+
+LISTS: dict[Split, tuple[str, ...]] = {
+    "train": ("Segmentation/train.txt",),
+    "val": ("Segmentation/val.txt",),
+    "trainval": ("Segmentation/trainval.txt",),
+    "test": ("Segmentation/test.txt",),
+    "train_aug": ("SegmentationAug/train_aug.txt", "Segmentation/train_aug.txt", "Segmentation/trainaug.txt"),
+    "trainval_aug": (
+        "SegmentationAug/trainval_aug.txt",
+        "Segmentation/trainval_aug.txt",
+        "Segmentation/trainvalaug.txt",
+    ),
+}
+"""Where the list of a split is looked for, below `ImageSets/`; the names under which people pass them on."""
+
+VOC_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCtrainval_11-May-2012.tar)"
+SBD_SOURCE = "http://home.bharathh.info/pubs/codes/SBD/download.html (benchmark.tgz)"
+
+# Addresses and check sums as torchvision 0.29 lists them (datasets/voc.py, datasets/sbd.py); sizes as logs of downloads
+# show them. Nobody here has fetched the 3.4 GB to confirm them.
+VOC_ARCHIVE = Archive(
+    "VOCtrainval_11-May-2012.tar",
+    (
+        "https://thor.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    ),
+    md5="6cd6e144f989b92b3379bac3b3de84fd",
+    size=1_999_639_040,
+)
+SBD_ARCHIVE = Archive(
+    "benchmark.tgz",
+    ("https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/semantic_contours/benchmark.tgz",),
+    md5="82b4d87ceb2ed10f6038a1cba92111cb",
+    size=1_419_539_633,
+)
+
+WAIT = 5.0
+"""Seconds between looks of the other processes at whether the first has got the data."""
+LONGEST_WAIT = 6 * 3600.0
+"""Seconds after which they give up."""
+
+
+class PascalVOC(SegmentationDataset):
+    """One split of PASCAL VOC 2012.
+
+    A mask is VOC's own wherever VOC has one, being finer and with a void border; the augmentation's elsewhere.
+
+    Args:
+        root: The folder that holds `JPEGImages/`, `SegmentationClass/` and `ImageSets/`.
+        split: Which part to read. `test` has no masks: they come out as void.
+        sbd_root: For `train_aug` and `trainval_aug`, SBD's folder that holds `cls/`, `train.txt` and `val.txt`, from
+            which the split is computed; if not given, its list and `SegmentationClassAug/` are read.
+
+    Raises:
+        ConfigError: There is no such split.
+        DataError: A folder is missing or laid out otherwise, a listed file is missing, a name repeats, or a split for
+            training (`train`, `train_aug`) names images of VOC val.
+    """
+
+    labels = VOC
+
+    def __init__(self, root: str | Path, split: Split, sbd_root: str | Path | None = None) -> None:
+        check_choice(split, get_args(Split), "PASCAL VOC has no split")
+        root = Path(root).expanduser()
+        _check_layout(root)
+        what = f"PASCAL VOC {split}"
+        remedy = f"Unpack {VOC_SOURCE} again."
+        sbd = Path(sbd_root).expanduser() if sbd_root is not None and split.endswith("_aug") else None
+        self._ids = _ids_with_sbd(root, split, sbd) if sbd else _listed_ids(root, split)
+        if split in ("train", "train_aug"):
+            _check_no_leak(self._ids, _listed_ids(root, "val"), split, root)
+
+        self._images = locate([f"JPEGImages/{name}" for name in self._ids], root, what, remedy)
+        self._masks: list[Path] = []
+        if split.endswith("_aug"):
+            self._masks = _masks_with_augmentation(self._ids, root, sbd, what)
+        elif split != "test":
+            self._masks = locate([f"SegmentationClass/{name}" for name in self._ids], root, what, remedy)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def sample_id(self, index: int) -> str:
+        """Return the image's name, such as `2007_000032`."""
+        return self._ids[index]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """Return the image's file and its mask's, if it has one."""
+        return (self._images[index], self._masks[index]) if self._masks else (self._images[index],)
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read image `index`.
+
+        Returns:
+            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..20, and 255 for void.
+
+        Raises:
+            DataError: A file is unreadable, the sizes differ, or a label is out of range.
+        """
+        image = read_image(self._images[index])
+        if not self._masks:
+            return image, np.full(image.shape[:2], self.labels.ignore_index, np.uint8)
+        path = self._masks[index]
+        mask = _read_sbd_mask(path) if path.suffix == ".mat" else read_mask(path)
+        check_pair(image, mask, self._images[index], path)
+        check_labels(mask, self.labels.num_classes, self.labels.ignore_index, path)
+        return image, mask
+
+
+@dataclass(frozen=True)
+class VOCOptions(DataOptions):
+    """PASCAL VOC's own options. The defaults of all others are the papers' for this data set."""
+
+    root: str = "data/VOCdevkit/VOC2012"
+    """Folder that holds JPEGImages/, SegmentationClass/ and ImageSets/."""
+    train_split: Literal["train", "train_aug", "trainval", "trainval_aug"] = "train_aug"
+    """Images to train on: train_aug as in the papers, train without SBD; trainval and trainval_aug for the test
+    server."""
+    val_split: Literal["train", "val", "trainval"] = "val"
+    """Images to score in validation."""
+    sbd_root: str | None = None
+    """SBD's folder that holds cls/, from which train_aug is computed; null reads the list of train_aug and
+    SegmentationClassAug/ from the root."""
+    download: bool = False
+    """Get VOC, and SBD if train_split needs it, where they are missing: 3.4 GB, twice that until the archives are
+    deleted. SBD goes to sbd_root, or to SBD beside the root."""
+
+
+class VOCDataModule(SegmentationDataModule):
+    """PASCAL VOC 2012: 20 classes and background, 10,582 training (train_aug) and 1,449 validation images."""
+
+    Options = VOCOptions
+    options: VOCOptions
+    labels = VOC
+    layout = "VOC2012 (JPEGImages/, SegmentationClass/, ImageSets/)"
+    known_by_number = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.prepare_data_per_node = False  # the processes of all nodes read one folder
+        self.root = Path(self.options.root).expanduser()
+        self.sbd_root, train_split = self.options.sbd_root, self.options.train_split
+        if self.options.download and self.sbd_root is None and train_split.endswith("_aug") and not self._has_list():
+            self.sbd_root = str(self.root.parent / "SBD")
+        # What a checkpoint keeps: it finds SBD where it was put, and asks for no download.
+        self.hparams.update(sbd_root=self.sbd_root, download=False)
+
+    @classmethod
+    def recognise(cls, root: Path) -> Recognised | None:
+        """Recognise `VOC2012/`."""
+        lists = root / "ImageSets" / "Segmentation"
+        if not (root / "JPEGImages").is_dir() or not lists.is_dir():
+            return None
+        augmented = any((root / "ImageSets").glob("Segmentation*/train*aug.txt"))
+        found = Recognised(
+            "PASCAL VOC 2012",
+            {"root": str(root.resolve()), "train_split": "train_aug" if augmented else "train"},
+            list(files_by_stem(root / "JPEGImages").values()),
+            len(lines_of(lists / "train.txt")),
+        )
+        if not augmented:
+            found.comments["train_split"] = "there is no list for train_aug (SBD's annotations)"
+        return found
+
+    def prepare_data(self) -> None:
+        """Get what is missing, if asked to; in the first process only."""
+        if not self.options.download:
+            return
+        for archive, inner, target, sign in self._needed():
+            if not (target / sign).exists():
+                fetch_and_unpack(archive, inner, target)
+
+    def build_dataset(self, split: datamodule.Split) -> PascalVOC:
+        """Open a split."""
+        if split == "test":
+            raise ConfigError(
+                "The truth of PASCAL VOC's test images is not public: score val with `validate`, or segment the "
+                "images with `predict` and upload the masks."
+            )
+        chosen = self.options.train_split if split == "train" else self.options.val_split
+        return PascalVOC(self.root, chosen, self.sbd_root)
+
+    def setup(self, stage: str) -> None:
+        """Open what a stage needs; say so where images are scored that were trained on."""
+        # The command line opens the data before there is a Trainer that would call prepare_data.
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            self.prepare_data()
+        elif self.options.download:
+            self._wait_for_the_first_process()
+        super().setup(stage)
+        if stage == "fit":
+            train, val, options = self._ids("train"), self._ids("val"), self.options
+            if train & val:
+                rank_zero_warn(
+                    f"{len(train & val)} of {len(val)} validation images ({options.val_split}) are trained on, being "
+                    f"in {options.train_split} too: their scores tell nothing of other images."
+                )
+
+    def _needed(self) -> list[tuple[Archive, str, Path, str]]:
+        """Return each archive, the folder in it, where that goes, and by what it is recognised."""
+        needed = [(VOC_ARCHIVE, "VOCdevkit/VOC2012", self.root, "ImageSets/Segmentation")]
+        if self.sbd_root and self.options.train_split.endswith("_aug"):
+            needed.append((SBD_ARCHIVE, "benchmark_RELEASE/dataset", Path(self.sbd_root).expanduser(), "cls"))
+        return needed
+
+    def _has_list(self) -> bool:
+        """Whether others' list of train_aug lies in the root, so that SBD itself is not needed."""
+        return any((self.root / "ImageSets" / name).is_file() for name in LISTS[self.options.train_split])
+
+    def _wait_for_the_first_process(self) -> None:
+        """Return when all folders are there: they appear whole."""
+        end = time.monotonic() + LONGEST_WAIT
+        while missing := [target for _, _, target, sign in self._needed() if not (target / sign).exists()]:
+            if time.monotonic() > end:
+                raise DataError(
+                    f"Waited {LONGEST_WAIT / 3600:g} hours for the first process to download {missing[0]}. Download in "
+                    f"one process first; its folder must be seen by all."
+                )
+            time.sleep(WAIT)
+
+    def _ids(self, split: datamodule.Split) -> set[str]:
+        dataset = self.dataset(split)
+        return {dataset.sample_id(index) for index in range(len(dataset))}
+
+
+def _check_layout(root: Path) -> None:
+    """Raise, with what was found instead, unless `root` is a `VOC2012` folder."""
+    if not (root / "JPEGImages").is_dir() or not (root / "ImageSets" / "Segmentation").is_dir():
+        raise DataError(
+            f"PASCAL VOC was not found: {found_instead(root, 'ImageSets/Segmentation')} Expected JPEGImages/, "
+            f"SegmentationClass/ and ImageSets/Segmentation/. Set data.root to the folder that holds JPEGImages/ "
+            f"(VOCdevkit/VOC2012), or get the data: --data.download true, or by hand from {VOC_SOURCE}."
+        )
+
+
+def _listed_ids(root: Path, split: Split) -> list[str]:
+    """Read the list of a split."""
+    list_file = next((path for name in LISTS[split] if (path := root / "ImageSets" / name).is_file()), None)
+    if list_file is None:
+        remedy = ""
+        if split.endswith("_aug"):
+            remedy = f" Or set sbd_root to SBD's folder that holds cls/, from {SBD_SOURCE}, or take split train."
+        elif split == "test":
+            remedy = " The test images are a download of their own, behind a registration."
+        raise DataError(
+            f"PASCAL VOC {split} has no list: {found_instead(root / 'ImageSets' / 'Segmentation', f'{split}.txt')} "
+            f"Expected ImageSets/{' or ImageSets/'.join(LISTS[split])}.{remedy}"
+        )
+    ids: list[str] = []
+    for words in read_list(list_file, "ID or image mask"):
+        stems = {PurePosixPath(word).stem for word in words}
+        if len(stems) > 1:
+            raise DataError(
+                f"{list_file} pairs an image with the mask of another: {' '.join(words)!r}. "
+                f"Expected the same name twice."
+            )
+        ids += stems
+    if not ids:
+        raise DataError(f"{list_file} is empty. Unpack {VOC_SOURCE} again.")
+    check_unique(ids, f"PASCAL VOC {split}", list_file)
+    return ids
+
+
+def _ids_with_sbd(root: Path, split: Split, sbd: Path) -> list[str]:
+    """Compute train_aug, (VOC train + SBD train and val) - VOC val, or that with VOC val, in alphabetical order."""
+    lists = [sbd / "train.txt", sbd / "val.txt"]
+    if not (sbd / "cls").is_dir() or not all(path.is_file() for path in lists):
+        raise DataError(
+            f"SBD was not found: {found_instead(sbd, 'cls')} Expected cls/, train.txt and val.txt. Get it from "
+            f"{SBD_SOURCE}, and set data.sbd_root to the folder that holds cls/ (benchmark_RELEASE/dataset)."
+        )
+    val = set(_listed_ids(root, "val"))
+    extra = {word for path in lists for (word,) in read_list(path, "ID")}
+    train_aug = (set(_listed_ids(root, "train")) | extra) - val
+    return sorted(train_aug if split == "train_aug" else train_aug | val)
+
+
+def _check_no_leak(ids: list[str], val: list[str], split: Split, root: Path) -> None:
+    """Refuse a training list that shares images with VOC val."""
+    leaked = sorted(set(ids) & set(val))
+    if leaked:
+        raise DataError(
+            f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} images are in VOC val too: {first_few(leaked)}. Scores "
+            f"on val would be worth nothing. Take them out of the list of {split} in {root / 'ImageSets'}, or, for the "
+            f"test server, use split trainval or trainval_aug.",
+            kind="leak",
+        )
+
+
+def _masks_with_augmentation(ids: list[str], root: Path, sbd: Path | None, what: str) -> list[Path]:
+    """Find VOC's own masks, and the augmentation's for the images that VOC itself left without."""
+    masks = files_by_stem(root / "SegmentationClass")
+    others = [name for name in ids if name not in masks]
+    if sbd:
+        found = locate([f"cls/{name}" for name in others], sbd, what, f"Unpack {SBD_SOURCE} again.", (".mat",))
+    elif not (root / "SegmentationClassAug").is_dir():
+        raise DataError(
+            f"{what}: {found_instead(root, 'SegmentationClassAug')} Expected SegmentationClassAug/, the masks of the "
+            f"augmentation. Or set sbd_root to SBD's folder that holds cls/, from {SBD_SOURCE}."
+        )
+    else:
+        remedy = "The list and SegmentationClassAug/ do not belong together."
+        found = locate([f"SegmentationClassAug/{name}" for name in others], root, what, remedy)
+    masks.update(zip(others, found, strict=True))
+    return [masks[name] for name in ids]
+
+
+def _read_sbd_mask(path: Path) -> np.ndarray:
+    """Read the class ids `(H, W)` uint8 of an SBD annotation, MATLAB's `GTcls.Segmentation`."""
+    from scipy.io import loadmat  # a requirement of albumentations
+
+    try:
+        mask = np.asarray(loadmat(path, simplify_cells=True)["GTcls"]["Segmentation"])
+    except Exception as error:  # of a damaged file scipy raises half a dozen kinds
+        raise DataError(
+            f"Cannot read GTcls.Segmentation in {path}: {error}. Unpack {SBD_SOURCE} again, or take it out of the data."
+        ) from error
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise DataError(f"GTcls.Segmentation in {path} is {mask.dtype} of shape {mask.shape}, expected uint8 (H, W).")
+    return mask

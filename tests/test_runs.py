@@ -1,0 +1,130 @@
+"""Run folders: numbering under races, `latest` with and without links, metrics with gaps."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deeplab_lightning.errors import ConfigError, DataError
+from deeplab_lightning.runs import RunFolder, find_run, mark_latest, new_run, read_metrics
+
+
+def finished_run(root: Path, name: str) -> RunFolder:
+    run = new_run(root, name)
+    run.config.write_text("seed: 1\n")
+    return run
+
+
+def test_file_names_are_those_of_the_design() -> None:
+    run = RunFolder(Path("runs/v3plus/version_0"))
+    assert {
+        run.config.name,
+        run.metrics.name,
+        run.per_class.name,
+        run.confusion.name,
+        run.per_image.name,
+        run.environment.name,
+    } == {"config.yaml", "metrics.csv", "per_class.csv", "confusion.npz", "per_image.npz", "environment.json"}
+    assert run.last_checkpoint == Path("runs/v3plus/version_0/checkpoints/last.ckpt")
+    assert run.best_checkpoint == Path("runs/v3plus/version_0/checkpoints/best.ckpt")
+
+
+def test_versions_count_up_as_numbers(tmp_path: Path) -> None:
+    assert new_run(tmp_path / "runs", "a").path == tmp_path / "runs/a/version_0"
+    (tmp_path / "runs/a/version_10").mkdir()
+    (tmp_path / "runs/a/version_x").mkdir()
+    (tmp_path / "runs/a/version_9").mkdir()
+    assert new_run(tmp_path / "runs", "a").path.name == "version_11"
+
+
+def test_runs_that_start_at_the_same_moment_get_their_own_folders(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: new_run(tmp_path, "a").path, range(40)))
+    assert sorted(int(path.name.removeprefix("version_")) for path in runs) == list(range(40))
+
+
+def test_a_faster_rival_takes_the_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The race itself, made certain: the rival's folder appears after we listed them."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/version_0").mkdir()
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))
+    assert new_run(tmp_path, "a").path.name == "version_1"
+
+
+def test_no_permission_is_a_word_to_the_user(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"Cannot make a run folder in .*file.*where you may write"):
+        new_run(tmp_path / "file", "a")
+
+
+def no_links(*args: object, **kwargs: object) -> None:
+    raise OSError("a required privilege is not held by the client")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_latest_follows_the_newest_marked_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    if not links:
+        monkeypatch.setattr(Path, "symlink_to", no_links)
+    first, second = finished_run(tmp_path, "a"), finished_run(tmp_path, "a")
+    for run in (first, second):
+        mark_latest(run)
+        assert find_run(tmp_path / "a") == find_run(tmp_path / "a" / "latest") == run
+    assert (tmp_path / "a" / "latest").is_symlink() is links
+    assert find_run(first.path) == first
+    assert sorted(os.listdir(tmp_path / "a")) == ["latest", "version_0", "version_1"]
+
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert find_run(tmp_path / "moved").path == tmp_path / "moved/version_1"
+
+
+def test_link_replaces_text_and_text_replaces_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = finished_run(tmp_path, "a"), finished_run(tmp_path, "a")
+    mark_latest(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "symlink_to", no_links)
+        mark_latest(second)
+    assert not (first.path / "latest").exists()
+    assert find_run(tmp_path / "a") == second
+    mark_latest(first)
+    assert find_run(tmp_path / "a") == first
+
+
+def test_runs_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"No run found in .*nothing.*Train first"):
+        find_run(tmp_path / "nothing")
+    run = finished_run(tmp_path, "a")
+    with pytest.raises(ConfigError, match=r"there are version_0\."):
+        find_run(tmp_path / "a")
+    mark_latest(run)
+    run.config.unlink()
+    run.path.rmdir()
+    with pytest.raises(ConfigError, match=r"No run found in .*version_0"):
+        find_run(tmp_path / "a")
+
+
+def test_a_folder_with_only_checkpoints_is_a_run(tmp_path: Path) -> None:
+    run = new_run(tmp_path, "a")
+    run.checkpoints.mkdir()
+    assert find_run(run.path) == run
+
+
+def test_metrics_with_empty_cells(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,train/loss,val/mIoU\r\n0,1.5,\r\n4,,0.25\r\n8,nan,\r\n9,0.5")
+    columns = read_metrics(path)
+    assert list(columns) == ["step", "train/loss", "val/mIoU"]
+    np.testing.assert_array_equal(columns["step"], [0, 4, 8, 9])
+    np.testing.assert_array_equal(columns["train/loss"], [1.5, np.nan, np.nan, 0.5])
+    np.testing.assert_array_equal(columns["val/mIoU"], [np.nan, 0.25, np.nan, np.nan])
+
+
+def test_metrics_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_metrics(tmp_path / "metrics.csv")
+    (tmp_path / "metrics.csv").write_text("step,lr\n0,fast\n")
+    with pytest.raises(DataError, match=r"metrics\.csv.*'fast'"):
+        read_metrics(tmp_path / "metrics.csv")
