@@ -9,6 +9,7 @@ What is lower in this list wins: declared defaults, a checkpoint's own settings,
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,9 @@ class Configuration:
         self._parser = self._make_parser(words)
         check_options(options, self._known_options(), _options_of_all_classes())
         below = self._below_options(layers, names)
-        self._namespace = self._parser.parse_args([f"--config={yaml.safe_dump(below)}", *options])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")  # of --print_config
+            self._namespace = self._parser.parse_args([f"--config={yaml.safe_dump(below)}", *options])
         self._take_sections()
 
     # --- what commands ask for ----------------------------------------------------------------------------------------
@@ -216,21 +219,23 @@ class Configuration:
         kept = self._namespace.clone()
         for key in ("config", "ckpt_path"):
             kept.pop(key, None)
-        return self._parser.dump(kept, skip_none=False, skip_validation=True)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")
+            return self._parser.dump(kept, skip_none=False, skip_validation=True)
 
     # --- how it is read ----------------------------------------------------------------------------------------------
 
     def _make_parser(self, words: Sequence[str]) -> OneLineParser:
         parser = OneLineParser(prog="deeplab_lightning", default_env=False)
         parser.words = list(words)
-        parser.add_argument(
-            "--seed_everything", type=bool | int, default=0, help="Seed of everything random; false for none."
-        )
+        parser.add_argument("-c", "--config", action="config", help="Configuration file; later ones win.")
+        what = "Seed of everything random; false for none."
+        parser.add_argument("--seed_everything", type=bool | int, default=0, help=what)
         for section, group, defaults in self._groups():
             if section in ("model", "data") and group in (self.network_class.Options, self.data_class.Options):
                 name = self.network_class.__name__ if section == "model" else self.data_class.name_in_yaml()
                 parser.add_argument(f"--{section}.name", type=str, default=name, help="Which one it is.")
-            parser.add_class_arguments(group, section, instantiate=False)
+            parser.add_class_arguments(group, section, instantiate=False, as_group=group is not TaskOptions)
             if defaults is not None:
                 parser.set_defaults({f"{section}.{name}": value for name, value in defaults.plain().items()})
         parser.add_lightning_class_args(Trainer, "trainer")

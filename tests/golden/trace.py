@@ -57,21 +57,15 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     "swa": ("v3plus", [*SMALL, "--optimizer.swa_start", "0.4"]),
     "ohem_dice": (
         "v3plus",
-        [*SMALL, "--model.losses", "{ohem: 1.0, dice: 0.5}", "--loss.ohem.min_kept", "500"],
+        [*SMALL, *("--loss.cross_entropy", "null", "--loss.ohem.min_kept", "500", "--loss.dice.weight", "0.5")],
     ),
     "all_losses": (
         "v3plus",
         [
             *SMALL,
-            *("--model.losses", "{cross_entropy: 1, hard_pixels: 0.5, focal: 1, tversky: 1, lovasz: 1, boundary: 1}"),
-            *(
-                "--loss.cross_entropy.label_smoothing",
-                "0.1",
-                "--loss.hard_pixels.steps",
-                "10",
-                "--loss.cross_entropy.class_weights",
-                "enet",
-            ),
+            *("--loss.cross_entropy.label_smoothing", "0.1", "--loss.cross_entropy.class_weights", "enet"),
+            *("--loss.hard_pixels.weight", "0.5", "--loss.hard_pixels.steps", "10", "--loss.focal", "{}"),
+            *("--loss.tversky", "{}", "--loss.lovasz", "{}", "--loss.boundary", "{}"),
         ],
     ),
     "distillation": (
@@ -120,7 +114,7 @@ def trace(name: str, folder: Path) -> dict[str, Any]:
     teacher = folder / "v3plus" / "version_0" / "checkpoints" / "last.ckpt"
     options = [word.replace(TEACHER, str(teacher)) for word in options]
     common = COMMON
-    if "FolderDataModule" in options:
+    if "Folder" in options:
         common = [
             word
             for option, value in zip(COMMON[::2], COMMON[1::2], strict=True)
