@@ -207,6 +207,8 @@ _PLAIN = {bool: "true or false", int: "a whole number", float: "a number"}
 def problem_of(value: Any, hint: Any) -> str | None:
     """Return what is expected in place of a value, judged by the ranges, choices and plain types of its declaration."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if value is None and type(None) in (inner if origin is not Annotated else typing.get_args(inner[0])):
+        return None
     if origin is Annotated:
         said = [] if value is None else [found.problem(value) for found in _constraints(hint)]
         return next(filter(None, said), None) or problem_of(value, inner[0])
