@@ -134,7 +134,7 @@ class Configuration:
             options = without_option(without_option(options, f"--{key}"), f"--{key}.name")
         self._trainer: dict[str, Any] | None = None
         self._parser = self._make_parser(words)
-        check_options(options, self._known_options(), _options_of_all_classes())
+        check_options(options, self._known_options(), options_of_all_classes())
         below = self._below_options(layers, names)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")  # of --print_config
@@ -292,7 +292,7 @@ class Configuration:
         for name in own:
             if name not in known and name not in earlier:
                 raise ConfigError(
-                    unknown_option(key, name, [f"--{key}.{one}" for one in known], _options_of_all_classes())
+                    unknown_option(key, name, [f"--{key}.{one}" for one in known], options_of_all_classes())
                 )
         return {name: value for name, value in own.items() if name in known}
 
@@ -355,7 +355,7 @@ def _last(names: Sequence[str | None]) -> str | None:
 
 
 def _refuse_without_model(words: Sequence[str]) -> None:
-    others = _options_of_all_classes()["model"]
+    others = options_of_all_classes()["model"]
     for word in words:
         option = word.partition("=")[0]
         if option.startswith("--model.") and option.removeprefix("--model.") in others:
@@ -366,7 +366,7 @@ def _refuse_without_model(words: Sequence[str]) -> None:
     )
 
 
-def _options_of_all_classes() -> dict[str, list[str]]:
+def options_of_all_classes() -> dict[str, list[str]]:
     """Return the options of all networks and all data sets, by section."""
     of_models = {name for network in networks().values() for name in hints_of(network.Options)}
     of_data = {name for data in datamodules().values() for name in hints_of(data.Options)}

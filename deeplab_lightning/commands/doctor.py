@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from ..files import write_json
 from ..options import Written, at_least
 
 if TYPE_CHECKING:
-    from ..data.sets import SegmentationDataModule
+    from ..data.datamodule import SegmentationDataModule
     from ..doctor.cost import Cost
     from ..doctor.examination import Examination
     from ..doctor.layouts import Proposal
@@ -81,7 +81,7 @@ def doctor(
     where = options.get("root", "drawn on the fly")
     print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
     done = examine(datamodule, configured.describes, options, limit)
-    cost, rate = (None, None) if no_trial else _try(datamodule, options, done, arguments)
+    cost, rate = (None, None) if no_trial else _try(datamodule, done, arguments)
     code = exit_code([*done.findings, *done.advice], strict)
 
     print(f"looked at {by_split(done.looks)} images\n")
@@ -125,7 +125,7 @@ def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
 
 
 def _try(
-    datamodule: SegmentationDataModule, options: Mapping[str, Any], done: Examination, arguments: Sequence[str]
+    datamodule: SegmentationDataModule, done: Examination, arguments: Sequence[str]
 ) -> tuple[Cost | None, float | None]:
     """Make the trial steps and draw from the loader; add what they say to the advice."""
     from ..doctor.cost import batch
@@ -134,7 +134,7 @@ def _try(
     from ..doctor.trial import TrialError, measure
 
     cost = rate = None
-    crop_size, batch_size, workers = (options[name] for name in ("crop_size", "batch_size", "num_workers"))
+    crop_size, batch_size = datamodule.options.crop_size, datamodule.options.batch_size
     print(f"trial: training steps of 1 and 2 images at crop {crop_size} ...", flush=True)
     try:
         cost = measure(partial(build_for_trial, list(arguments)), crop_size)
@@ -145,7 +145,7 @@ def _try(
         done.advice.append(finding("warning", "trial", what, "fix what it says; or leave it out with --no_trial"))
     if done.loadable("train") and len(done.datasets["train"]) >= batch_size:
         rate = images_per_second(datamodule)
-        done.advice += speed(rate, cost, workers)
+        done.advice += speed(rate, cost, datamodule.options.num_workers)
     return cost, rate
 
 

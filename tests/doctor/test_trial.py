@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ def build_hungry() -> tuple[Any, dict[str, Any]]:
             self.weight = torch.nn.Parameter(torch.ones(1))
             self.description = {"channels": 3}
             self.num_classes = 2
+            self.losses = SimpleNamespace(rule=None)
 
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
             assert batch["image"].shape[1:] == (3, 33, 33)
