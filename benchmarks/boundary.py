@@ -20,10 +20,8 @@ import cv2
 import numpy as np
 
 from deeplab_lightning.data.images import read_mask
-from deeplab_lightning.metrics.bf_score import BFScore
-from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
+from deeplab_lightning.metrics.boundary_metrics import BFScore, BoundaryIoU, Trimap
 from deeplab_lightning.metrics.by_image import ByImage
-from deeplab_lightning.metrics.trimap import Trimap
 
 CLASSES, VOID = [f"class {index}" for index in range(21)], 255
 

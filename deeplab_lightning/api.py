@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, read_source
@@ -29,6 +29,7 @@ from .errors import DataError
 from .inference import EvaluationOptions
 from .inference.morphology import Morphology
 from .labels import LabelSet
+from .models import Network
 from .reporting.panels import overlay
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask
@@ -156,7 +157,7 @@ class Segmenter:
         return self.task.predictor(self.evaluation).postprocess_probs(torch.from_numpy(probs)[None], morphology)
 
     @cached_property
-    def _folded(self) -> nn.Module:
+    def _folded(self) -> Network:
         """The network in the form that is run."""
         return self.task.folded()
 

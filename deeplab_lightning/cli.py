@@ -21,21 +21,22 @@ from .callbacks import (
     LastCheckpoint,
     MetricsCsv,
     Preview,
-    Progress,
     RunFiles,
     Speed,
+    TrainingProgress,
     TrainingStopped,
     WandbRun,
 )
 from .config import RUNS, Configuration
 from .config_words import asks_for_help, config_files, option_value, without_option
+from .data.datamodule import Split
 from .errors import CheckpointError, ConfigError
 from .runs import RunFolder, new_run, resolve_checkpoint, run_of
 from .trainer_parts import as_list, place_logger, plugins
 
 Command = Literal["fit", "validate", "test"]
 
-_SPLITS = {"validate": "val", "test": "test"}
+_SPLITS: dict[Command, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
 NOT_DETERMINISTIC = """\
 Deterministic: the same machine, software and number of processes give the same numbers. PyTorch documents no
 deterministic form of three operations used here: cross-entropy of maps on GPUs (NLLLoss), the gradient of pyramid
@@ -142,7 +143,7 @@ class Session:
 
     def _print_overview(self) -> None:
         """Say in two lines what is about to run."""
-        task, splits = self.task, ("train", "val") if self.command == "fit" else (_SPLITS[self.command],)
+        task, splits = self.task, _SPLITS[self.command]
         parameters = sum(parameter.numel() for parameter in task.model.parameters())
         sizes = ", ".join(f"{len(self.datamodule.dataset(split))} {split}" for split in splits)
         print(f"{type(task.model).__name__}: {parameters:,} parameters, {task.predictor().protocol}")
@@ -160,7 +161,7 @@ class Session:
             callbacks += [Preview(self.folder), Divergence(), Speed(self.folder)]
         callbacks += self._wandb_callbacks(text, loggers)
         if parts.get("enable_progress_bar") is not False:
-            callbacks.append(Progress())
+            callbacks.append(TrainingProgress())
         if self.command == "fit" and parts.get("enable_checkpointing") is not False:
             best = ModelCheckpoint(
                 self.folder.checkpoints,

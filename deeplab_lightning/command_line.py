@@ -193,12 +193,17 @@ class Argument:
         if self.section:
             return from_yaml(given, self.name)
         kind, _ = _kind_and_count(self.hint)
-        made = [_as_kind(word, kind) for word in given] if isinstance(given, list) else _as_kind(given, kind)
+        made: Any
+        if isinstance(given, list):
+            several = tuple if typing.get_origin(_bare(self.hint)) is tuple else list
+            made = several(_as_kind(word, kind) for word in given)
+        else:
+            made = _as_kind(given, kind)
         problem = problem_of(made, self.hint)
         if problem is not None:
             shown = " ".join(given) if isinstance(given, list) else repr(made)
             raise ConfigError(f"{self.name} is {shown}; expected {problem.rstrip('.')}{'' if '?' in problem else '.'}")
-        return tuple(made) if isinstance(made, list) and typing.get_origin(_bare(self.hint)) is tuple else made
+        return made
 
     def _metavar(self, kind: Any) -> str:
         if typing.get_origin(kind) is Literal:
@@ -280,8 +285,8 @@ class CommandLine:
         parser = _Parser(
             prog=f"python -m deeplab_lightning {self.name}",
             usage=" ".join(["%(prog)s", *words, *needed, *options, "[--option value ...]"]),
-            description=_one_line(f"{self.doc.short_description} {self.doc.long_description or ''}").replace("%", "%%"),
-            epilog=self.texts.get(self.configuration or "", "").replace("%", "%%"),
+            description=_one_line(f"{self.doc.short_description} {self.doc.long_description or ''}"),
+            epilog=self.texts.get(self.configuration or "", ""),
             allow_abbrev=False,
         )
         parser.command = self.name

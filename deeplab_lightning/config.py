@@ -53,6 +53,8 @@ set_parsing_settings(docstring_parse_attribute_docstrings=True)
 DEFAULT_DATA = "DrawnScenes"
 DEFAULT_MODEL = "DeepLabV3Plus"
 """Of commands that look at data alone, and of `--help`."""
+CHOICES = ("model", "data")
+"""Sections that choose a class by its name, whose options they then have."""
 RUNS = "runs"
 Layer = Mapping[str, Any]
 """The sections of one file, or of a checkpoint."""
@@ -120,7 +122,7 @@ class Configuration:
         first = {} if self.checkpoint is None else checkpoint_config(self.checkpoint)
         layers = [first, *(read_config(path) for path in self.files)]
         options = without_config_files(words)
-        names = {key: [_name_in(layer, key) for layer in layers] for key in ("model", "data")}
+        names = {key: [_name_in(layer, key) for layer in layers] for key in CHOICES}
         chosen_model = _name_on_line(options, "model") or _last(names["model"])
         chosen_data = _name_on_line(options, "data") or _last(names["data"]) or DEFAULT_DATA
         if chosen_model is None and needs_model and not helps:
@@ -128,10 +130,11 @@ class Configuration:
         self.network_class = network_named(chosen_model or DEFAULT_MODEL)
         self.data_class = datamodule_named(chosen_data)
         self.task_class = task_class_of(self.network_class)
-        for key in ("model", "data"):
+        for key in CHOICES:
             options = without_option(without_option(options, f"--{key}"), f"--{key}.name")
+        self._trainer: dict[str, Any] | None = None
         self._parser = self._make_parser(words)
-        check_options(options, self._known_options(), _options_of_all_classes())
+        check_options(options, self._known_options(), options_of_all_classes())
         below = self._below_options(layers, names)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")  # of --print_config
@@ -285,12 +288,13 @@ class Configuration:
             return dict(section)
         known = self._options_of(key, None)
         earlier = self._options_of(key, _last(names)) if names else known
-        for name in section:
-            if name != "name" and name not in known and name not in earlier:
+        own = {name: value for name, value in section.items() if name != "name" or key not in CHOICES}
+        for name in own:
+            if name not in known and name not in earlier:
                 raise ConfigError(
-                    unknown_option(key, name, [f"--{key}.{one}" for one in known], _options_of_all_classes())
+                    unknown_option(key, name, [f"--{key}.{one}" for one in known], options_of_all_classes())
                 )
-        return {name: value for name, value in section.items() if name != "name" and name in known}
+        return {name: value for name, value in own.items() if name in known}
 
     def _options_of(self, key: str, class_name: str | None) -> list[str]:
         """Return the options of a section, with those of the named class, or of the one that is chosen."""
@@ -327,7 +331,6 @@ class Configuration:
         self.data = self.data_class.Options.of(_only(sections.data.as_dict(), self.data_class.Options))
         self.evaluation = EvaluationOptions.of(sections.evaluation.as_dict())
         self.run = RunOptions.of(sections.run.as_dict())
-        self._trainer: dict[str, Any] | None = None
 
 
 def _values(options: Options) -> dict[str, Any]:
@@ -352,7 +355,7 @@ def _last(names: Sequence[str | None]) -> str | None:
 
 
 def _refuse_without_model(words: Sequence[str]) -> None:
-    others = _options_of_all_classes()["model"]
+    others = options_of_all_classes()["model"]
     for word in words:
         option = word.partition("=")[0]
         if option.startswith("--model.") and option.removeprefix("--model.") in others:
@@ -363,7 +366,7 @@ def _refuse_without_model(words: Sequence[str]) -> None:
     )
 
 
-def _options_of_all_classes() -> dict[str, list[str]]:
+def options_of_all_classes() -> dict[str, list[str]]:
     """Return the options of all networks and all data sets, by section."""
     of_models = {name for network in networks().values() for name in hints_of(network.Options)}
     of_data = {name for data in datamodules().values() for name in hints_of(data.Options)}
@@ -380,5 +383,5 @@ def _say_ranges(parser: OneLineParser, groups: Sequence[type[Options]]) -> None:
     }
     for action in parser._actions:
         section, _, name = action.dest.partition(".")
-        if words := ranges.get((section, name)):
-            action.help = f"{(action.help or '').rstrip('.')}. Allowed: {words}."
+        if (section, name) in ranges:
+            action.help = f"{(action.help or '').rstrip('.')}. Allowed: {ranges[section, name]}."

@@ -1,15 +1,14 @@
 """How much energy this machine uses meanwhile: what processors and GPUs say of themselves.
 
-Linux's RAPL counters (`/sys/class/powercap`) tell of whole processor packages, and `nvidia-smi` of whole GPUs: whatever
-else runs on them is in the figure, memory on the board, fans and losses in the power supply are not. Many systems let
-only root read RAPL, and most virtual machines have none; what cannot be read is None, never an estimate.
+Linux's RAPL counters (`/sys/class/powercap`) tell of whole processor packages, and NVIDIA's management library (NVML)
+of whole GPUs from Volta on: whatever else runs on them is in the figure, memory on the board, fans and losses in the
+power supply are not. Many systems let only root read RAPL, and most virtual machines have none; what cannot be read is
+None, never an estimate.
 """
 
 from __future__ import annotations
 
-import subprocess
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,63 +27,39 @@ class Energy(NamedTuple):
 
 
 class EnergyMeter:
-    """Measures from `start` to `stop`, in a thread that sleeps nearly all the time.
+    """Measures from its making to `stop`; after `start` in a thread, too, that sleeps nearly all the time.
 
     Args:
-        gpus: What `nvidia-smi --id` calls the GPUs to be measured: numbers or UUIDs.
+        gpus: UUIDs of the GPUs to be measured.
         powercap: Where the processor's counters are.
-        nvidia_smi: The program.
     """
 
-    def __init__(
-        self, gpus: Sequence[str] = (), powercap: Path = POWERCAP, nvidia_smi: Sequence[str] = ("nvidia-smi",)
-    ) -> None:
+    def __init__(self, gpus: Sequence[str] = (), powercap: Path = POWERCAP) -> None:
         self._cpu = [counter for path in sorted(powercap.glob("intel-rapl:*")) if (counter := _Counter.open(path))]
-        self._gpus, self._nvidia_smi = list(gpus), list(nvidia_smi)
-        self._gpu_joules: float | None = None
-        self._program: subprocess.Popen[str] | None = None
+        self._gpus = list(gpus)
+        self._gpu_before = _gpu_joules(self._gpus)
         self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._thread = threading.Thread(target=self._read_cpu, daemon=True)
 
     def start(self) -> None:
         """Begin."""
         if self._cpu:
-            self._threads.append(threading.Thread(target=self._read_cpu, daemon=True))
-        if self._gpus:
-            with suppress(OSError):
-                self._program = subprocess.Popen(
-                    [
-                        *self._nvidia_smi,
-                        f"--id={','.join(self._gpus)}",
-                        "--query-gpu=power.draw",
-                        "--format=csv,noheader,nounits",
-                        f"--loop={SECONDS_BETWEEN_READINGS // 2}",
-                    ],
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    start_new_session=True,  # Ctrl-C is for the training
-                )
-                self._threads.append(threading.Thread(target=self._read_gpus, daemon=True))
-        for thread in self._threads:
-            thread.start()
+            self._thread.start()
 
     def read(self) -> Energy:
         """Return what was used so far."""
         for counter in self._cpu:
             counter.read()
-        cpu = sum(counter.joules for counter in self._cpu) if self._cpu else None
-        return Energy(cpu, self._gpu_joules)
+        gpu = None if self._gpu_before is None else _gpu_joules(self._gpus)
+        return Energy(
+            sum(counter.joules for counter in self._cpu) if self._cpu else None,
+            None if gpu is None or self._gpu_before is None else gpu - self._gpu_before,
+        )
 
     def stop(self) -> Energy:
         """End, and return what was used."""
         found = self.read()
         self._stopped.set()
-        if self._program is not None:
-            self._program.kill()
-            self._program.wait()
-        for thread in self._threads:
-            thread.join(timeout=1)
         return found
 
     def _read_cpu(self) -> None:
@@ -92,20 +67,27 @@ class EnergyMeter:
             for counter in self._cpu:
                 counter.read()
 
-    def _read_gpus(self) -> None:
-        """Add power times time: a line for each GPU and reading, each GPU drawing its power until its next line."""
-        assert self._program is not None
-        assert self._program.stdout is not None
-        began = [time.monotonic()] * len(self._gpus)
-        for number, line in enumerate(self._program.stdout):
-            try:
-                watts = float(line)
-            except ValueError:  # [N/A], or an error in words
-                self._gpu_joules = None
-                return
-            gpu, now = number % len(self._gpus), time.monotonic()
-            self._gpu_joules = (self._gpu_joules or 0.0) + watts * (now - began[gpu])
-            began[gpu] = now
+
+def _gpu_joules(uuids: Sequence[str]) -> float | None:
+    """Return what GPUs have used since their driver was loaded.
+
+    Returns:
+        Their sum; None if one does not count (older than Volta, or a part of a GPU), and without GPUs or a driver.
+    """
+    if not uuids:
+        return None
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    with suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        try:
+            handles = [pynvml.nvmlDeviceGetHandleByUUID(uuid) for uuid in uuids]
+            return sum(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in handles) / 1000
+        finally:
+            pynvml.nvmlShutdown()
+    return None
 
 
 class _Counter:

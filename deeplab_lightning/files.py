@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import json
+import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from .errors import DataError
 
 
 @contextmanager
@@ -41,3 +47,65 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, whole or not at all; lone surrogates, which UTF-8 lacks, are escaped as in JSON."""
+    with atomic_open(path) as file:
+        file.write(text.encode(errors="backslashreplace"))
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object] | Mapping[str, object]]) -> None:
+    """Write a table, floats with all their digits; cells are empty where there is nothing: None or NaN.
+
+    Args:
+        path: The file.
+        header: Names of the columns.
+        rows: Cells in the order of the columns, or by their names.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row in rows:
+        cells = [row.get(name) for name in header] if isinstance(row, Mapping) else row
+        writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells)
+    write_text(path, text.getvalue())
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a table by the names of its columns.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_json(path: Path, value: object, indent: int | None = 2) -> None:
+    """Write a value as JSON.
+
+    Args:
+        path: The file.
+        value: Names with values, lists, texts, numbers, None.
+        indent: Of each level, in spaces; None for a single line, as for lists of very many numbers.
+    """
+    write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """Return what a JSON file holds; None if there is no such file.
+
+    Args:
+        path: The file.
+        remedy: What to do about one that cannot be used.
+
+    Raises:
+        DataError: It cannot be read, or is damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): {remedy}") from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import locks
 from .errors import ConfigError, DataError
-from .files import atomic_open
+from .files import write_json
 
 
 class Ledger:
@@ -63,8 +63,7 @@ class Ledger:
         """
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(path) as file:
-            file.write((json.dumps(dict(content), indent=2) + "\n").encode())
+        write_json(path, content)
 
     def expect_same(self, found: Mapping[str, Any], wanted: Mapping[str, Any], remedy: str) -> None:
         """Refuse to go on with a job of other settings.

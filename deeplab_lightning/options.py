@@ -136,6 +136,7 @@ class Options:
 
     section: ClassVar[str] = ""
     """How options of this group begin on the command line, such as `model` for `--model.dropout`."""
+    _hints: ClassVar[dict[str, Any]]
 
     def __post_init__(self) -> None:
         """Check all values; lists from YAML become the tuples that are declared."""
@@ -183,13 +184,10 @@ def option_name(section: str, name: str) -> str:
 
 def hints_of(group: type[Options]) -> dict[str, Any]:
     """Return the type of each option of a group, ranges included."""
-    if group not in _HINTS:
+    if "_hints" not in group.__dict__:
         hints = typing.get_type_hints(group, include_extras=True)
-        _HINTS[group] = {field.name: hints[field.name] for field in fields(group) if field.init}
-    return _HINTS[group]
-
-
-_HINTS: dict[type[Options], dict[str, Any]] = {}
+        group._hints = {field.name: hints[field.name] for field in fields(group) if field.init}
+    return group._hints
 
 
 def constraint_words(hint: Any) -> str:
@@ -209,6 +207,8 @@ _PLAIN = {bool: "true or false", int: "a whole number", float: "a number"}
 def problem_of(value: Any, hint: Any) -> str | None:
     """Return what is expected in place of a value, judged by the ranges, choices and plain types of its declaration."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if value is None and type(None) in (inner if origin is not Annotated else typing.get_args(inner[0])):
+        return None
     if origin is Annotated:
         said = [] if value is None else [found.problem(value) for found in _constraints(hint)]
         return next(filter(None, said), None) or problem_of(value, inner[0])

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from .errors import CheckpointError, ConfigError, DataError, did_you_mean
-from .files import atomic_open
+from .files import write_text
 
 LATEST = "latest"
 """In `runs/<name>/`: a link to the newest version, or a text file holding its name where links are impossible."""
@@ -187,8 +187,7 @@ def mark_latest(run: RunFolder) -> None:
         os.replace(temporary, parent / LATEST)
     except (OSError, NotImplementedError):  # Windows without the privilege, some network file systems
         temporary.unlink(missing_ok=True)
-        with atomic_open(parent / LATEST) as file:
-            file.write(f"{version}\n".encode())
+        write_text(parent / LATEST, f"{version}\n")
 
 
 def find_run(path: Path) -> RunFolder:

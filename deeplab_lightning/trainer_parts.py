@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from jsonargparse import Namespace
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync
 
@@ -19,13 +19,13 @@ def as_list(value: Any, kind: type) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else []
 
 
-def plugins(trainer_config: Namespace) -> list[Any]:
+def plugins(trainer: Mapping[str, Any]) -> list[Any]:
     """Return the user's plugins of the trainer, and ours where he has none of that kind."""
-    given = trainer_config.get("plugins") or []
+    given = trainer.get("plugins") or []
     found = list(given) if isinstance(given, list | tuple) else [given]
     if not any(isinstance(plugin, CheckpointIO) for plugin in found):
         found.append(SafeCheckpoints())
-    if trainer_config.get("sync_batchnorm") and not any(isinstance(plugin, LayerSync) for plugin in found):
+    if trainer.get("sync_batchnorm") and not any(isinstance(plugin, LayerSync) for plugin in found):
         found.append(SyncBatchNorm())
     return found
 

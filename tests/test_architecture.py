@@ -23,8 +23,18 @@ LEVELS = {
     7: ["cli"],
     6: ["api", "studies", "parsing", "trainer_parts"],
     5: ["tasks", "callbacks", "doctor", "export"],
-    4: ["data.datamodules", "checkpoints", "inference", "video"],
-    3: ["models", "data.datasets", "data.sampling", "data.tiles", "data.statistics", "data.fingerprint"],
+    4: ["data.datamodule", "data.own_images", "data.sets", "checkpoints", "inference", "video"],
+    3: [
+        "models",
+        "data.dataset",
+        "data.folder_reading",
+        "data.loading",
+        "data.sampling",
+        "data.subset",
+        "data.tiles",
+        "data.statistics",
+        "data.fingerprint",
+    ],
     2: [
         "backbones",
         "losses",
@@ -45,15 +55,20 @@ LEVELS = {
         "metrics",
         "data.checks",
         "data.depth_maps",
+        "data.display",
         "data.finding",
+        "data.layout",
+        "data.lists",
+        "data.spacing",
         "data.splitting",
+        "data.wording",
         "data.annotations",
         "data.download",
         "data.georasters",
         "data.volumes",
         "data.palette_png",
     ],
-    0: ["errors", "types", "extras", "files", "locks", "ledger", "runs", "memory", "energy"],
+    0: ["errors", "options", "plugins", "types", "extras", "files", "locks", "ledger", "runs", "memory", "energy"],
 }
 """A module imports from lower levels, and from its own folder at its own level or below."""
 
@@ -76,6 +91,8 @@ ONLY_IN = {
     "wandb": "reporting.wandb_runs",
     "albumentations": "data.transforms",
     "timm": "backbones",
+    "jinja2": "reporting.pages",
+    "pynvml": "energy",
     "torchmetrics": "metrics",
 }
 """The one place that may import a package."""
@@ -84,7 +101,8 @@ NOT_AT_MODULE_TOP = ["matplotlib", "onnx", "onnxruntime", "openvino", "litert_to
                      "tflite_runtime", "av", "rasterio", "nibabel", "pydicom", "optuna"]  # fmt: skip
 """Heavy or optional: imported where they are used."""
 
-LIGHT = ["errors", "types", "files", "labels", "arguments", "__main__", "metrics.scores", "metrics.per_image",
+LIGHT = ["errors", "types", "files", "labels", "data.display", "data.spacing",
+         "arguments", "__main__", "metrics.scores", "metrics.per_image",
          "runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
          "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
          "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
@@ -249,14 +267,14 @@ if TYPE_CHECKING:
     import wandb
 def f():
     import matplotlib.pyplot
-    from ..reporting import runs
+    from ..reporting import card
 class C:
     import av
 """
 
 
 def test_imports_are_read_right() -> None:
-    modules = {"", "layers", "layers.aspp", "layers.resize", "backbones", "backbones.atrous", "data", "runs"}
+    modules = {"", "layers", "layers.aspp", "layers.resize", "backbones", "backbones.atrous", "data", "reporting.card"}
     found = imports_of("backbones.timm_backbone", EXAMPLE, is_package=False, modules=modules)
     assert [(imported, at_top) for _, imported, at_top in found] == [
         ("torch.nn", True),
@@ -267,7 +285,7 @@ def test_imports_are_read_right() -> None:
         (".", True),
         (".data", True),
         ("matplotlib.pyplot", False),
-        (".runs", False),
+        (".reporting.card", False),
         ("av", True),
     ]
     assert imports_of("backbones", "from .atrous import x", True, modules)[0].imported == ".backbones.atrous"
@@ -281,8 +299,8 @@ def test_imports_are_read_right() -> None:
         ("layers.aspp", ".layers.resize", True),
         ("layers.aspp", ".models", False),
         ("layers.aspp", ".labels", False),
-        ("data.transforms.pipelines", ".data.datasets.base", False),
-        ("data.datamodules.base", ".data.sampling", True),
+        ("data.transforms.pipelines", ".data.dataset", False),
+        ("data.datamodule", ".data.sampling", True),
         ("tasks.base", ".callbacks", False),
         ("tasks.base", ".", True),
         ("cli", ".arguments", True),

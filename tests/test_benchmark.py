@@ -21,13 +21,13 @@ import deeplab_lightning
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.benchmarking import files
 from deeplab_lightning.benchmarking.measuring import _segmenter, measure
-from deeplab_lightning.benchmarking.plan import Cell, read_plan
+from deeplab_lightning.benchmarking.plan import BenchmarkCase, read_plan
 from deeplab_lightning.benchmarking.table import summary
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export.format import Exported, Order
 from deeplab_lightning.layers.norms import batch_norms
-from deeplab_lightning.metrics.segmentation import SegmentationEvaluation
+from deeplab_lightning.metrics.segmentation import SegmentationScores
 from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import DeepLabV3PlusTask
 
@@ -138,7 +138,7 @@ def test_shipped_plans_name_configurations_that_exist() -> None:
 
 def cell(trained_run: Path, size: tuple[int, int], runtime: str) -> dict[str, Any]:
     """A cell of the small network, whose validation images are of 64x80."""
-    return Cell(
+    return BenchmarkCase(
         "small", (), str(trained_run), size, 1, "fp32", runtime, (), ""
     ).as_dict()  # fmt: skip
 
@@ -180,7 +180,7 @@ def test_images_that_a_file_cannot_take_leave_it_unscored(trained_run: Path) -> 
     """A part of the split would give another number."""
     dataset = DrawnScenes("val", 2, 64, 80)
     exported = Exported(Path("x"), lambda image: image[:, 0], None, (65, 81), 1, "")
-    counted = SegmentationEvaluation(dataset.labels.class_names, dataset.labels.ignore_index)
+    counted = SegmentationScores(dataset.labels.class_names, dataset.labels.ignore_index)
     result = files.score_images(exported, dataset, counted)
     assert list(result) == ["unscored"]
     assert "takes images of 65x81 alone" in result["unscored"]

@@ -58,7 +58,7 @@ def test_sound_data_exit_with_0_and_leave_a_report(
     report = json.loads((out / "report.json").read_text())
     assert report["exit_code"] == 0
     assert [found["kind"] for found in report["findings"]] == ["no_test"]
-    assert report["data"]["class"] == "CamVidDataModule"
+    assert report["data"]["name"] == "CamVid"
     assert sum(row["train_share"] for row in report["classes"]) == pytest.approx(1)
     assert (out / "overview.png").stat().st_size > 10_000
 
@@ -132,7 +132,7 @@ def test_from_a_folder_to_predictions(scenes: Path, tmp_path: Path, monkeypatch:
         ([], "doctor needs a folder, or what fit would read"),
         (["nowhere"], "nowhere does not exist"),
         (["."], "The layout was not recognised"),
-        ([".", "--limit", "0"], "--limit is 0; expected 1 or more."),
+        ([".", "--limit", "0"], "--limit is 0; expected 1 or more"),
         ([".", "--write", "there.yaml"], "there.yaml exists. Name another file, or add --overwrite."),
         ([".", "--write", "data.json"], "name it data.yaml instead of data.json"),
         (["-c", str(V3PLUS), "--write", "new.yaml"], "--write is for a folder"),

@@ -19,15 +19,16 @@ import torch
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.commands.protocols import default_protocols
+from deeplab_lightning.commands.protocol_scores import Evaluation
+from deeplab_lightning.commands.protocols import Protocol, default_protocols
 from deeplab_lightning.data.fingerprint import exact_fingerprint
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.spacing import spread
 from deeplab_lightning.inference import EvaluationOptions
 from deeplab_lightning.inference.predictor import Predictor
-from deeplab_lightning.metrics.boundary_iou import BoundaryIoU
+from deeplab_lightning.ledger import Ledger, key_of
+from deeplab_lightning.metrics.boundary_metrics import BoundaryIoU, Trimap
 from deeplab_lightning.metrics.measures import MEASURES
-from deeplab_lightning.metrics.trimap import Trimap
 from deeplab_lightning.reporting.protocol_table import ProtocolRow, as_markdown
 from deeplab_lightning.reporting.published import CITYSCAPES_SCALES, PUBLISHED, VOC_SCALES, published_miou
 from deeplab_lightning.tasks import DeepLabV1Task, FCNTask
@@ -232,8 +233,8 @@ def test_measures_are_columns_and_curves(run: Path, capsys: pytest.CaptureFixtur
         image, mask = data.load(index)
         for measure in (iou, trimap):
             measure.update(model.predict(image).mask, mask, str(index))
-    assert float(row["boundary IoU"]) == pytest.approx(iou.compute().mean)
-    assert float(row["trimap 40 px"]) == pytest.approx(trimap.compute().mIoU[-1])
+    assert float(row["boundary IoU"]) == pytest.approx(iou.scores().mean)
+    assert float(row["trimap 40 px"]) == pytest.approx(trimap.scores().mIoU[-1])
     with (folder / "trimap-1.csv").open(newline="") as file:
         assert list(csv.DictReader(file))[-1]["mIoU"] == row["trimap 40 px"]
     drawn = (folder / "trimap.png").read_bytes()
@@ -294,6 +295,17 @@ def test_published_figures_are_found_by_their_protocol_alone() -> None:
     assert published_miou("v1_largefov_voc", "drawnscenes", 8, (1.0,), False, False) is None
 
 
+def test_published_figures_do_not_depend_on_words(tmp_path: Path) -> None:
+    key: dict[str, Any] = {"measures": []}
+    Ledger(tmp_path).write(key_of(key), {"scores": {}, "seconds": 0.1, "peak_bytes": None, "images": 1})
+    protocol = Protocol(None, EvaluationOptions())
+    found = []
+    for stride in (16, 8, 4):
+        evaluation = Evaluation(tmp_path, key, protocol, "whole images, once", stride)
+        found.append(evaluation.row("v3plus_resnet101_voc", "voc").published)
+    assert found == [0.7885, 0.7935, None]
+
+
 def test_the_published_column_stands_beside_ours(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PUBLISHED, "small", ("drawnscenes", PUBLISHED["v3plus_resnet101_voc"][1]))
     assert evaluate(run, "--protocol", "{}", "--protocol", "{scales: [0.5, 1]}") == 0
@@ -330,8 +342,8 @@ def test_a_measure_goes_on_from_its_state(name: str) -> None:
     masks = [torch.randint(0, 3, (6, 7), dtype=torch.uint8) for _ in range(4)]
     preds = [torch.randint(0, 3, (6, 7), dtype=torch.uint8) for _ in range(4)]
     masks[1][:, 3] = 255
-    whole, half, rest = (MEASURES[name](["a", "b", "c"], 255) for _ in range(3))
-    fresh = MEASURES[name](["a", "b", "c"], 255)
+    whole, half, rest = (MEASURES[name].make(["a", "b", "c"], 255) for _ in range(3))
+    fresh = MEASURES[name].make(["a", "b", "c"], 255)
     fresh.restore(fresh.state())  # of no image
     for number, (pred, mask) in enumerate(zip(preds, masks, strict=True)):
         whole.update(pred, mask, str(number))
@@ -340,7 +352,8 @@ def test_a_measure_goes_on_from_its_state(name: str) -> None:
     rest.restore(half.state())
     for number in (2, 3):
         rest.update(preds[number], masks[number], str(number))
-    assert rest.compute() == whole.compute()
+    assert rest.values() == whole.values()
+    assert set(MEASURES[name].columns.values()) <= set(whole.values())
 
 
 def test_absent_values_show_as_a_dash() -> None:

@@ -130,7 +130,7 @@ def test_every_weight_must_find_its_place(
     ("options", "message"),
     [
         (["--classes", "cityscapes"], "--classes cityscapes has 19 classes, and the network tells 21 apart"),
-        (["--classes", "vok"], "neither a file nor one of voc, .*Did you mean 'voc'"),
+        (["--classes", "vok"], "neither a file nor one of .*voc.* Did you mean 'voc'"),
         (["--mean", "0.5"], "takes images of 3 channels, and there are 1 means and 3 standard deviations"),
         (["--format", "torchvison"], "No format 'torchvison'. Did you mean 'torchvision'"),
         (["--format", "vainf"], "which is no network that vainf writes"),

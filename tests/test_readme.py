@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from deeplab_lightning.parsing import class_options
 
 from deeplab_lightning.__main__ import COMMANDS
+from deeplab_lightning.config import options_of_all_classes
 from deeplab_lightning.config_words import config_files, option_value
 
 from .conftest import REPOSITORY
@@ -46,7 +46,7 @@ def test_commands_files_and_options_exist(words: list[str]) -> None:
     assert all((REPOSITORY / path).is_file() or path.name in WRITTEN for path in config_files(arguments))
     for option in (word for word in arguments if word.startswith(("--model.", "--data."))):
         key, name = option.removeprefix("--").split(".", 1)
-        assert name in class_options()[key]
+        assert name in options_of_all_classes()[key]
         assert option_value(arguments, option)
 
 

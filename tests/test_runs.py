@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from deeplab_lightning.errors import ConfigError, DataError
-from deeplab_lightning.runs import RunFolder, find_run, mark_latest, new_run, read_metrics
+from deeplab_lightning.__main__ import main
+from deeplab_lightning.api import load
+from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
+from deeplab_lightning.runs import (
+    RunFolder,
+    find_run,
+    mark_latest,
+    new_run,
+    read_metrics,
+    resolve_checkpoint,
+    run_of,
+)
 
 
 def finished_run(root: Path, name: str) -> RunFolder:
@@ -128,3 +140,125 @@ def test_metrics_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,lr\n0,fast\n")
     with pytest.raises(DataError, match=r"metrics\.csv.*'fast'"):
         read_metrics(tmp_path / "metrics.csv")
+
+
+# --- which checkpoint is meant ----------------------------------------------------------------------------------------
+
+
+def run_with(root: Path, name: str, *checkpoints: str) -> RunFolder:
+    run = finished_run(root, name)
+    run.checkpoints.mkdir()
+    for checkpoint in checkpoints:
+        (run.checkpoints / checkpoint).write_text("")
+    mark_latest(run)
+    return run
+
+
+def test_a_run_stands_for_its_best_checkpoint_or_its_last_one(tmp_path: Path) -> None:
+    validated, young = run_with(tmp_path, "a", "best.ckpt", "last.ckpt"), run_with(tmp_path, "b", "last.ckpt")
+    assert validated.checkpoint() == validated.best_checkpoint
+    assert validated.checkpoint("last") == validated.last_checkpoint
+    assert young.checkpoint() == young.checkpoint("last") == young.last_checkpoint
+
+
+def test_training_does_not_go_on_from_an_older_checkpoint(tmp_path: Path) -> None:
+    run = run_with(tmp_path, "a", "best.ckpt", "previous.ckpt")
+    with pytest.raises(CheckpointError, match=r"last\.ckpt does not exist.* It has: .*best\.ckpt, .*previous\.ckpt\.$"):
+        run.checkpoint("last")
+    assert run.checkpoint() == run.best_checkpoint
+
+
+def test_a_run_without_checkpoints_names_those_of_older_ones(tmp_path: Path) -> None:
+    older, newer = run_with(tmp_path, "a", "last.ckpt"), run_with(tmp_path, "a")
+    with pytest.raises(CheckpointError, match=f"Older runs have: {older.last_checkpoint}\\.$"):
+        newer.checkpoint()
+    with pytest.raises(CheckpointError, match=r"Train first"):
+        run_with(tmp_path, "b").checkpoint()
+
+
+def test_all_ways_to_write_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = run_with(tmp_path / "runs", "a", "best.ckpt", "last.ckpt")
+    for given in ("runs/a", "runs/a/latest", "runs/a/version_0", tmp_path / "runs/a", str(run.best_checkpoint)):
+        assert resolve_checkpoint(given).resolve() == run.best_checkpoint, given
+        assert "latest" not in str(resolve_checkpoint(given)), given
+    assert resolve_checkpoint("runs/a/latest/checkpoints/last.ckpt") == run.last_checkpoint
+    assert resolve_checkpoint("runs/a", "last").resolve() == run.last_checkpoint
+    assert resolve_checkpoint("last", "best", "a").resolve() == run.last_checkpoint
+    assert resolve_checkpoint("best", "last", "a", tmp_path / "runs") == run.best_checkpoint
+
+
+def test_a_link_to_a_checkpoint_keeps_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "blob").write_text("")
+    (tmp_path / "mine.ckpt").symlink_to("blob")
+    assert resolve_checkpoint(tmp_path / "mine.ckpt") == tmp_path / "mine.ckpt"
+
+
+def test_checkpoints_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = run_with(tmp_path / "runs", "a", "best.ckpt")
+
+    def refused(given: str, *more: str) -> str:
+        with pytest.raises(CheckpointError) as caught:
+            resolve_checkpoint(given, "best", *more)
+        return str(caught.value)
+
+    assert refused("runs/aa") == "There is no checkpoint runs/aa. Did you mean 'runs/a'?"
+    assert "Did you mean 'runs/a/version_0/checkpoints/best.ckpt'?" in refused("runs/a/version_0/checkpoints/bst.ckpt")
+    assert "No run found in runs: " in refused("runs")
+    assert "no name is given" in refused("best")
+    assert "there is nothing to go on from. No run found in runs/aa" in refused("last", "aa")
+    (tmp_path / "runs/a/latest").unlink()
+    assert "there are version_0." in refused("runs/a/latest")
+    (tmp_path / "runs/a/latest").symlink_to("version_7")
+    for given in ("runs/a", "runs/a/latest"):
+        assert "No run found in runs/a/version_7, which runs/a/latest points at" in refused(given)
+    assert run.checkpoint() == run.best_checkpoint
+
+
+class Read(Exception):  # noqa: N818 - no error
+    """Tells which checkpoint a command reads."""
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "evaluate", "inspect", "crf-search", "export",
+                                     "predict", "benchmark", "api"])  # fmt: skip
+def test_every_command_takes_a_run_before_its_first_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    import torch
+
+    run = run_with(tmp_path / "runs", "a", "last.ckpt")
+    Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
+
+    def read(path: Path, **_: object) -> None:
+        raise Read(path)
+
+    monkeypatch.setattr(torch, "load", read)
+    cell = {"checkpoint": str(run.path.parent), "arguments": []}
+    words = {
+        "inspect": [str(run.path.parent)],
+        "export": [str(run.path.parent), "--format", "pt2"],
+        "predict": [str(tmp_path / "a.png"), "--ckpt_path", str(run.path.parent)],
+        "benchmark": ["-", "--measure", json.dumps(cell)],
+    }
+    arguments = words.get(command, ["--ckpt_path", str(run.path.parent)])
+    with pytest.raises(Read) as caught:
+        load(run.path.parent) if command == "api" else main([command, *arguments])
+    assert caught.value.args == (run.last_checkpoint,)
+
+
+def test_the_newest_evaluation_is_that_of_the_greatest_number(tmp_path: Path) -> None:
+    run = finished_run(tmp_path, "a")
+    assert run.newest_evaluation() is None
+    for name in ("version_2", "version_10", "version_x"):
+        (run.path / "validate" / name).mkdir(parents=True)
+        (run.path / "validate" / name / "per_image.npz").write_text("")
+    (run.path / "validate" / "version_11").mkdir()  # it was stopped before it had scores
+    assert run.newest_evaluation() == RunFolder(run.path / "validate" / "version_10")
+    assert run.newest_evaluation("test") is None
+
+
+def test_the_run_of_a_checkpoint(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert run_of(run.best_checkpoint) == run
+    assert run_of(tmp_path / "best.ckpt") is None

@@ -1,4 +1,4 @@
-"""Measuring a cell as an exported file: it is written, timed in a process of its own, and scored by its class maps."""
+"""Measuring a case as an exported file: it is written, timed in a process of its own, and scored by its class maps."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ..data.dataset import SegmentationDataset
 from ..export.format import Exported, Order, format_named
 from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions
-from ..metrics.segmentation import SegmentationEvaluation
+from ..metrics.segmentation import SegmentationScores
 from ..tasks import SegmentationTask
 from .file_timing import time_file
 from .runtimes import file_runtimes
 
 
-def measure_file(task: SegmentationTask, cell: dict[str, Any], rounds: int) -> dict[str, Any]:
+def measure_file(task: SegmentationTask, case: dict[str, Any], rounds: int) -> dict[str, Any]:
     """Write the file, and return what `measuring.measure` does of times, memory and mIoU.
 
     Args:
-        task: With the cell's network, on the CPU.
-        cell: `plan.Cell.as_dict()`.
+        task: With the case's network, on the CPU.
+        case: `plan.BenchmarkCase.as_dict()`.
         rounds: Timed ones.
 
     Returns:
@@ -38,39 +38,39 @@ def measure_file(task: SegmentationTask, cell: dict[str, Any], rounds: int) -> d
     """
     description = task.description
     dtype = "uint8" if description["pixel_range"] == 255 else "float32"
-    shape = (cell["batch"], description["channels"], *cell["size"])
+    shape = (case["batch"], description["channels"], *case["size"])
     with tempfile.TemporaryDirectory() as folder:
-        exported = _write(task, cell, Path(folder))
+        exported = _write(task, case, Path(folder))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
-            format = file_runtimes()[cell["runtime"]].format
+            format = file_runtimes()[case["runtime"]].format
             timing = other.submit(time_file, format, exported.path, shape, dtype, rounds, torch.get_num_threads())
             result = timing.result()
-        if cell["checkpoint"] is not None and cell["data"] is not None:
-            result |= _score(cell, exported)
+        if case["checkpoint"] is not None and case["data"] is not None:
+            result |= _score(case, exported)
     return result
 
 
-def _write(task: SegmentationTask, cell: dict[str, Any], folder: Path) -> Exported:
-    runtime, description = file_runtimes()[cell["runtime"]], task.description
+def _write(task: SegmentationTask, case: dict[str, Any], folder: Path) -> Exported:
+    runtime, description = file_runtimes()[case["runtime"]], task.description
     format = format_named(runtime.format)
-    model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(cell["precision"]))
-    size = tuple(cell["size"]) if runtime.one_size else EXAMPLE_SIZE
+    model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(case["precision"]))
+    size = tuple(case["size"]) if runtime.one_size else EXAMPLE_SIZE
     image = example(model, description["channels"], description["pixel_range"] == 255, size)
     path = folder / f"model{format.suffix}"
-    return format.write(Order(model, image, path, {}, cell["precision"], 18, one_size=runtime.one_size))
+    return format.write(Order(model, image, path, {}, case["precision"], 18, one_size=runtime.one_size))
 
 
-def _score(cell: dict[str, Any], exported: Exported) -> dict[str, Any]:
+def _score(case: dict[str, Any], exported: Exported) -> dict[str, Any]:
     """Return mIoU on the validation split that `validate` takes, or why it cannot be known."""
-    configuration = Configuration([*cell["arguments"], *cell["data"]], cell["checkpoint"])
+    configuration = Configuration([*case["arguments"], *case["data"]], case["checkpoint"])
     if configuration.evaluation != EvaluationOptions():
         return {"unscored": f"a file looks at whole images once; evaluation is: {configuration.evaluation.words()}"}
     description = configuration.describes
-    counted = SegmentationEvaluation(description["class_names"], description["ignore_index"])
+    counted = SegmentationScores(description["class_names"], description["ignore_index"])
     return score_images(exported, configuration.datamodule().dataset("val"), counted)
 
 
-def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationEvaluation) -> dict[str, Any]:
+def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationScores) -> dict[str, Any]:
     """Return `mIoU` of the class maps that a file makes of a whole split; or, under `unscored`, why it cannot.
 
     Args:

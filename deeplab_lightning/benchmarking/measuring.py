@@ -1,4 +1,4 @@
-"""Measuring one cell, in a process that does nothing else."""
+"""Measuring one case, in a process that does nothing else."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ if TYPE_CHECKING:
 WARM_UP = 3
 
 
-def measure(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
-    """Build the network of a cell and time it from stored images to class maps.
+def measure(case: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
+    """Build the network of a case and time it from stored images to class maps.
 
     Args:
-        cell: `plan.Cell.as_dict()`.
+        case: `plan.BenchmarkCase.as_dict()`.
         rounds: Timed ones, after three to warm up.
         device: Such as cpu or cuda.
 
     Returns:
         `milliseconds` (one for each round, waited for), `peak_gib` and `idle_gib` (of the process on a CPU, allocated
         on a GPU; idle is before the first image), `parameters`, `multiply_adds` of one image, and `mIoU` if the
-        cell has a checkpoint and data. For a file these are of a process without PyTorch, and `mIoU` is of the class
+        case has a checkpoint and data. For a file these are of a process without PyTorch, and `mIoU` is of the class
         maps that it makes.
     """
     from ..config import Configuration
     from ..inspection import trace
 
-    quiet = ["--model.pretrained", "false"] if cell["checkpoint"] is None else []
+    quiet = ["--model.pretrained", "false"] if case["checkpoint"] is None else []
     with contextlib.redirect_stdout(io.StringIO()):
-        configuration = Configuration([*cell["arguments"], *quiet], cell["checkpoint"])
+        configuration = Configuration([*case["arguments"], *quiet], case["checkpoint"])
         on_paper, task = configuration.make_task(on_paper=True), configuration.trained_task()
-    executed = trace(on_paper.model.eval(), tuple(cell["size"]), on_paper.description["channels"])
+    executed = trace(on_paper.model.eval(), tuple(case["size"]), on_paper.description["channels"])
     result: dict[str, Any] = {
         "parameters": sum(parameter.numel() for parameter in on_paper.model.parameters()),
         "multiply_adds": executed.multiply_adds,
     }
-    if cell["runtime"] in file_runtimes():
+    if case["runtime"] in file_runtimes():
         from .files import measure_file
 
-        return result | measure_file(task.eval(), cell, rounds)
-    return result | _measure_network(task, cell, rounds, device)
+        return result | measure_file(task.eval(), case, rounds)
+    return result | _measure_network(task, case, rounds, device)
 
 
-def _measure_network(task: SegmentationTask, cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
+def _measure_network(task: SegmentationTask, case: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
     """Return times, memory and mIoU of the network in PyTorch."""
     import torch
 
-    segment = _segmenter(task.to(device).eval(), cell["runtime"], cell["precision"])
+    segment = _segmenter(task.to(device).eval(), case["runtime"], case["precision"])
     channels = task.description["channels"]
-    image = torch.randint(0, 256, (cell["batch"], channels, *cell["size"]), dtype=torch.uint8, device=device)
+    image = torch.randint(0, 256, (case["batch"], channels, *case["size"]), dtype=torch.uint8, device=device)
     result: dict[str, Any] = {"idle_gib": _memory(device)}
     times = [_milliseconds(segment, image) for _ in range(WARM_UP + rounds)][WARM_UP:]
     result |= {"milliseconds": times, "peak_gib": _memory(device)}
-    if cell["checkpoint"] is not None and cell["data"] is not None:
-        result["mIoU"] = _score(cell, device)
+    if case["checkpoint"] is not None and case["data"] is not None:
+        result["mIoU"] = _score(case, device)
     return result
 
 
@@ -104,15 +104,15 @@ def _memory(device: str) -> float | None:
     return None if used is None else used / 2**30
 
 
-def _score(cell: dict[str, Any], device: str) -> float:
-    """Return what `validate` says of the checkpoint, with the cell's network and precision: its mIoU."""
+def _score(case: dict[str, Any], device: str) -> float:
+    """Return what `validate` says of the checkpoint, with the case's network and precision: its mIoU."""
     from ..cli import Session
 
-    precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[cell["precision"]]
+    precision = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[case["precision"]]
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         session = Session(
             "validate",
-            [*cell["arguments"], *cell["data"], "--ckpt_path", cell["checkpoint"], "--run.folder", folder,
+            [*case["arguments"], *case["data"], "--ckpt_path", case["checkpoint"], "--run.folder", folder,
              "--run.name", "benchmark", "--trainer.precision", precision, "--trainer.enable_progress_bar", "false",
              "--trainer.accelerator", "gpu" if device.startswith("cuda") else "cpu"],
         )  # fmt: skip

@@ -18,7 +18,7 @@ VARIANT_KEYS = ("config", "checkpoint", "options", "published")
 
 
 @dataclass(frozen=True)
-class Cell:
+class BenchmarkCase:
     """One line of the table.
 
     Attributes:
@@ -48,7 +48,7 @@ class Cell:
         return asdict(self)
 
 
-def read_plan(path: Path) -> list[Cell]:
+def read_plan(path: Path) -> list[BenchmarkCase]:
     """Read the file of a benchmark.
 
     Args:
@@ -75,7 +75,7 @@ def read_plan(path: Path) -> list[Cell]:
         _expect_possible(path, runtime, precision, batch)
     sizes = [_size(path, size) for size in content.get("sizes", [[513, 513]])]
     data = tuple(word for file in content["data"] for word in ("-c", str(file))) if "data" in content else None
-    cells = []
+    cases = []
     for name, variant in content["variants"].items():
         _check_keys(path, variant, VARIANT_KEYS)
         if not variant.get("config") and not variant.get("checkpoint"):
@@ -84,12 +84,12 @@ def read_plan(path: Path) -> list[Cell]:
         arguments = [word for file in ([configs] if isinstance(configs, str) else configs) for word in ("-c", file)]
         for key, value in (variant.get("options") or {}).items():
             arguments += [f"--{key}", str(value).lower() if isinstance(value, bool) else str(value)]
-        cells += [
-            Cell(str(name), tuple(arguments), variant.get("checkpoint"), size, batch, precision,
+        cases += [
+            BenchmarkCase(str(name), tuple(arguments), variant.get("checkpoint"), size, batch, precision,
                  runtime, data, str(variant.get("published", "")))
             for size, precision, runtime in itertools.product(sizes, precisions, runtimes)
         ]  # fmt: skip
-    return cells
+    return cases
 
 
 def _expect_possible(path: Path, runtime: str, precision: Precision, batch: int) -> None:

@@ -1,4 +1,4 @@
-"""What can execute a cell."""
+"""What can execute a case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FileRuntime:
 
     Attributes:
         format: Name of its format.
-        one_size: Whether the file is for one image of the cell's size.
+        one_size: Whether the file is for one image of the case's size.
     """
 
     format: str

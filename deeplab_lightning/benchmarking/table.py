@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,39 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from .plan import Cell
+from .. import files
+from .plan import BenchmarkCase
 
 HEADINGS = (
     "variant", "size", "precision", "runtime", "median ms", "p95 ms", "images/s", "peak GiB", "parameters",
     "multiply-adds", "mIoU", "published",
 )  # fmt: skip
-Measured = Sequence[tuple[Cell, dict[str, Any]]]
+Measured = Sequence[tuple[BenchmarkCase, dict[str, Any]]]
 
 
-def summary(cell: Cell, result: dict[str, Any]) -> dict[str, Any]:
+def summary(case: BenchmarkCase, result: dict[str, Any]) -> dict[str, Any]:
     """Return the numbers of a line: median and 95th percentile of the rounds, in milliseconds for a whole batch."""
     median = statistics.median(result["milliseconds"])
     return {
-        "variant": cell.variant,
-        "size": "x".join(map(str, cell.size)) + (f", batch {cell.batch}" if cell.batch > 1 else ""),
-        "precision": cell.precision,
-        "runtime": cell.runtime,
+        "variant": case.variant,
+        "size": "x".join(map(str, case.size)) + (f", batch {case.batch}" if case.batch > 1 else ""),
+        "precision": case.precision,
+        "runtime": case.runtime,
         "median ms": median,
         "p95 ms": float(np.percentile(result["milliseconds"], 95)),
-        "images/s": 1000 * cell.batch / median,
+        "images/s": 1000 * case.batch / median,
         "peak GiB": result["peak_gib"],
         "parameters": result["parameters"],
         "multiply-adds": result["multiply_adds"],
         "mIoU": result.get("mIoU"),
-        "published": cell.published,
+        "published": case.published,
     }
 
 
 def markdown(measured: Measured, machine: str) -> str:
     """Return the table, below a line that says where it was measured."""
     lines = [machine, "", f"| {' | '.join(HEADINGS)} |", f"|---|---|---|---|{'---:|' * 7}---|"]
-    for cell, result in measured:
-        row = summary(cell, result)
+    for case, result in measured:
+        row = summary(case, result)
         cells = [
             row["variant"], row["size"], row["precision"], row["runtime"], f"{row['median ms']:.1f}",
             f"{row['p95 ms']:.1f}", f"{row['images/s']:.2f}",
@@ -56,17 +56,14 @@ def markdown(measured: Measured, machine: str) -> str:
 
 def write_csv(path: Path, measured: Measured) -> None:
     """Write the lines with all digits."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, HEADINGS)
-        writer.writeheader()
-        writer.writerows(summary(cell, result) for cell, result in measured)
+    files.write_csv(path, HEADINGS, (summary(case, result) for case, result in measured))
 
 
 def plot(path: Path, measured: Measured, machine: str) -> None:
     """Draw the time of each line as a bar, with a mark at the 95th percentile; mIoU, where known, beside it."""
     from matplotlib.figure import Figure
 
-    rows = [summary(cell, result) for cell, result in measured][::-1]
+    rows = [summary(case, result) for case, result in measured][::-1]
     varying = [key for key in ("size", "precision", "runtime") if len({row[key] for row in rows}) > 1]
     figure = Figure(figsize=(8, 1.2 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots()

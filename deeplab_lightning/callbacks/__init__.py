@@ -5,7 +5,7 @@ from .evaluation_files import EvaluationFiles
 from .last_checkpoint import LastCheckpoint, TrainingStopped
 from .metrics_csv import MetricsCsv
 from .preview import Preview
-from .progress import Progress
+from .progress import TrainingProgress
 from .run_files import RunFiles
 from .safe_checkpoints import SafeCheckpoints
 from .speed import Speed
@@ -19,11 +19,11 @@ __all__ = [
     "LastCheckpoint",
     "MetricsCsv",
     "Preview",
-    "Progress",
     "RunFiles",
     "SafeCheckpoints",
     "Speed",
     "SyncBatchNorm",
+    "TrainingProgress",
     "TrainingStopped",
     "WandbRun",
 ]

@@ -14,7 +14,7 @@ from rich.console import Console
 from ..data.images import write_image
 from ..data.spacing import spread
 from ..metrics.scores import Scores, scores_from_confusion
-from ..reporting.evaluation import Evaluation, write_evaluation
+from ..reporting.evaluation import EvaluationRecord, write_evaluation
 from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery
 from ..reporting.panels import PanelImage, panel_overview
 from ..reporting.plots import plot_confusion
@@ -108,14 +108,14 @@ class EvaluationFiles(Callback):
 
     def _keep_for_gallery(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any) -> None:
         """Take images that are spread over the split, and the worst."""
-        counts = pl_module.evaluation.images
+        evaluation = pl_module.evaluation
         images = zip(batch["sample_id"], batch["image"], batch["mask"], outputs["pred"], strict=True)
         for sample_id, image, mask, pred in images:
             is_spread = self._seen in self._spread
             self._seen += 1
             if trainer.sanity_checking or not trainer.is_global_zero:
                 continue
-            score = scores_from_confusion(counts.matrix(sample_id), counts.class_names).mIoU
+            score = scores_from_confusion(evaluation.image(sample_id), evaluation.class_names).mIoU
             if self._gallery.wants(score, is_spread):
                 shown = image.cpu().numpy().transpose(1, 2, 0)
                 self._gallery.add(sample_id, shown, mask.cpu().numpy(), pred.cpu().numpy(), score, is_spread)
@@ -130,20 +130,22 @@ class EvaluationFiles(Callback):
         self._panels.append(PanelImage(batch["sample_id"][0], image, mask, pred))
 
     def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, split: str, title: str) -> None:
-        evaluation, description, run = pl_module.evaluation, pl_module.description, self.run
-        matrix, class_names = evaluation.images.total(), description["class_names"]
+        counts, description, run = pl_module.evaluation.counts(), pl_module.description, self.run
+        matrix, class_names = counts.total(), description["class_names"]
         write_per_class_csv(run.per_class, scores)
         write_confusion(run.confusion, matrix, class_names)
-        evaluation.images.save(run.per_image)
+        counts.save(run.per_image)
         plot_confusion(matrix, class_names, run.confusion_image)
         if self._panels:
             run.panels.mkdir(exist_ok=True)
             write_image(run.panels / "panels.png", panel_overview(self._panels, class_names, description["palette"]))
         write_gallery(run.images, self._gallery.images(), class_names, description["palette"])
-        protocol, images = pl_module.predictor().protocol, len(evaluation.images)
+        protocol, images = pl_module.predictor().protocol, len(counts)
         score = None if math.isnan(scores.mIoU) else scores.mIoU
         seconds = round(time.monotonic() - self._began, 3)
-        write_evaluation(run, Evaluation(split, protocol, images, trainer.global_step or self.step, score, seconds))
+        write_evaluation(
+            run, EvaluationRecord(split, protocol, images, trainer.global_step or self.step, score, seconds)
+        )
         caption = f"{images} images; {protocol}"
         self._table = per_class_table(scores, title, caption)
         for logger in trainer.loggers:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from argparse import Namespace
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger, rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from ..files import atomic_open
+from ..files import read_csv, write_csv
 from ..runs import RunFolder
 
 
@@ -78,12 +76,7 @@ class MetricsCsv(Logger):
             return
         columns = ["step", "epoch"]
         columns += sorted({key for row in rows.values() for key in row} - set(columns))
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[step] for step in sorted(rows))
-        with atomic_open(self.run.metrics) as file:
-            file.write(text.getvalue().encode())
+        write_csv(self.run.metrics, columns, (rows[step] for step in sorted(rows)))
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
@@ -94,9 +87,8 @@ class MetricsCsv(Logger):
         if self.rows is None:
             self.rows = {}
             if self.run.metrics.is_file():
-                with self.run.metrics.open(newline="", encoding="utf-8") as file:
-                    for row in csv.DictReader(file):
-                        self.rows[int(row["step"])] = {key: value for key, value in row.items() if value}
+                for row in read_csv(self.run.metrics):
+                    self.rows[int(row["step"])] = {key: value for key, value in row.items() if value}
         if self._resumed_at is not None:
             self.rows = {step: row for step, row in self.rows.items() if step < self._resumed_at}
             self._resumed_at = None

@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 15
 """Where there is no terminal to redraw a bar on, a line is printed this often."""
 
 
-class Progress(ProgressBar):
+class TrainingProgress(ProgressBar):
     """One bar over the whole run, with time left, loss and live mIoU; plain lines where output goes to a file."""
 
     def __init__(self) -> None:

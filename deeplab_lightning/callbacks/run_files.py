@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..data.fingerprint import fingerprint
 from ..energy import EnergyMeter
 from ..errors import DeepLabError
-from ..files import atomic_open
+from ..files import write_text
 from ..reporting.card import begin_session, environment, file_hash, read_card, write_card, write_code_diff
 from ..reporting.plots import plot_curves
 from ..runs import RunFolder, mark_latest
@@ -49,8 +49,7 @@ class RunFiles(Callback):
         """Write what is known before the first step."""
         if not trainer.is_global_zero:
             return
-        with atomic_open(self.run.config) as file:
-            file.write(self.config.encode())
+        write_text(self.run.config, self.config)
         self._card = environment(self.seed, _gpu_names(trainer))
         write_code_diff(self.run)
         self._card |= {"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}
@@ -126,7 +125,7 @@ def _gpu_names(trainer: Trainer) -> list[str]:
 
 
 def _gpu_ids(trainer: Trainer) -> list[str]:
-    """Return what nvidia-smi calls the GPUs: UUIDs, since numbers differ where only some are visible."""
+    """Return the UUIDs of the GPUs: numbers differ where only some are visible."""
     return [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in _gpu_numbers(trainer)]
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..files import atomic_open
+from ..files import read_csv, write_csv
 from ..memory import peak_memory
 from ..runs import RunFolder
 from .metrics_csv import MetricsCsv
@@ -38,8 +36,7 @@ class Speed(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Go on with the file of a run that was stopped."""
         if trainer.global_step > 0 and trainer.is_global_zero and self.run.speed.is_file():
-            with self.run.speed.open(newline="", encoding="utf-8") as file:
-                self._rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+            self._rows = [row for row in read_csv(self.run.speed) if int(row["step"]) <= trainer.global_step]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """The batch is here: what passed since the last step was waiting."""
@@ -88,15 +85,7 @@ class Speed(Callback):
                 logger.log_metrics({f"speed/{key}": value for key, value in figures.items()}, trainer.global_step)
         if trainer.is_global_zero:
             self._rows.append({"step": str(trainer.global_step), **{key: f"{x:.4g}" for key, x in figures.items()}})
-            self._save()
-
-    def _save(self) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(self._rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self._rows)
-        with atomic_open(self.run.speed) as file:
-            file.write(text.getvalue().encode())
+            write_csv(self.run.speed, list(self._rows[0]), self._rows)
 
 
 def _logging_interval(trainer: Any) -> int:

@@ -15,7 +15,7 @@ from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..studies.cells import StudyFolder
-    from ..studies.study_file import Cell, Evaluation, Study
+    from ..studies.study_file import Cell, Study, StudyEvaluation
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -239,7 +239,7 @@ def check_recipes(study: Study, folder: StudyFolder) -> dict[str, dict[str, Any]
         ConfigError: An option does not exist or cannot have this value; names the row.
     """
     recipes = folder.recipes()
-    wanted: dict[str, tuple[str, Cell, Evaluation | None]] = {}
+    wanted: dict[str, tuple[str, Cell, StudyEvaluation | None]] = {}
     for row in study.rows:
         cell = row.cells[0]
         wanted.setdefault(cell.recipe, (row.name, cell, None))
@@ -260,7 +260,7 @@ def check_recipes(study: Study, folder: StudyFolder) -> dict[str, dict[str, Any]
     return recipes
 
 
-def _cost_of_network(cell: Cell, evaluation: Evaluation | None) -> dict[str, Any]:
+def _cost_of_network(cell: Cell, evaluation: StudyEvaluation | None) -> dict[str, Any]:
     import contextlib
     import io
     import warnings

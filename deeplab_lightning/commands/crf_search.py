@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 import sys
 import time
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from ..files import atomic_open
+from ..files import atomic_open, write_json
 from ..ledger import Ledger
 from ..options import Written, at_least
 
@@ -96,8 +95,7 @@ def crf_search(
     best = search(lambda point: tried.score(point, lambda: subset.score(options_at(base, point))))
     print(table(tried.scores))
     found = asdict(options_at(base, best)) | {"mIoU": tried.scores[best], "mIoU_without": without}
-    with atomic_open(output / "best.json") as file:
-        file.write(json.dumps(found, indent=2).encode())
+    write_json(output / "best.json", found)
     subset.forget()
     print(f"{options_at(base, best)}: mIoU {tried.scores[best]:.4f} ({tried.scores[best] - without:+.4f})")
     print(f"best: {output}/best.json")
@@ -223,10 +221,10 @@ class ProbabilityCache:
 
         from ..inference.crf import DenseCRF
         from ..inference.predictor import most_likely
-        from ..metrics.segmentation import SegmentationEvaluation
+        from ..metrics.segmentation import SegmentationScores
 
         labels = self.dataset.labels
-        evaluation = SegmentationEvaluation(labels.class_names, labels.ignore_index)
+        evaluation = SegmentationScores(labels.class_names, labels.ignore_index)
         for index in self.chosen:
             stored, mask = self.dataset.load(index)
             image = torch.from_numpy(stored.transpose(2, 0, 1).copy()).to(self.device)[None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
+from ..files import write_json
 from ..options import Written, at_least
 
 if TYPE_CHECKING:
+    from ..data.datamodule import SegmentationDataModule
     from ..doctor.cost import Cost
     from ..doctor.examination import Examination
     from ..doctor.layouts import Proposal
@@ -99,7 +100,7 @@ def doctor(
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_json(out / "report.json", report)
         if any(done.loadable(split) for split in done.looks):
             title = f"{_name(folder, configuration)}: {by_split(done.looks)} images"
             write_overview(done, title, out / "overview.png")
@@ -123,7 +124,9 @@ def build_for_trial(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     return configured.make_task(untrained=True), {name: trainer[name] for name in decisive}
 
 
-def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost | None, float | None]:
+def _try(
+    datamodule: SegmentationDataModule, done: Examination, arguments: Sequence[str]
+) -> tuple[Cost | None, float | None]:
     """Make the trial steps and draw from the loader; add what they say to the advice."""
     from ..doctor.cost import batch
     from ..doctor.findings import finding
@@ -131,7 +134,7 @@ def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost |
     from ..doctor.trial import TrialError, measure
 
     cost = rate = None
-    crop_size, batch_size, workers = (data.options[name] for name in ("crop_size", "batch_size", "num_workers"))
+    crop_size, batch_size = datamodule.options.crop_size, datamodule.options.batch_size
     print(f"trial: training steps of 1 and 2 images at crop {crop_size} ...", flush=True)
     try:
         cost = measure(partial(build_for_trial, list(arguments)), crop_size)
@@ -141,8 +144,8 @@ def _try(data: Any, done: Examination, arguments: Sequence[str]) -> tuple[Cost |
         what = f"The training step of 2 images at crop {crop_size} failed: {error}."
         done.advice.append(finding("warning", "trial", what, "fix what it says; or leave it out with --no_trial"))
     if done.loadable("train") and len(done.datasets["train"]) >= batch_size:
-        rate = images_per_second(data.datamodule)
-        done.advice += speed(rate, cost, workers)
+        rate = images_per_second(datamodule)
+        done.advice += speed(rate, cost, datamodule.options.num_workers)
     return cost, rate
 
 

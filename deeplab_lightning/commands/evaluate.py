@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from .. import __version__
 from ..command_line import ConfigurationWords, from_yaml
 from ..errors import ConfigError, DataError, did_you_mean
-from ..files import atomic_open, sha256
+from ..files import atomic_open, sha256, write_text
 from ..options import Written, at_least
 from .protocol_scores import Evaluation, Progress, plain
 from .protocols import as_protocol, default_protocols, read_list
@@ -129,8 +129,7 @@ def evaluate(
         progress.close()
     table = as_markdown(rows)
     caption = f"{checkpoint}, {type(dataset).__name__} {split}; {_machine(networks.device, torch.get_num_threads())}"
-    with atomic_open(folder / "table.md") as file:
-        file.write(f"{table}\n\n{caption}\n".encode())
+    write_text(folder / "table.md", f"{table}\n\n{caption}\n")
     write_csv(folder / "table.csv", rows)
     files = ["table.md", "table.csv", *_draw_trimaps(folder, evaluations, measured, dataset.labels)]
     print(table)
@@ -157,16 +156,15 @@ def _draw_trimaps(
     folder: Path, evaluations: Sequence[Evaluation], measured: Sequence[str], labels: LabelSet
 ) -> list[str]:
     """Write the trimap curves, where there are any; return the names of the files."""
-    from ..metrics.measures import TrimapColumns
+    from ..metrics.boundary_metrics import Trimap
     from ..reporting.boundaries import plot_trimaps, write_trimap_csv
 
     curves = {}
     for evaluation in evaluations:
-        for measure in evaluation.measures(labels).values() if {"trimap", "trimap_void"} & set(measured) else ():
-            curve = measure.curve() if isinstance(measure, TrimapColumns) else None
-            if curve is not None:
-                curves[evaluation.words] = curve
-                write_trimap_csv(folder / f"trimap-{len(curves)}.csv", curve)
+        for metric in evaluation.metrics(labels).values() if {"trimap", "trimap_void"} & set(measured) else ():
+            if isinstance(metric, Trimap) and metric.total().any():
+                curves[evaluation.words] = metric.scores()
+                write_trimap_csv(folder / f"trimap-{len(curves)}.csv", metric.scores())
     if not curves:
         return []
     with atomic_open(folder / "trimap.png") as file:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..options import Written, above
 
 if TYPE_CHECKING:
-    from ..checkpoints.importers import Imported, Report
+    from ..checkpoints.importers import Imported, ImportReport
     from ..labels import LabelSet
     from ..types import DataDescription
 
@@ -150,7 +150,7 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
     return LabelSet(names, voc_palette(len(names))), f"from {classes}"
 
 
-def _print_report(report: Report, description: DataDescription, origin: str) -> None:
+def _print_report(report: ImportReport, description: DataDescription, origin: str) -> None:
     imported, names = report.imported, description["class_names"]
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
     print(f"network: {imported.generation} ({options})")
@@ -174,7 +174,7 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     from .. import __version__
     from ..data.sets import published
     from ..errors import ConfigError
-    from ..files import atomic_open
+    from ..files import atomic_open, write_text
 
     description = task.description
     pixels = {"mean": description["mean"], "std": description["std"]}
@@ -197,8 +197,7 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(output) as file:
             torch.save(checkpoint, file)
-        with atomic_open(settings) as file:
-            file.write(_fine_tuning(output, imported, pixels).encode())
+        write_text(settings, _fine_tuning(output, imported, pixels))
     except OSError as error:
         raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
     return settings

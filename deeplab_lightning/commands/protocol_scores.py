@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..data.dataset import SegmentationDataset
     from ..inference.predictor import Predictor
     from ..labels import LabelSet
-    from ..metrics.measures import Measure
+    from ..metrics.by_image import ByImage
     from ..reporting.protocol_table import ProtocolRow
 
 SECONDS_BETWEEN_SAVES = 20
@@ -67,7 +67,9 @@ class Evaluation:
         import numpy as np
         import torch
 
-        measures, seconds, peak = self._taken_up(dataset.labels)
+        from ..metrics.measures import MEASURES
+
+        metrics, seconds, peak = self._taken_up(dataset.labels)
         morphology = self.protocol.morphology(dataset.labels)
         on_gpu = torch.device(device).type == "cuda"
         progress.start(self, len(seconds))
@@ -82,8 +84,7 @@ class Evaluation:
                 "done": np.array(list(seconds), dtype=np.str_),
                 "peak": np.array(most_memory()),
             }
-            for name, measure in measures.items():
-                state |= {f"{name}/{part}": value for part, value in measure.state().items()}
+            state |= {name: metric.state() for name, metric in metrics.items()}
             with atomic_open(self._counts) as file:
                 np.savez_compressed(file, **state)  # type: ignore[arg-type,unused-ignore]
 
@@ -102,8 +103,8 @@ class Evaluation:
                 with torch.inference_mode():
                     pred = torch.from_numpy(predictor.postprocess(image, morphology))
                 taken = time.perf_counter() - started
-                for measure in measures.values():
-                    measure.update(pred, torch.from_numpy(mask), sample_id)
+                for metric in metrics.values():
+                    metric.update(pred, torch.from_numpy(mask), sample_id)
                 seconds[sample_id] = taken
                 progress.step(self)
                 if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
@@ -111,7 +112,10 @@ class Evaluation:
                     saved = time.monotonic()
         finally:
             keep()
-        scores = {name: value for measure in measures.values() for name, value in measure.compute().items()}
+        scores: dict[str, float] = {}
+        for name, metric in metrics.items():
+            values = metric.values()
+            scores |= {column: values[value] for column, value in MEASURES[name].columns.items()}
         self.result = {
             "protocol": self.words,
             "scores": scores,
@@ -122,27 +126,27 @@ class Evaluation:
         }
         self._ledger.write(self._name, self.result)
 
-    def measures(self, labels: LabelSet) -> dict[str, Measure]:
+    def metrics(self, labels: LabelSet) -> dict[str, ByImage]:
         """Return what was measured, as far as it is known."""
         return self._taken_up(labels)[0]
 
-    def _taken_up(self, labels: LabelSet) -> tuple[dict[str, Measure], dict[str, float], int]:
-        """Return the measures, the seconds of each image, and the peak of memory, as far as they were known."""
+    def _taken_up(self, labels: LabelSet) -> tuple[dict[str, ByImage], dict[str, float], int]:
+        """Return the metrics, the seconds of each image, and the peak of memory, as far as they were known."""
         import numpy as np
 
         from ..metrics.measures import MEASURES
 
-        def begin() -> dict[str, Measure]:
-            return {name: MEASURES[name](labels.class_names, labels.ignore_index) for name in self.key["measures"]}
+        def begin() -> dict[str, ByImage]:
+            names = self.key["measures"]
+            return {name: MEASURES[name].make(labels.class_names, labels.ignore_index) for name in names}
 
-        measures = begin()
+        metrics = begin()
         try:
             with np.load(self._counts, allow_pickle=False) as state:
-                for name, measure in measures.items():
-                    own = [part for part in state.files if part.startswith(f"{name}/")]
-                    measure.restore({part.removeprefix(f"{name}/"): state[part] for part in own})
+                for name, metric in metrics.items():
+                    metric.restore(state[name])
                 done = dict(zip(state["done"].tolist(), state["seconds"].tolist(), strict=True))
-                return measures, done, int(state["peak"])
+                return metrics, done, int(state["peak"])
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or torn
             return begin(), {}, 0
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DeepLabError
 from ..options import Written
 
 if TYPE_CHECKING:
+    from ..data.datamodule import Split
     from ..reporting.card import Difference
     from ..runs import RunFolder
 
@@ -123,7 +124,7 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
     now = environment(card.get("seed"), gpus)
     unknown = []
     try:
-        now["data"], weights = _data_here(words, list(card.get("data") or {}))
+        now["data"], weights = _data_here(words, cast("list[Split]", list(card.get("data") or {})))
         if card.get("weights"):
             now["weights"] = None if weights is None else file_hash(Path(weights))
     except DeepLabError as error:
@@ -133,7 +134,7 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
     return differences(card, now), unknown
 
 
-def _data_here(words: Sequence[str], splits: Sequence[str]) -> tuple[dict[str, Any], str | None]:
+def _data_here(words: Sequence[str], splits: Sequence[Split]) -> tuple[dict[str, Any], str | None]:
     """Return the splits' fingerprints, and the file of weights that the configuration names."""
     from ..config import Configuration
     from ..data.fingerprint import fingerprint

@@ -16,8 +16,6 @@ from ..config_words import without_option
 from ..errors import ConfigError
 from ..ledger import Ledger
 from ..options import Written
-from ..runs import RunFolder, find_run
-from ..studies import programs
 
 STATE = "stages"
 
@@ -77,6 +75,9 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
     Raises:
         ConfigError: The folder holds other stages.
     """
+    from ..runs import RunFolder, find_run
+    from ..studies import programs
+
     ledger = Ledger(folder)
     before = ledger.read(STATE) or {"configs": list(configs), "finished": []}
     ledger.expect_same(before, {"configs": list(configs)}, "choose another --name")
@@ -106,4 +107,6 @@ def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> 
 
 def _run(words: Sequence[str]) -> int:
     """Run a command of ours; hand signals on to it and wait until it has saved."""
+    from ..studies import programs
+
     return programs.run(words).code

@@ -7,12 +7,12 @@ from pathlib import Path
 from ..errors import DataError
 
 
-def read_list(list_file: Path, expected: str) -> list[list[str]]:
+def read_list(list_file: Path, *ways: str) -> list[list[str]]:
     """Read the list of a split: one or a few words a line, empty lines left out, backslashes as slashes.
 
     Args:
         list_file: Text in UTF-8.
-        expected: What a line may hold, ways parted by " or ", such as `ID or image label`.
+        ways: What a line may hold, a word for each of its words, such as `ID` and `image label`.
 
     Raises:
         DataError: A line has another number of words, or the file cannot be read.
@@ -21,13 +21,14 @@ def read_list(list_file: Path, expected: str) -> list[list[str]]:
         text = list_file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the list {list_file}: {error}.") from error
-    allowed = {len(way.split()) for way in expected.split(" or ")}
+    allowed = {len(way.split()) for way in ways}
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.replace("\\", "/").split()
         if words and len(words) not in allowed:
             raise DataError(
-                f"{list_file}, line {number}: expected '{expected}', found {len(words)} words: {line.strip()!r}."
+                f"{list_file}, line {number}: expected '{' or '.join(ways)}', found {len(words)} words: "
+                f"{line.strip()!r}."
             )
         if words:
             lines.append(words)

@@ -13,7 +13,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Step:
+class TrialStep:
     """A training step that was made.
 
     Attributes:
@@ -56,7 +56,7 @@ class Cost:
         return max(0, int((SAFETY * self.available - self.fixed) // self.per_image))
 
 
-def cost_of(device: str, available: int | None, steps: Sequence[Step]) -> Cost:
+def cost_of(device: str, available: int | None, steps: Sequence[TrialStep]) -> Cost:
     """Draw the line through the last steps of one and of two images."""
     last = {step.images: step for step in steps}
     per_image = max(0, last[2].peak - last[1].peak)

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import DeepLabError
 from ..memory import peak_memory
-from .cost import Cost, Step, cost_of
+from .cost import Cost, TrialStep, cost_of
 
 SIZES = (1, 1, 2, 2)
 """Batches of the trial."""
@@ -77,14 +77,14 @@ def _trial(build: Build, crop_size: int, seed: int, answer: Connection) -> None:
         answer.send(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None, list[Step]]:
+def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None, list[TrialStep]]:
     task, options = build()  # before the imports: what it refuses is said at once
 
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     class Watch(Callback):
-        steps: list[Step]
+        steps: list[TrialStep]
         device = "cpu"
         available: int | None = None
 
@@ -100,7 +100,7 @@ def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
             peak = _peak(self.device)  # waits for a GPU
-            self.steps.append(Step(len(batch["image"]), peak, time.perf_counter() - self.started))
+            self.steps.append(TrialStep(len(batch["image"]), peak, time.perf_counter() - self.started))
 
     def batches() -> Iterator[dict[str, Any]]:
         generator = torch.Generator().manual_seed(seed)

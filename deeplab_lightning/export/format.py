@@ -163,7 +163,8 @@ def format_named(name: str) -> Format:
         name: Of `format_names`.
     """
     module = importlib.import_module(f".formats.{name}", __package__)
-    return next(found() for found in subclasses(Format) if found.__module__ == module.__name__)
+    found = subclasses(Format)  # type: ignore[type-abstract]
+    return next(one() for one in found if one.__module__ == module.__name__)
 
 
 def formats() -> dict[str, Format]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import time
@@ -16,9 +15,10 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import write_json
 from ..inference.predictor import Predictor
-from ..metrics.segmentation import SegmentationEvaluation, most_likely
+from ..metrics.confusion import most_likely
+from ..metrics.segmentation import SegmentationScores
 from .format import Exported, Precision
 from .model import ImageModel
 
@@ -56,7 +56,7 @@ TOLERANCES: dict[Precision, Tolerance] = {
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OutputComparison:
     """One batch of images through both.
 
     Attributes:
@@ -75,7 +75,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Report:
+class GateReport:
     """What the gate saw.
 
     Attributes:
@@ -95,7 +95,7 @@ class Report:
     """
 
     compared: str
-    comparisons: list[Comparison]
+    comparisons: list[OutputComparison]
     images: int
     of: str
     miou: tuple[float, float] | None
@@ -130,7 +130,7 @@ class Gate:
         of: str,
         class_names: Sequence[str],
         ignore_index: int,
-    ) -> Report:
+    ) -> GateReport:
         """Compare, score, time and weigh.
 
         Args:
@@ -148,7 +148,7 @@ class Gate:
         torch_ms = _median_ms(lambda: self.predictor.predict(original))
         file_ms = _median_ms(lambda: self.exported.run(given))
         weights = sum(tensor.numel() * 4 for tensor in self.model.network.parameters())
-        report = Report(
+        report = GateReport(
             self.outputs if self.outputs != "classes" else "logits",
             comparisons,
             images,
@@ -192,7 +192,7 @@ class Gate:
         return torch.cat([logits for _, logits in finish.bands(torch.zeros(len(coarse), 1, *size))], dim=2)
 
     @torch.no_grad()
-    def _compare(self, stored: np.ndarray) -> Comparison:
+    def _compare(self, stored: np.ndarray) -> OutputComparison:
         image = torch.from_numpy(stored)
         logits = torch.cat([band for _, band in self.predictor.bands(image)], dim=2)
         found = self._classes(stored)
@@ -209,7 +209,7 @@ class Gate:
             assert self.exported.run_logits is not None
             given, expected = torch.from_numpy(np.asarray(self.exported.run_logits(self._input(stored)))), logits
         differences = (given - expected).abs().flatten()
-        return Comparison(
+        return OutputComparison(
             (stored.shape[0], stored.shape[2], stored.shape[3]),
             float(differences.max()),
             float(differences.kthvalue(max(1, math.ceil((1 - STRAYS) * differences.numel()))).values),
@@ -220,7 +220,7 @@ class Gate:
     def _score(
         self, labelled: Iterable[tuple[str, np.ndarray, np.ndarray]], class_names: Sequence[str], ignore_index: int
     ) -> tuple[int, tuple[float, float] | None, float | None]:
-        ours, theirs = (SegmentationEvaluation(class_names, ignore_index) for _ in range(2))
+        ours, theirs = (SegmentationScores(class_names, ignore_index) for _ in range(2))
         same = pixels = count = 0
         for name, stored, mask in labelled:
             original, found = self.predictor.predict(torch.from_numpy(stored))[0], self._classes(stored)[0]
@@ -235,7 +235,7 @@ class Gate:
         return count, (ours.scores().mIoU, theirs.scores().mIoU), same / pixels
 
 
-def failures(report: Report) -> list[str]:
+def failures(report: GateReport) -> list[str]:
     """Say in words where a report is past its tolerance."""
     tolerance, found = report.tolerance, []
     for entry in report.comparisons:
@@ -271,7 +271,7 @@ def _median_ms(run: Callable[[], Any]) -> float:
     return 1000 * statistics.median(times)
 
 
-def as_table(report: Report, title: str) -> RenderableType:
+def as_table(report: GateReport, title: str) -> RenderableType:
     """Lay a report out for the terminal."""
     from rich import box
     from rich.console import Group
@@ -306,8 +306,7 @@ def as_table(report: Report, title: str) -> RenderableType:
     return Group(table, ending)
 
 
-def write_report(path: Path, report: Report, metadata: dict[str, Any]) -> None:
+def write_report(path: Path, report: GateReport, metadata: dict[str, Any]) -> None:
     """Write a report, with what was exported, as JSON."""
     content = {"exported": metadata, "passed": not report.failures, **asdict(report)}
-    with atomic_open(path) as file:
-        file.write(json.dumps(content, indent=2).encode())
+    write_json(path, content)

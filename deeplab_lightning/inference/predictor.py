@@ -31,11 +31,11 @@ from torch.nn import functional as F
 
 from ..errors import ConfigError
 from ..layers.resize import BAND_ELEMENTS, BandedResize, padded_side
-from ..metrics.segmentation import most_likely
+from ..metrics.confusion import most_likely
 from .crf import DenseCRF
 from .morphology import Morphology
 from .options import EvaluationOptions
-from .windows import Span, spans
+from .windows import WindowSpan, spans
 
 
 class Predictor:
@@ -167,7 +167,7 @@ class Predictor:
                 scores = _sum(at_scales).div_(len(views) * len(mirrored))
                 yield rows, _log(scores) if averages_probs else scores
 
-    def part(self, image: Tensor, vertical: Span, horizontal: Span) -> Tensor:
+    def part(self, image: Tensor, vertical: WindowSpan, horizontal: WindowSpan) -> Tensor:
         """Return a window of the scaled image as the network takes it in, padded: `(B, C, h, w)` float32.
 
         Args:

@@ -1,7 +1,8 @@
 """Where windows lie along a side of an image, which part of the image each is asked about, and how much it counts.
 
 Along one side there are four ways to count: pixels of the image, pixels of the scaled image, pixels of a window
-(with padding behind it), and cells of the logits that the network makes of it. `Span` leads from one to the other.
+(with padding behind it), and cells of the logits that the network makes of it. `WindowSpan` leads from one to the
+other.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from ..layers.resize import Placement, placement
+from ..layers.resize import SamplePositions, placement
 
 
 @dataclass(frozen=True)
-class Span:
+class WindowSpan:
     """One side of a window.
 
     Attributes:
@@ -42,12 +43,12 @@ class Span:
         return self.covers.stop - self.covers.start
 
     @property
-    def _on_scaled(self) -> Placement:
+    def _on_scaled(self) -> SamplePositions:
         """Where the covered pixels stand among those of the scaled image."""
         placed = placement(self.scaled, self.side, self.align_corners)
         return placed._replace(ahead=placed.ahead + self.covers.start)
 
-    def source(self) -> tuple[slice, Placement]:
+    def source(self) -> tuple[slice, SamplePositions]:
         """Return the pixels of the image that the window is made of, and where its own stand among those."""
         placed = placement(self.side, self.scaled, self.align_corners)
         placed = placed._replace(ahead=placed.ahead + self.start)
@@ -55,7 +56,7 @@ class Span:
         last = min(self.side, math.floor(placed.of(float(self.length - 1))) + 3)
         return slice(first, last), placed._replace(start=placed.start - first)
 
-    def among_cells(self, padded: int, cells: int) -> Placement:
+    def among_cells(self, padded: int, cells: int) -> SamplePositions:
         """Return where the covered pixels stand among the logits.
 
         Args:
@@ -65,9 +66,9 @@ class Span:
         on = self._on_scaled
         if self.align_corners:
             per_pixel = (cells - 1) / max(padded - 1, 1)
-            return Placement(on.step * per_pixel, (on.start - self.start) * per_pixel, on.ahead)
+            return SamplePositions(on.step * per_pixel, (on.start - self.start) * per_pixel, on.ahead)
         per_pixel = cells / padded
-        return Placement(on.step * per_pixel, (on.start + 0.5 - self.start) * per_pixel - 0.5, on.ahead)
+        return SamplePositions(on.step * per_pixel, (on.start + 0.5 - self.start) * per_pixel - 0.5, on.ahead)
 
     def weights(self, like: Tensor) -> Tensor:
         """Return how much the window counts at each covered pixel, `(covered,)`: the farther from its ends, the more.
@@ -86,7 +87,7 @@ def scaled_side(side: int, scale: float, align_corners: bool) -> int:
     return max(1, round(side * exact))
 
 
-def spans(side: int, scale: float, window_size: int | None, overlap: float, align_corners: bool) -> list[Span]:
+def spans(side: int, scale: float, window_size: int | None, overlap: float, align_corners: bool) -> list[WindowSpan]:
     """Spread as few windows as the overlap allows evenly over a side: together they cover every pixel of it.
 
     Args:
@@ -112,5 +113,5 @@ def spans(side: int, scale: float, window_size: int | None, overlap: float, alig
         # Half a pixel more on either side: between two windows that only touch there are pixels of the image, too.
         first = 0 if index == 0 else first_from(start - 0.5)
         last = side if index == count - 1 else first_from(start + length - 0.5)
-        found.append(Span(side, scaled, start, length, slice(first, last), align_corners))
+        found.append(WindowSpan(side, scaled, start, length, slice(first, last), align_corners))
     return found

@@ -12,7 +12,7 @@ LONGEST_BLOCK = 40
 """Layers in the longest block that is looked for."""
 
 
-class Row(NamedTuple):
+class LayerRow(NamedTuple):
     """A layer, or several that differ in their place alone.
 
     Attributes:
@@ -24,24 +24,24 @@ class Row(NamedTuple):
     layers: tuple[Layer, ...]
 
 
-def unfolded(layers: Sequence[Layer]) -> list[Row]:
+def unfolded(layers: Sequence[Layer]) -> list[LayerRow]:
     """Return a row for every layer."""
-    return [Row(layer.name, (layer,)) for layer in layers]
+    return [LayerRow(layer.name, (layer,)) for layer in layers]
 
 
-def folded(layers: Sequence[Layer]) -> list[Row]:
+def folded(layers: Sequence[Layer]) -> list[LayerRow]:
     """Return a row for every layer, or for all repetitions of one in a chain of equal blocks.
 
     Blocks are equal if all their layers do the same on maps of one size, and if their names differ in a single,
     increasing number. What they see may differ: it grows from block to block.
     """
-    rows: list[Row] = []
+    rows: list[LayerRow] = []
     start = 0
     while start < len(layers):
         length, count = _best_block(layers, start)
         for offset in range(length):
             same = tuple(layers[start + offset + turn * length] for turn in range(count))
-            rows.append(Row(_range_of_names(same[0].name, same[-1].name), same))
+            rows.append(LayerRow(_range_of_names(same[0].name, same[-1].name), same))
         start += length * count
     return rows
 

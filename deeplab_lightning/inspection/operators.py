@@ -24,7 +24,7 @@ Pair = tuple[int, int]
 """Rows, columns."""
 
 
-class Step(NamedTuple):
+class Operation(NamedTuple):
     """What an operator did to the one map it read."""
 
     kind: Kind
@@ -54,7 +54,7 @@ def _argument(args: Sequence[Any], index: int, default: Any) -> Any:
     return args[index] if len(args) > index and args[index] not in ([], None) else default
 
 
-def _convolution(args: Sequence[Any], made: Tensor) -> Step | None:
+def _convolution(args: Sequence[Any], made: Tensor) -> Operation | None:
     read, weight, _, stride, padding, dilation, is_transposed, _, groups = args
     if weight.ndim != 4:
         return None
@@ -64,52 +64,52 @@ def _convolution(args: Sequence[Any], made: Tensor) -> Step | None:
     # Each value that is read (transposed: spread) meets one filter: a row of the weight.
     multiply_adds = (read if is_transposed else made).numel() * weight[0].numel()
     kind: Kind = "transposed conv" if is_transposed else "conv"
-    return Step(kind, rows, columns, kernel, stride, padding, dilation, groups, multiply_adds)
+    return Operation(kind, rows, columns, kernel, stride, padding, dilation, groups, multiply_adds)
 
 
-def _pooling(kind: Kind, dilated: bool = False) -> Callable[[Sequence[Any], Tensor], Step]:
-    def step(args: Sequence[Any], made: Tensor) -> Step:
+def _pooling(kind: Kind, dilated: bool = False) -> Callable[[Sequence[Any], Tensor], Operation]:
+    def step(args: Sequence[Any], made: Tensor) -> Operation:
         kernel = _pair(args[1])
         stride, padding = _pair(_argument(args, 2, kernel)), _pair(_argument(args, 3, 0))
         dilation = _pair(_argument(args, 4, 1) if dilated else 1)
         rows, columns = (windowed(*facts) for facts in zip(kernel, stride, padding, dilation, strict=True))
-        return Step(kind, rows, columns, kernel, stride, padding, dilation)
+        return Operation(kind, rows, columns, kernel, stride, padding, dilation)
 
     return step
 
 
-def _adaptive_pooling(kind: Kind) -> Callable[[Sequence[Any], Tensor], Step | None]:
-    def step(args: Sequence[Any], made: Tensor) -> Step | None:
+def _adaptive_pooling(kind: Kind) -> Callable[[Sequence[Any], Tensor], Operation | None]:
+    def step(args: Sequence[Any], made: Tensor) -> Operation | None:
         sizes = list(zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True))
         rows, columns = (adaptive(*sides) for sides in sizes)
         height, width = (-(-side_in // side) for side_in, side in sizes)
-        return None if size_of(made) == (1, 1) else Step(kind, rows, columns, (height, width), (height, width))
+        return None if size_of(made) == (1, 1) else Operation(kind, rows, columns, (height, width), (height, width))
 
     return step
 
 
-def _resize(margin: int) -> Callable[[Sequence[Any], Tensor], Step]:
-    def step(args: Sequence[Any], made: Tensor) -> Step:
+def _resize(margin: int) -> Callable[[Sequence[Any], Tensor], Operation]:
+    def step(args: Sequence[Any], made: Tensor) -> Operation:
         read = size_of(args[0]) or (1, 1)
         sizes = zip(read, size_of(made) or (1, 1), strict=True)
         rows, columns = (
             interpolated(side_in, side, args[2], margin) if side_in > 1 else FROM_SINGLE for side_in, side in sizes
         )
-        return Step("resize", rows, columns)
+        return Operation("resize", rows, columns)
 
     return step
 
 
-def _copy(kind: Kind, reach: Callable[[int, int], Reach]) -> Callable[[Sequence[Any], Tensor], Step]:
-    def step(args: Sequence[Any], made: Tensor) -> Step:
+def _copy(kind: Kind, reach: Callable[[int, int], Reach]) -> Callable[[Sequence[Any], Tensor], Operation]:
+    def step(args: Sequence[Any], made: Tensor) -> Operation:
         sizes = zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True)
         rows, columns = (reach(*sides) for sides in sizes)
-        return Step(kind, rows, columns)
+        return Operation(kind, rows, columns)
 
     return step
 
 
-LAYERS: dict[str, Callable[[Sequence[Any], Tensor], Step | None]] = {
+LAYERS: dict[str, Callable[[Sequence[Any], Tensor], Operation | None]] = {
     "convolution": _convolution,
     "max_pool2d_with_indices": _pooling("max pool", dilated=True),
     "avg_pool2d": _pooling("average pool"),

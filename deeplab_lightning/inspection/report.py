@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..files import atomic_open
-from .folding import Row, folded, unfolded
+from ..files import write_csv
+from .folding import LayerRow, folded, unfolded
 from .tracing import Layer, Pair, Trace
 
 WIDTH = 120
@@ -67,20 +65,16 @@ def write_layers_csv(path: Path, trace: Trace) -> None:
 
     Strides, rates and output strides are those of rows: no network here has others for columns.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for layer in trace.layers:
-        stride = None if layer.output_stride is None else layer.output_stride[0]
-        writer.writerow(
-            (
-                *(layer.name, layer.kind, *layer.kernel, layer.stride[0], layer.dilation[0], layer.groups),
-                *(layer.in_channels, layer.out_channels, *layer.size, stride, *(layer.field or (None, None))),
-                *(int(layer.sees_all), layer.parameters, layer.multiply_adds, layer.valid_taps),
-            )
+    rows = [
+        (
+            *(layer.name, layer.kind, *layer.kernel, layer.stride[0], layer.dilation[0], layer.groups),
+            *(layer.in_channels, layer.out_channels, *layer.size, layer.output_stride and layer.output_stride[0]),
+            *(*(layer.field or (None, None)), int(layer.sees_all), layer.parameters, layer.multiply_adds),
+            layer.valid_taps,
         )
-    with atomic_open(path) as file:
-        file.write(text.getvalue().encode())
+        for layer in trace.layers
+    ]
+    write_csv(path, CSV_COLUMNS, rows)
 
 
 # --- the tables -------------------------------------------------------------------------------------------------------
@@ -88,7 +82,7 @@ def write_layers_csv(path: Path, trace: Trace) -> None:
 _HEADINGS = ("layer", "", "what", "channels", "map", "stride", "field", "params", "mult-adds", "taps")
 
 
-def _layer_table(rows: Sequence[Row]) -> str:
+def _layer_table(rows: Sequence[LayerRow]) -> str:
     cells: list[tuple[str, ...]] = [_HEADINGS]
     previous = None
     for row in rows:

@@ -30,8 +30,8 @@ from .operators import (
     REACHES,
     REDUCTIONS,
     Kind,
+    Operation,
     Pair,
-    Step,
     is_over_the_map,
     size_of,
 )
@@ -302,10 +302,10 @@ class _Recorder(TorchDispatchMode):
             return node
         if name in REDUCTIONS and is_over_the_map(args):
             node = self.graph.add([], everywhere=True)
-            self._append(Step("global pool", SAME, SAME), read[0], made, parent, node)
+            self._append(Operation("global pool", SAME, SAME), read[0], made, parent, node)
             return node
         if name in LINEAR and len(read) == 1:
-            self._append(Step("linear", SAME, SAME), read[0], made, parent, parent)
+            self._append(Operation("linear", SAME, SAME), read[0], made, parent, parent)
             return parent
         if name in REACHES:
             return self.graph.add([Link(parent, *REACHES[name](args, made))])
@@ -317,15 +317,15 @@ class _Recorder(TorchDispatchMode):
             return parent  # position by position: nothing to remember
         return self.graph.add(links, everywhere)
 
-    def _refilled(self, name: str, read: Tensor, made: Tensor) -> Step | None:
+    def _refilled(self, name: str, read: Tensor, made: Tensor) -> Operation | None:
         """Recognise unpooling by hand: a flattened map that comes back as one with more or fewer positions."""
         size_in, size = self._sizes[read], size_of(made)
         if name != "view" or read.ndim != 3 or size is None or size_in is None or math.prod(size_in) == math.prod(size):
             return None
         rows, columns = (unpooled(*sides) for sides in zip(size_in, size, strict=True))
-        return Step("unpool", rows, columns)
+        return Operation("unpool", rows, columns)
 
-    def _append(self, step: Step, read: Tensor, made: Tensor, parent: int, node: int) -> None:
+    def _append(self, step: Operation, read: Tensor, made: Tensor, parent: int, node: int) -> None:
         name, module = self._running[-1]
         size_in, size = self._sizes[read] or (1, 1), size_of(made) or (1, 1)
         has_weights = step.kind in ("conv", "transposed conv", "linear")

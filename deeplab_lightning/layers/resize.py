@@ -91,7 +91,7 @@ class _Resize(torch.autograd.Function):
 Index = TypeVar("Index", float, Tensor)
 
 
-class Placement(NamedTuple):
+class SamplePositions(NamedTuple):
     """Where samples that are made stand among given ones, along one side: sample `i` at `(i + ahead) * step + start`.
 
     Two offsets, since `interpolate` adds half a sample before it multiplies: the same numbers come out to the last bit.
@@ -111,11 +111,11 @@ class Placement(NamedTuple):
         return (index + self.ahead) * self.step + self.start
 
 
-def placement(given: int, made: int, align_corners: bool) -> Placement:
+def placement(given: int, made: int, align_corners: bool) -> SamplePositions:
     """Return where `made` samples stand that are spread over a side of `given` ones."""
     if align_corners:
-        return Placement((given - 1) / max(made - 1, 1))
-    return Placement(given / made, start=-0.5, ahead=0.5)
+        return SamplePositions((given - 1) / max(made - 1, 1))
+    return SamplePositions(given / made, start=-0.5, ahead=0.5)
 
 
 def padded_side(side: int, output_stride: int, side_remainder: int) -> int:
@@ -200,7 +200,7 @@ class BandedResize:
         features: Tensor,
         size: tuple[int, int],
         align_corners: bool,
-        placements: tuple[Placement, Placement] | None = None,
+        placements: tuple[SamplePositions, SamplePositions] | None = None,
     ) -> None:
         self.source = (features.shape[-2], features.shape[-1])
         self.size = size
@@ -274,7 +274,7 @@ def interpolation_matrix(
     )
 
 
-def _interpolation_weights(like: Tensor, source: int, target: int, placed: Placement) -> Tensor:
+def _interpolation_weights(like: Tensor, source: int, target: int, placed: SamplePositions) -> Tensor:
     made, given = (torch.arange(side, device=like.device, dtype=like.dtype) for side in (target, source))
     position = placed.of(made).clamp(0, source - 1)
     return (1 - (position[:, None] - given).abs()).clamp(min=0)

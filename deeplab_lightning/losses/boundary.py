@@ -27,6 +27,7 @@ class Boundary(Loss):
     """Distance to a pixel of another class up to which a pixel counts, in pixels along rows, columns and diagonals."""
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean over the pixels near borders."""
         near = near_boundary(mask.long(), context.ignore_index, self.width)
         losses = pixel_cross_entropy(logits, mask, context.ignore_index)
         return losses.where(near, 0).sum() / near.sum().clamp(min=1)

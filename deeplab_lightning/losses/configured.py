@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from dataclasses import dataclass
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,7 +26,10 @@ ORDER = ("cross_entropy", "hard_pixels", "ohem", "focal", "dice", "tversky", "lo
 
 @dataclass(frozen=True)
 class LossOptions(Options):
-    """What training minimises: the losses that are on, each null if it is off. `loss_options` has them all."""
+    """What training minimises: the sum of the losses that are on, times their weights; null turns one off.
+
+    Those besides the cross-entropy are added by `loss_options`, which finds them.
+    """
 
     section: ClassVar[str] = "loss"
 
@@ -62,8 +65,8 @@ def _options_of(losses: tuple[type[Loss], ...]) -> type[LossOptions]:
     """Return a subclass of `LossOptions` with a field for each loss, documented by that class's first line."""
     further = sorted((loss for loss in losses if loss is not CrossEntropy), key=lambda loss: _place(loss.name))
     words = "\n".join(f"    {loss.name}: {str(loss.__doc__).splitlines()[0]}" for loss in further)
-    fields: list[tuple[str, Any, None]] = [(loss.name, Optional[loss], None) for loss in further]
-    documented = {"__doc__": f"{LossOptions.__doc__}\n\nArgs:\n{words}", "__module__": __name__}
+    fields: list[tuple[str, Any, None]] = [(loss.name, loss | None, None) for loss in further]
+    documented = {"__doc__": f"{str(LossOptions.__doc__).splitlines()[0]}\n\nArgs:\n{words}", "__module__": __name__}
     return dataclasses.make_dataclass("AllLossOptions", fields, bases=(LossOptions,), namespace=documented, frozen=True)
 
 

@@ -31,6 +31,7 @@ class CrossEntropy(CoarseLoss):
     enet (Paszke et al., 2016). All count the same if not given."""
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean, weighted by class if so wanted."""
         return cross_entropy(logits, mask, context.ignore_index, context.class_weights, self.label_smoothing)
 
     def of_coarse(self, coarse: Tensor, mask: Tensor, align_corners: bool, context: LossContext) -> Tensor:

@@ -22,4 +22,5 @@ class Dice(Loss):
     name: ClassVar[str] = "dice"
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean over classes."""
         return tversky(logits, mask, context.ignore_index, alpha=0.5, beta=0.5, smooth=0.5)

@@ -25,6 +25,7 @@ class Focal(Loss):
     paper: 2)."""
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean over labelled pixels."""
         surprise = pixel_cross_entropy(logits, mask, context.ignore_index)
         losses = -(-surprise).expm1().clamp(max=0)  # 1 - p, exact near p = 1
         losses = losses.clamp(min=1e-12) ** self.gamma * surprise  # 0^gamma has no gradient for gamma < 1

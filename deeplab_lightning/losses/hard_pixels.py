@@ -28,6 +28,7 @@ class HardPixels(Loss):
     is kept in the end."""
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean over the pixels kept at this step."""
         losses = pixel_cross_entropy(logits, mask, context.ignore_index).flatten()
         kept = losses.topk(max(1, int(self.share_at(context.step) * losses.numel()))).values
         return kept.sum() / (kept > 0).sum().clamp(min=1)

@@ -22,6 +22,7 @@ class Lovasz(Loss):
     name: ClassVar[str] = "lovasz"
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean over classes."""
         probs, truth = labelled_probs(logits, mask, context.ignore_index)
         losses = [
             _of_class(probs[:, index], truth == index)

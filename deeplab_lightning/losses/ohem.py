@@ -24,6 +24,7 @@ class OHEM(Loss):
     """Labelled pixels of a batch that are kept at least, the hardest first; all of them where there are fewer."""
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean over the pixels kept."""
         losses = pixel_cross_entropy(logits, mask, context.ignore_index)[mask != context.ignore_index]
         if losses.numel() == 0:
             return logits.sum() * 0

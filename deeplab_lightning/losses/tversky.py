@@ -26,6 +26,7 @@ class Tversky(Loss):
     the soft Dice loss (the paper: 0.7)."""
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
+        """Return the mean over classes."""
         return tversky(logits, mask, context.ignore_index, 1 - self.beta, self.beta)
 
 

@@ -25,9 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError
 from .boundary import bounding_window, classes_in, contour, diagonal, nearer_than
-from .by_image import ByImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +35,8 @@ class BFScores:
     Attributes:
         class_names: `C` names.
         f1: `(C,)` float64, the mean over the images in which the class counts.
-        precision: `(C,)` float64, likewise; 0 where the prediction has no contour.
-        recall: `(C,)` float64, likewise.
+        precision: `(C,)` float64, the mean over the same images; 0 where the prediction has no contour.
+        recall: `(C,)` float64, the mean over the same images.
         images: `(C,)` int64, how many those are.
         mean: Over classes within an image, then over images.
         num_images: Over how many.
@@ -53,63 +51,46 @@ class BFScores:
     num_images: int
 
 
-class BFScore(ByImage):
-    """Collects predictions and gives the BF score, exactly, for any number of processes.
+def contour_pixels(pred: np.ndarray, mask: np.ndarray, num_classes: int, tolerance: float) -> np.ndarray:
+    """Return `(4, C)` int64: contour pixels of one image's prediction that match and all of them, and the truth's.
+
+    Classes that the truth does not have are 0 throughout: they count nowhere.
 
     Args:
-        class_names: `C` names.
-        ignore_index: Label that does not count.
+        pred: `(H, W)` int16 class ids, `VOID` where the mask is.
+        mask: `(H, W)` int16 class ids or `VOID`.
+        num_classes: `C`.
         tolerance: As a share of the diagonal; contours match when nearer than this.
     """
+    counts = np.zeros((4, num_classes), dtype=np.int64)
+    limit = tolerance * diagonal(mask)
+    for index in classes_in(mask):
+        window = bounding_window((mask == index) | (pred == index), 1)  # 1: neighbours tell what is contour
+        truth_contour = contour(mask[window] == index)
+        pred_contour = contour(pred[window] == index)
+        pred_matches = nearer_than(limit, truth_contour)[pred_contour]
+        truth_matches = nearer_than(limit, pred_contour)[truth_contour]
+        counts[:, index] = pred_matches.sum(), pred_matches.size, truth_matches.sum(), truth_matches.size
+    return counts
 
-    def __init__(self, class_names: Sequence[str], ignore_index: int, tolerance: float = 0.0075) -> None:
-        super().__init__(class_names, ignore_index)
-        if not 0 < tolerance <= 1:
-            raise ConfigError(f"tolerance is a share of the diagonal above 0, at most 1; got {tolerance}.")
-        self.tolerance = tolerance
 
-    @property
-    def protocol(self) -> str:
-        """The measure and its tolerance."""
-        return f"BF score, tolerance {self.tolerance:.2%} of the diagonal"
-
-    def _measure(self, pred: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Return `(4, C)` int64: contour pixels of the prediction that match and all of them, and the truth's.
-
-        Classes that the truth does not have are 0 throughout: they count nowhere.
-        """
-        counts = np.zeros((4, len(self.class_names)), dtype=np.int64)
-        tolerance = self.tolerance * diagonal(mask)
-        for index in classes_in(mask):
-            window = bounding_window((mask == index) | (pred == index), 1)  # 1: neighbours tell what is contour
-            truth_contour = contour(mask[window] == index)
-            pred_contour = contour(pred[window] == index)
-            pred_matches = nearer_than(tolerance, truth_contour)[pred_contour]
-            truth_matches = nearer_than(tolerance, pred_contour)[truth_contour]
-            counts[:, index] = pred_matches.sum(), pred_matches.size, truth_matches.sum(), truth_matches.size
-        return counts
-
-    def compute(self) -> BFScores:
-        """Return the scores over all images so far.
-
-        Raises:
-            DataError: There is no image.
-        """
-        pred_hit, pred_all, truth_hit, truth_all = np.moveaxis(self._stacked(), 1, 0)  # (images, C) each
-        counts = pred_all + truth_all > 0
-        precision, recall = pred_hit / np.maximum(pred_all, 1), truth_hit / np.maximum(truth_all, 1)
-        f1 = 2 * precision * recall / np.where(precision + recall > 0, precision + recall, 1)
-        of_images = _mean(f1, counts, axis=1)
-        counted = ~np.isnan(of_images)
-        return BFScores(
-            class_names=self.class_names,
-            f1=_mean(f1, counts, axis=0),
-            precision=_mean(precision, counts, axis=0),
-            recall=_mean(recall, counts, axis=0),
-            images=counts.sum(axis=0),
-            mean=float(of_images[counted].mean()) if counted.any() else np.nan,
-            num_images=int(counted.sum()),
-        )
+def bf_scores_of(pixels: np.ndarray, class_names: Sequence[str]) -> BFScores:
+    """Return the scores of the images' `contour_pixels`, `(images, 4, C)`."""
+    pred_hit, pred_all, truth_hit, truth_all = np.moveaxis(pixels, 1, 0)  # (images, C) each
+    counts = pred_all + truth_all > 0
+    precision, recall = pred_hit / np.maximum(pred_all, 1), truth_hit / np.maximum(truth_all, 1)
+    f1 = 2 * precision * recall / np.where(precision + recall > 0, precision + recall, 1)
+    of_images = _mean(f1, counts, axis=1)
+    counted = ~np.isnan(of_images)
+    return BFScores(
+        class_names=tuple(class_names),
+        f1=_mean(f1, counts, axis=0),
+        precision=_mean(precision, counts, axis=0),
+        recall=_mean(recall, counts, axis=0),
+        images=counts.sum(axis=0),
+        mean=float(of_images[counted].mean()) if counted.any() else np.nan,
+        num_images=int(counted.sum()),
+    )
 
 
 def _mean(values: np.ndarray, counts: np.ndarray, axis: int) -> np.ndarray:

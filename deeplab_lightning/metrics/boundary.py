@@ -2,17 +2,26 @@
 
 Distances are Euclidean, in pixels between pixel centres, and exact: a pixel has the distance 1 to its neighbour in a
 row or column and 1.41 to that on the diagonal.
+
+Void has no influence: where the truth is void, a prediction is taken for void too, whatever it says. Hence a prediction
+that is right on all labelled pixels has the full score in every measure, and none can be gained or lost on void.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from .by_image import VOID
+from ..errors import DataError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+VOID = -1
+"""Stands for the ignored label in masks and predictions that are measured."""
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 _SQUARE = np.ones((3, 3), np.uint8)
 
@@ -123,3 +132,45 @@ def bounding_window(inside: np.ndarray, margin: int) -> tuple[slice, slice]:
 def diagonal(mask: np.ndarray) -> float:
     """Return the image's diagonal in pixels."""
     return math.hypot(*mask.shape)
+
+
+def measurable(
+    pred: np.ndarray | Tensor, mask: np.ndarray | Tensor, num_classes: int, ignore_index: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return prediction and mask as the measures take them: `(H, W)` int16, `VOID` in both where the mask is ignored.
+
+    Args:
+        pred: `(H, W)` integer class ids, uint8 for example; an array, or a tensor on any device.
+        mask: `(H, W)` integer train ids, at the label's own size.
+        num_classes: Of both.
+        ignore_index: Label that does not count.
+
+    Raises:
+        DataError: The sizes differ, or a label or a prediction is no class.
+    """
+    pred, mask = _array(pred), _array(mask)
+    if pred.ndim != 2 or pred.shape != mask.shape:
+        raise DataError(
+            f"Prediction {pred.shape} and mask {mask.shape} do not fit together: expected (H, W) class ids of one "
+            "size. Bring logits to the label's size; never resize labels."
+        )
+    void = mask == ignore_index
+    checked = []
+    for what, ids in (("label", mask), ("prediction", pred)):
+        ids = np.where(void, VOID, ids)
+        wrong = (ids < VOID) | (ids >= num_classes) | ((ids == VOID) & ~void)
+        if wrong.any():
+            raise DataError(
+                f"A {what} is no class: found {int(ids[wrong][0])}, with {num_classes} classes and "
+                f"ignore_index {ignore_index}."
+            )
+        checked.append(ids.astype(np.int16))
+    return checked[1], checked[0]
+
+
+def _array(ids: np.ndarray | Tensor) -> np.ndarray:
+    """Return an array of integers that can hold `VOID`."""
+    array = np.asarray(ids if isinstance(ids, np.ndarray) else ids.cpu())
+    if not np.issubdtype(array.dtype, np.integer):
+        raise DataError(f"Class ids of type {array.dtype}: expected integers, such as uint8.")
+    return array.astype(np.int16) if array.dtype in (np.uint8, np.int8, np.int16) else array.astype(np.int64)

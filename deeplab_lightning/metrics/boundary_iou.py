@@ -19,9 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConfigError
 from .boundary import bounding_window, classes_in, diagonal, inner_band
-from .by_image import ByImage
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,45 +39,29 @@ class BoundaryIoUScores:
     num_averaged: int
 
 
-class BoundaryIoU(ByImage):
-    """Collects predictions and gives the boundary IoU, exactly, for any number of processes.
+def boundary_pixels(pred: np.ndarray, mask: np.ndarray, num_classes: int, dilation_ratio: float) -> np.ndarray:
+    """Return `(2, C)` int64: the pixels of one image in both bands, and in either.
 
     Args:
-        class_names: `C` names.
-        ignore_index: Label that does not count.
+        pred: `(H, W)` int16 class ids, `VOID` where the mask is.
+        mask: `(H, W)` int16 class ids or `VOID`.
+        num_classes: `C`.
         dilation_ratio: Width of the band as a share of the diagonal; it is rounded to pixels, and is at least 1.
     """
+    counts = np.zeros((2, num_classes), dtype=np.int64)
+    width = max(1, round(dilation_ratio * diagonal(mask)))
+    for index in classes_in(mask, pred):
+        window = bounding_window((mask == index) | (pred == index), 0)  # nothing of the class is outside
+        truth_band = inner_band(mask[window] == index, width)
+        pred_band = inner_band(pred[window] == index, width)
+        counts[:, index] = np.count_nonzero(truth_band & pred_band), np.count_nonzero(truth_band | pred_band)
+    return counts
 
-    def __init__(self, class_names: Sequence[str], ignore_index: int, dilation_ratio: float = 0.02) -> None:
-        super().__init__(class_names, ignore_index)
-        if not 0 < dilation_ratio <= 1:
-            raise ConfigError(f"dilation_ratio is a share of the diagonal above 0, at most 1; got {dilation_ratio}.")
-        self.dilation_ratio = dilation_ratio
 
-    @property
-    def protocol(self) -> str:
-        """The measure and its width."""
-        return f"boundary IoU, band of {self.dilation_ratio:.2%} of the diagonal"
-
-    def _measure(self, pred: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Return `(2, C)` int64: pixels in both bands, and in either."""
-        counts = np.zeros((2, len(self.class_names)), dtype=np.int64)
-        width = max(1, round(self.dilation_ratio * diagonal(mask)))
-        for index in classes_in(mask, pred):
-            window = bounding_window((mask == index) | (pred == index), 0)  # nothing of the class is outside
-            truth_band = inner_band(mask[window] == index, width)
-            pred_band = inner_band(pred[window] == index, width)
-            counts[:, index] = np.count_nonzero(truth_band & pred_band), np.count_nonzero(truth_band | pred_band)
-        return counts
-
-    def compute(self) -> BoundaryIoUScores:
-        """Return the scores over all images so far.
-
-        Raises:
-            DataError: There is no image.
-        """
-        both, either = self._stacked().sum(axis=0)
-        present = either > 0
-        iou = np.where(present, both / np.maximum(either, 1), np.nan)
-        mean = float(iou[present].mean()) if present.any() else np.nan
-        return BoundaryIoUScores(self.class_names, iou, mean, int(present.sum()))
+def boundary_iou_of(pixels: np.ndarray, class_names: Sequence[str]) -> BoundaryIoUScores:
+    """Return the scores of `boundary_pixels`, summed over all images."""
+    both, either = pixels
+    present = either > 0
+    iou = np.where(present, both / np.maximum(either, 1), np.nan)
+    mean = float(iou[present].mean()) if present.any() else np.nan
+    return BoundaryIoUScores(tuple(class_names), iou, mean, int(present.sum()))

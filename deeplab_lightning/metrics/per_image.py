@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -14,19 +14,10 @@ from ..files import atomic_open
 from .scores import check_confusion
 
 
-class _Cells(NamedTuple):
-    """The non-zero cells of one image's matrix: three `(k,)` int64 arrays."""
-
-    truth: np.ndarray
-    pred: np.ndarray
-    pixels: np.ndarray
-
-
 class ImageCounts:
-    """The confusion counts of each image, keyed by sample id.
+    """The confusion counts of each image, keyed by sample id; an id counts once, however often it is added.
 
-    An id counts once, however often it is added: samplers that pad a set for several processes repeat images, and
-    merging the processes' counts then still gives the exact matrix.
+    `metrics.segmentation.SegmentationScores` counts and brings processes together; this is what stays of it.
 
     Args:
         class_names: `C` names.
@@ -34,7 +25,7 @@ class ImageCounts:
 
     def __init__(self, class_names: Sequence[str]) -> None:
         self.class_names = tuple(class_names)
-        self._cells: dict[str, _Cells] = {}
+        self._cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -51,20 +42,19 @@ class ImageCounts:
             sample_id: The image's name, unique within its split.
             matrix: `(C, C)` integer counts of this image alone; rows are the truth.
         """
-        matrix = check_confusion(matrix, self.class_names)
-        if sample_id not in self._cells:
-            truth, pred = np.nonzero(matrix)
-            self._cells[sample_id] = _Cells(truth, pred, matrix[truth, pred])
+        matrix = check_confusion(matrix, self.class_names).ravel()
+        cells = np.flatnonzero(matrix)
+        self.add_cells(sample_id, cells, matrix[cells])
 
-    def merge(self, other: ImageCounts) -> None:
-        """Take over the images of `other` that are not here yet, for example those of another process."""
-        if other.class_names != self.class_names:
-            raise DataError(
-                f"Counts over the classes {', '.join(other.class_names)} cannot be merged with counts over "
-                f"{', '.join(self.class_names)}: evaluate both with the same label set."
-            )
-        for sample_id, cells in other._cells.items():
-            self._cells.setdefault(sample_id, cells)
+    def add_cells(self, sample_id: str, cells: np.ndarray, pixels: np.ndarray) -> None:
+        """Likewise from the matrix's non-zero cells.
+
+        Args:
+            sample_id: The image's name, unique within its split.
+            cells: `(k,)` integer places in the flat matrix, all different.
+            pixels: `(k,)` int64 counts.
+        """
+        self._cells.setdefault(sample_id, (cells, pixels))
 
     def matrix(self, sample_id: str) -> np.ndarray:
         """Return one image's `(C, C)` int64 confusion matrix."""
@@ -74,11 +64,9 @@ class ImageCounts:
         """Return the `(C, C)` int64 confusion matrix of all images together."""
         return self._dense(self._cells.values())
 
-    def _dense(self, images: Iterable[_Cells]) -> np.ndarray:
-        matrix = np.zeros((len(self.class_names), len(self.class_names)), dtype=np.int64)
-        for cells in images:
-            matrix[cells.truth, cells.pred] += cells.pixels  # the cells of one image are all different
-        return matrix
+    def _dense(self, images: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        size = len(self.class_names)
+        return dense(images, (size, size))
 
     def save(self, path: Path) -> None:
         """Write the counts as an `.npz` of plain arrays, cell `k` being `count[k]` pixels of `truth[k]` as `pred[k]`.
@@ -88,31 +76,18 @@ class ImageCounts:
                 the `K` non-zero cells `image` (index into `sample_ids`), `truth` and `pred` (class ids), all `(K,)`
                 int32, and `count` `(K,)` int64; and `class_names` `(C,)` str.
         """
-        with atomic_open(path) as file:
-            np.savez_compressed(file, **self.as_arrays())  # type: ignore[arg-type,unused-ignore]
-
-    def as_arrays(self) -> dict[str, np.ndarray]:
-        """Return the counts as the arrays that `save` describes."""
-        cells = [self._cells[sample_id] for sample_id in self.sample_ids]
-        return {
+        images = [self._cells[sample_id] for sample_id in self.sample_ids]
+        cells, size = _join([cells for cells, _ in images]), len(self.class_names)
+        arrays = {
             "sample_ids": np.array(self.sample_ids, dtype=np.str_),
-            "image": np.repeat(np.arange(len(cells), dtype=np.int32), [len(cell.pixels) for cell in cells]),
-            "truth": _join([cell.truth for cell in cells]).astype(np.int32),
-            "pred": _join([cell.pred for cell in cells]).astype(np.int32),
-            "count": _join([cell.pixels for cell in cells]),
+            "image": np.repeat(np.arange(len(images), dtype=np.int32), [len(pixels) for _, pixels in images]),
+            "truth": (cells // size).astype(np.int32),
+            "pred": (cells % size).astype(np.int32),
+            "count": _join([pixels for _, pixels in images]),
             "class_names": np.array(self.class_names, dtype=np.str_),
         }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> ImageCounts:
-        """Make the counts of what `as_arrays` returned."""
-        counts = cls(arrays["class_names"].tolist())
-        image, truth, pred, count = (arrays[key] for key in ("image", "truth", "pred", "count"))
-        sample_ids = arrays["sample_ids"].tolist()
-        starts = np.searchsorted(image, np.arange(len(sample_ids) + 1))  # `image` is sorted
-        for sample_id, start, end in zip(sample_ids, starts[:-1], starts[1:], strict=True):
-            counts._cells[sample_id] = _Cells(truth[start:end], pred[start:end], count[start:end])
-        return counts
+        with atomic_open(path) as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type,unused-ignore]
 
     @classmethod
     def load(cls, path: Path) -> ImageCounts:
@@ -123,12 +98,32 @@ class ImageCounts:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return cls.from_arrays(arrays)
+                counts = cls(arrays["class_names"].tolist())
+                image, count = arrays["image"], arrays["count"]
+                cells = arrays["truth"].astype(np.int64) * len(counts.class_names) + arrays["pred"]
+                sample_ids = arrays["sample_ids"].tolist()
+                starts = np.searchsorted(image, np.arange(len(sample_ids) + 1))  # `image` is sorted
+                for sample_id, start, end in zip(sample_ids, starts[:-1], starts[1:], strict=True):
+                    counts.add_cells(sample_id, cells[start:end], count[start:end])
+                return counts
         except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path} cannot be read as confusion counts per image ({error}). "
                 "Evaluate the checkpoint again to write it anew."
             ) from error
+
+
+def dense(images: Iterable[tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
+    """Return the int64 table of `shape` that images add up to.
+
+    Args:
+        images: The non-zero cells of each: their places in the flat table, all different, and their counts.
+        shape: Of the table.
+    """
+    table = np.zeros(math.prod(shape), dtype=np.int64)
+    for cells, counts in images:
+        table[cells] += counts
+    return table.reshape(shape)
 
 
 def _join(arrays: list[np.ndarray]) -> np.ndarray:

@@ -1,106 +1,87 @@
-"""From logits to counts: the most likely classes, and the one int64 confusion matrix, kept image by image."""
+"""IoU and the other scores of class maps, from confusion matrices that are kept image by image."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from .by_image import ByImage, Counted, images_of
+from .confusion import confusion_matrix, most_likely
 from .per_image import ImageCounts
-from .processes import from_all_processes
 from .scores import Scores, scores_from_confusion
 
 
-def confusion_matrix(pred: Tensor, mask: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """Count pixels by true and predicted class: `(num_classes, num_classes)` int64, rows are the truth.
+class SegmentationScores(ByImage):
+    """IoU of each class and all that comes from the confusion matrix, as one metric of torchmetrics.
 
-    Ignored pixels are counted in a row of their own, which is cut off: that is faster than taking them out first.
-
-    Args:
-        pred: Integer class ids, of any shape.
-        mask: Integer train ids, of the same shape.
-        num_classes: Of both.
-        ignore_index: Label that does not count.
-
-    Raises:
-        DataError: A label or a prediction that is no class.
-    """
-    truth = mask.to(torch.int32)
-    cells = truth.where(truth != ignore_index, num_classes).mul_(num_classes).add_(pred)
-    counts = cells.flatten().bincount(minlength=(num_classes + 1) * num_classes)
-    if len(counts) > (num_classes + 1) * num_classes:
-        raise DataError(
-            f"A label or a prediction is no class: labels are {int(mask.min())} to {int(mask.max())} and predictions "
-            f"{int(pred.min())} to {int(pred.max())}, with {num_classes} classes and ignore_index {ignore_index}."
-        )
-    return counts[: num_classes * num_classes].view(num_classes, num_classes)
-
-
-def most_likely(logits: Tensor) -> Tensor:
-    """Return the class with the largest logit, `(B, C, H, W) -> (B, H, W)` uint8.
-
-    Of equal ones the first. On a CPU this is several times faster than `max(1).indices`, and many times faster than
-    `argmax(1)`, which look for the place one value at a time: here every step goes over many pixels of a class at once.
-    """
-    classes = logits.shape[1]
-    from_last = torch.arange(classes - 1, -1, -1, dtype=torch.uint8, device=logits.device).view(1, -1, 1, 1)
-    is_best = logits == logits.amax(1, keepdim=True)
-    return classes - 1 - (is_best * from_last).amax(1)
-
-
-class SegmentationEvaluation:
-    """Collects predictions and gives exact scores, whatever the batch size and the number of processes.
-
-    Nothing is averaged on the way: each image's confusion counts are kept by sample id, the matrix of the split is
-    their sum, and every score is computed from that matrix. Several processes merge their counts by id, so an image
-    that two of them saw counts once.
+    Nothing is averaged on the way: the matrix of the split is the sum of its images', and every score is computed from
+    that matrix. `compute` returns `loss` (where `update` was given one), `mIoU`, `pixel_acc`, `mean_acc`, `fwIoU`,
+    `mean_dice` and `IoU/<class>`; `scores` has the rest.
 
     Args:
         class_names: One per class.
         ignore_index: Label that does not count.
+        options: Of `ByImage`: `only`, and torchmetrics' own.
     """
 
-    def __init__(self, class_names: Sequence[str], ignore_index: int) -> None:
-        self.class_names = list(class_names)
-        self.ignore_index = ignore_index
-        self.reset()
+    def __init__(self, class_names: Sequence[str], ignore_index: int, **options: Any) -> None:
+        size = len(class_names)
+        super().__init__("confusion matrix", class_names, ignore_index, (size, size), **options)
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self.images = ImageCounts(self.class_names)
-        self._losses: dict[str, float] = {}
-
-    def update(self, pred: Tensor, mask: Tensor, sample_id: str, loss_sum: float = 0.0) -> None:
-        """Count one image.
+    def update(
+        self,
+        pred: Any,
+        truth: Any,
+        sample_id: str | Sequence[str] | None = None,
+        loss_sum: float | Sequence[float] | Tensor | None = None,
+    ) -> None:
+        """Count one image, or a batch.
 
         Args:
-            pred: `(H, W)` integer class ids.
-            mask: `(H, W)` integer train ids, at the label's own size.
-            sample_id: Unique within the split.
-            loss_sum: The loss summed over the image's labelled pixels.
+            pred: `(H, W)` integer class ids, or logits `(C, H, W)`; for several one dimension more, or a list.
+            truth: `(H, W)` integer train ids, at the label's own size; for several `(B, H, W)`, or a list.
+            sample_id: Unique within the split; for several one for each. An image counts once, and one without an
+                id every time it comes.
+            loss_sum: The loss summed over the image's labelled pixels; for several one for each.
         """
-        matrix = confusion_matrix(pred, mask, len(self.class_names), self.ignore_index)
-        self.images.add(sample_id, matrix.cpu().numpy())
-        self._losses.setdefault(sample_id, loss_sum)
+        images = list(images_of(pred, truth, sample_id))
+        losses: list[Any] = [()] * len(images)
+        if loss_sum is not None:
+            losses = torch.as_tensor(loss_sum, dtype=torch.float64, device="cpu").reshape(-1, 1).tolist()
+        for (guess, labels, name), loss in zip(images, losses, strict=True):
+            self.add(name, self.count(guess, labels)._replace(sums=loss))
 
-    def gather(self) -> None:
-        """Bring the images of all processes together, in each of them."""
-        everyone = from_all_processes((self.images, self._losses))
-        if len(everyone) == 1:
-            return
-        # In the order of the ranks: where two processes saw an image differently, all keep the same one's counts.
-        self.reset()
-        for images, losses in everyone:
-            self.images.merge(images)
-            self._losses = losses | self._losses
+    def count(self, pred: Tensor, truth: Tensor) -> Counted:
+        """Return the confusion matrix of one image."""
+        if pred.is_floating_point():
+            pred = most_likely(pred[None])[0]
+        return Counted(confusion_matrix(pred, truth, len(self.class_names), self.ignore_index).cpu().numpy())
 
-    def loss(self) -> float:
-        """Mean loss over the labelled pixels of all images counted so far; 0 if there is none."""
-        return math.fsum(self._losses.values()) / max(int(self.images.total().sum()), 1)
+    def values(self) -> dict[str, float]:
+        """Return what `compute` does."""
+        images = self.images().values()
+        scores, loss = self.scores(), [image.sums[0] for image in images if len(image.sums)]
+        values = {"loss": math.fsum(loss) / max(int(scores.support.sum()), 1)} if loss else {}
+        values |= {
+            "mIoU": scores.mIoU,
+            "pixel_acc": scores.pixel_acc,
+            "mean_acc": scores.mean_acc,
+            "fwIoU": scores.fwIoU,
+            "mean_dice": scores.mean_dice,
+        }
+        return values | {f"IoU/{name}": iou for name, iou in zip(scores.class_names, scores.iou.tolist(), strict=True)}
 
     def scores(self) -> Scores:
-        """Scores over all images counted so far."""
-        return scores_from_confusion(self.images.total(), self.class_names)
+        """Return every score of the images that are here."""
+        return scores_from_confusion(self.total(), self.class_names)
+
+    def counts(self) -> ImageCounts:
+        """Return the matrices of the images that are here, for `per_image.npz` and reports."""
+        counts = ImageCounts(self.class_names)
+        for sample_id, image in self.images().items():
+            counts.add_cells(sample_id, image.cells, image.counts)
+        return counts

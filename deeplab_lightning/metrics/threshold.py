@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .processes import from_all_processes
+from .by_image import ByImage, Counted
 
 BINS = 256
 """Thresholds that are compared are multiples of 1 / BINS."""
@@ -24,51 +24,37 @@ class Threshold(NamedTuple):
     """IoU of the foreground with it, 0..1."""
 
 
-class ThresholdSearch:
-    """Counts true and false pixels by their probability of being foreground, each image once.
+class BestThreshold(ByImage):
+    """Counts true and false pixels by their probability of being foreground.
+
+    `compute` returns `best_threshold`, and `best_threshold_IoU` that it gives.
 
     Args:
         ignore_index: Label that does not count.
+        options: Of `ByImage`: `only`, and torchmetrics' own.
     """
 
-    def __init__(self, ignore_index: int) -> None:
-        self.ignore_index = ignore_index
-        self.reset()
+    def __init__(self, ignore_index: int, **options: Any) -> None:
+        super().__init__(f"pixels in {BINS} bins of probability", (), ignore_index, (2, BINS), **options)
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self._histograms: dict[str, np.ndarray] = {}
-
-    def update(self, logits: Tensor, mask: Tensor, sample_id: str) -> None:
-        """Count (a part of) one image.
+    def count(self, pred: Tensor, truth: Tensor) -> Counted:
+        """Return the pixels of background and foreground in each bin.
 
         Args:
-            logits: `(2, H, W)` of background and foreground.
-            mask: `(H, W)` of 0, 1 and `ignore_index`.
-            sample_id: Unique within the split; parts of one image are added up.
+            pred: `(H, W)` probability of the foreground, 0..1.
+            truth: `(H, W)` of 0, 1 and `ignore_index`.
         """
-        probability = (logits[1] - logits[0]).sigmoid()
         # Bin b holds the probabilities in (b, b + 1] / BINS: those above b / BINS are in the bins from b on.
-        place = (probability * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
-        labelled = mask != self.ignore_index
-        cells = (mask.long() * BINS + place)[labelled]
-        counts = torch.bincount(cells, minlength=2 * BINS).view(2, BINS).cpu().numpy()
-        self._histograms[sample_id] = self._histograms.get(sample_id, 0) + counts
-
-    def gather(self) -> None:
-        """Bring the images of all processes together, in each of them."""
-        together: dict[str, np.ndarray] = {}
-        for histograms in from_all_processes(self._histograms):
-            together = histograms | together
-        self._histograms = together
+        place = (pred * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
+        cells = (truth.long() * BINS + place)[truth != self.ignore_index]
+        return Counted(torch.bincount(cells, minlength=2 * BINS).view(2, BINS).cpu().numpy())
 
     def best(self) -> Threshold:
         """Return the threshold under which the foreground has the highest IoU; of equal ones that nearest to 0.5.
 
         Without a foreground pixel there is nothing to choose by: 0.5, and an IoU of NaN.
         """
-        total = sum(self._histograms.values(), np.zeros((2, BINS), np.int64))
-        negatives, positives = (np.cumsum(row[::-1])[::-1] for row in total)  # above b / BINS
+        negatives, positives = (np.cumsum(row[::-1])[::-1] for row in self.total())  # above b / BINS
         if positives[0] == 0:
             return Threshold(0.5, math.nan)
         iou = positives / (positives[0] + negatives)
@@ -76,3 +62,8 @@ class ThresholdSearch:
         best = np.flatnonzero(iou == iou.max())
         chosen = int(best[np.argmin(np.abs(best - BINS / 2))])
         return Threshold(chosen / BINS, float(iou[chosen]))
+
+    def values(self) -> dict[str, float]:
+        """Return what `compute` does."""
+        best = self.best()
+        return {"best_threshold": best.value, "best_threshold_IoU": best.iou}

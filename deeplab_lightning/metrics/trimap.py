@@ -14,15 +14,15 @@ all images before dividing, and void is never counted itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
-from .boundary import distance_to, distance_to_another_class
-from .by_image import VOID, ByImage
+from ..errors import DataError
+from .boundary import VOID, distance_to, distance_to_another_class
 from .scores import scores_from_confusion
 
 Around = Literal["void", "boundaries"]
@@ -54,73 +54,44 @@ class TrimapCurve:
     pixels: np.ndarray
 
 
-class Trimap(ByImage):
-    """Collects predictions and gives the trimap curve, exactly, for any number of processes.
+def confusion_in_bands(
+    pred: np.ndarray, mask: np.ndarray, num_classes: int, around: Around, widths: np.ndarray
+) -> np.ndarray:
+    """Return `(W, C, C)` int64: the confusion matrices of one image's bands, each pixel in its narrowest one.
 
     Args:
-        class_names: `C` names.
-        ignore_index: Label that does not count.
+        pred: `(H, W)` int16 class ids, `VOID` where the mask is.
+        mask: `(H, W)` int16 class ids or `VOID`.
+        num_classes: `C`.
         around: Where the bands lie; see the module's docstring.
-        widths: Of the bands, in whole pixels of at least 1, growing.
+        widths: `(W,)` int64, in pixels, growing.
+    """
+    reach = int(widths[-1])
+    distance = distance_to(mask == VOID) if around == "void" else distance_to_another_class(mask, reach)
+    near = (distance <= reach) & (mask != VOID)
+    band = np.searchsorted(widths, distance[near])
+    cells = (band * num_classes + mask[near]) * num_classes + pred[near]
+    shape = (len(widths), num_classes, num_classes)
+    return np.bincount(cells, minlength=math.prod(shape)).reshape(shape)
+
+
+def trimap_curve_of(pixels: np.ndarray, class_names: Sequence[str], around: Around, widths: np.ndarray) -> TrimapCurve:
+    """Return the curve of `confusion_in_bands`, summed over all images.
 
     Raises:
-        ConfigError: Widths or place make no sense.
+        DataError: No labelled pixel is in any band.
     """
-
-    def __init__(
-        self,
-        class_names: Sequence[str],
-        ignore_index: int,
-        around: Around = "boundaries",
-        widths: Sequence[int] = WIDTHS,
-    ) -> None:
-        super().__init__(class_names, ignore_index)
-        if around not in ("void", "boundaries"):
-            raise ConfigError(f"Trimaps lie around 'void' or 'boundaries', not {around!r}.")
-        growing = list(widths) == sorted(set(widths)) and all(int(width) == width >= 1 for width in widths)
-        if not widths or not growing:
-            raise ConfigError(f"Widths of trimaps are whole pixels from 1 on, growing; got {list(widths)}.")
-        self.around = around
-        self.widths = np.array(widths, dtype=np.int64)
-
-    @property
-    def protocol(self) -> str:
-        """Around what, and how broad."""
-        return f"trimap around {self.around}, {', '.join(map(str, self.widths))} px"
-
-    def _measure(self, pred: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Return `(2, k)`: cell numbers of a `(W, C, C)` table, and its pixels, each pixel at its narrowest band."""
-        reach = int(self.widths[-1])
-        distance = distance_to(mask == VOID) if self.around == "void" else distance_to_another_class(mask, reach)
-        near = (distance <= reach) & (mask != VOID)
-        band = np.searchsorted(self.widths, distance[near])
-        classes = len(self.class_names)
-        cells = (band * classes + mask[near]) * classes + pred[near]
-        counts = np.bincount(cells, minlength=1)
-        occupied = np.flatnonzero(counts)
-        return np.stack([occupied, counts[occupied]])
-
-    def compute(self) -> TrimapCurve:
-        """Return the curve over all images so far.
-
-        Raises:
-            DataError: No labelled pixel is in any band.
-        """
-        classes = len(self.class_names)
-        table = np.zeros(len(self.widths) * classes * classes, dtype=np.int64)
-        for cells, pixels in self.images.values():
-            table[cells] += pixels  # the cells of one image are all different
-        confusions = table.reshape(-1, classes, classes).cumsum(axis=0)  # a broad band holds the narrow ones
-        if not confusions.any():
-            remedy = "These masks have no void: use around='boundaries'." if self.around == "void" else ""
-            raise DataError(f"No labelled pixel is within {self.widths[-1]} pixels of {self.around}. {remedy}".rstrip())
-        scores = [scores_from_confusion(confusion, self.class_names) for confusion in confusions]
-        return TrimapCurve(
-            class_names=self.class_names,
-            protocol=f"around {self.around}",
-            widths=self.widths,
-            iou=np.stack([score.iou for score in scores]),
-            mIoU=np.array([score.mIoU for score in scores]),
-            pixel_acc=np.array([score.pixel_acc for score in scores]),
-            pixels=confusions.sum(axis=(1, 2)),
-        )
+    confusions = pixels.cumsum(axis=0)  # a broad band holds the narrow ones
+    if not confusions.any():
+        remedy = "These masks have no void: use around='boundaries'." if around == "void" else ""
+        raise DataError(f"No labelled pixel is within {widths[-1]} pixels of {around}. {remedy}".rstrip())
+    scores = [scores_from_confusion(confusion, class_names) for confusion in confusions]
+    return TrimapCurve(
+        class_names=tuple(class_names),
+        protocol=f"around {around}",
+        widths=widths,
+        iou=np.stack([score.iou for score in scores]),
+        mIoU=np.array([score.mIoU for score in scores]),
+        pixel_acc=np.array([score.pixel_acc for score in scores]),
+        pixels=confusions.sum(axis=(1, 2)),
+    )

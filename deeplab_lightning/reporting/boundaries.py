@@ -5,8 +5,6 @@ matplotlib is imported on use and without pyplot, as in `plots`.
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import write_csv
 from ..metrics.trimap import TrimapCurve
 from .plots import BLUE, GREEN, GREY, ORANGE, style
 
@@ -72,12 +70,6 @@ def write_trimap_csv(path: Path, curve: TrimapCurve) -> None:
         path: The file.
         curve: What to write.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["width", "mIoU", "pixel_acc", "pixels", *(f"IoU/{name}" for name in curve.class_names)])
-    for row, width in enumerate(curve.widths):
-        scores = [curve.mIoU[row], curve.pixel_acc[row], *curve.iou[row]]
-        cells = ["" if np.isnan(score) else repr(float(score)) for score in scores]
-        writer.writerow([width, *cells[:2], curve.pixels[row], *cells[2:]])
-    with atomic_open(path) as file:
-        file.write(text.getvalue().encode())
+    header = ["width", "mIoU", "pixel_acc", "pixels", *(f"IoU/{name}" for name in curve.class_names)]
+    columns = (curve.widths, curve.mIoU, curve.pixel_acc, curve.pixels, *curve.iou.T)
+    write_csv(path, header, zip(*columns, strict=True))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -25,7 +24,7 @@ import deeplab_lightning
 
 from .. import __version__
 from ..errors import DataError
-from ..files import atomic_open, sha256
+from ..files import atomic_open, read_json, sha256, write_json
 from ..runs import RunFolder
 
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "torchmetrics", "albumentations", "numpy")
@@ -83,8 +82,7 @@ def environment(seed: int | None, gpus: Sequence[str] = (), source: Path = SOURC
 
 def write_card(run: RunFolder, card: Mapping[str, Any]) -> None:
     """Write `environment.json`, whole or not at all."""
-    with atomic_open(run.environment) as file:
-        file.write((json.dumps(dict(card), indent=2, ensure_ascii=False) + "\n").encode())
+    write_json(run.environment, card)
 
 
 def read_card(run: RunFolder) -> Card:
@@ -93,11 +91,10 @@ def read_card(run: RunFolder) -> Card:
     Raises:
         DataError: There is none, or it is damaged.
     """
-    try:
-        card = json.loads(run.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        what = "expected what `fit` writes at its start"
-        raise DataError(f"{run.environment} cannot be read ({error}): {what}.") from error
+    what = "expected what `fit` writes at its start."
+    card = read_json(run.environment, what)
+    if card is None:
+        raise DataError(f"{run.environment} cannot be read (there is no such file): {what}")
     if not isinstance(card, dict):
         raise DataError(f"{run.environment} holds {type(card).__name__}; expected names with values.")
     return card

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import read_json, write_json
 from ..runs import RunFolder
 
 UNKNOWN = "not recorded"
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationRecord:
     """What a run folder's scores belong to.
 
     Attributes:
@@ -34,21 +32,19 @@ class Evaluation:
     seconds: float | None = None
 
 
-def write_evaluation(run: RunFolder, evaluation: Evaluation) -> None:
+def write_evaluation(run: RunFolder, evaluation: EvaluationRecord) -> None:
     """Write `evaluation.json`."""
-    with atomic_open(run.evaluation) as file:
-        file.write((json.dumps(asdict(evaluation), indent=2) + "\n").encode())
+    write_json(run.evaluation, asdict(evaluation))
 
 
-def read_evaluation(run: RunFolder) -> Evaluation | None:
+def read_evaluation(run: RunFolder) -> EvaluationRecord | None:
     """Read `evaluation.json`; None in runs of earlier versions, which have none.
 
     Raises:
         DataError: It is damaged.
     """
-    with suppress(FileNotFoundError):
-        try:
-            return Evaluation(**json.loads(run.evaluation.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{run.evaluation} cannot be read ({error}): evaluate the checkpoint again.") from error
-    return None
+    found = read_json(run.evaluation, "evaluate the checkpoint again.")
+    try:
+        return None if found is None else EvaluationRecord(**found)
+    except TypeError as error:
+        raise DataError(f"{run.evaluation} cannot be read ({error}): evaluate the checkpoint again.") from error

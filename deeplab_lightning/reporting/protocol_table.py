@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import atomic_open
+from .. import files
 
 
 @dataclass(frozen=True)
@@ -50,14 +48,12 @@ def as_markdown(rows: Sequence[ProtocolRow]) -> str:
 def write_csv(path: Path, rows: Sequence[ProtocolRow]) -> None:
     """Write the table in full precision; a cell is empty where there is no value."""
     names = _score_names(rows)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["protocol", *names, "published mIoU", "seconds per image", "peak bytes", "images"])
-    for row in rows:
-        scores = [row.scores.get(name) for name in names]
-        writer.writerow([row.protocol, *scores, row.published, row.seconds, row.peak_bytes, row.images])
-    with atomic_open(path) as file:
-        file.write(text.getvalue().encode())
+    header = ["protocol", *names, "published mIoU", "seconds per image", "peak bytes", "images"]
+    cells = (
+        [row.protocol, *map(row.scores.get, names), row.published, row.seconds, row.peak_bytes, row.images]
+        for row in rows
+    )
+    files.write_csv(path, header, cells)
 
 
 def _score_names(rows: Sequence[ProtocolRow]) -> list[str]:

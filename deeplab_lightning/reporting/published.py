@@ -17,7 +17,7 @@ CITYSCAPES_SCALES = (0.75, 1.0, 1.25)
 """Likewise on Cityscapes."""
 
 
-class Row(NamedTuple):
+class PublishedRow(NamedTuple):
     """One published figure: whole images of the validation split.
 
     Attributes:
@@ -35,44 +35,59 @@ class Row(NamedTuple):
     crf: bool = False
 
 
-PUBLISHED: dict[str, tuple[str, tuple[Row, ...]]] = {
-    "v1_largefov_voc": ("voc", (Row(62.25, 8), Row(67.64, 8, crf=True))),
-    "v2_vgg16_aspp_l_voc": ("voc", (Row(68.96, 8), Row(71.57, 8, crf=True))),
-    "v2_resnet101_voc": ("voc", (Row(76.35, 8), Row(77.69, 8, crf=True))),
+PUBLISHED: dict[str, tuple[str, tuple[PublishedRow, ...]]] = {
+    "v1_largefov_voc": ("voc", (PublishedRow(62.25, 8), PublishedRow(67.64, 8, crf=True))),
+    "v2_vgg16_aspp_l_voc": ("voc", (PublishedRow(68.96, 8), PublishedRow(71.57, 8, crf=True))),
+    "v2_resnet101_voc": ("voc", (PublishedRow(76.35, 8), PublishedRow(77.69, 8, crf=True))),
     "v3_cascade_resnet101_voc": (
         "voc",
-        (Row(76.66, 16), Row(78.05, 8), Row(78.93, 8, VOC_SCALES), Row(79.35, 8, VOC_SCALES, True)),
+        (
+            PublishedRow(76.66, 16),
+            PublishedRow(78.05, 8),
+            PublishedRow(78.93, 8, VOC_SCALES),
+            PublishedRow(79.35, 8, VOC_SCALES, True),
+        ),
     ),
     "v3_resnet101_voc_stage1": (
         "voc",
-        (Row(77.21, 16), Row(78.51, 8), Row(79.45, 8, VOC_SCALES), Row(79.77, 8, VOC_SCALES, True)),
+        (
+            PublishedRow(77.21, 16),
+            PublishedRow(78.51, 8),
+            PublishedRow(79.45, 8, VOC_SCALES),
+            PublishedRow(79.77, 8, VOC_SCALES, True),
+        ),
     ),
     "v3_resnet101_cityscapes": (
         "cityscapes",
-        (Row(77.23, 16), Row(77.82, 8), Row(79.06, 8, CITYSCAPES_SCALES), Row(79.30, 8, CITYSCAPES_SCALES, True)),
+        (
+            PublishedRow(77.23, 16),
+            PublishedRow(77.82, 8),
+            PublishedRow(79.06, 8, CITYSCAPES_SCALES),
+            PublishedRow(79.30, 8, CITYSCAPES_SCALES, True),
+        ),
     ),
     "v3plus_resnet101_voc": (
         "voc",
         (
-            Row(78.85, 16),
-            Row(80.09, 16, VOC_SCALES),
-            Row(80.22, 16, VOC_SCALES, True),
-            Row(79.35, 8),
-            Row(80.43, 8, VOC_SCALES),
-            Row(80.57, 8, VOC_SCALES, True),
+            PublishedRow(78.85, 16),
+            PublishedRow(80.09, 16, VOC_SCALES),
+            PublishedRow(80.22, 16, VOC_SCALES, True),
+            PublishedRow(79.35, 8),
+            PublishedRow(80.43, 8, VOC_SCALES),
+            PublishedRow(80.57, 8, VOC_SCALES, True),
         ),
     ),
     "v3plus_xception65_voc": (
         "voc",
         (
-            Row(79.79, 16),
-            Row(81.21, 16, VOC_SCALES, True),
-            Row(80.02, 8),
-            Row(81.39, 8, VOC_SCALES, True),
+            PublishedRow(79.79, 16),
+            PublishedRow(81.21, 16, VOC_SCALES, True),
+            PublishedRow(80.02, 8),
+            PublishedRow(81.39, 8, VOC_SCALES, True),
         ),
     ),
-    "v3plus_xception65_cityscapes": ("cityscapes", (Row(79.14, 16),)),
-    "v3plus_xception71_cityscapes": ("cityscapes", (Row(79.55, 16),)),
+    "v3plus_xception65_cityscapes": ("cityscapes", (PublishedRow(79.14, 16),)),
+    "v3plus_xception71_cityscapes": ("cityscapes", (PublishedRow(79.55, 16),)),
 }
 """Recipe -> its data set, and its rows. v2's scales lie within the network, and it was pretrained on COCO."""
 

@@ -21,7 +21,7 @@ FADED = 0.55
 """How much of the image is left behind the lines."""
 
 
-Span = tuple[float, float]
+Extent = tuple[float, float]
 """First and last pixel along one axis."""
 
 
@@ -88,7 +88,7 @@ def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], titl
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
-def _show(axes: Axes, image: np.ndarray, in_view: Sequence[tuple[Span, Span]]) -> None:
+def _show(axes: Axes, image: np.ndarray, in_view: Sequence[tuple[Extent, Extent]]) -> None:
     """Show the faded image, with room for it and for rows and columns that reach beyond it."""
     height, width = image.shape[:2]
     axes.imshow((255 - FADED * (255 - image.astype(np.float32))).astype(np.uint8), interpolation="bilinear")

@@ -17,7 +17,7 @@ from ..metrics.per_image import ImageCounts
 from ..metrics.scores import Scores, scores_from_confusion
 from ..runs import LATEST, RunFolder, find_run, newest_evaluation, read_metrics
 from .card import Card, read_card
-from .evaluation import UNKNOWN, Evaluation, read_evaluation
+from .evaluation import UNKNOWN, EvaluationRecord, read_evaluation
 from .gallery import Gallery, read_gallery
 
 _WITHOUT_EFFECT = (
@@ -54,7 +54,7 @@ class RunRecord:
     run: RunFolder
     config: dict[str, Any]
     card: Card
-    evaluation: Evaluation
+    evaluation: EvaluationRecord
     counts: ImageCounts
     metrics: dict[str, np.ndarray]
     speed: dict[str, np.ndarray]
@@ -191,12 +191,12 @@ def _read_config(run: RunFolder) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _guessed_evaluation(run: RunFolder, counts: ImageCounts) -> Evaluation:
+def _guessed_evaluation(run: RunFolder, counts: ImageCounts) -> EvaluationRecord:
     """Say what an older run tells of its evaluation: those of `fit` are of the validation split."""
     inside = run.path.resolve().parent.name
     split = {"validate": "val", "test": "test"}.get(inside.rsplit("-", 1)[-1], "val")
     score = scores_from_confusion(counts.total(), counts.class_names).mIoU
-    return Evaluation(split, UNKNOWN, len(counts), 0, None if np.isnan(score) else score)
+    return EvaluationRecord(split, UNKNOWN, len(counts), 0, None if np.isnan(score) else score)
 
 
 def _metrics(path: Path) -> dict[str, np.ndarray]:

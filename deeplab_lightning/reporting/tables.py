@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..files import atomic_open
+from ..files import atomic_open, write_csv
 from ..metrics.scores import Scores, check_confusion
 
 if TYPE_CHECKING:
@@ -89,12 +87,7 @@ def write_per_class_csv(path: Path, scores: Scores) -> None:
         path: The file, `per_class.csv` in a run folder.
         scores: What to write. Averages are left out: they follow from `confusion.npz`.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(PER_CLASS_COLUMNS)
-    writer.writerows(per_class_rows(scores))
-    with atomic_open(path) as file:
-        file.write(text.getvalue().encode())
+    write_csv(path, PER_CLASS_COLUMNS, per_class_rows(scores))
 
 
 def write_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:

@@ -6,9 +6,7 @@ logger they write the step as `trainer/global_step` and leave wandb's own step a
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,7 @@ import yaml
 from PIL import Image
 
 from ..errors import ConfigError
-from ..files import atomic_open
+from ..files import read_json, write_csv, write_json
 from ..metrics.scores import Scores
 from ..runs import RunFolder
 from .panels import PanelImage, fit
@@ -96,19 +94,12 @@ def copy_files(run: Run, folder: RunFolder) -> None:
 def write_identity(run: Run, folder: RunFolder) -> None:
     """Write down which run of Weights & Biases a run folder is."""
     content = {"id": run.id, "project": run.project, "entity": run.entity or None}
-    with atomic_open(folder.path / IDENTITY) as file:
-        file.write((json.dumps(content, indent=2) + "\n").encode())
+    write_json(folder.path / IDENTITY, content)
 
 
 def read_identity(folder: RunFolder) -> dict[str, str | None]:
     """Return `id`, `project` and `entity` of the run that a run folder is; empty if it is none yet."""
-    path = folder.path / IDENTITY
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise ConfigError(f"{path} is damaged ({error}): remove it to begin a new run of Weights & Biases.") from error
+    return read_json(folder.path / IDENTITY, "remove it to begin a new run of Weights & Biases.") or {}
 
 
 def fetch_run(name: str, folder: Path, api: Any = None) -> Path:
@@ -159,10 +150,7 @@ def _write_history(run: Any, path: Path) -> None:
             numbers = {k: v for k, v in entry.items() if isinstance(v, int | float) and not k.startswith("_")}
             rows.setdefault(step, {}).update(numbers)
     columns = sorted({key for row in rows.values() for key in row} - {STEP_KEY})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["step", *columns], restval="", extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"step": step, **rows[step]} for step in sorted(rows))
+    write_csv(path, ["step", *columns], ({**rows[step], "step": step} for step in sorted(rows)))
 
 
 def log_panels(run: Run, panels: Sequence[PanelImage], class_names: Sequence[str], step: int) -> None:

@@ -26,7 +26,7 @@ from ..locks import Lock
 from ..runs import RunFolder, find_run, newest_evaluation, read_metrics
 from . import programs
 from .options import as_words, merged, value_of
-from .study_file import Cell, Evaluation, Study
+from .study_file import Cell, Study, StudyEvaluation
 
 
 @dataclass
@@ -242,10 +242,11 @@ def run_cell(
     return None
 
 
-def _validate_words(folder: StudyFolder, cell: Cell, record: Record, evaluation: Evaluation) -> list[str]:
+def _validate_words(folder: StudyFolder, cell: Cell, record: Record, evaluation: StudyEvaluation) -> list[str]:
+    checkpoint = RunFolder(folder.cells / record.run).checkpoint()
     where = ["--run.folder", str(folder.cells / cell.key), "--run.name", evaluation.key]
     data = [word for word in cell.words if word.startswith("--data.")]  # such as data.root, which may have moved
-    return ["validate", "--ckpt_path", str(folder.cells / record.run), *data, *as_words(evaluation.options), *where]
+    return ["validate", "--ckpt_path", str(checkpoint), *data, *as_words(evaluation.options), *where]
 
 
 def _not_finished(folder: StudyFolder, cell: Cell, record: Record, ended: programs.Ended) -> programs.Ended:

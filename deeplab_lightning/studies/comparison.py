@@ -55,7 +55,7 @@ class Group:
     protocol: str
     records: list[RunRecord]
     tallies: list[Tallies]
-    comparisons: list[statistics.Comparison | None]
+    comparisons: list[statistics.PairedComparison | None]
     adjusted_p: list[float]
     disagreements: list[Disagreement]
 
@@ -150,7 +150,7 @@ def _measured_on(record: RunRecord, counted: Tallies) -> tuple[str, ...]:
 
 def _group(entries: Sequence[tuple[RunRecord, Tallies]], resamples: int) -> Group:
     records, tallies = [record for record, _ in entries], [counted for _, counted in entries]
-    comparisons: list[statistics.Comparison | None] = [None]
+    comparisons: list[statistics.PairedComparison | None] = [None]
     comparisons += [statistics.compare(tallies[:1], [counted], resamples) for counted in tallies[1:]]
     first = records[0].evaluation
     p_values = [float("nan") if found is None else found.p_value for found in comparisons]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,9 +11,10 @@ import numpy as np
 
 from ..errors import DataError
 from ..metrics.per_image import ImageCounts
+from ..reporting.card import read_card
 from ..runs import RunFolder, read_metrics
 from .cells import StudyFolder, step_seconds
-from .statistics import RESAMPLES, Comparison, Tallies, class_iou, compare, holm, mean_iou, tally
+from .statistics import RESAMPLES, PairedComparison, Tallies, class_iou, compare, holm, mean_iou, tally
 from .study_file import Row, Study
 
 BOUNDARY_WORDS = ("boundary", "trimap", "BF")
@@ -43,7 +43,7 @@ class RowResult:
     multiply_adds: int | None = None
     step_seconds: float = float("nan")
     boundary: dict[str, list[float]] = field(default_factory=dict)
-    comparison: Comparison | None = None
+    comparison: PairedComparison | None = None
     adjusted_p: float = float("nan")
     provenance: set[tuple[str, ...]] = field(default_factory=set)
 
@@ -127,8 +127,8 @@ def _boundary_scores(run: RunFolder) -> dict[str, float]:
 
 def _provenance(run: RunFolder) -> tuple[str, ...]:
     try:
-        environment = json.loads(run.environment.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        environment = read_card(run)
+    except DataError:
         return ()
     keys = ("deeplab_lightning", "git_commit", "git_dirty", "gpu", "cpu")
     return tuple(f"{key} {environment[key]}" for key in keys if environment.get(key) not in (None, False))

@@ -85,7 +85,7 @@ def _ratio(hit: np.ndarray, union: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class PairedComparison:
     """How a variant differs from the baseline: variant minus baseline, in 0..1, averaged over the seeds.
 
     Attributes:
@@ -120,7 +120,7 @@ def compare(
     resamples: int = RESAMPLES,
     confidence: float = CONFIDENCE,
     seed: int = 0,
-) -> Comparison:
+) -> PairedComparison:
     """Compare runs by the paired bootstrap over images.
 
     In every resample the mIoU of each run is computed anew from the drawn images' counts; the differences of the
@@ -165,7 +165,7 @@ def compare(
     scores, in_classes = np.concatenate(drawn), np.concatenate(drawn_classes)
     low, high = _interval(scores[:, None], confidence)
     class_low, class_high = _interval(in_classes, confidence)
-    return Comparison(
+    return PairedComparison(
         seeds=pairs,
         difference=float(observed.mean()),
         low=float(low[0]),

@@ -66,7 +66,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class StudyEvaluation:
     """A way to score weights.
 
     Attributes:
@@ -96,7 +96,7 @@ class Row:
 
     levels: dict[str, str]
     cells: tuple[Cell, ...]
-    evaluation: Evaluation
+    evaluation: StudyEvaluation
     published: float | None
 
     @property
@@ -133,7 +133,7 @@ class Study:
         cells = {cell.key: cell for group in by_seed for cell in group if cell is not None}
         return list(cells.values())
 
-    def evaluations_of(self, cell: Cell) -> list[Evaluation]:
+    def evaluations_of(self, cell: Cell) -> list[StudyEvaluation]:
         """Return the ways in which a cell's weights are to be scored besides its own validation."""
         wanted = {
             row.evaluation.key: row.evaluation
@@ -161,7 +161,7 @@ def load_study(path: Path, more_options: Mapping[str, Any] | None = None) -> Stu
     shared = _checked_options(path, "options", content.get("options")) | dict(more_options or {})
     factors = _factors(path, content)
     evaluations = [
-        Evaluation(name, options)
+        StudyEvaluation(name, options)
         for name, options in _levels(path, "evaluations", content.get("evaluations") or {"": {}}).items()
     ]
     seeds = content.get("seeds", [0])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from pathlib import Path
 
 from markupsafe import Markup
 
 from ..errors import DataError
+from ..files import read_csv
 from ..reporting.charts import Point, scatter_chart
 from ..reporting.pages import TableCell, difference_cell, page
 from .statistics import CONFIDENCE
@@ -105,8 +105,7 @@ def _cost_charts(rows: list[dict[str, str]], names: list[str]) -> list[Markup]:
 
 def _read(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): `ablate STUDY.yaml --table` writes it.") from error
     wanted = {"row", "class", "IoU_mean"} if path.name == CLASSES else {"seeds", "mIoU_mean", "difference"}

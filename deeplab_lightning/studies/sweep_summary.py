@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import write_csv, write_text
 from ..reporting.plots import BLUE, GREEN, GREY, ORANGE
 from .local_sweep import ENDED, SECONDS, START, LocalSweep
 from .options import as_word
@@ -80,11 +78,10 @@ def write_summary(local: LocalSweep) -> tuple[str, list[Path]]:
     if best is None:
         raise DataError(f"No trial in {local.folder} has a score yet: there is nothing to sum up.")
     importance = _importance(local)
-    files = {"trials.csv": _trials_csv(local, trials), "summary.md": _summary(local, trials, best, importance)}
-    for name, text in files.items():
-        with atomic_open(local.folder / name) as file:
-            file.write(text.encode())
-    paths = [local.folder / name for name in files]
+    summary = _summary(local, trials, best, importance)
+    paths = [local.folder / "trials.csv", local.folder / "summary.md"]
+    write_csv(paths[0], *_trial_rows(local, trials))
+    write_text(paths[1], summary)
     plots = [("history.png", _plot_history), ("parameters.png", _plot_parameters)]
     for name, plot in plots:
         plot(local, trials, local.folder / name)
@@ -92,7 +89,7 @@ def write_summary(local: LocalSweep) -> tuple[str, list[Path]]:
     if importance:
         _plot_importance(importance, local.sweep.metric, local.folder / "importance.png")
         paths.append(local.folder / "importance.png")
-    return files["summary.md"], paths
+    return summary, paths
 
 
 def _best(trials: Sequence[FrozenTrial], maximise: bool) -> FrozenTrial | None:
@@ -115,18 +112,16 @@ def _importance(local: LocalSweep) -> dict[str, float]:
     return dict(get_param_importances(local.study, evaluator=evaluator, params=varied))
 
 
-def _trials_csv(local: LocalSweep, trials: Sequence[FrozenTrial]) -> str:
+def _trial_rows(local: LocalSweep, trials: Sequence[FrozenTrial]) -> tuple[list[str], list[list[object]]]:
     names = [parameter.name for parameter in local.sweep.parameters]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["trial", "state", *names, local.sweep.metric, "validations", "seconds"])
+    rows: list[list[object]] = []
     for frozen in trials:
         score = score_of(frozen, local.sweep.maximise)
         values = ["" if name not in frozen.params else as_word(frozen.params[name]) for name in names]
         shown = "" if math.isnan(score) else f"{score:.10g}"
         seconds = f"{frozen.user_attrs[SECONDS]:.1f}" if SECONDS in frozen.user_attrs else ""
-        writer.writerow([frozen.number, state_of(frozen), *values, shown, len(frozen.intermediate_values), seconds])
-    return text.getvalue()
+        rows.append([frozen.number, state_of(frozen), *values, shown, len(frozen.intermediate_values), seconds])
+    return ["trial", "state", *names, local.sweep.metric, "validations", "seconds"], rows
 
 
 def _summary(local: LocalSweep, trials: Sequence[FrozenTrial], best: FrozenTrial, importance: dict[str, float]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..files import atomic_open
+from ..files import write_csv, write_text
 from .results import RowResult, warnings_of
 from .statistics import CONFIDENCE, mean_and_std
 from .study_file import Study
@@ -28,17 +26,13 @@ def write_tables(study: Study, results: Sequence[RowResult], folder: Path, resam
     Returns:
         The files.
     """
-    texts = {
-        "table.md": markdown(study, results, resamples),
-        "table.csv": _csv_text(_csv_rows(study, results)),
-        "table.tex": latex(study, results),
-        "per_class.csv": _csv_text(_class_rows(study, results)),
-    }
+    paths = [folder / name for name in ("table.md", "table.csv", "table.tex", "per_class.csv")]
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        with atomic_open(folder / name) as file:
-            file.write(text.encode())
-    return [folder / name for name in texts]
+    write_text(paths[0], markdown(study, results, resamples))
+    write_csv(paths[1], *_table_rows(study, results))
+    write_text(paths[2], latex(study, results))
+    write_csv(paths[3], *_class_rows(study, results))
+    return paths
 
 
 def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
@@ -194,18 +188,17 @@ def _percent(value: float) -> str:
     return "-" if np.isnan(value) else f"{100 * value:.2f}"
 
 
-def _csv_rows(study: Study, results: Sequence[RowResult]) -> list[list[object]]:
-    """Return everything in full precision, fractions in 0..1 but for the published percent."""
+def _table_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], list[list[object]]]:
+    """Return headings and rows: everything in full precision, fractions in 0..1 but for the published percent."""
     boundaries = sorted({name for result in results for name in result.boundary})
-    rows: list[list[object]] = [
-        [
-            *results[0].row.levels,
-            *("seeds", "parameters", "multiply_adds", "seconds_per_step", "mIoU_mean", "mIoU_std", "mIoU_of_seeds"),
-            *(f"{name}_mean" for name in boundaries),
-            *("difference", "low", "high", "p_value", "p_value_holm", "seeds_compared", "seeds_better", "seeds_worse"),
-            "published_percent",
-        ]
+    header = [
+        *results[0].row.levels,
+        *("seeds", "parameters", "multiply_adds", "seconds_per_step", "mIoU_mean", "mIoU_std", "mIoU_of_seeds"),
+        *(f"{name}_mean" for name in boundaries),
+        *("difference", "low", "high", "p_value", "p_value_holm", "seeds_compared", "seeds_better", "seeds_worse"),
+        "published_percent",
     ]
+    rows: list[list[object]] = []
     for result in results:
         mean, std = mean_and_std(result.scores) if result.runs else (float("nan"), float("nan"))
         found = result.comparison
@@ -225,12 +218,12 @@ def _csv_rows(study: Study, results: Sequence[RowResult]) -> list[list[object]]:
         )
     width = len(results[0].row.levels)
     for name, figure in study.also_published:
-        rows.append([name, *[""] * (width - 1), *[None] * (len(rows[0]) - width - 1), figure])
-    return rows
+        rows.append([name, *[""] * (width - 1), *[None] * (len(header) - width - 1), figure])
+    return header, rows
 
 
-def _class_rows(study: Study, results: Sequence[RowResult]) -> list[list[object]]:
-    rows: list[list[object]] = [["row", "class", "IoU_mean", "IoU_std", "difference", "low", "high"]]
+def _class_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], list[list[object]]]:
+    rows: list[list[object]] = []
     for result in results:
         if not result.runs:
             continue
@@ -243,17 +236,7 @@ def _class_rows(study: Study, results: Sequence[RowResult]) -> list[list[object]
                 x[index] for x in (found.class_difference, found.class_low, found.class_high)
             ]  # fmt: skip
             rows.append([result.row.name, name, mean, std, *compared])
-    return rows
-
-
-def _csv_text(rows: Sequence[Sequence[object]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    for row in rows:
-        writer.writerow(
-            ["" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else cell for cell in row]
-        )
-    return text.getvalue()
+    return ["row", "class", "IoU_mean", "IoU_std", "difference", "low", "high"], rows
 
 
 def _escape(text: str) -> str:

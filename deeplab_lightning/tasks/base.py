@@ -21,7 +21,9 @@ from ..layers import Normalise
 from ..layers.norms import pause_statistics
 from ..losses import CombinedLoss, LossOptions, loss_options
 from ..losses.shrink import shrink_labels
-from ..metrics.segmentation import SegmentationEvaluation
+from ..metrics.depth import DepthScores
+from ..metrics.segmentation import SegmentationScores
+from ..metrics.threshold import BestThreshold
 from ..models import Network, TrainingMaps, network_named
 from ..optim import FactorLR, OptimizerOptions, make_optimizer, make_schedule, options_of_groups, parameter_groups
 from ..optim.averaging import WeightAverage
@@ -32,7 +34,6 @@ from .depth import DepthHead, depth_of
 from .description import check_against, describe_by_hand
 from .distillation import Distillation, put_aside, put_back
 from .evaluating import EvaluatedTask
-from .further_scores import FurtherScores
 from .norm_policy import expect_frozen_norms, warn_if_few
 from .options import TaskOptions
 
@@ -100,9 +101,9 @@ class SegmentationTask(EvaluatedTask):
         self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
         self.threshold: float | None = None
         self.distillation: Distillation | None = None
-        self.evaluation = SegmentationEvaluation(self.description["class_names"], self.ignore_index)
-        binary, depth = self.model.options.binary, self.depth is not None
-        self._further_scores = FurtherScores(self.ignore_index, threshold=binary, depth=depth)
+        self.evaluation = SegmentationScores(self.description["class_names"], self.ignore_index)
+        self.best_threshold = BestThreshold(self.ignore_index) if self.model.options.binary else None
+        self.depth_scores = DepthScores() if self.depth is not None else None
 
     def setup(self, stage: str) -> None:
         """Before a new run: take over the weights that it starts from."""
@@ -191,7 +192,7 @@ class SegmentationTask(EvaluatedTask):
         maps = self.model.training_maps(self.normalise(image))
         parts = {"labels": self.loss_of(maps, mask)}
         if self.depth is not None:
-            parts["depth"] = self.depth.options.weight * self.depth.loss(depth_of(batch))
+            parts["depth"] = self.depth.loss(depth_of(batch))
         if self.distillation is not None:
             parts |= self.distillation(image, maps.main)
         loss = torch.stack(list(parts.values())).sum() if len(parts) > 1 else parts["labels"]

@@ -15,11 +15,13 @@ from ..inference.predictor import Predictor
 from ..layers import Normalise
 from ..layers.folding import fold_batch_norms
 from ..losses import cross_entropy_of_images
-from ..metrics.segmentation import SegmentationEvaluation
+from ..metrics.by_image import ByImage
+from ..metrics.depth import DepthScores
+from ..metrics.segmentation import SegmentationScores
+from ..metrics.threshold import BestThreshold
 from ..models import Network
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
-from .further_scores import FurtherScores
 from .processes import share_buffers
 
 Stage = Literal["val", "test"]
@@ -35,19 +37,22 @@ class EvaluatedTask(LightningModule):
         normalise: From stored pixels to its input.
         ignore_index: Label that is not scored.
         description: Of the data.
-        evaluation: Counts class maps.
+        evaluation: Scores class maps.
         depth: The second head, if there is one.
+        depth_scores: Scores its maps.
+        best_threshold: Finds the threshold of a binary network.
         threshold: Of a binary network's second class, found in validation.
     """
 
     model: Network
     normalise: Normalise
     ignore_index: int
-    evaluation: SegmentationEvaluation
+    evaluation: SegmentationScores
     depth: DepthHead | None
+    depth_scores: DepthScores | None
+    best_threshold: BestThreshold | None
     threshold: float | None
     description: DataDescription
-    _further_scores: FurtherScores
     _predictor: Predictor | None = None
     """Of the evaluation at hand."""
     evaluation_options = EvaluationOptions()
@@ -148,17 +153,21 @@ class EvaluatedTask(LightningModule):
             image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
             pred = torch.empty_like(mask, dtype=torch.uint8)
             loss_sums: list[Tensor] = []
+            foreground: list[Tensor] = []
             for rows, logits in predictor.bands(image):
                 pred[:, rows] = predictor.decide(logits)
-                self._further_scores.add_logits(logits, mask[:, rows], batch["sample_id"][first:last])
+                if self.best_threshold is not None:
+                    foreground.append((logits[:, 1] - logits[:, 0]).sigmoid())
                 loss_sums.append(cross_entropy_of_images(logits, mask[:, rows], self.ignore_index))
             preds.extend(pred)
             losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())  # the only wait for the device
-            if self.depth is not None:
+            sample_ids = batch["sample_id"][first:last]
+            if self.best_threshold is not None:
+                self.best_threshold.update(torch.cat(foreground, dim=1), mask, sample_ids)
+            if self.depth is not None and self.depth_scores is not None:
                 depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
-                self._further_scores.add_depth(depth, depth_of(batch)[first:last], batch["sample_id"][first:last])
-        for pred, mask, sample_id, loss in zip(preds, masks, batch["sample_id"], losses, strict=True):
-            self.evaluation.update(pred, mask, sample_id, loss)
+                self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
+        self.evaluation.update(preds, masks, batch["sample_id"], losses)
         return preds
 
     @property
@@ -173,25 +182,21 @@ class EvaluatedTask(LightningModule):
         if self.trainer_is_fitting:
             self._predictor.threshold = None  # the scores that choose the best checkpoint have one threshold: 0.5
 
+    def _metrics(self) -> list[tuple[str, ByImage]]:
+        """Return what counts, and how its names begin in the log."""
+        metrics = [("", self.evaluation), ("", self.best_threshold), ("depth/", self.depth_scores)]
+        return [(prefix, metric) for prefix, metric in metrics if metric is not None]
+
     def _start_counting(self) -> None:
-        self.evaluation.reset()
-        self._further_scores.reset()
+        for _, metric in self._metrics():
+            metric.reset()
 
     def _log_scores(self, stage: Stage) -> None:
-        self.evaluation.gather()
-        scores = self.evaluation.scores()
-        values = {
-            f"{stage}/loss": self.evaluation.loss(),
-            f"{stage}/mIoU": scores.mIoU,
-            f"{stage}/pixel_acc": scores.pixel_acc,
-            f"{stage}/mean_acc": scores.mean_acc,
-            f"{stage}/fwIoU": scores.fwIoU,
-            f"{stage}/mean_dice": scores.mean_dice,
-        }
-        values |= {f"{stage}/IoU/{name}": iou for name, iou in zip(scores.class_names, scores.iou, strict=True)}
-        self._further_scores.gather()
-        values |= {f"{stage}/{name}": value for name, value in self._further_scores.values().items()}
+        values: dict[str, float] = {}
+        for prefix, metric in self._metrics():
+            metric.sync()  # until the next evaluation: callbacks read it
+            values |= {f"{stage}/{prefix}{name}": value for name, value in metric.values().items()}
         if self.trainer_is_fitting:
-            self.threshold = self._further_scores.best_threshold()
+            self.threshold = None if self.best_threshold is None else self.best_threshold.best().value
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..checkpoints.loading import checkpoint_config, trained_for
 from ..errors import CheckpointError, ConfigError, did_you_mean
 from ..models import networks
+from ..types import DataDescription
 from .base import SegmentationTask
 from .generations import task_class_of
 
@@ -36,7 +37,7 @@ def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any
             raise ConfigError(f"{name} has no option {option!r}.{did_you_mean(option, model)}")
     network = networks()[name]
     task = task_class_of(network)(
-        trained_for(checkpoint) or None,
+        cast("DataDescription | None", trained_for(checkpoint) or None),
         network=network,
         optimizer=config["optimizer"],
         loss=config["loss"],

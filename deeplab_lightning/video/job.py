@@ -8,8 +8,6 @@ bit as without the interruption. At the end the segments are joined, and `parts/
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -21,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import DataError
-from ..files import atomic_open
+from ..files import atomic_open, write_csv
 from ..labels import LabelSet
 from ..ledger import Ledger
 from ..reporting.panels import GAP, PAPER, overlay
@@ -283,13 +281,7 @@ class VideoJob:
         sound = self.source.path if isinstance(self.source, VideoFile) and has_audio(self.source.path) else None
         dropped = join([self._part(number, "view.mkv") for number in numbers], self.view, times, sound)
         if self.options.objects:
-            text = io.StringIO()
-            writer = csv.writer(text, lineterminator="\n")
-            writer.writerow(OBJECT_COLUMNS)
-            for segment in segments:
-                writer.writerows(segment["objects"])
-            with atomic_open(self.objects) as file:
-                file.write(text.getvalue().encode())
+            write_csv(self.objects, OBJECT_COLUMNS, (row for segment in segments for row in segment["objects"]))
         report = VideoReport(
             frames=len(pts),
             seconds=float((pts[-1] - pts[0] + times.last_duration) * times.time_base),

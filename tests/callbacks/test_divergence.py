@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from deeplab_lightning.callbacks.divergence import WINDOW, Divergence
+from deeplab_lightning.errors import EXIT_DIVERGED
 from deeplab_lightning.runs import read_metrics
 from deeplab_lightning.tasks import SegmentationTask
 
@@ -31,7 +32,7 @@ def test_nan_stops_the_run(
     fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     losses_become(monkeypatch, 3, math.nan)
-    assert fit("--trainer.max_steps", "8", "--trainer.val_check_interval", "2", "--run.name", "bad") == 2
+    assert fit("--trainer.max_steps", "8", "--trainer.val_check_interval", "2", "--run.name", "bad") == EXIT_DIVERGED
     message = capfd.readouterr().err
     assert "step 4: the loss is nan" in message
     assert message.count("train-0000") == 2  # the images of the batch
@@ -43,7 +44,7 @@ def test_nan_stops_the_run(
 
 
 def test_a_learning_rate_that_is_too_high_is_named(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:
-    assert fit("--optimizer.lr", "1e6", "--optimizer.warmup_steps", "0", "--trainer.max_steps", "60") == 2
+    assert fit("--optimizer.lr", "1e6", "--optimizer.warmup_steps", "0", "--trainer.max_steps", "60") == EXIT_DIVERGED
     message = capfd.readouterr().err
     assert "went wrong at step" in message
     assert "--optimizer.lr" in message
@@ -54,7 +55,7 @@ def test_a_loss_that_rises_far_beyond_its_beginning_stops_the_run(
 ) -> None:
     losses_become(monkeypatch, WINDOW, 100.0)
     steps = ["--trainer.max_steps", str(3 * WINDOW), "--trainer.val_check_interval", str(3 * WINDOW)]
-    assert fit(*steps, "--data.train_size", str(6 * WINDOW)) == 2
+    assert fit(*steps, "--data.train_size", str(6 * WINDOW)) == EXIT_DIVERGED
     message = capfd.readouterr().err
     assert "the loss has risen from" in message
     # The median of the last WINDOW steps has risen as soon as half of them have.

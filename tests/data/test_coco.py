@@ -242,7 +242,7 @@ def test_folders_in_file_names_may_divide(tmp_path: Path) -> None:
 
 
 def test_the_configuration_names_cocos_80_classes() -> None:
-    config = yaml.safe_load((REPOSITORY / "configs" / "data" / "coco.yaml").read_text())["data"]["init_args"]
+    config = yaml.safe_load((REPOSITORY / "configs" / "data" / "coco.yaml").read_text())["data"]
     names = config["class_names"]
     assert len(names) == 81
     assert (names[0], names[1], names[2], names[80]) == ("background", "person", "bicycle", "toothbrush")

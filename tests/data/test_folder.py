@@ -158,10 +158,10 @@ def test_black_and_white_may_be_colours(tmp_path: Path) -> None:
         ({"palette": [[0, 0, 0], [0, 0]]}, r"data\.palette holds \[0, 0\]"),
         ({"palette": [[0, 0, 0], [0, 0, 0]]}, r"\[0, 0, 0\] stands twice"),
         ({"palette": [[0, 0, 0], [9, 9, 9]], "void_colour": [9, 9, 9]}, r"\[9, 9, 9\] stands twice"),
-        ({"ignore_index": -100}, "must be one of 0..255"),
+        ({"ignore_index": -100}, "ignore_index is -100; expected 0 to 255"),
         ({"ignore_index": 1}, "ignore_index 1 is also the id of class 'box'"),
         ({"label_map": {0: 0, 7: 2}}, r"label_map leads to 2, expected classes 0\.\.1 or 255"),
-        ({"val_fraction": 1.0}, "val_fraction 1"),
+        ({"val_fraction": 1.0}, "val_fraction is 1.0; expected more than 0 to below 1"),
     ],
 )
 def test_settings_that_cannot_be_used(tmp_path: Path, options: dict[str, Any], words: str) -> None:

@@ -301,7 +301,7 @@ def test_labels_are_the_users_own(tmp_path: Path) -> None:
     assert module(tmp_path).labels.class_names == tuple(CLASSES)
     for names in ([], ["person"], [f"class {number}" for number in range(256)]):
         with pytest.raises(ConfigError, match=f"class_names holds {len(names)} names, expected 2 to 255: first"):
-            LabelMeDataModule.describe(LabelMeDataModule.Options(class_names=names))
+            LabelMeDataModule.describe(LabelMeDataModule.Options(root="nowhere", class_names=names))
     with pytest.raises(ConfigError, match="Class names repeat"):
         module(tmp_path, class_names=["background", "person", "person"])
 

@@ -19,6 +19,7 @@ from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.data.sets.voc import VOCDataModule
 from deeplab_lightning.doctor.examination import Examination, class_table, examine
 from deeplab_lightning.doctor.findings import Finding, exit_code
+from deeplab_lightning.errors import DataError
 
 from ..fakes.camvid import write_camvid
 from ..fakes.folder import write_folder
@@ -214,6 +215,44 @@ def test_damage_is_found_and_nothing_else(camvid: Path, damage: Callable[[Path],
     assert exit_code(done.findings, strict=True) == 1
 
 
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+def test_how_errors_are_worded_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], str]
+) -> None:
+    root = write_camvid(tmp_path / "CamVid", sizes={"train": 12, "val": 6})
+    image, mask = pair(root)
+    kind = damage(root)
+    plain = examined(CamVidDataModule, root=str(root)).findings
+    monkeypatch.setattr(DataError, "__str__", lambda error: error.args[0][::-1])
+    reworded = examined(CamVidDataModule, root=str(root)).findings
+    assert kinds(reworded) == kinds(plain) == sorted([kind, "no_test"])
+    assert [found.files for found in reworded] == [found.files for found in plain]
+    named = next(found.files for found in plain if found.kind == kind)
+    if kind in ("unreadable_image", "unreadable_mask", "size", "labels", "lossy_mask", "colour_mask", "black_white"):
+        assert named == (str(image if kind == "unreadable_image" else mask),)
+
+
+def test_lists_that_share_an_image_are_a_leak_in_other_words_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DataError, "__str__", lambda error: error.args[0][::-1])
+    root = write_folder(tmp_path, names=[f"p{index}" for index in range(10)], classes=2)
+    for split in ("train", "val"):
+        (root / f"{split}.txt").write_text("p1\n")
+    done = examined(FolderDataModule, root=str(root), class_names=["ground", "thing"])
+    assert "leak" in kinds(done.findings)
+
+
+def test_an_image_of_other_channels_than_declared_is_named(tmp_path: Path) -> None:
+    root = write_folder(tmp_path, names=[f"p{index}" for index in range(10)], classes=2)
+    options = {"root": str(root), "class_names": ["ground", "thing"], "seed": 0}
+    grey = next(path for path in sorted((root / "images").iterdir()) if path.stem == "p5")
+    Image.open(grey).convert("F").save(grey.with_suffix(".tif"))
+    grey.unlink()
+    found = next(found for found in examined(FolderDataModule, **options).findings if found.severity == "error")
+    assert (found.kind, found.files) == ("unloadable", (str(grey.with_suffix(".tif")),))
+
+
 def test_damaged_files_are_named(camvid: Path) -> None:
     image, mask = pair(camvid)
     val_mask = pair(camvid, "val")[1]
@@ -267,7 +306,7 @@ def test_a_batch_larger_than_the_split(tmp_path: Path) -> None:
     root = write_camvid(tmp_path, sizes={"train": 12, "val": 6})
     done = examined(CamVidDataModule, root=str(root), batch_size=16)
     assert kinds(done.findings) == ["batch", "no_test"]
-    assert next(found.remedy for found in done.findings if found.kind == "batch").endswith("{batch_size: 12}}")
+    assert next(found.remedy for found in done.findings if found.kind == "batch") == "data: {batch_size: 12}"
 
 
 # --- PASCAL VOC -------------------------------------------------------------------------------------------------------
@@ -302,7 +341,9 @@ def test_the_voc_sample_leaks() -> None:
 
 def test_trained_on_what_is_scored(voc: Path) -> None:
     """Where the data set itself does not refuse it, contents do."""
-    done = examined(VOCDataModule, root=str(voc), train_split="val", val_split="val", batch_size=1)
+    lists = voc / "ImageSets" / "Segmentation"
+    shutil.copy(lists / "val.txt", lists / "trainval.txt")
+    done = examined(VOCDataModule, root=str(voc), train_split="trainval", val_split="val", batch_size=1)
     leaked = next(found for found in done.findings if found.kind == "leak")
     assert leaked.count == len(done.looks["val"])
 

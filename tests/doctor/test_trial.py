@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from deeplab_lightning.doctor.cost import GIB, Cost, Step, batch, cost_of
+from deeplab_lightning.doctor.cost import GIB, Cost, TrialStep, batch, cost_of
 from deeplab_lightning.doctor.throughput import speed
 from deeplab_lightning.doctor.trial import TrialError, measure
 from deeplab_lightning.errors import ConfigError
@@ -28,6 +29,7 @@ def build_hungry() -> tuple[Any, dict[str, Any]]:
             self.weight = torch.nn.Parameter(torch.ones(1))
             self.description = {"channels": 3}
             self.num_classes = 2
+            self.losses = SimpleNamespace(rule=None)
 
         def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
             assert batch["image"].shape[1:] == (3, 33, 33)
@@ -65,7 +67,7 @@ def test_a_step_that_fails_says_why() -> None:
 
 
 def test_the_line_through_two_points() -> None:
-    steps = [Step(1, 999, 9.0), Step(1, 500, 1.0), Step(2, 950, 9.0), Step(2, 800, 1.0)]
+    steps = [TrialStep(1, 999, 9.0), TrialStep(1, 500, 1.0), TrialStep(2, 950, 9.0), TrialStep(2, 800, 1.0)]
     cost = cost_of("cpu", 10_000, steps)
     assert (cost.fixed, cost.per_image, cost.seconds_per_image) == (200, 300, 0.5)
     assert cost.need(4) == 1400

@@ -12,7 +12,16 @@ from PIL import Image
 
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export import run_model
-from deeplab_lightning.export.format import Exported, Order, Outputs, chosen_format, format_named
+from deeplab_lightning.export.format import (
+    Exported,
+    Format,
+    Order,
+    Outputs,
+    chosen_format,
+    format_named,
+    format_names,
+    formats,
+)
 from deeplab_lightning.export.model import ImageModel, example
 
 from .networks import NETWORKS, NORMALISE, network
@@ -154,6 +163,20 @@ def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported],
     assert (np.array(mask) == exported.run(image)[0]).all()
     assert mask.getpalette()[:6] == [0, 0, 0, 10, 20, 30]
     assert Image.open(tmp_path / "noise_overlay.png").size == (91, 70)
+
+
+def test_a_file_in_the_folder_is_a_format_that_says_all_that_is_needed() -> None:
+    """Nothing else lists them: what asks for a format reads it off its class."""
+    known = formats()
+    assert list(known) == format_names() == ["litert", "onnx", "openvino", "pt2", "torchscript"]
+    assert len({format.suffix for format in known.values()}) == len(known)
+    for format in known.values():
+        assert {*format.precisions, *format.why_not} == {"fp32", "fp16", "bf16", "int8"}
+        assert not set(format.precisions) & set(format.why_not)
+        assert set(format.made_in) <= set(format.precisions)
+        assert format.timed == (type(format).runner is not Format.runner)
+    assert {name for name, format in known.items() if format.folded} == {"pt2", "torchscript"}
+    assert {name for name, format in known.items() if format.sizes == "open"} == {"pt2", "torchscript"}
 
 
 def test_a_float32_model_is_handed_to_formats_that_round_it_themselves() -> None:

@@ -14,7 +14,15 @@ import torch
 from rich.console import Console
 
 from deeplab_lightning.export.format import Exported
-from deeplab_lightning.export.gate import TOLERANCES, Comparison, Gate, Report, as_table, failures, write_report
+from deeplab_lightning.export.gate import (
+    TOLERANCES,
+    Gate,
+    GateReport,
+    OutputComparison,
+    as_table,
+    failures,
+    write_report,
+)
 from deeplab_lightning.export.model import ImageModel, Outputs
 
 from .networks import NORMALISE, network
@@ -23,7 +31,7 @@ from .test_model import images, predictor
 NAMES = ["a", "b", "c", "d", "e"]
 
 
-def gate(path: Path, outputs: Outputs = "classes", noise: float = 0.0, **other: Any) -> Report:
+def gate(path: Path, outputs: Outputs = "classes", noise: float = 0.0, **other: Any) -> GateReport:
     """Hold a module, with or without something wrong, against its original."""
     path.write_bytes(b"x" * 1000)
     net = network("encoder_decoder")
@@ -82,9 +90,9 @@ def test_weights_that_stand_beside_a_file_are_weighed_too(tmp_path: Path) -> Non
     assert exported.bytes == 4300
 
 
-def report_with(**values: Any) -> Report:
-    comparison = Comparison((1, 40, 50), 1e-6, 1e-6, 10.0, 1.0)
-    given = Report(
+def report_with(**values: Any) -> GateReport:
+    comparison = OutputComparison((1, 40, 50), 1e-6, 1e-6, 10.0, 1.0)
+    given = GateReport(
         "logits", [comparison], 3, "drawn", (0.5, 0.5), 1.0, (2.0, 1.0), (40, 50), 1, (1000, 500), "test 1.0",
         TOLERANCES["fp32"], []
     )  # fmt: skip
@@ -96,12 +104,12 @@ def report_with(**values: Any) -> Report:
     [
         ({}, None),
         (
-            {"comparisons": [Comparison((1, 40, 50), 0.5, 0.02, 10.0, 1.0)]},
+            {"comparisons": [OutputComparison((1, 40, 50), 0.5, 0.02, 10.0, 1.0)]},
             "differ by 0.02 (the worst by 0.5)",
         ),
-        ({"comparisons": [Comparison((1, 40, 50), 0.5, 0.005, 10.0, 1.0)]}, None),  # a few strays
-        ({"comparisons": [Comparison((1, 40, 50), math.nan, 0.0, 10.0, 1.0)]}, "the worst by nan"),
-        ({"comparisons": [Comparison((1, 40, 50), 0.0, 0.0, 10.0, 0.9)]}, "90.0000% of the pixels of 1x40x50"),
+        ({"comparisons": [OutputComparison((1, 40, 50), 0.5, 0.005, 10.0, 1.0)]}, None),  # a few strays
+        ({"comparisons": [OutputComparison((1, 40, 50), math.nan, 0.0, 10.0, 1.0)]}, "the worst by nan"),
+        ({"comparisons": [OutputComparison((1, 40, 50), 0.0, 0.0, 10.0, 0.9)]}, "90.0000% of the pixels of 1x40x50"),
         ({"agreement": 0.99}, "99.0000% of the pixels of 3 images"),
         ({"miou": (0.5, 0.49)}, "falls from 0.5000 to 0.4900"),
         ({"miou": (0.5, 0.51)}, None),

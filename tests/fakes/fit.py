@@ -72,7 +72,7 @@ def main(words: list[str]) -> int:
     seed = int(option_value(arguments, "--seed_everything") or 0)
     steps = int(option_value(arguments, "--trainer.max_steps") or 5)
     if lr > 5:
-        print("deeplab_lightning fit: Training went wrong at step 3: the loss is nan.")
+        print("deeplab_lightning fit: Stopped: the loss is nan.")
         return EXIT_DIVERGED
     run = RunFolder(folder / name / "version_0")
     rows: list[tuple[int, float]] = []

@@ -201,19 +201,19 @@ def _program() -> int:
     names = [word for word in sys.argv[1:] if not word.startswith("--")] or list(VARIANTS)
     recorded = json.loads(FILE.read_text()) if FILE.exists() else {"traces": {}}
     exactly = recorded.get("machine") == machine()
-    failed = 0
+    traces, failed = {}, 0
     with tempfile.TemporaryDirectory() as folder:
         if "distillation" in names and "v3plus" not in names:
             trace("v3plus", Path(folder))
-        traces = {name: trace(name, Path(folder)) for name in names}
+        for name in names:
+            traces[name] = trace(name, Path(folder))
+            if "--record" not in sys.argv:
+                wrong = differences(traces[name], recorded["traces"][name], exactly)
+                failed += bool(wrong)
+                print(f"{name}: {'; '.join(wrong) or ('equal to the bit' if exactly else 'equal within rounding')}")
     if "--record" in sys.argv:
         text = json.dumps({"machine": machine(), "traces": recorded["traces"] | traces}, indent=1)
         FILE.write_text(text + "\n")
-        return 0
-    for name, found in traces.items():
-        wrong = differences(found, recorded["traces"][name], exactly)
-        failed += bool(wrong)
-        print(f"{name}: {'; '.join(wrong) or ('equal to the bit' if exactly else 'equal within rounding')}")
     return failed
 
 

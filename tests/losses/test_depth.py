@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import pytest
 import torch
 
-from deeplab_lightning.losses.depth import depth_l1, depth_loss, scale_invariant
+from deeplab_lightning.losses.depth import DepthOptions, depth_l1, scale_invariant
 
 
 def test_figures_by_hand() -> None:
@@ -32,18 +33,20 @@ def test_images_count_by_their_known_pixels() -> None:
 
 @pytest.mark.parametrize("kind", ["scale_invariant", "l1"])
 @pytest.mark.parametrize("unknown", [0.0, -1.0, math.nan, math.inf])
-def test_unknown_depth_moves_nothing(kind: str, unknown: float) -> None:
+def test_unknown_depth_moves_nothing(kind: Literal["scale_invariant", "l1"], unknown: float) -> None:
     torch.manual_seed(0)
     log_depth = torch.randn(1, 3, 3, requires_grad=True)
     depth = torch.rand(1, 3, 3) + 0.5
     depth[0, 1] = unknown
-    loss = depth_loss(log_depth, depth, kind)  # type: ignore[arg-type]
+    loss = DepthOptions(weight=0.5, form=kind)(log_depth, depth)
+    alone = {"scale_invariant": scale_invariant, "l1": depth_l1}[kind]
+    assert loss.item() == pytest.approx(0.5 * alone(log_depth, depth).item())
     loss.backward()
     assert loss.isfinite()
     assert log_depth.grad is not None
     assert (log_depth.grad[0, 1] == 0).all()
     assert (log_depth.grad[0, [0, 2]] != 0).all()
-    nothing = depth_loss(log_depth, torch.full_like(depth, unknown), kind)  # type: ignore[arg-type]
+    nothing = DepthOptions(form=kind)(log_depth, torch.full_like(depth, unknown))
     nothing.backward()
     assert nothing.item() == 0
     assert log_depth.grad.isfinite().all()

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from deeplab_lightning.layers import resize
 from deeplab_lightning.layers.resize import BandedResize
-from deeplab_lightning.losses import CombinedLoss, LossOptions, cross_entropy, upsampled_cross_entropy
+from deeplab_lightning.losses import CombinedLoss, cross_entropy, loss_options, upsampled_cross_entropy
 
 VOID = 255
 
@@ -166,13 +166,23 @@ def test_no_full_resolution_logits_and_no_wait_for_the_device(
         logits.sum().item()
 
 
-@pytest.mark.parametrize("terms", [{"cross_entropy": 1.0}, {"cross_entropy": 0.5, "dice": 2.0}, {"focal": 1.0}])
-def test_a_sum_of_losses_takes_each_part_its_best_way(terms: dict[str, float]) -> None:
+CROSS_ENTROPY: dict[str, Any] = {"label_smoothing": 0.1, "class_weights": [1, 2, 3, 4, 5]}
+
+
+@pytest.mark.parametrize(
+    "losses",
+    [
+        {"cross_entropy": CROSS_ENTROPY},
+        {"cross_entropy": {**CROSS_ENTROPY, "weight": 0.5}, "dice": {"weight": 2.0}},
+        {"cross_entropy": None, "focal": {}},
+        {"cross_entropy": None, "hard_pixels": {"steps": 10}},
+    ],
+)
+def test_a_sum_of_losses_takes_each_part_its_best_way(losses: dict[str, Any]) -> None:
     logits, mask = example()
-    combined = CombinedLoss(terms, VOID, LossOptions(label_smoothing=0.1))
-    weights = torch.arange(1.0, 6.0)
-    loss, gradient = with_gradient(combined.of_coarse(logits, mask, True, weights, 3), logits)
-    expected, of_whole = with_gradient(combined(resize(logits, (33, 40), True), mask, weights, 3), logits)
+    combined = CombinedLoss(loss_options().of(losses), VOID, 5)
+    loss, gradient = with_gradient(combined.of_coarse(logits, mask, True, 3), logits)
+    expected, of_whole = with_gradient(combined(resize(logits, (33, 40), True), mask, 3), logits)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
     assert torch.allclose(gradient, of_whole, atol=1e-12)
 

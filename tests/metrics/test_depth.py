@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.metrics.depth import DepthEvaluation
+from deeplab_lightning.metrics.depth import DepthScores
 
 
 def test_scores_are_over_the_pixels_of_the_whole_split() -> None:
     generator = np.random.default_rng(0)
-    evaluation, truths, guesses = DepthEvaluation(), [], []
+    evaluation, truths, guesses = DepthScores(), [], []
     for number, size in enumerate([(4, 5), (10, 3)]):
         truth, guess = generator.uniform(0.5, 20, size), generator.uniform(0.5, 20, size)
         stored = truth.copy()
@@ -30,6 +30,6 @@ def test_scores_are_over_the_pixels_of_the_whole_split() -> None:
         "rmse": math.sqrt(((guess - truth) ** 2).mean()),
         "delta_1.25": (ratio < 1.25).mean(),
     }
-    assert evaluation.scores() == pytest.approx(expected, rel=1e-5)
+    assert evaluation.values() == pytest.approx(expected, rel=1e-5)
     evaluation.reset()
-    assert all(math.isnan(value) for value in evaluation.scores().values())
+    assert all(math.isnan(value) for value in evaluation.values().values())

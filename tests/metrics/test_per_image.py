@@ -35,19 +35,6 @@ def test_total_is_the_sum_and_an_id_counts_once() -> None:
     assert np.array_equal(counts.matrix("image/02"), random_matrix(2))
 
 
-def test_two_padded_processes_equal_one() -> None:
-    """Five images on two processes: the sampler gives each three, so image 0 is seen twice."""
-    merged = counts_of(0, 2, 4)
-    merged.merge(counts_of(1, 3, 0))
-    assert merged.sample_ids == counts_of(*range(5)).sample_ids
-    assert np.array_equal(merged.total(), counts_of(*range(5)).total())
-
-
-def test_merge_refuses_other_classes() -> None:
-    with pytest.raises(DataError, match=r"a, b, d.*a, b, c"):
-        counts_of(0).merge(ImageCounts(("a", "b", "d")))
-
-
 def test_later_changes_of_the_matrix_do_not_reach_in() -> None:
     matrix = np.eye(3, dtype=np.int64)
     counts = ImageCounts(NAMES)

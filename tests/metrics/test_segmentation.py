@@ -11,8 +11,8 @@ from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJac
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.metrics.segmentation import SegmentationEvaluation, confusion_matrix
-from deeplab_lightning.metrics.torchmetrics_metrics import ConfusionMatrix, JaccardIndex
+from deeplab_lightning.metrics.confusion import confusion_matrix
+from deeplab_lightning.metrics.segmentation import SegmentationScores
 
 NAMES = ["a", "b", "c", "d"]
 VOID = 255
@@ -37,8 +37,8 @@ def reference(indices: range | list[int], ignore_index: int = VOID) -> np.ndarra
     return matrix
 
 
-def evaluate(indices: range | list[int], ignore_index: int = VOID) -> SegmentationEvaluation:
-    evaluation = SegmentationEvaluation(NAMES, ignore_index)
+def evaluate(indices: range | list[int], ignore_index: int = VOID) -> SegmentationScores:
+    evaluation = SegmentationScores(NAMES, ignore_index)
     for index in indices:
         evaluation.update(*image(index, ignore_index), loss_sum=index + 0.25)
     return evaluation
@@ -48,8 +48,8 @@ def evaluate(indices: range | list[int], ignore_index: int = VOID) -> Segmentati
 def test_equals_numpy_to_the_last_bit(ignore_index: int) -> None:
     evaluation = evaluate(range(6), ignore_index)
     expected = reference(range(6), ignore_index)
-    assert evaluation.images.total().dtype == np.int64
-    assert np.array_equal(evaluation.images.total(), expected)
+    assert evaluation.total().dtype == np.int64
+    assert np.array_equal(evaluation.total(), expected)
     hit = expected.diagonal()
     iou = hit / (expected.sum(0) + expected.sum(1) - hit)
     assert np.array_equal(evaluation.scores().iou, iou)
@@ -58,35 +58,35 @@ def test_equals_numpy_to_the_last_bit(ignore_index: int) -> None:
 
 
 def test_rows_are_the_truth() -> None:
-    evaluation = SegmentationEvaluation(NAMES, VOID)
+    evaluation = SegmentationScores(NAMES, VOID)
     evaluation.update(torch.full((2, 3), 1, dtype=torch.uint8), torch.full((2, 3), 2, dtype=torch.uint8), "x")
-    assert evaluation.images.total()[2, 1] == evaluation.images.total().sum() == 6
+    assert evaluation.total()[2, 1] == evaluation.total().sum() == 6
 
 
 def test_order_and_repetition_do_not_matter() -> None:
     expected = reference(range(5))
     for indices in ([4, 2, 0, 1, 3], [0, 1, 1, 2, 3, 4, 0]):
-        assert np.array_equal(evaluate(indices).images.total(), expected)
+        assert np.array_equal(evaluate(indices).total(), expected)
 
 
 def test_an_image_of_void_counts_nothing() -> None:
     evaluation = evaluate([0])
     evaluation.update(torch.zeros(3, 3, dtype=torch.uint8), torch.full((3, 3), VOID, dtype=torch.uint8), "void")
-    assert len(evaluation.images) == 2
-    assert np.array_equal(evaluation.images.total(), reference([0]))
+    assert len(evaluation.images()) == 2
+    assert np.array_equal(evaluation.total(), reference([0]))
 
 
 def test_reset_forgets() -> None:
     evaluation = evaluate([0, 1])
     evaluation.reset()
-    assert len(evaluation.images) == 0
+    assert len(evaluation.images()) == 0
     assert np.isnan(evaluation.scores().mIoU)
 
 
-def test_gather_alone_changes_nothing() -> None:
+def test_sync_alone_changes_nothing() -> None:
     evaluation = evaluate(range(3))
-    evaluation.gather()
-    assert np.array_equal(evaluation.images.total(), reference(range(3)))
+    evaluation.sync()
+    assert np.array_equal(evaluation.total(), reference(range(3)))
 
 
 def _process(rank: int, folder: str) -> None:
@@ -97,9 +97,9 @@ def _process(rank: int, folder: str) -> None:
     if rank == 1:
         pred, mask, sample_id = image(0)
         evaluation.update(3 - pred, mask, sample_id, loss_sum=1000.0)
-    evaluation.gather()
-    np.save(f"{folder}/{rank}.npy", evaluation.images.total())
-    np.save(f"{folder}/{rank}_loss.npy", evaluation.loss())
+    evaluation.sync()
+    np.save(f"{folder}/{rank}.npy", evaluation.total())
+    np.save(f"{folder}/{rank}_loss.npy", evaluation.values()["loss"])
     torch.distributed.destroy_process_group()
 
 
@@ -113,7 +113,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     expected = reference(range(5))
     for rank in range(2):
         assert np.array_equal(np.load(tmp_path / f"{rank}.npy"), expected)
-        assert np.load(tmp_path / f"{rank}_loss.npy") == pytest.approx(evaluate(range(5)).loss(), rel=1e-12)
+        assert np.load(tmp_path / f"{rank}_loss.npy") == pytest.approx(evaluate(range(5)).values()["loss"], rel=1e-12)
 
 
 # --- counting -------------------------------------------------------------------------------------------------------
@@ -141,16 +141,21 @@ def test_a_label_that_is_no_class_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("ignore_index", [VOID, 1, None])
-def test_torchmetrics_with_our_update(ignore_index: int | None) -> None:
-    pairs = [(ConfusionMatrix, MulticlassConfusionMatrix), (JaccardIndex, MulticlassJaccardIndex)]
-    for ours_class, theirs_class in pairs:
-        ours, theirs = (kind(num_classes=5, ignore_index=ignore_index) for kind in (ours_class, theirs_class))
-        for _ in range(2):
-            logits, mask = torch.randn(2, 5, 6, 7), torch.randint(0, 5, (2, 6, 7))
-            if ignore_index is not None:
-                mask[0, 0] = ignore_index
-            ours.update(logits, mask.to(torch.uint8))
-            theirs.update(logits, mask)
-        assert torch.equal(ours.compute(), theirs.compute())
-        ours.reset()
-        assert ours.confmat.sum() == 0
+def test_scores_are_those_of_torchmetrics(ignore_index: int | None) -> None:
+    ours = SegmentationScores([*NAMES, "e"], -1 if ignore_index is None else ignore_index)
+    confusion, jaccard = (
+        kind(num_classes=5, ignore_index=ignore_index, **options)
+        for kind, options in ((MulticlassConfusionMatrix, {}), (MulticlassJaccardIndex, {"average": None}))
+    )
+    for _ in range(2):
+        logits, mask = torch.randn(2, 5, 6, 7), torch.randint(0, 5, (2, 6, 7))
+        if ignore_index is not None:
+            mask[0, 0] = ignore_index
+        ours.update(logits, mask if ignore_index is None else mask.to(torch.uint8))
+        confusion.update(logits, mask)
+        jaccard.update(logits, mask)
+    assert np.array_equal(ours.total(), confusion.compute().numpy())
+    counted = [index for index in range(5) if index != ignore_index]  # torchmetrics has 0 for a class that is ignored
+    assert ours.scores().iou[counted] == pytest.approx(jaccard.compute().numpy()[counted], rel=1e-6)
+    ours.reset()
+    assert ours.total().sum() == 0

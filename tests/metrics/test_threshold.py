@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deeplab_lightning.inference.predictor import Predictor
-from deeplab_lightning.metrics.threshold import BINS, ThresholdSearch
+from deeplab_lightning.metrics.threshold import BINS, BestThreshold
 
 VOID = 255
 
@@ -21,6 +21,10 @@ def example(seed: int, size: tuple[int, int] = (20, 30)) -> tuple[torch.Tensor, 
     z = 1.5 * torch.randn(size, generator=generator) + 2.0 * mask - 2.5
     mask[torch.rand(size, generator=generator) < 0.1] = VOID
     return torch.stack([torch.zeros_like(z), z]), mask
+
+
+def foreground(logits: torch.Tensor) -> torch.Tensor:
+    return (logits[1] - logits[0]).sigmoid()
 
 
 def iou_at(threshold: float, images: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
@@ -35,10 +39,11 @@ def iou_at(threshold: float, images: list[tuple[torch.Tensor, torch.Tensor]]) ->
 
 def test_it_is_the_best_of_all_thresholds() -> None:
     images = [example(seed) for seed in range(3)]
-    search = ThresholdSearch(VOID)
+    search = BestThreshold(VOID)
     for number, (logits, mask) in enumerate(images):
-        search.update(logits[:, :7], mask[:7], str(number))  # in bands
-        search.update(logits[:, 7:], mask[7:], str(number))
+        bands = [foreground(logits[:, :7]), foreground(logits[:, 7:])]  # as evaluation sees them
+        search.update(torch.cat(bands), mask, str(number))
+        search.update(torch.cat(bands).flip(0), mask, str(number))  # an image counts once
     best = search.best()
     ious = {step / BINS: iou_at(step / BINS, images) for step in range(1, BINS)}
     assert best.iou == pytest.approx(max(ious.values()), abs=1e-12)
@@ -52,15 +57,15 @@ def test_a_tie_at_the_threshold_is_decided_as_by_the_most_likely_class() -> None
     half = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, threshold=0.5)
     plain = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False)
     assert torch.equal(half.decide(logits), plain.decide(logits))
-    search = ThresholdSearch(VOID)
-    search.update(logits[0], torch.tensor([[0, 0]], dtype=torch.uint8), "a")
-    search.update(torch.tensor([[[0.0]], [[0.1]]]), torch.tensor([[1]], dtype=torch.uint8), "b")
+    search = BestThreshold(VOID)
+    search.update(foreground(logits[0]), torch.tensor([[0, 0]], dtype=torch.uint8), "a")
+    search.update(foreground(torch.tensor([[[0.0]], [[0.1]]])), torch.tensor([[1]], dtype=torch.uint8), "b")
     assert search.best() == (0.5, 1.0)
 
 
 def test_nothing_to_choose_by() -> None:
-    search = ThresholdSearch(VOID)
-    search.update(torch.zeros(2, 3, 3), torch.zeros(3, 3, dtype=torch.uint8), "a")
+    search = BestThreshold(VOID)
+    search.update(foreground(torch.zeros(2, 3, 3)), torch.zeros(3, 3, dtype=torch.uint8), "a")
     assert search.best().value == 0.5
     assert math.isnan(search.best().iou)
-    assert np.isnan(ThresholdSearch(VOID).best().iou)
+    assert np.isnan(BestThreshold(VOID).best().iou)

@@ -10,6 +10,7 @@ import torch
 
 import deeplab_lightning
 from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.optim import OptimizerOptions
 from deeplab_lightning.optim.averaging import WeightAverage
 from deeplab_lightning.tasks import SegmentationTask
 
@@ -37,18 +38,26 @@ def kernels(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
 
 
 def test_shares() -> None:
-    ema = WeightAverage(ema_decay=0.9)
+    ema = WeightAverage(OptimizerOptions(ema_decay=0.9))
     assert ema.share(1) == pytest.approx(1 - 2 / 11)
     assert ema.share(1000) == pytest.approx(0.1)
-    swa = WeightAverage(swa_start=0.5)
+    swa = WeightAverage(OptimizerOptions(swa_start=0.5))
     swa._first_step = 3
     assert [swa.share(step) for step in (1, 2, 3, 4, 5)] == pytest.approx([1, 1, 1, 1 / 2, 1 / 3])
 
 
-@pytest.mark.parametrize("given", [{}, {"ema_decay": 0.9, "swa_start": 0.5}, {"ema_decay": 1.0}, {"swa_start": -0.1}])
-def test_impossible_averages_are_refused(given: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=r"ema_decay|swa_start"):
-        WeightAverage(**given)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "no average to keep: set --optimizer.ema_decay or --optimizer.swa_start"),
+        ({"ema_decay": 0.9, "swa_start": 0.5}, "not both"),
+        ({"ema_decay": 1.0}, r"--optimizer\.ema_decay is 1\.0; expected 0 to below 1, such as 0\.999\."),
+        ({"swa_start": -0.1}, r"--optimizer\.swa_start is -0\.1; expected 0 to below 1, such as 0\."),
+    ],
+)
+def test_impossible_averages_are_refused(given: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        WeightAverage(OptimizerOptions(**given))  # type: ignore[arg-type]
 
 
 def test_exponential_average(fit: Fit, tmp_path: Path, kernels: list[torch.Tensor]) -> None:

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from deeplab_lightning import models
-from deeplab_lightning.optim import parameter_groups
+from deeplab_lightning.optim import OptimizerOptions, parameter_groups
 
-NETWORKS = [(getattr(models, name), {}) for name in models.__all__] + [
+PLAIN = OptimizerOptions(lr=0.1, weight_decay=1e-4)
+NETWORKS = [(network, {}) for network in models.networks().values()] + [
     (models.DeepLabV3Plus, {"backbone": name}) for name in ("mobilenetv2_035", "resnet18", "resnext50_32x4d")
 ]
 
@@ -30,7 +31,7 @@ def names_by_group(model: nn.Module, groups: list[dict[str, Any]]) -> dict[str, 
 @pytest.mark.parametrize(("model_class", "options"), NETWORKS)
 def test_partition(model_class: Any, options: dict[str, Any]) -> None:
     model = build(model_class, **options)
-    groups = parameter_groups(model, 0.1, 1e-4)
+    groups = parameter_groups(model, PLAIN)
     counts = Counter(id(parameter) for group in groups for parameter in group["params"])
     assert set(counts.values()) == {1}
     assert set(counts) == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
@@ -40,7 +41,7 @@ def test_frozen_parameters_are_left_out() -> None:
     model = build(models.DeepLabV3Plus, backbone="mobilenetv2_035")
     model.backbone.requires_grad_(False)
     model.classifier.bias.requires_grad_(False)
-    groups = parameter_groups(model, 0.1, 1e-4)
+    groups = parameter_groups(model, PLAIN)
     listed = {id(parameter) for group in groups for parameter in group["params"]}
     assert listed == {id(parameter) for parameter in model.parameters() if parameter.requires_grad}
     assert {group["name"] for group in groups} == {"head/kernel", "head/other"}
@@ -50,7 +51,7 @@ def test_frozen_parameters_are_left_out() -> None:
 def test_who_decays(model_class: Any, options: dict[str, Any]) -> None:
     """Convolution kernels, those of ResNeXt's groups included; not depthwise ones, batch norms and biases."""
     model = build(model_class, **options)
-    groups = parameter_groups(model, 0.1, 1e-4)
+    groups = parameter_groups(model, PLAIN)
     decay = {group["name"]: group["weight_decay"] for group in groups}
     assert all(value == (1e-4 if name.endswith("/kernel") else 0) for name, value in decay.items())
     names = names_by_group(model, groups)
@@ -64,7 +65,7 @@ def test_who_decays(model_class: Any, options: dict[str, Any]) -> None:
 
 def test_head_learns_faster() -> None:
     model = build(models.DeepLabV3Plus, backbone="mobilenetv2_035")
-    groups = parameter_groups(model, 0.1, 1e-4, head_lr_multiplier=10)
+    groups = parameter_groups(model, OptimizerOptions(lr=0.1, head_lr_multiplier=10))
     for group in groups:
         assert group["lr"] == pytest.approx(0.1 if group["name"].startswith("backbone") else 1.0)
     for name, members in names_by_group(model, groups).items():
@@ -81,7 +82,8 @@ def test_biases_learn_twice_as_fast_and_twenty_times_in_the_head() -> None:
             self.classifier = nn.Conv2d(4, 2, 1)
 
     model = TwoParts()
-    groups = parameter_groups(model, 0.1, 5e-4, head_lr_multiplier=10, bias_lr_multiplier=2)
+    options = OptimizerOptions(lr=0.1, weight_decay=5e-4, head_lr_multiplier=10, bias_lr_multiplier=2)
+    groups = parameter_groups(model, options)
     assert {group["name"]: group["lr"] for group in groups} == pytest.approx(
         {"backbone/kernel": 0.1, "backbone/bias": 0.2, "backbone/other": 0.1, "head/kernel": 1.0, "head/bias": 2.0}
     )
@@ -101,7 +103,7 @@ def test_shared_and_loose_parameters() -> None:
             self.scale = nn.Parameter(torch.ones(()))
 
     model = Odd()
-    groups = parameter_groups(model, 0.1, 1e-4)
+    groups = parameter_groups(model, PLAIN)
     listed = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(listed) == sorted(id(parameter) for parameter in model.parameters())
     torch.optim.SGD(groups, lr=0.1)  # refuses repeated parameters

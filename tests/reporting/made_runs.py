@@ -11,7 +11,7 @@ import yaml
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.reporting import card
-from deeplab_lightning.reporting.evaluation import Evaluation, write_evaluation
+from deeplab_lightning.reporting.evaluation import EvaluationRecord, write_evaluation
 from deeplab_lightning.reporting.gallery import GalleryCollector, write_gallery
 from deeplab_lightning.runs import RunFolder
 
@@ -66,7 +66,7 @@ def made_run(
     run.config.write_text(yaml.safe_dump(config))
     score = scores_from_confusion(counts.total(), NAMES).mIoU
     if protocol is not None:
-        write_evaluation(run, Evaluation(split, protocol, images, 40, score, 1.5))
+        write_evaluation(run, EvaluationRecord(split, protocol, images, 40, score, 1.5))
     facts = card.environment(0) | {"devices": 1, "parameters": round(1e6 * right)}
     session = card.begin_session(facts, 0)
     session |= {"to_step": 40, "seconds": 60 * right}

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.metrics.trimap import Trimap, TrimapCurve
+from deeplab_lightning.metrics.boundary_metrics import Trimap
+from deeplab_lightning.metrics.trimap import TrimapCurve
 from deeplab_lightning.reporting.boundaries import plot_trimaps, write_trimap_csv
 
 from .test_plots import figures, lines_of
@@ -25,7 +26,7 @@ def curve(shift: int, around: str = "boundaries") -> TrimapCurve:
     mask[:, 33:] = 255
     trimap = Trimap(("ground", "house", "tree"), 255, around, (1, 2, 5))
     trimap.update(pred, mask, "a")
-    return trimap.compute()
+    return trimap.scores()
 
 
 def test_a_line_for_each_run(tmp_path: Path, figures: list) -> None:
@@ -44,7 +45,7 @@ def test_a_band_without_pixels_is_left_out(tmp_path: Path, figures: list) -> Non
     mask[:, 10:13], mask[:, 13:] = 255, 1  # three pixels of void between the classes: 4 pixels from one to the other
     trimap = Trimap(("ground", "house"), 255, widths=(1, 3, 4))
     trimap.update(np.where(mask == 255, 0, mask), mask, "a")
-    plot_trimaps({"run": trimap.compute()}, tmp_path / "trimap.png")
+    plot_trimaps({"run": trimap.scores()}, tmp_path / "trimap.png")
     assert figures[0].axes[0].get_legend().get_texts()[0].get_text() == "run (1.000 at 4 px)"
 
 

@@ -27,6 +27,16 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
+def test_a_run_scored_after_training_alone_is_compared_by_its_newest_evaluation(runs: Path) -> None:
+    trained = made_run(runs / "a" / "version_0")
+    trained.per_image.unlink()
+    with pytest.raises(DataError, match=f"validate --ckpt_path {trained.path}$"):
+        read_records([trained.path])
+    for version in ("version_9", "version_10"):
+        scored = made_run(trained.path / "validate" / version, 0.9)
+    assert [record.run for record in read_records([trained.path])] == [scored]
+
+
 def test_only_settings_that_differ_are_shown(runs: Path) -> None:
     first = made_run(runs / "a" / "version_0", output_stride=16)
     second = made_run(runs / "b" / "version_0", 0.9, output_stride=8, extra=1)

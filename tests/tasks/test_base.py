@@ -98,7 +98,7 @@ def trainer(**options: Any) -> Trainer:
 def evaluate(task: SegmentationTask, loader: list[Batch], stage: str = "validate") -> tuple[dict[str, float], Any]:
     """Return the logged scores and the confusion matrix."""
     scores = getattr(trainer(), stage)(task, DataLoader(loader, batch_size=None), verbose=False)[0]
-    return scores, task.evaluation.images.total()
+    return scores, task.evaluation.total()
 
 
 # --- evaluation -----------------------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_labels_are_never_resized(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [tuple(pred.shape) for pred in preds] == SIZES
     assert set(seen) == {(NUM_CLASSES, torch.float32)}
     labelled = sum(int((mask != VOID).sum()) for _, mask, _ in images())
-    assert task.evaluation.images.total().sum() == labelled
+    assert task.evaluation.total().sum() == labelled
 
 
 def test_a_repeated_evaluation_starts_anew() -> None:

@@ -78,7 +78,7 @@ def test_every_loss_takes_it() -> None:
     image, mask = torch.rand(2, 3, 33, 33), torch.randint(0, 2, (2, 33, 33))
     names = [name for name in hints_of(loss_options()) if name not in ("depth", "distillation")]
     assert len(names) > 7
-    options = {"binary": True, "loss": dict.fromkeys(names, {}), "decoder_channels": 8, **SMALL_HEADS}
+    options = {"binary": True, "loss": {name: {} for name in names}, "decoder_channels": 8, **SMALL_HEADS}
     loss = DeepLabV3PlusTask(**options).loss(image, mask)
     loss.backward()
     assert loss.isfinite()

@@ -48,7 +48,7 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
-        task.trained_maps(task.normalise(batch["image"]))
+        task.model.training_maps(task.normalise(batch["image"]))
         assert task.depth is not None
         loss = task.depth.loss(batch["depth"])
         optimizer.zero_grad()
@@ -104,7 +104,7 @@ def test_a_head_is_added_to_trained_weights_or_left_behind() -> None:
     before = {key: value.clone() for key, value in deep.state_dict().items() if key.startswith("depth.")}
     for task, other in ((deep, plain), (plain, deep)):
         facts: dict[str, Any] = {"state_dict": other.state_dict(), "hyper_parameters": {}, "deeplab_lightning": {}}
-        assert transfer(task, task.description, facts, "other.ckpt") == []
+        assert transfer(task, task.model.classifiers, task.description, facts, "other.ckpt") == []
     assert all(torch.equal(deep.state_dict()[key], value) for key, value in before.items())
     assert torch.equal(deep.model.classifier.weight, plain.model.classifier.weight)
 

@@ -13,12 +13,16 @@ import deeplab_lightning
 from deeplab_lightning.checkpoints.loading import read_checkpoint
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.layers.feature_hook import FeatureHook
-from deeplab_lightning.losses.distillation import distillation
-from deeplab_lightning.tasks import DeepLabV3Task, UNetTask
-from deeplab_lightning.tasks.distillation import Distillation, DistillationOptions, Teachers, feature_hook
+from deeplab_lightning.losses.distillation import DistillationOptions, distillation
+from deeplab_lightning.tasks import DeepLabV3Task, SegmentationTask, UNetTask
+from deeplab_lightning.tasks.distillation import Distillation, Teachers, feature_hook
 from deeplab_lightning.tasks.rebuild import load_task
 
 from ..conftest import Fit
+
+
+def load(path: str) -> SegmentationTask:
+    return load_task(read_checkpoint(path), path)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +36,8 @@ def test_the_loss_is_that_of_the_teachers_mean_at_the_students_resolution(
     student: DeepLabV3Task, checkpoint: Path
 ) -> None:
     """A v3+ at stride 4 teaches a v3 at stride 16; each normalises by itself; no gradient reaches a teacher."""
-    paths = [str(checkpoint)] * 2
-    taught = Distillation(student.model, paths, student.description, DistillationOptions(weight=0.5, temperature=3.0))
+    options = DistillationOptions((str(checkpoint),) * 2, weight=0.5, temperature=3.0)
+    taught = Distillation(student.model, student.description, options, load)
     image = torch.randint(0, 256, (2, 3, 65, 65), dtype=torch.uint8)
     logits = student.model.coarse_logits(student.normalise(image))
     losses = taught(image, logits)
@@ -50,9 +54,9 @@ def test_the_loss_is_that_of_the_teachers_mean_at_the_students_resolution(
 
 def test_features_are_adapted_where_the_channels_differ(student: DeepLabV3Task, checkpoint: Path) -> None:
     """12 channels of the student, 16 of the teacher."""
-    options = DistillationOptions(weight=0.0, features=2.0)
+    options = DistillationOptions((str(checkpoint),), weight=0.0, features=2.0)
     student.train()
-    taught = Distillation(student.model, [str(checkpoint)], student.description, options)
+    taught = Distillation(student.model, student.description, options, load)
     assert student.model.training
     (adapter,) = taught.adapters
     assert isinstance(adapter, nn.Conv2d)
@@ -65,7 +69,8 @@ def test_features_are_adapted_where_the_channels_differ(student: DeepLabV3Task, 
     assert student.model.context.aspp.project[0].weight.grad.abs().sum() > 0
     # A student that is its teacher has nothing to learn, and nothing to adapt.
     teacher = load_task(read_checkpoint(checkpoint), checkpoint).eval()
-    same = Distillation(teacher.model, [str(checkpoint)], teacher.description, DistillationOptions(features=1.0))
+    alike = DistillationOptions((str(checkpoint),), features=1.0)
+    same = Distillation(teacher.model, teacher.description, alike, load)
     assert isinstance(same.adapters[0], nn.Identity)
     losses = same(image, teacher.model.coarse_logits(teacher.normalise(image)))
     assert losses["features"].item() == pytest.approx(0, abs=1e-9)
@@ -73,8 +78,8 @@ def test_features_are_adapted_where_the_channels_differ(student: DeepLabV3Task, 
 
 
 def test_attention_needs_no_adapter(student: DeepLabV3Task, checkpoint: Path) -> None:
-    options = DistillationOptions(weight=0.0, features=1.0, feature_loss="attention")
-    taught = Distillation(student.model, [str(checkpoint)], student.description, options)
+    options = DistillationOptions((str(checkpoint),), weight=0.0, features=1.0, feature_loss="attention")
+    taught = Distillation(student.model, student.description, options, load)
     image = torch.randint(0, 256, (1, 3, 65, 65), dtype=torch.uint8)
     loss = taught(image, student.model.coarse_logits(student.normalise(image)))["features"]
     assert not list(taught.parameters())
@@ -92,7 +97,7 @@ def test_a_teacher_of_other_classes_is_refused(checkpoint: Path, names: Any, sai
     description = dict(read_checkpoint(checkpoint)["hyper_parameters"]["description"])
     description["class_names"] = names(list(description["class_names"]))
     with pytest.raises(ConfigError, match=said):
-        Teachers([str(checkpoint)], description)  # type: ignore[arg-type]
+        Teachers([str(checkpoint)], description, load)  # type: ignore[arg-type]
 
 
 def test_layers_are_found_by_name() -> None:

@@ -8,9 +8,9 @@ from types import ModuleType
 from ...errors import CheckpointError, did_you_mean
 from ..reading import ForeignFile
 from . import caffe, detectron2, jfzhang95, mmsegmentation, smp, tensorflow, torchvision, vainf
-from .translation import Imported, Report, place, some
+from .translation import Imported, ImportReport, place, some
 
-__all__ = ["IMPORTERS", "Imported", "Report", "place", "recognise"]
+__all__ = ["IMPORTERS", "ImportReport", "Imported", "place", "recognise"]
 
 IMPORTERS: dict[str, ModuleType] = {
     module.NAME: module

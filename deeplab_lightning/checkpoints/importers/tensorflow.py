@@ -37,7 +37,7 @@ RESNET_EPS, TRUNK_EPS, HEAD_EPS = 1e-5, 1e-3, 1e-5
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerNames:
     """A convolution: TensorFlow's scope, our name of it, and of the batch norm behind it (none: it has a bias)."""
 
     scope: str
@@ -106,7 +106,7 @@ def _layout(name: str, tensor: Tensor, container: str) -> Tensor:
     return tensor.permute(3, 2, 0, 1)
 
 
-def _renames(layers: Iterable[Layer]) -> list[tuple[str, str]]:
+def _renames(layers: Iterable[LayerNames]) -> list[tuple[str, str]]:
     renames = []
     for layer in layers:
         renames += [(f"{layer.scope}/{kernel}", f"{layer.conv}.weight") for kernel in KERNELS]
@@ -119,7 +119,7 @@ def _renames(layers: Iterable[Layer]) -> list[tuple[str, str]]:
     return renames
 
 
-def _folded(tensors: Mapping[str, Tensor], layers: Iterable[Layer]) -> dict[str, str]:
+def _folded(tensors: Mapping[str, Tensor], layers: Iterable[LayerNames]) -> dict[str, str]:
     """Return the biases that batch norms became: their names -> our norms."""
     return {
         f"{layer.scope}/{bias}": layer.norm
@@ -156,7 +156,7 @@ def _follow_operations(file: ForeignFile, imported: Imported) -> None:
 
 # --- trunks ---------------------------------------------------------------------------------------------------------
 
-Trunk = tuple[str, list[Layer], dict[str, Any], float]
+Trunk = tuple[str, list[LayerNames], dict[str, Any], float]
 """Backbone, its layers, options that go with it, and the eps of its batch norms."""
 
 
@@ -178,7 +178,7 @@ def _trunk(tensors: Mapping[str, Tensor]) -> Trunk:
 
 def _mobilenet_v2(tensors: Mapping[str, Tensor]) -> Trunk:
     features = "backbone.features"
-    layers = [Layer("MobilenetV2/Conv", f"{features}.conv_stem", f"{features}.bn1")]
+    layers = [LayerNames("MobilenetV2/Conv", f"{features}.conv_stem", f"{features}.bn1")]
     index = 0
     for stage, count in enumerate(MOBILENET_STAGES):
         for unit in range(count):
@@ -187,7 +187,7 @@ def _mobilenet_v2(tensors: Mapping[str, Tensor]) -> Trunk:
             # The first unit does not expand.
             parts = [("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl")]
             for number, (part, conv) in enumerate(parts if index else [parts[1], ("project", "conv_pw")], start=1):
-                layers.append(Layer(f"{scope}/{part}", f"{ours}.{conv}", f"{ours}.bn{number}"))
+                layers.append(LayerNames(f"{scope}/{part}", f"{ours}.{conv}", f"{ours}.bn{number}"))
             index += 1
     deepest = tensors.get(f"MobilenetV2/expanded_conv_{index - 1}/project/weights")
     percent = 0 if deepest is None else round(100 * deepest.shape[0] / 320)
@@ -197,7 +197,7 @@ def _mobilenet_v2(tensors: Mapping[str, Tensor]) -> Trunk:
 def _xception(tensors: Mapping[str, Tensor], depth: int) -> Trunk:
     scope, features = f"xception_{depth}", "backbone.features"
     layers = [
-        Layer(
+        LayerNames(
             f"{scope}/entry_flow/conv1_{number}",
             f"{features}.stem_{number - 1}.conv",
             f"{features}.stem_{number - 1}.bn",
@@ -215,10 +215,10 @@ def _xception(tensors: Mapping[str, Tensor], depth: int) -> Trunk:
             for part, short in (("depthwise", "dw"), ("pointwise", "pw")):
                 conv = f"{ours}.stack.conv{number}"
                 layers.append(
-                    Layer(f"{inner}/separable_conv{number}_{part}", f"{conv}.conv_{short}", f"{conv}.bn_{short}")
+                    LayerNames(f"{inner}/separable_conv{number}_{part}", f"{conv}.conv_{short}", f"{conv}.bn_{short}")
                 )
         if f"{inner}/shortcut/weights" in tensors:
-            layers.append(Layer(f"{inner}/shortcut", f"{ours}.shortcut.conv", f"{ours}.shortcut.bn"))
+            layers.append(LayerNames(f"{inner}/shortcut", f"{ours}.shortcut.conv", f"{ours}.shortcut.bn"))
     return f"xception{depth}", layers, {"low_level_map": "tensorflow"}, TRUNK_EPS
 
 
@@ -234,16 +234,16 @@ def _resnet(tensors: Mapping[str, Tensor], scope: str) -> Trunk:
         raise CheckpointError(f"{scope} has blocks of {counts} units; known are {', '.join(map(str, RESNETS))}.")
     stem = [("conv1.0", "conv1.1"), ("conv1.3", "conv1.4"), ("conv1.6", "bn1")]
     layers = [
-        Layer(f"{scope}/conv1_{number}", f"{features}.{conv}", f"{features}.{norm}")
+        LayerNames(f"{scope}/conv1_{number}", f"{features}.{conv}", f"{features}.{norm}")
         for number, (conv, norm) in enumerate(stem, start=1)
     ]
     for stage, count in enumerate(counts, start=1):
         for unit in range(count):
             inner = f"{scope}/block{stage}/unit_{unit + 1}/bottleneck_v1"
             ours = f"{features}.layer{stage}.{unit}"
-            layers += [Layer(f"{inner}/conv{n}", f"{ours}.conv{n}", f"{ours}.bn{n}") for n in (1, 2, 3)]
+            layers += [LayerNames(f"{inner}/conv{n}", f"{ours}.conv{n}", f"{ours}.bn{n}") for n in (1, 2, 3)]
             if not unit:
-                layers.append(Layer(f"{inner}/shortcut", f"{ours}.downsample.0", f"{ours}.downsample.1"))
+                layers.append(LayerNames(f"{inner}/shortcut", f"{ours}.downsample.0", f"{ours}.downsample.1"))
     options = {"beta_stem": True, "stride_place": "previous", "multi_grid": [1, 2, 4], "low_level_map": "tensorflow"}
     return RESNETS[counts], layers, options, RESNET_EPS
 
@@ -251,7 +251,7 @@ def _resnet(tensors: Mapping[str, Tensor], scope: str) -> Trunk:
 # --- heads ----------------------------------------------------------------------------------------------------------
 
 
-def _head(tensors: Mapping[str, Tensor]) -> tuple[list[Layer], dict[str, Any]]:
+def _head(tensors: Mapping[str, Tensor]) -> tuple[list[LayerNames], dict[str, Any]]:
     """Return the layers behind the trunk, and the options that they tell."""
     aspp = "context.aspp"
     separable = "aspp1_depthwise/depthwise_weights" in tensors
@@ -260,15 +260,15 @@ def _head(tensors: Mapping[str, Tensor]) -> tuple[list[Layer], dict[str, Any]]:
     pooling = "image_pooling/weights" in tensors
     decoder = "decoder/feature_projection0/weights" in tensors
     layers = [
-        Layer("aspp0", f"{aspp}.branches.0.0", f"{aspp}.branches.0.1"),
-        Layer("concat_projection", f"{aspp}.project.0", f"{aspp}.project.1"),
-        Layer("logits/semantic", "classifier"),
+        LayerNames("aspp0", f"{aspp}.branches.0.0", f"{aspp}.branches.0.1"),
+        LayerNames("concat_projection", f"{aspp}.project.0", f"{aspp}.project.1"),
+        LayerNames("logits/semantic", "classifier"),
     ]
     for index in branches:
         layers += _conv3x3(f"aspp{index}", f"{aspp}.branches.{index}", separable)
     if pooling:
         last = f"{aspp}.branches.{len(branches) + 1}"
-        layers.append(Layer("image_pooling", f"{last}.conv", f"{last}.norm"))
+        layers.append(LayerNames("image_pooling", f"{last}.conv", f"{last}.norm"))
     options: dict[str, Any] = {
         "atrous_rates": [6, 12, 18][: len(branches)],
         "image_pooling": pooling,
@@ -277,7 +277,7 @@ def _head(tensors: Mapping[str, Tensor]) -> tuple[list[Layer], dict[str, Any]]:
         "decoder": decoder,
     }
     if decoder:
-        layers.append(Layer("decoder/feature_projection0", "decoder.reduce.0.0", "decoder.reduce.0.1"))
+        layers.append(LayerNames("decoder/feature_projection0", "decoder.reduce.0.0", "decoder.reduce.0.1"))
         decoder_separable = "decoder/decoder_conv0_depthwise/depthwise_weights" in tensors
         if branches and decoder_separable != separable:
             raise CheckpointError("Its ASPP and its decoder are not both separable: our networks are one or the other.")
@@ -295,10 +295,10 @@ def _head(tensors: Mapping[str, Tensor]) -> tuple[list[Layer], dict[str, Any]]:
     return layers, options
 
 
-def _conv3x3(scope: str, ours: str, separable: bool) -> list[Layer]:
+def _conv3x3(scope: str, ours: str, separable: bool) -> list[LayerNames]:
     if not separable:
-        return [Layer(scope, f"{ours}.0", f"{ours}.1")]
+        return [LayerNames(scope, f"{ours}.0", f"{ours}.1")]
     return [
-        Layer(f"{scope}_depthwise", f"{ours}.0.0", f"{ours}.0.1"),
-        Layer(f"{scope}_pointwise", f"{ours}.1.0", f"{ours}.1.1"),
+        LayerNames(f"{scope}_depthwise", f"{ours}.0.0", f"{ours}.0.1"),
+        LayerNames(f"{scope}_pointwise", f"{ours}.1.0", f"{ours}.1.1"),
     ]

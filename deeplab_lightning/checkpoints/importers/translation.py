@@ -59,7 +59,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Report:
+class ImportReport:
     """How the weights of a file and those of our network stand to each other.
 
     Attributes:
@@ -128,7 +128,7 @@ def translate(tensors: Mapping[str, Tensor], renames: Renames, not_needed: Mappi
     return {"state": state, "used": used, "not_needed": skipped, "left_over": left_over}
 
 
-def place(imported: Imported, model: nn.Module) -> Report:
+def place(imported: Imported, model: nn.Module) -> ImportReport:
     """Compare the imported weights with those of `model`; where all fit, complete them to its whole state.
 
     Where batch norms add another eps than the file's program did, their scale is changed so that they compute the same.
@@ -147,7 +147,7 @@ def place(imported: Imported, model: nn.Module) -> Report:
     ]
     strangers = [f"{theirs} (our {key})" for theirs, key in imported.used.items() if key not in ours]
     imported.left_over += strangers
-    report = Report(imported, missing, unfit, len(ours))
+    report = ImportReport(imported, missing, unfit, len(ours))
     if report.complete:
         counters = (key for key in ours if key.endswith(NORM_COUNTER))
         state |= {key: torch.zeros((), dtype=torch.int64) for key in counters}

@@ -327,7 +327,7 @@ def _listed_ids(root: Path, split: Split) -> list[str]:
             f"Expected ImageSets/{' or ImageSets/'.join(LISTS[split])}.{remedy}"
         )
     ids: list[str] = []
-    for words in read_list(list_file, "ID or image mask"):
+    for words in read_list(list_file, "ID", "image mask"):
         stems = {PurePosixPath(word).stem for word in words}
         if len(stems) > 1:
             raise DataError(

@@ -11,7 +11,7 @@ import torch
 
 from ...errors import ConfigError
 from ...extras import need
-from ...files import atomic_open
+from ...files import atomic_open, write_text
 from ...models import SegNet
 from ..format import Exported, Format, Order, Run
 from ..metadata import as_json
@@ -50,8 +50,7 @@ class LiteRT(Format):
                 file.write(temporary.read_bytes())
         finally:
             temporary.unlink(missing_ok=True)
-        with atomic_open(facts) as file:
-            file.write(as_json(order.metadata).encode())
+        write_text(facts, as_json(order.metadata))
         run_logits = None
         if order.model.outputs != "coarse_logits":
             of_logits = copy.copy(model)
