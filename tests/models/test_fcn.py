@@ -116,7 +116,7 @@ def test_where_the_entries_of_the_maps_lie(pixel: int, monkeypatch: pytest.Monke
     for module in (vgg, fcn):
         monkeypatch.setattr(module, "VGG16_WIDTHS", ((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)))
         monkeypatch.setattr(module, "FC_CHANNELS", 1)
-    backbone = FCNBackbone(1, dropout=0.0, pretrained=False).double()
+    backbone = FCNBackbone(vgg.VGGOptions(dropout=0.0), 1).double()
     for name, parameter in backbone.named_parameters():
         parameter.fill_(0.0 if name.endswith("bias") else 1.0)
     image = torch.zeros(1, 1, 1, 419, dtype=torch.float64)
