@@ -21,9 +21,10 @@ from deeplab_lightning.commands import stages
 from .conftest import SMALL, SMALL_SCENES, V3PLUS
 
 
-def stage(path: Path, **options: object) -> str:
+def stage(path: Path, lr: float, warmup_steps: int = 50, **options: object) -> str:
     """Write the configuration of a stage: v3+ with other hyper-parameters."""
     config = yaml.safe_load(V3PLUS.read_text())
+    config["optimizer"] |= {"lr": lr, "warmup_steps": warmup_steps}
     config["model"] |= options
     path.write_text(yaml.safe_dump(config))
     return str(path)
