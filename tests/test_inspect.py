@@ -80,8 +80,9 @@ def test_nothing_is_made_fetched_or_opened(
 ) -> None:
     """Neither a run folder nor a Trainer nor the data, nor pretrained weights."""
     monkeypatch.chdir(tmp_path)
-    for name in ("new_run", "Trainer"):
-        monkeypatch.setattr(cli, name, None)
+    monkeypatch.setattr(cli, "new_run", None)
+    for name in ("make_trainer", "datamodule"):
+        monkeypatch.setattr(Configuration, name, None)
     monkeypatch.setattr("timm.models._builder.load_pretrained", None)
     options = [*SMALL_MODEL, "--data", "CamVid", "--data.root", "/nowhere", "--model.pretrained", "true"]
     assert main(["inspect", *options, "--size", "65", "65"]) == 0
