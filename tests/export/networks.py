@@ -21,6 +21,8 @@ class Corners(nn.Module):
 
     output_stride = 4
     align_corners = True
+    side_remainder = 1
+    needs_fixed_size = None
 
     def __init__(self) -> None:
         super().__init__()
