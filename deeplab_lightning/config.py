@@ -43,7 +43,7 @@ from .losses import loss_options
 from .models import network_named, networks
 from .models.base import NetworkOptions
 from .optim import OptimizerOptions
-from .options import Options, constraint_words, hints_of
+from .options import Options, constraint_words, group_of, hints_of
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask, TaskOptions, task_class_of
 from .types import DataDescription
@@ -261,7 +261,11 @@ class Configuration:
 
     def _known_options(self) -> list[str]:
         known = [option for action in self._parser._actions for option in action.option_strings]
-        return [*known, "--print_config", "--help", "-h"]
+        losses = {name: group_of(hint) for name, hint in hints_of(loss_options()).items()}
+        constants = [
+            f"--loss.{name}.{constant}" for name, group in losses.items() if group for constant in hints_of(group)
+        ]
+        return [*known, *constants, "--print_config", "--help", "-h"]
 
     def _below_options(
         self, layers: Sequence[Mapping[str, Any]], names: Mapping[str, Sequence[str | None]]

@@ -7,6 +7,7 @@ line.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def check_options(words: Iterable[str], known: Iterable[str], others: Mapping[st
         ConfigError: One is unknown; the nearest is named.
     """
     known = set(known)
-    nested = {option for option in known if option.startswith(("--loss.", "--trainer.", "--evaluation.crf"))}
+    nested = {option for option in known if option.startswith(("--trainer.", "--evaluation.crf"))}
     for word in words:
         option = word.partition("=")[0].rstrip("+")
         if not option.startswith("--") or option == "--" or option in known:
@@ -133,7 +134,7 @@ def unknown_option(section: str, name: str, known: Iterable[str], others: Mappin
         )
     prefix = f"--{section}."
     own = [each.removeprefix(prefix) for each in known if each.startswith(prefix)]
-    near = did_you_mean(name, own) if name else ""
+    near = did_you_mean(name, own) if name and section in ("model", "data") else ""
     full = f"--{section}.{name}" if name else f"--{section}"
     return f"Unknown option {full}.{near or did_you_mean(full, known)}"
 
@@ -150,11 +151,13 @@ def in_one_line(message: str, words: Sequence[str]) -> str:
         return message
     outer = re.search(r'Parser key "([\w.]+)"', message)
     key = outer[1] if outer else ""
+    if found := re.search(r'^ +- Parser key "([\w.]+)":\n((?: {8,}.*\n?)+)', message, re.MULTILINE):
+        return in_one_line(f'Parser key "{key}.{found[1]}":\n{textwrap.dedent(found[2])}', words)
     if found := re.search(r"NestedArg\(key='([\w.]+)'", message):
         return f"Unknown option --{key}.{found[1]}."
     if found := re.search(r"Option '([\w.]+)' is not accepted", message):
         return f"Unknown option --{key + '.' if key else ''}{found[1]}."
-    if found := re.search(r"Subtypes: \[(.*)\]\n[\s\S]*?\n +Given value: (.*)", message):
+    if found := re.search(r"Subtypes: \[(.*)\]\n[\s\S]*?\n *Given value: (.*)", message):
         expected = " or ".join(_type_for_reader(one) for one in _union_members(found[1]))
         return f"--{key} is {found[2]}{_null_hint(found[2])}; expected {expected}."
     if found := re.search(r"Expected an? (.+?)\. Got value: (.*?)(?:>>)?$", message, re.MULTILINE):

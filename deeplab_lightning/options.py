@@ -145,7 +145,8 @@ class Options:
             object.__setattr__(self, name, value)
             problem = problem_of(value, hint)
             if problem is not None:
-                raise ConfigError(f"{option_name(self.section, name)} is {value!r}; expected {problem.rstrip('.')}.")
+                said = f"{value!r} (write null for no value)" if value == "None" else repr(value)
+                raise ConfigError(f"{option_name(self.section, name)} is {said}; expected {problem.rstrip('.')}.")
         self.check()
 
     def check(self) -> None:

@@ -129,7 +129,8 @@ def test_mistakes_in_files_get_the_same_words(
     assert fit("-c", write(tmp_path / "a.yaml", model={"output_strid": 8})) == 2
     assert "Unknown option --model.output_strid. Did you mean 'output_stride'?" in capsys.readouterr().err
     assert fit("-c", write(tmp_path / "b.yaml", modle={"output_stride": 8})) == 2
-    assert "Unknown configuration key 'modle'. Did you mean 'model'?" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert f"Unknown configuration key 'modle' in {tmp_path / 'b.yaml'}. Did you mean 'model'?" in message
 
 
 def test_no_model_names_the_way_to_one(capsys: pytest.CaptureFixture[str]) -> None:
