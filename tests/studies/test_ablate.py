@@ -265,7 +265,7 @@ def test_what_a_study_cannot_say(tmp_path: Path, changes: dict[str, Any], messag
 def test_options_are_laid_over_files_as_the_command_line_does(tmp_path: Path) -> None:
     above = tmp_path / "above.yaml"
     above.write_text("optimizer: {lr: 0.5}\ntrainer: {max_steps: 7}")
-    configuration = merged([V3PLUS, above], {"data.batch_size": 2, "model": "DeepLabV3Task"})
+    configuration = merged([V3PLUS, above], {"data.batch_size": 2, "model": "DeepLabV3"})
     assert value_of(configuration, "optimizer.lr") == 0.5
     assert value_of(configuration, "model.backbone") == "mobilenetv2_100"
     assert value_of(configuration, "data.batch_size") == 2
