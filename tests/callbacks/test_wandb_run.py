@@ -79,7 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Logged, Log
 def test_the_configuration_and_the_card(trained: tuple[Path, Logged, Logged]) -> None:
     run, first, _ = trained
     assert first.config["optimizer.lr"] == 0.2
-    assert first.config["data"] == "DrawnScenesDataModule"
+    assert first.config["data"] == "DrawnScenes"
     assert first.config["trainer.max_steps"] == 4
     card = json.loads((run / "environment.json").read_text())
     assert first.config["environment"]["data"] == card["data"]

@@ -46,7 +46,8 @@ def imported_task(path: Path, *options: str) -> Any:
     assert main(["import", str(path), "-o", str(output), *options]) == 0
     checkpoint = torch.load(output, weights_only=True)
     with torch.device("meta"):
-        task = getattr(tasks, checkpoint["deeplab_lightning"]["task"])(**checkpoint["hyper_parameters"])
+        kept = checkpoint["hyper_parameters"]
+        task = getattr(tasks, checkpoint["deeplab_lightning"]["task"])(kept["description"], **kept["model"])
     task.load_state_dict(checkpoint["state_dict"], assign=True)
     return task.eval()
 

@@ -67,7 +67,7 @@ def test_the_predictor_sees_the_networks_own_logits(name: str) -> None:
 def test_options_reach_the_network() -> None:
     network: Any = task("FCNTask", output_stride=16, at_once=True, dropout=0.25).model
     assert (network.output_stride, network.pool4_scale, network.backbone.dropout.p) == (16, 0.01, 0.25)
-    network = task("UNetTask", base_width=6, padding="valid", norm=False).model
+    network = task("UNetTask", base_width=6, padding="valid", batch_norm=False).model
     assert (network.classifier.in_channels, network.padding) == (6, "valid")
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
     network = task("SegNetTask", variant="basic").model
