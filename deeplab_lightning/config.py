@@ -278,10 +278,10 @@ class Configuration:
                 if isinstance(section, Mapping):
                     kept[key] = self._known_in(key, section, names.get(key, ())[: number + 1])
             result = merged(result, kept)
-        if result.pop("ckpt_path", None) is not None:
+        if (path := result.pop("ckpt_path", None)) is not None:
             raise ConfigError(
-                "ckpt_path stands in a configuration file. A checkpoint is chosen on the command line, so that no file "
-                "makes a new run go on from an old one: --ckpt_path FILE"
+                f"ckpt_path {path} stands in a configuration file. A checkpoint is chosen on the command line, so that "
+                f"no file makes a new run go on from an old one: --ckpt_path {path}"
             )
         self._print_kept_settings(layers, names)
         return result

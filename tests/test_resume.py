@@ -171,8 +171,8 @@ def test_the_configuration_of_a_resumed_run_does_not_resume(
     assert fit() == 0
     assert fit("--ckpt_path", "last", "--trainer.max_steps", "6") == 0
     config = tmp_path / "runs" / "v3plus" / "version_0" / "config.yaml"
-    assert "ckpt_path: null" in config.read_text()
-    config.write_text(config.read_text().replace("ckpt_path: null", "ckpt_path: some.ckpt"))
+    assert "ckpt_path" not in config.read_text()
+    config.write_text(config.read_text() + "ckpt_path: some.ckpt\n")
     assert fit("-c", str(config)) == 2
     assert "ckpt_path some.ckpt stands in a configuration file" in capsys.readouterr().err
 
