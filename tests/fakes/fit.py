@@ -35,10 +35,6 @@ def write(run: RunFolder, rows: list[tuple[int, float]], seed: int) -> None:
     """Leave what a validation leaves."""
     run.checkpoints.mkdir(parents=True, exist_ok=True)
     run.config.write_text("fake: true\n")
-    lines = ["step,train/loss,val/mIoU", *(f"{step},{1 - value},{value:.6f}" for step, value in rows)]
-    part = run.path / "metrics.part"
-    part.write_text("\n".join(lines) + "\n")
-    os.replace(part, run.metrics)
     run.speed.write_text("step,seconds_per_step\n1,0.25\n2,0.25\n")
     best = max(value for _, value in rows)
     if rows[-1][1] == best:
@@ -51,8 +47,18 @@ def write(run: RunFolder, rows: list[tuple[int, float]], seed: int) -> None:
             counts.add(f"{index:03}", np.array([[hits[0], truth - hits[0]], [PIXELS - truth - hits[1], hits[1]]]))
         counts.save(run.per_image)
         run.best_checkpoint.write_text("best")
-    run.last_checkpoint.write_text(json.dumps(rows))
+    replace(run.last_checkpoint, json.dumps(rows))
     mark_latest(run)
+    # Last, because tests kill the process once a step stands here: by then its checkpoint must be whole.
+    lines = ["step,train/loss,val/mIoU", *(f"{step},{1 - value},{value:.6f}" for step, value in rows)]
+    replace(run.metrics, "\n".join(lines) + "\n")
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file that a killed process leaves either old or new, never half."""
+    part = path.with_suffix(".part")
+    part.write_text(text)
+    os.replace(part, path)
 
 
 def main(words: list[str]) -> int:
