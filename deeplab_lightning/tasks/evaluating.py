@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,13 +13,13 @@ from ..errors import ConfigError
 from ..inference import EvaluationOptions
 from ..inference.predictor import Predictor
 from ..layers import Normalise
-from ..layers.folding import fold_batch_norms
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
 from ..metrics.depth import DepthScores
 from ..metrics.segmentation import SegmentationScores
 from ..metrics.threshold import BestThreshold
 from ..models import Network
+from ..models.batch_norm_folding import fold_batch_norms
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
 from .processes import share_buffers
@@ -86,7 +86,7 @@ class EvaluatedTask(LightningModule):
         shape = (1, self.description["channels"], PROBE_SIDE, PROBE_SIDE)
         probe = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(of_network)
         with torch.autocast(of_network.device.type, enabled=False):
-            return cast(Network, fold_batch_norms(self.model, probe))
+            return fold_batch_norms(self.model, probe)
 
     def depth_predictor(self) -> Predictor:
         """Return what turns stored images into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
