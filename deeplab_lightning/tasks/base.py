@@ -19,13 +19,13 @@ from ..checkpoints.transfer import transfer
 from ..errors import ConfigError
 from ..layers.norms import pause_statistics
 from ..losses import CombinedLoss, LossOptions, loss_options
+from ..losses.class_weights import ClassCounts, WeightRule, class_weights
 from ..losses.shrink import shrink_labels
 from ..models import Network, TrainingMaps, network_named
 from ..optim import FactorLR, OptimizerOptions, make_optimizer, make_schedule, options_of_groups, parameter_groups
 from ..optim.averaging import WeightAverage
 from ..options import hints_of
 from ..types import Batch, DataDescription
-from .class_weighting import weights_by_rule
 from .depth import DepthHead, depth_of
 from .description import check_against, describe_by_hand
 from .distillation import Distillation, put_aside, put_back
@@ -111,7 +111,14 @@ class SegmentationTask(EvaluatedTask):
         if self.trainer.state.fn != "fit":
             return []
         if self.loss_options.distillation is not None:
-            self.distillation = self._meet_teachers()
+            from .rebuild import load_task  # which knows all tasks
+
+            self.distillation = Distillation(
+                self.model,
+                self.description,
+                self.loss_options.distillation,
+                lambda path: load_task(read_checkpoint(path), path),
+            )
         return [WeightAverage(self.optimizer_options)] if self.optimizer_options.averages else []
 
     def on_fit_start(self) -> None:
@@ -121,21 +128,24 @@ class SegmentationTask(EvaluatedTask):
         if self.options.compile:
             compile_training(self.model)
         if self.losses.rule is not None:
-            names = self.description["class_names"]
-            self.losses.class_weights = weights_by_rule(self.losses.rule, self._datamodule, names)
+            self.losses.class_weights = self._weights_by_rule(self.losses.rule)
+
+    def _weights_by_rule(self, rule: WeightRule) -> Tensor:
+        """Count in the training masks, and return and tell the classes' weights that follow, `(C,)`."""
+        if self._datamodule is None:
+            raise ConfigError(
+                f"--loss.cross_entropy.class_weights {rule!r} needs a datamodule to count in: give a list of weights "
+                f"instead."
+            )
+        counts = ClassCounts(*map(torch.from_numpy, self._datamodule.class_counts()))
+        weights = class_weights(rule, counts).float()
+        named = zip(self.description["class_names"], weights.tolist(), strict=True)
+        rank_zero_info("Class weights: " + ", ".join(f"{name} {weight:.3g}" for name, weight in named))
+        return weights
 
     @property
     def _datamodule(self) -> Any:
         return getattr(self.trainer, "datamodule", None)
-
-    def _meet_teachers(self) -> Distillation:
-        from .rebuild import load_task  # which knows all tasks
-
-        def load(path: str) -> SegmentationTask:
-            return load_task(read_checkpoint(path), path)
-
-        assert self.loss_options.distillation is not None
-        return Distillation(self.model, self.description, self.loss_options.distillation, load)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the loss against the labels.
