@@ -161,7 +161,7 @@ class Configuration:
 
     def datamodule(self) -> SegmentationDataModule:
         """Make the datamodule; nothing is opened."""
-        return self.data_class(**_values(self.data))
+        return self.data_class(**self.data.values())
 
     def make_task(self, *, on_paper: bool = False, untrained: bool = False) -> SegmentationTask:
         """Make the task with its network.
@@ -170,7 +170,7 @@ class Configuration:
             on_paper: On the meta device: shapes without values, and nothing is fetched.
             untrained: Leave out the weights that the configuration starts from: nothing is fetched, either.
         """
-        values = {**_values(self.model), **_values(self.task)}
+        values = {**self.model.values(), **self.task.values()}
         if (on_paper or untrained) and "pretrained" in values:
             values["pretrained"] = False
         if untrained:
@@ -335,11 +335,6 @@ class Configuration:
         self.data = self.data_class.Options.of(_only(sections.data.as_dict(), self.data_class.Options))
         self.evaluation = EvaluationOptions.of(sections.evaluation.as_dict())
         self.run = RunOptions.of(sections.run.as_dict())
-
-
-def _values(options: Options) -> dict[str, Any]:
-    """Return names and values as declared."""
-    return {name: getattr(options, name) for name in hints_of(type(options))}
 
 
 def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:
