@@ -22,6 +22,7 @@ from ..metrics.threshold import BestThreshold
 from ..models import Network
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
+from .description import check_batch, check_classes_of_data
 from .processes import share_buffers
 
 Stage = Literal["val", "test"]
@@ -53,6 +54,8 @@ class EvaluatedTask(LightningModule):
     best_threshold: BestThreshold | None
     threshold: float | None
     description: DataDescription
+    _range_is_known = False
+    """Whether a batch has shown that its images hold stored values."""
     _predictor: Predictor | None = None
     """Of the evaluation at hand."""
     evaluation_options = EvaluationOptions()
@@ -120,12 +123,14 @@ class EvaluatedTask(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Start counting, with the same network in all processes."""
+        check_classes_of_data(len(self.description["class_names"]), None, self.trainer.val_dataloaders)
         share_buffers(self)
         self._start_counting()
         self._start_predicting()
 
     def on_test_epoch_start(self) -> None:
         """Start counting."""
+        check_classes_of_data(len(self.description["class_names"]), None, self.trainer.test_dataloaders)
         self._start_counting()
         self._start_predicting()
 
@@ -151,6 +156,7 @@ class EvaluatedTask(LightningModule):
             while last < len(images) and images[last].shape == images[first].shape:
                 last += 1
             image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
+            self.check_batch(image, mask)
             pred = torch.empty_like(mask, dtype=torch.uint8)
             loss_sums: list[Tensor] = []
             foreground: list[Tensor] = []
@@ -169,6 +175,11 @@ class EvaluatedTask(LightningModule):
                 self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
         return preds
+
+    def check_batch(self, images: Tensor, masks: Tensor) -> None:
+        """Refuse what own loaders may deliver and what would train without a word; a GPU is waited for once."""
+        if not self._range_is_known or masks.device.type == "cpu":
+            self._range_is_known = check_batch(images, masks, self.description)
 
     @property
     def trainer_is_fitting(self) -> bool:
