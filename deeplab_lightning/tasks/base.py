@@ -36,6 +36,7 @@ from .distillation import Distillation, put_aside, put_back
 from .evaluating import EvaluatedTask
 from .norm_policy import expect_frozen_norms, warn_if_few
 from .options import TaskOptions
+from .precision import expect_precision
 
 
 class SegmentationTask(EvaluatedTask):
@@ -107,6 +108,7 @@ class SegmentationTask(EvaluatedTask):
 
     def setup(self, stage: str) -> None:
         """Before a new run: take over the weights that it starts from."""
+        expect_precision(self.trainer.precision)
         if self.model.options.freeze_batch_norm:
             expect_frozen_norms()
         if self.depth is not None and self._datamodule is not None:
