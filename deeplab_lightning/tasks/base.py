@@ -32,6 +32,7 @@ from .distillation import Distillation, put_aside, put_back
 from .evaluating import EvaluatedTask
 from .norm_policy import expect_frozen_norms, warn_if_few
 from .options import TaskOptions
+from .precision import expect_precision
 
 
 class SegmentationTask(EvaluatedTask):
@@ -98,6 +99,7 @@ class SegmentationTask(EvaluatedTask):
         """Before a new run: take over the weights that it starts from."""
         self._range_is_known = False
         check_classes_of_data(self.num_classes, self._datamodule, None)
+        expect_precision(self.trainer.precision)
         if self.model.options.freeze_batch_norm:
             expect_frozen_norms()
         if self.depth is not None and self._datamodule is not None:

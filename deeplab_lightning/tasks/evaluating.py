@@ -7,12 +7,13 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, of_image
 from ..inference import EvaluationOptions
 from ..inference.predictor import Predictor
 from ..layers import Normalise
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
+from ..metrics.deciding import Decision
 from ..metrics.depth import DepthScores
 from ..metrics.segmentation import SegmentationScores
 from ..metrics.threshold import BestThreshold
@@ -47,6 +48,10 @@ class EvaluatedTask(LightningModule):
     """Whether a batch has shown that its images hold stored values."""
     evaluation_options = EvaluationOptions()
     """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
+    weights_from = "this network"
+    """The checkpoint that the weights are from, for messages."""
+    protocol = ""
+    """How the scores at hand were made, in words."""
 
     def __init__(self, description: DataDescription, model: Network, depth: DepthHead | None) -> None:
         super().__init__()
@@ -58,6 +63,14 @@ class EvaluatedTask(LightningModule):
         self.depth_scores = None if depth is None else DepthScores()
         self.threshold: float | None = None
         self._predictor: Predictor | None = None  # of the evaluation at hand
+
+    @property
+    def decision(self) -> Decision:
+        """How scores become a class: in use by the threshold that validation found, while training always by 0.5.
+
+        The scores that choose the best checkpoint are then comparable, and what is said of them is what was done.
+        """
+        return Decision(None if self.trainer_is_fitting else self.threshold)
 
     def predictor(self, options: EvaluationOptions | None = None, network: Network | None = None) -> Predictor:
         """Return what turns stored images into class maps with this network.
@@ -73,7 +86,8 @@ class EvaluatedTask(LightningModule):
             output_stride=model.output_stride,
             align_corners=model.align_corners,
             side_remainder=model.side_remainder,
-            threshold=self.threshold,
+            decision=self.decision,
+            weights=f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from,
             options=options or self.evaluation_options,
             inner_scales=model.input_scales,
         )
@@ -133,8 +147,7 @@ class EvaluatedTask(LightningModule):
             metric.reset()
         whole = isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy)
         self._predictor = self.predictor(network=self.folded() if whole else None)
-        if self.trainer_is_fitting:
-            self._predictor.threshold = None  # the scores that choose the best checkpoint have one threshold: 0.5
+        self.protocol = self._predictor.protocol
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -169,14 +182,15 @@ class EvaluatedTask(LightningModule):
             pred = torch.empty_like(mask, dtype=torch.uint8)
             loss_sums: list[Tensor] = []
             foreground: list[Tensor] = []
-            for rows, logits in predictor.bands(image):
-                pred[:, rows] = predictor.decide(logits)
-                if self.best_threshold is not None:
-                    foreground.append((logits[:, 1] - logits[:, 0]).sigmoid())
-                loss_sums.append(cross_entropy_of_images(logits, mask[:, rows], self.ignore_index))
-            preds.extend(pred)
-            losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())  # the only wait for the device
             sample_ids = batch["sample_id"][first:last]
+            with of_image(", ".join(sample_ids)):
+                for rows, logits in predictor.bands(image):
+                    pred[:, rows] = predictor.decide(logits)
+                    if self.best_threshold is not None:
+                        foreground.append((logits[:, 1] - logits[:, 0]).sigmoid())
+                    loss_sums.append(cross_entropy_of_images(logits, mask[:, rows], self.ignore_index))
+            preds.extend(pred)
+            losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())
             if self.best_threshold is not None:
                 self.best_threshold.update(torch.cat(foreground, dim=1), mask, sample_ids)
             if self.depth is not None and self.depth_scores is not None:
