@@ -20,6 +20,7 @@ from ..models import Network
 from ..models.batch_norm_folding import fold_batch_norms
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
+from .description import check_batch, check_classes_of_data
 
 PROBE_SIDE = 65
 """Of the image on which a folded network is compared with its original."""
@@ -42,6 +43,8 @@ class EvaluatedTask(LightningModule):
         threshold: Of a binary network's second class, found in validation.
     """
 
+    _range_is_known = False
+    """Whether a batch has shown that its images hold stored values."""
     evaluation_options = EvaluationOptions()
     """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
 
@@ -121,6 +124,8 @@ class EvaluatedTask(LightningModule):
         but not while gradients are accumulated, and other strategies never do. The first process's are those that
         checkpoints hold.
         """
+        loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
+        check_classes_of_data(len(self.description["class_names"]), None, loaders)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for buffer in self.buffers():
                 torch.distributed.broadcast(buffer, src=0)
@@ -160,6 +165,7 @@ class EvaluatedTask(LightningModule):
             while last < len(images) and images[last].shape == images[first].shape:
                 last += 1
             image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
+            self.check_batch(image, mask)
             pred = torch.empty_like(mask, dtype=torch.uint8)
             loss_sums: list[Tensor] = []
             foreground: list[Tensor] = []
@@ -178,6 +184,11 @@ class EvaluatedTask(LightningModule):
                 self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
         return preds
+
+    def check_batch(self, images: Tensor, masks: Tensor) -> None:
+        """Refuse what own loaders may deliver and what would train without a word; a GPU is waited for once."""
+        if not self._range_is_known or masks.device.type == "cpu":
+            self._range_is_known = check_batch(images, masks, self.description)
 
     @property
     def trainer_is_fitting(self) -> bool:
