@@ -14,9 +14,9 @@ from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..data.datamodule import SegmentationDataModule
+    from ..data.layout import Recognised
     from ..doctor.cost import Cost
     from ..doctor.examination import Examination
-    from ..doctor.layouts import Proposal
 
 RUNS = Path("runs/doctor")
 DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_100")
@@ -149,13 +149,13 @@ def _try(
     return cost, rate
 
 
-def _propose(folder: Path, out: Path, write: Path | None) -> Proposal:
+def _propose(folder: Path, out: Path, write: Path | None) -> Recognised:
     """Recognise a folder's layout, and write the configuration that reads it."""
-    from ..doctor.layouts import propose
+    from ..doctor.layouts import as_yaml, propose
 
     proposal = propose(folder)
-    text = proposal.as_yaml(
-        f"Written by `doctor {folder}`: layout {proposal.layout}. On top of a model's configuration:"
+    text = as_yaml(
+        proposal, f"Written by `doctor {folder}`: layout {proposal.layout}. On top of a model's configuration:"
     )
     for path in [out / "data.yaml", *([write] if write else [])]:
         command = f"#   python -m deeplab_lightning fit -c configs/v3plus.yaml -c {path}\n"

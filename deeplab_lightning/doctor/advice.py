@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.wording import first_few
 from ..labels import LabelSet
-from .crop import SMALLEST_CROP, fitting_crop
+from .contents import SMALLEST_CROP, fitting_crop
 from .findings import Finding, Severity, finding
 from .images import Look, channel_statistics, class_counts
 
@@ -57,14 +57,7 @@ def _covered(shorter: np.ndarray, longest: int, crop_size: int, scale: float) ->
 def normalisation(
     looks: Sequence[Look], mean: Sequence[float], std: Sequence[float], pixel_range: float
 ) -> list[Finding]:
-    """Compare the images' mean and standard deviation with those that the network subtracts and divides by.
-
-    Args:
-        looks: Of the training split.
-        mean: Per channel, in units of `pixel_range`.
-        std: Likewise.
-        pixel_range: The stored value that means 1.
-    """
+    """Compare the training images' mean and standard deviation with what the network subtracts and divides by."""
     own_mean, own_std = channel_statistics(looks, pixel_range)
     if len(own_mean) != len(mean):
         what = f"Images have {len(own_mean)} channels, mean and std are given for {len(mean)}."

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.wording import first_few
 from ..labels import LabelSet
-from .findings import Finding, finding
+from .findings import Finding, about_files, finding
 from .images import Look, class_counts
 
 FOREGROUND_SHARE = 0.1
@@ -43,51 +43,35 @@ def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_fi
     for look, name in readable:
         if not look.counts[: labels.num_classes].any():
             void.append(name)
-        if labels.ignore_index == 255 and _is_black_and_white(look):
+        if (
+            labels.ignore_index == 255
+            and np.flatnonzero(look.counts).tolist() == [0, 255]
+            and look.counts[255] > FOREGROUND_SHARE * look.counts.sum()
+        ):
             black_white.append(name)
-        if _is_of_one_colour(look):
+        if np.all(look.channel_squares * (look.size[0] * look.size[1]) == look.channel_sums**2):
             blank.append(look.sample_id)
-    found = []
-    if void:
-        found.append(
-            finding(
-                "warning",
-                "all_void",
-                f"{len(void)} of {len(looks)} {split} masks hold no class, only {labels.ignore_index} (ignored).",
-                "take these images out of the list: they teach and score nothing",
-                void,
-            )
-        )
-    if black_white:
-        every = len(black_white) == len(readable)
-        found.append(
-            finding(
-                "error" if every else "warning",
-                "black_white",
-                f"{len(black_white)} of {len(looks)} {split} masks hold nothing but 0 and 255: black and white, it "
-                f"seems. 255 is ignored, so that only {labels.class_names[0]!r} would be learned from them.",
-                "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255",
-                black_white,
-            )
-        )
-    if blank:
-        found.append(
-            finding(
-                "warning",
-                "blank_image",
-                f"{len(blank)} of {len(looks)} {split} images are of one single colour.",
-                "look at them, and take them out of the list",
-                blank,
-            )
-        )
-    return found
-
-
-def _is_black_and_white(look: Look) -> bool:
-    values = np.flatnonzero(look.counts)
-    return values.tolist() in ([0, 255], [255, 0]) and look.counts[255] > FOREGROUND_SHARE * look.counts.sum()
-
-
-def _is_of_one_colour(look: Look) -> bool:
-    pixels = look.size[0] * look.size[1]
-    return bool(np.all(look.channel_squares * pixels - look.channel_sums**2 == 0))
+    return [
+        *about_files(
+            void,
+            "warning",
+            "all_void",
+            f"{len(void)} of {len(looks)} {split} masks hold no class, only {labels.ignore_index} (ignored).",
+            "take these images out of the list: they teach and score nothing",
+        ),
+        *about_files(
+            black_white,
+            "error" if len(black_white) == len(readable) else "warning",
+            "black_white",
+            f"{len(black_white)} of {len(looks)} {split} masks hold nothing but 0 and 255: black and white, it seems. "
+            f"255 is ignored, so that only {labels.class_names[0]!r} would be learned from them.",
+            "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255",
+        ),
+        *about_files(
+            blank,
+            "warning",
+            "blank_image",
+            f"{len(blank)} of {len(looks)} {split} images are of one single colour.",
+            "look at them, and take them out of the list",
+        ),
+    ]

@@ -14,13 +14,7 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class TrialStep:
-    """A training step that was made.
-
-    Attributes:
-        images: In its batch.
-        peak: Bytes in use at most.
-        seconds: How long it took.
-    """
+    """A training step that was made: images in its batch, most bytes in use, and how long it took."""
 
     images: int
     peak: int
@@ -64,13 +58,7 @@ def cost_of(device: str, available: int | None, steps: Sequence[TrialStep]) -> C
 
 
 def batch(cost: Cost, batch_size: int, images: int) -> list[Finding]:
-    """Compare the batch with the memory that the trial steps took.
-
-    Args:
-        cost: As measured.
-        batch_size: As configured.
-        images: In the training split.
-    """
+    """Compare a configured batch with the memory that the trial steps took; there are so many training images."""
     largest = cost.largest_batch()
     what = (
         f"Measured on the {cost.device} in real training steps of 1 and 2 images: {cost.fixed / GIB:.2f} GiB and "

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
-from .findings import Finding, finding
+from .findings import Finding, about_files
 from .images import Look
 
 
@@ -18,50 +19,38 @@ def repeated(split: str, looks: Sequence[Look]) -> list[Finding]:
             other.append(names)
         elif len(group) > 1:
             same.append(names)
-    found = []
-    if same:
-        found.append(
-            finding(
-                "warning",
-                "duplicate",
-                f"Images of {split} that are there under several names, with equal masks: {len(same)}.",
-                f"keep one of each in the list of {split}: the others count it double",
-                same,
-            )
-        )
-    if other:
-        found.append(
-            finding(
-                "error",
-                "contradiction",
-                f"Images of {split} that are there more than once, with masks that differ: {len(other)}.",
-                f"look which mask is right, and take the other out of the list of {split}",
-                other,
-            )
-        )
-    return found
+    return [
+        *about_files(
+            same,
+            "warning",
+            "duplicate",
+            f"Images of {split} that are there under several names, with equal masks: {len(same)}.",
+            f"keep one of each in the list of {split}: the others count it double",
+        ),
+        *about_files(
+            other,
+            "error",
+            "contradiction",
+            f"Images of {split} that are there more than once, with masks that differ: {len(other)}.",
+            f"look which mask is right, and take the other out of the list of {split}",
+        ),
+    ]
 
 
 def leaks(splits: Mapping[str, Sequence[Look]]) -> list[Finding]:
     """Return the images that two splits share, an error for each two splits."""
     found = []
-    names = list(splits)
     groups = {split: _by_image(looks) for split, looks in splits.items()}
-    for position, one in enumerate(names):
-        for other in names[position + 1 :]:
-            shared = [key for key in groups[other] if key in groups[one]]
-            if shared:
-                pairs = [f"{groups[one][key][0].sample_id} = {groups[other][key][0].sample_id}" for key in shared]
-                found.append(
-                    finding(
-                        "error",
-                        "leak",
-                        f"{len(shared)} of {len(groups[other])} {other} images are {one} images too: their scores "
-                        f"tell nothing of other images.",
-                        f"take them out of the list of {one} (or of {other})",
-                        pairs,
-                    )
-                )
+    for one, other in combinations(groups, 2):
+        shared = [key for key in groups[other] if key in groups[one]]
+        found += about_files(
+            [f"{groups[one][key][0].sample_id} = {groups[other][key][0].sample_id}" for key in shared],
+            "error",
+            "leak",
+            f"{len(shared)} of {len(groups[other])} {other} images are {one} images too: their scores tell nothing of "
+            f"other images.",
+            f"take them out of the list of {one} (or of {other})",
+        )
     return found
 
 

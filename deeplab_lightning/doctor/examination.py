@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.dataset import SegmentationDataset
+from ..data.finding import files_below
 from ..errors import ConfigError, DataError, DeepLabError, Kind
 from ..labels import LabelSet
 from ..types import DataDescription
 from .advice import balance, normalisation, shift, sizes
 from .classes import empty_classes, strange_masks
 from .duplicates import leaks, repeated
-from .findings import Finding, finding
+from .findings import Finding, about_files, finding
 from .images import Look, class_counts, files_of, look_at_split
 from .pairs import leftovers
 from .unloadable import unloadable, unreadable_files
@@ -74,13 +75,14 @@ def examine(
     root = Path(options["root"]).expanduser() if options.get("root") else None
     refused: dict[str, tuple[DeepLabError, list[str]]] = {}
     for split in SPLITS:
-        opened = _open(datamodule, split)
-        if isinstance(opened, SegmentationDataset):
-            done.datasets[split] = opened
-        elif (
-            split == "test" and str(opened) not in refused and (isinstance(opened, ConfigError) or not _has_test(root))
-        ):
-            done.findings.append(_no_test(opened))
+        try:
+            done.datasets[split] = datamodule.dataset(split)
+            continue
+        except (ConfigError, DataError) as error:
+            opened = error
+        if split == "test" and str(opened) not in refused and (isinstance(opened, ConfigError) or not _has_test(root)):
+            what = "There is no test split whose scores could be computed."
+            done.findings.append(finding("note", "no_test", what, f"`test` cannot be run, `validate` can ({opened})"))
         else:
             refused.setdefault(str(opened), (opened, []))[1].append(split)
     done.findings += [_unopened(splits, error) for error, splits in refused.values()]
@@ -123,20 +125,6 @@ def class_table(done: Examination) -> list[dict[str, Any]]:
     ]
 
 
-def _open(datamodule: SegmentationDataModule, split: Split) -> SegmentationDataset | DeepLabError:
-    """Open a split, or return why that is not possible."""
-    try:
-        return datamodule.dataset(split)
-    except (ConfigError, DataError) as error:
-        return error
-
-
-def _no_test(error: DeepLabError) -> Finding:
-    """Say that there is no test split, which is no fault."""
-    what = "There is no test split whose scores could be computed."
-    return finding("note", "no_test", what, f"`test` cannot be run, `validate` can ({error})")
-
-
 def _has_test(root: Path | None) -> bool:
     """Whether a data set's folder holds a list or a folder of a test split, however incomplete."""
     if root is None or not root.is_dir():
@@ -161,11 +149,9 @@ def _beside_the_splits(done: Examination, root: Path | None) -> list[Finding]:
     if root is None or not root.is_dir():
         return []
     known = {path for files in used for path in files}
-    bad = unreadable_files([path for path in sorted(root.rglob("*")) if path.is_file() and path not in known])
-    if not bad:
-        return []
+    bad = unreadable_files([path for path in files_below(root) if path not in known])
     what = f"{len(bad)} files below {root} cannot be read, of those that no opened split uses."
-    return [finding("error", "unreadable_file", what, "copy or download them again, or take them out", bad)]
+    return about_files(bad, "error", "unreadable_file", what, "copy or download them again, or take them out")
 
 
 def _too_few(done: Examination, options: Mapping[str, Any]) -> list[Finding]:

@@ -41,6 +41,11 @@ def finding(severity: Severity, kind: str, what: str, remedy: str, files: Sequen
     return Finding(severity, kind, what, remedy, tuple(map(str, files[:KEPT_FILES])), len(files))
 
 
+def about_files(files: Sequence[object], severity: Severity, kind: str, what: str, remedy: str) -> list[Finding]:
+    """Make a finding about some files; none where there are none."""
+    return [finding(severity, kind, what, remedy, files)] if files else []
+
+
 def counted(number: int, what: str) -> str:
     """Return a number with its noun, such as `1 image` or `3 images`."""
     return f"{number} {what}" + "s" * (number != 1)
@@ -58,12 +63,7 @@ def exit_code(findings: Sequence[Finding], strict: bool) -> int:
 
 
 def as_text(findings: Sequence[Finding], width: int = 118) -> str:
-    """Lay findings out for a terminal: errors first, each with its first files and its remedy.
-
-    Args:
-        findings: What to print.
-        width: Of the text, in letters.
-    """
+    """Lay findings out for a terminal of some width: errors first, each with its first files and its remedy."""
     paragraphs = []
     order: tuple[Severity, ...] = ("error", "warning", "note")
     for found in (one for severity in order for one in of_severity(findings, severity)):

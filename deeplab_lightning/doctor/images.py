@@ -47,14 +47,7 @@ class Look:
 
 
 def look_at_split(dataset: SegmentationDataset, split: str, limit: int | None, workers: int) -> list[Look]:
-    """Look at the images of a split, several at a time, with a progress bar.
-
-    Args:
-        dataset: The split.
-        split: Its name, for the bar.
-        limit: Look at so many, spread evenly over the split; at all if None.
-        workers: Threads (decoding does not hold Python's lock).
-    """
+    """Look at `limit` images of a split, spread evenly, or at all, in threads: decoding releases Python's lock."""
     indices = spread(len(dataset), len(dataset) if limit is None else limit)
     pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
     with ThreadPoolExecutor(max(1, workers)) as pool:

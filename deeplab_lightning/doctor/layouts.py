@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -15,48 +13,22 @@ from ..data.sets import datamodules
 from ..data.wording import found_instead
 from ..errors import ConfigError
 from ..labels import VOID_COLOUR
-from .channels import unusual_images
-from .masks import MaskValues, image_sizes, look_at_masks, suggested_window
+from .contents import MaskValues, image_sizes, look_at_masks, suggested_window, unusual_images
 
 
-@dataclass
-class Proposal:
-    """How a folder can be read.
-
-    Attributes:
-        layout: Its name, for people.
-        name: The data set, as configurations call it.
-        options: Its options; `comments` says more about some of them.
-        comments: Option -> a remark that stands behind it in YAML.
-        remarks: What else the user should know.
-    """
-
-    layout: str
-    name: str
-    options: dict[str, Any]
-    comments: dict[str, str]
-    remarks: list[str]
-
-    def as_yaml(self, title: str) -> str:
-        """Return a commented configuration that goes on top of a model's.
-
-        Args:
-            title: First comment, without `#`.
-        """
-        lines = [f"# {line}" for line in [title, *self.remarks]]
-        lines += ["", "data:", f"  name: {self.name}"]
-        for name, value in self.options.items():
-            written = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True)
-            comment = f"  # {self.comments[name]}" if name in self.comments else ""
-            lines.append(f"  {name}: {written.removesuffix('...' + chr(10)).strip()}{comment}")
-        return "\n".join(lines) + "\n"
+def as_yaml(proposal: Recognised, title: str) -> str:
+    """Return a commented configuration that goes on top of a model's; `title` is its first comment."""
+    lines = [f"# {line}" for line in [title, *proposal.remarks]]
+    lines += ["", "data:", f"  name: {proposal.name}"]
+    for name, value in proposal.options.items():
+        written = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True)
+        comment = f"  # {proposal.comments[name]}" if name in proposal.comments else ""
+        lines.append(f"  {name}: {written.removesuffix('...' + chr(10)).strip()}{comment}")
+    return "\n".join(lines) + "\n"
 
 
-def propose(folder: Path) -> Proposal:
+def propose(folder: Path) -> Recognised:
     """Recognise a folder's layout, or that of a folder within it, at most two levels down.
-
-    Args:
-        folder: Given by the user.
 
     Raises:
         ConfigError: There is no such folder, or it has no known layout.
@@ -83,20 +55,20 @@ def _places(folder: Path) -> Iterable[Path]:
     return [folder, *children, *grandchildren[:CHILDREN]]
 
 
-def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Proposal:
+def _measured(data_set: type[SegmentationDataModule], proposal: Recognised) -> Recognised:
     """Add what the folder's files say: classes, where only masks tell them, kinds of pixels, crop and batch."""
-    proposal = Proposal(found.layout, data_set.name_in_yaml(), found.options, found.comments, found.remarks)
-    if found.masks:
-        _describe_classes(proposal, Path(found.options["root"]), look_at_masks(found.masks))
-        kind = unusual_images(found.images)
+    proposal.name = data_set.name_in_yaml()
+    if proposal.masks:
+        _describe_classes(proposal, Path(proposal.options["root"]), look_at_masks(proposal.masks))
+        kind = unusual_images(proposal.images)
         proposal.options |= kind
         if kind:
             proposal.comments["mean"] = f"measured; {len(kind['mean'])} channels"
             proposal.comments["pixel_range"] = "the stored value that means 1: check it"
-    crop = suggested_window(image_sizes(found.images))
+    crop = suggested_window(image_sizes(proposal.images))
     proposal.options |= {
         "crop_size": crop,
-        "batch_size": max(1, min(8, found.train_size)),
+        "batch_size": max(1, min(8, proposal.train_size)),
         "scale_range": [0.5, 2.0],
     }
     if "mean" not in proposal.options:  # colours
@@ -105,7 +77,7 @@ def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Prop
     return proposal
 
 
-def _describe_classes(proposal: Proposal, root: Path, values: MaskValues) -> None:
+def _describe_classes(proposal: Recognised, root: Path, values: MaskValues) -> None:
     """Add class names, and how the values or colours of masks become ids."""
     named = names_in_file(root)
     options, comments = proposal.options, proposal.comments

@@ -33,13 +33,7 @@ INK, GREY, HOLLOW = "#1f2937", "#6b7280", "#e5e7eb"
 
 
 def write_overview(done: Examination, title: str, png: Path | IO[bytes]) -> None:
-    """Draw the overview of a data set.
-
-    Args:
-        done: What was seen of it; at least one image can be loaded.
-        title: Of the overview.
-        png: The image to write.
-    """
+    """Draw the overview of a data set of which at least one image can be loaded."""
     from matplotlib.figure import Figure
 
     chosen = choose(done)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.finding import IMAGE_SUFFIXES
-from .findings import Finding, Severity, counted, finding
+from ..data.wording import composed
+from .findings import Finding, Severity, about_files, counted
 
 Tails = tuple[str, str]
 """How the names of an image and of its mask go on after what they share, such as `("_leftImg8bit", "_gtFine")`."""
@@ -30,7 +31,7 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
     mask_endings: dict[Path, set[str]] = defaultdict(set)
     for image, mask in pairs:
         mask_folders[image.parent][mask.parent] += 1
-        tails[image.parent, mask.parent].add(_tails(image.stem, mask.stem))
+        tails[image.parent, mask.parent].add(_tails(composed(image.stem), composed(mask.stem)))
         mask_endings[mask.parent].add(mask.suffix)
 
     forgotten: list[Path] = []
@@ -43,13 +44,13 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
         own_masks = {tail for other, (_, tail) in _named(tails, folder) if other == folder}
         images = [path for path in files if not _is_mask(path, own_masks, mask_endings.get(folder, set()))]
         of_images += len(images)
-        beside = {other: {path.name for path in _files(other)} for other in others}
+        beside = {other: {composed(path.name): path for path in _files(other)} for other in others}
         for path in images:
             partners = [
-                other / f"{stem}{mask_tail}{ending}"
+                beside[other][f"{stem}{mask_tail}{ending}"]
                 for other, (image_tail, mask_tail) in _named(tails, folder)
-                for stem in [path.stem.removesuffix(image_tail)]
-                if path.stem.endswith(image_tail)
+                for stem in [composed(path.stem).removesuffix(image_tail)]
+                if composed(path.stem).endswith(image_tail)
                 for ending in sorted(mask_endings[other])
                 if f"{stem}{mask_tail}{ending}" in beside[other]
             ]
@@ -59,33 +60,23 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
         for other in others:
             its_tails = [mask_tail for named, (_, mask_tail) in _named(tails, folder) if named == other]
             for path in sorted(_files(other)):
-                if path.suffix in mask_endings[other] and any(path.stem.endswith(tail) for tail in its_tails):
+                if path.suffix in mask_endings[other] and any(composed(path.stem).endswith(tail) for tail in its_tails):
                     masks[path] = None
     orphans = [path for path in masks if path not in known and path not in claimed]
-    by_design = len(forgotten) + len(alone) > of_images / 2
+    # Where most images of a folder are unused, that is by design.
+    usual: Severity = "note" if len(forgotten) + len(alone) > of_images / 2 else "warning"
+    unused: tuple[tuple[list[Path], Severity, str, str, str, str], ...] = (
+        (forgotten, usual, "unlisted_pair", "image", " with a mask", "add them to train.txt (or val.txt), or"),
+        (alone, usual, "extra_image", "image", " without a mask", "nothing reads them: annotate them, or"),
+        (orphans, "warning", "extra_mask", "mask", " without an image", "nothing reads them: add their images, or"),
+    )
     return [
-        *_forgotten(forgotten, by_design),
-        *_halves(alone, "extra_image", f"{counted(len(alone), 'image')} without a mask", by_design),
-        *_halves(orphans, "extra_mask", f"{counted(len(orphans), 'mask')} without an image", False),
+        one
+        for paths, severity, kind, noun, how, remedy in unused
+        for one in about_files(
+            paths, severity, kind, f"No split uses {counted(len(paths), noun)}{how}.", f"{remedy} move them away"
+        )
     ]
-
-
-def _forgotten(paths: list[Path], by_design: bool) -> list[Finding]:
-    if not paths:
-        return []
-    severity: Severity = "note" if by_design else "warning"
-    what = f"No split uses {counted(len(paths), 'image')} with a mask."
-    return [finding(severity, "unlisted_pair", what, "add them to train.txt (or val.txt), or move them away", paths)]
-
-
-def _halves(paths: list[Path], kind: str, what: str, by_design: bool) -> list[Finding]:
-    if not paths:
-        return []
-    severity: Severity = "note" if by_design else "warning"
-    remedy = "nothing reads them: annotate them, or move them away" if kind == "extra_image" else (
-        "nothing reads them: add their images, or move them away"
-    )  # fmt: skip
-    return [finding(severity, kind, f"No split uses {what}.", remedy, paths)]
 
 
 def _named(tails: dict[tuple[Path, Path], set[Tails]], folder: Path) -> list[tuple[Path, Tails]]:
@@ -95,7 +86,7 @@ def _named(tails: dict[tuple[Path, Path], set[Tails]], folder: Path) -> list[tup
 
 def _is_mask(path: Path, mask_tails: set[str], endings: set[str]) -> bool:
     """Whether a file in a folder that holds images and masks side by side is named as its masks are."""
-    return any(path.stem.endswith(tail) and tail for tail in mask_tails) and path.suffix in endings
+    return any(composed(path.stem).endswith(tail) and tail for tail in mask_tails) and path.suffix in endings
 
 
 def _files(folder: Path) -> list[Path]:

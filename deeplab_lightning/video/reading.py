@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..data.finding import find_images
+from ..data.finding import find_images, on_disk
 from ..data.images import read_image
 from ..errors import DataError
 from ..extras import need
@@ -242,7 +242,7 @@ def find_videos(inputs: Sequence[str | Path], folders_are_videos: bool) -> tuple
     videos: dict[Path, None] = {}
     others = []
     for entry in map(str, inputs):
-        path = Path(entry).expanduser()
+        path = on_disk(Path(entry).expanduser())
         try:
             found = find_images([entry], VIDEO_SUFFIXES)
         except DataError:  # there is no video

@@ -9,6 +9,7 @@ windows are houses, vans and cabins.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -242,54 +243,34 @@ def _pole(top: float, width: float) -> Part:
     return Part(box(-width / 2, 0.02, width / 2, top), DETAIL)
 
 
-BUILDERS: dict[str, Callable[[np.random.Generator, float], list[Part]]] = {
-    "house": house,
-    "tree": tree,
-    "car": car,
-    "boat": boat,
-    "balloon": balloon,
-    "ball": ball,
-    "lamp": lamp,
-    "fish": fish,
-    "tent": tent,
-    "lantern": lantern,
-    "streamer": fish,
-}
-"""Look -> the function that builds it.
+class Look(NamedTuple):
+    """What one kind of thing looks like.
 
-Two looks are shared by two classes, which only sun or moon, elsewhere in the sky, tell apart: a `lantern` is a balloon
-by day and a lamp by night; a `streamer`, a fish in the air, is a balloon by day and a flying fish by night. The other
-looks are named like their class.
-"""
+    Attributes:
+        build: Makes its parts.
+        leaning: The RGB colour that its things lean to. Some lean only a little: colour hints, and does not tell.
+        textures: What it is made of. Texture narrows the choice, shape and place decide: most belong to several
+            classes, all of them appear in the landscape, and ball, balloon and lamp are made of the same.
+    """
 
-LEANINGS: dict[str, Colour] = {
-    "house": (186, 84, 62),
-    "tree": (74, 140, 70),
-    "car": (52, 104, 190),
-    "boat": (236, 148, 52),
-    "balloon": (216, 84, 160),
-    "ball": (60, 182, 186),
-    "lamp": (60, 58, 72),
-    "fish": (128, 88, 190),
-    "tent": (206, 172, 96),
-    "lantern": (226, 74, 74),
-    "streamer": (150, 196, 60),
-}
-"""Look -> the RGB colour that its things lean to. Some lean only a little: colour hints, and
-does not tell."""
+    build: Callable[[np.random.Generator, float], list[Part]]
+    leaning: Colour
+    textures: tuple[str, ...]
 
-TEXTURES: dict[str, tuple[str, ...]] = {
-    "house": ("bricks", "planks"),
-    "tree": ("blotches", "dots"),
-    "car": ("grain", "checks"),
-    "boat": ("planks", "checks"),
-    "balloon": ("grain", "ribs"),
-    "ball": ("grain", "ribs"),
-    "lamp": ("grain", "ribs"),
-    "fish": ("dots", "zigzag"),
-    "tent": ("zigzag", "stripes"),
-    "lantern": ("grain", "ribs"),
-    "streamer": ("dots", "zigzag"),
+
+LOOKS = {
+    "house": Look(house, (186, 84, 62), ("bricks", "planks")),
+    "tree": Look(tree, (74, 140, 70), ("blotches", "dots")),
+    "car": Look(car, (52, 104, 190), ("grain", "checks")),
+    "boat": Look(boat, (236, 148, 52), ("planks", "checks")),
+    "balloon": Look(balloon, (216, 84, 160), ("grain", "ribs")),
+    "ball": Look(ball, (60, 182, 186), ("grain", "ribs")),
+    "lamp": Look(lamp, (60, 58, 72), ("grain", "ribs")),
+    "fish": Look(fish, (128, 88, 190), ("dots", "zigzag")),
+    "tent": Look(tent, (206, 172, 96), ("zigzag", "stripes")),
+    "lantern": Look(lantern, (226, 74, 74), ("grain", "ribs")),
+    "streamer": Look(fish, (150, 196, 60), ("dots", "zigzag")),
 }
-"""Look -> what it is made of. Texture narrows the choice, shape and place decide: most textures belong to several
-classes, all of them appear in the landscape, and ball, balloon and lamp are made of the same."""
+"""Two looks are shared by two classes, which only sun or moon, elsewhere in the sky, tell apart: a `lantern` is a
+balloon by day and a lamp by night; a `streamer`, a fish in the air, is a balloon by day and a flying fish by night. The
+other looks are named like their class."""

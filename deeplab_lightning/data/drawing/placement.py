@@ -16,7 +16,7 @@ class Placement:
 
     Attributes:
         name: Class name.
-        look: What it looks like: its class, or a look that two classes share (`objects.BUILDERS`).
+        look: What it looks like: its class, or a look that two classes share (`objects.LOOKS`).
         x: Its middle.
         base: Its lowest point.
         size: Its height.

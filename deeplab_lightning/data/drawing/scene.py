@@ -11,7 +11,7 @@ import numpy as np
 from .camera import expose
 from .canvas import Box, Canvas, Light
 from .landscape import Landscape, background_distance, distance, paint_landscape, pick_landscape
-from .objects import BUILDERS, LEANINGS, TEXTURES
+from .objects import LOOKS
 from .palettes import pick_colour, pick_palette
 from .placement import Placement, place_objects
 from .shapes import Fill
@@ -65,13 +65,7 @@ class DrawnScene:
 
 
 def draw_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
-    """Draw the scene that belongs to `key`, always the same for the same arguments.
-
-    Args:
-        key: Non-negative integers that seed the random stream, for example `(seed, split, index)`.
-        height: Height of the image in pixels.
-        width: Width of the image in pixels.
-    """
+    """Draw the scene that belongs to `key`, such as `(seed, split, index)`: always the same for the same arguments."""
     rng = np.random.default_rng(key)
     palette = pick_palette(rng)
     scape = pick_landscape(rng, palette)
@@ -102,7 +96,7 @@ def _paint_object(
 ) -> tuple[Box, np.ndarray] | None:
     """Paint one object with its shadow; return its box and which of the box's pixels it covers, or None if outside."""
     scale = placement.size * canvas.height  # pixels per unit of the object
-    parts = BUILDERS[placement.look](rng, _THINNEST / scale)
+    parts = LOOKS[placement.look].build(rng, _THINNEST / scale)
     materials = _pick_materials(rng, scape, placement)
     corners = _to_pixels(np.concatenate([part.outline for part in parts]), placement, scale, canvas)
     light = Light.over(corners, 0.16 * scape.light, -0.1)
@@ -119,12 +113,12 @@ def _paint_object(
 def _pick_materials(rng: np.random.Generator, scape: Landscape, placement: Placement) -> dict[Fill, Material]:
     ground = scape.water if placement.on_water else scape.land
     behind = [scape.sky.colour, ground.colour]
-    textures = TEXTURES[placement.look]
-    main = pick_material(rng, scape.palette, behind, textures)
-    second = pick_material(rng, scape.palette, [main.colour, *behind], textures)
+    look = LOOKS[placement.look]
+    main = pick_material(rng, scape.palette, behind, look.textures)
+    second = pick_material(rng, scape.palette, [main.colour, *behind], look.textures)
     detail = pick_colour(rng, scape.palette, [main.colour, second.colour, *behind])
     leaning = rng.uniform(*_LEANING)
-    main, second = (material.tinted(LEANINGS[placement.look], leaning) for material in (main, second))
+    main, second = (material.tinted(look.leaning, leaning) for material in (main, second))
     haze = 0.4 * max(0.0, 1 - 2.2 * placement.nearness)
     materials = {Fill.MAIN: main, Fill.SECOND: second, Fill.DETAIL: Material(detail, detail)}
     return {fill: material.tinted(scape.veil, haze) for fill, material in materials.items()}
