@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from .checkpoints.loading import read_checkpoint
-from .data.rasters import Source, as_declared, read_source
+from .data.rasters import Source, as_declared, of_pillow, read_source
 from .errors import DataError, of_image
 from .inference import EvaluationOptions
 from .inference.morphology import Morphology
@@ -120,8 +120,8 @@ class Segmenter:
 
         Args:
             image: A file, or a slice of a volume such as `scan.nii.gz#17`; uint8 array `(H, W, 3)` RGB or `(H, W)`
-                grey; uint8 tensor `(3, H, W)`; or a Pillow image. For a model of other data, arrays `(H, W, C)` and
-                tensors `(C, H, W)` with its channels and stored values.
+                grey; uint8 tensor `(3, H, W)`; or a Pillow image, which is read as its file would be. For a model of
+                other data, arrays `(H, W, C)` and tensors `(C, H, W)` with its channels and stored values.
             morphology: Post-processes the mask; it needs memory for all classes' probabilities.
             evaluation: For this image, fields of `EvaluationOptions`: `scales=(0.5, 1), flip=True, crf="v1"`.
 
@@ -169,9 +169,9 @@ class Segmenter:
         """Return `(H, W, C)` uint8 or float32, as the data module of this model's training would."""
         if isinstance(image, str | Path | Source):
             return read_source(image, self.channels, self.pixel_range)
-        is_rgb = self.channels == 3 and self.pixel_range == 255
         if isinstance(image, Image.Image):
-            image = np.array(image.convert("RGB") if is_rgb else image)
+            return of_pillow(image, self.channels, self.pixel_range)
+        is_rgb = self.channels == 3 and self.pixel_range == 255
         array = image.cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
         if isinstance(image, Tensor) and array.ndim == 3:
             array = array.transpose(1, 2, 0)

@@ -83,6 +83,18 @@ def test_unusual_images_work(checkpoint: Path, tmp_path: Path, scene: np.ndarray
     assert sizes == {"turned": (64, 80), "grey": (80, 64), "alpha": (80, 64), "deep": (80, 64)}
 
 
+def test_pillow_images_are_segmented_as_their_files_are(checkpoint: Path, tmp_path: Path, scene: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    alpha = np.broadcast_to(np.linspace(0, 255, scene.shape[1]).astype(np.uint8), scene.shape[:2])
+    Image.fromarray(scene).save(tmp_path / "turned.png", exif=exif)
+    Image.fromarray(np.dstack([scene, alpha])).save(tmp_path / "rgba.png")
+    Image.fromarray(scene[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    model = deeplab_lightning.load(checkpoint, "cpu")
+    for path in sorted(tmp_path.glob("*.png")):
+        assert np.array_equal(model.predict(Image.open(path)).mask, model.predict(path).mask), path.name
+
+
 def test_an_unreadable_image_is_reported_at_the_end_and_stops_nothing(
     checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
 ) -> None:

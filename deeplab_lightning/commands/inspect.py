@@ -138,12 +138,12 @@ def draw_activations(
     import torch
 
     from ..config import Configuration
-    from ..data.images import read_image
+    from ..data.rasters import read_source
     from ..inspection import capture, find_parts
     from ..reporting.activations import plot_activations
 
-    stored = read_image(image)
     task = Configuration(configuration, checkpoint).trained_task().eval()
+    stored = read_source(image, task.description["channels"], task.description["pixel_range"])
     network = task.model
     parts = find_parts(network, names)
     predictor = task.predictor()

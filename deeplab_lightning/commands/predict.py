@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -55,11 +53,12 @@ def predict(
     from tqdm import tqdm
 
     from ..api import load
-    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images
+    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, without_ending
     from ..data.images import write_image, write_mask
     from ..data.rasters import sources_in
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
+    from ..export.run_model import output_names
     from ..inference.morphology import Morphology
     from ..video.reading import find_videos
     from .videos import segment_videos
@@ -96,7 +95,7 @@ def predict(
 
     done, of_images = 0, []
     seconds_between_lines = 0.1 if sys.stderr.isatty() else 15
-    named = list(zip(images, output_names(images), strict=True))
+    named = list(zip(images, output_names(images, without_ending), strict=True))
     for image, name in tqdm(named, unit="image", mininterval=seconds_between_lines):
         try:
             results = [(part.mark, model.predict(part, morphology)) for part in sources_in(image)]
@@ -118,17 +117,3 @@ def report_failures(failures: Sequence[str]) -> int:
     for failure in failures:
         print(f"not segmented: {failure}")
     return 1 if failures else 0
-
-
-def output_names(images: Sequence[Path]) -> list[Path]:
-    """Name the outputs after the images, without endings, keeping the folders below their common one.
-
-    Where two images differ in their ending alone, the endings stay in the names.
-    """
-    from ..data.finding import without_ending
-
-    absolute = [Path(os.path.abspath(image)) for image in images]
-    common = Path(os.path.commonpath([image.parent for image in absolute]))
-    relative = [image.relative_to(common) for image in absolute]
-    taken = Counter(map(without_ending, relative))
-    return [image if taken[without_ending(image)] > 1 else without_ending(image) for image in relative]

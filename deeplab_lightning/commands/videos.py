@@ -70,10 +70,10 @@ def segment_videos(
 
     from ..data.sets.cityscapes import to_label_ids
     from ..errors import ConfigError, DataError
+    from ..export.run_model import output_names
     from ..extras import need
     from ..video.job import VideoJob, VideoOptions
     from ..video.reading import FrameFolder, VideoFile
-    from .predict import output_names
 
     need("av", "video", "Segmenting videos")
     try:

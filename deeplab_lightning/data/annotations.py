@@ -46,11 +46,8 @@ def check_declared_size(
         image: `(H, W, 3)`.
         height: Of the image, as the annotation says; None where it does not.
         width: Likewise.
-        source: Where `image` comes from, for the message.
-        annotation: Where the size comes from, for the message.
-
-    Raises:
-        DataError: The sizes differ.
+        source: The image, for the message.
+        annotation: What says the size, likewise.
     """
     found = image.shape[:2]
     if (height is None and width is None) or found == (height, width):

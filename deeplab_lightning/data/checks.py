@@ -13,17 +13,7 @@ from ..errors import ConfigError, DataError, did_you_mean
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask_path: str | Path) -> None:
-    """Refuse a mask of another size than its image.
-
-    Args:
-        image: `(H, W, 3)`.
-        mask: `(H, W)`.
-        image_path: Where `image` comes from, for the message.
-        mask_path: Where `mask` comes from, for the message.
-
-    Raises:
-        DataError: The sizes differ.
-    """
+    """Refuse a mask `(H, W)` of another size than its image; the paths are for the message."""
     if image.shape[:2] == mask.shape:
         return
     (image_height, image_width), (height, width) = image.shape[:2], mask.shape
@@ -52,9 +42,6 @@ def check_labels(
         ignore_index: One further legal value.
         path: Where `mask` comes from, for the message.
         remedy: What to do about it where more is known than the values tell.
-
-    Raises:
-        DataError: Names the file, each value out of range with its pixel count, what is allowed, and what to set.
     """
     illegal = np.ones(256, np.uint8)
     illegal[:num_classes] = 0
@@ -85,16 +72,7 @@ def _guessed_remedy(values: set[int], wrong: list[int], ignore_index: int) -> st
 
 
 def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) -> None:
-    """Refuse a list that names an image twice.
-
-    Args:
-        sample_ids: The names in the list.
-        what: Data set and split, for the message.
-        list_file: Where they come from, for the message.
-
-    Raises:
-        DataError: Says how many names repeat, and one of them.
-    """
+    """Refuse names of `what` (data set and split) that stand in `list_file` twice."""
     repeated = [name for name, count in Counter(sample_ids).items() if count > 1]
     if repeated:
         raise DataError(
@@ -104,16 +82,7 @@ def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) ->
 
 
 def check_choice(value: str, choices: Sequence[str], what: str) -> None:
-    """Refuse a value that is none of `choices`.
-
-    Args:
-        value: What the user chose.
-        choices: At least two.
-        what: Whose choice of what, such as "CamVid has no split".
-
-    Raises:
-        ConfigError: Names the choices and the nearest of them.
-    """
+    """Refuse a value that is none of `choices`, naming the nearest; `what` is such as "CamVid has no split"."""
     if value not in choices:
         listed = f"{', '.join(choices[:-1])} or {choices[-1]}"
         raise ConfigError(f"{what} {value!r}: choose {listed}.{did_you_mean(value, choices)}")

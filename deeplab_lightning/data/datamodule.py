@@ -20,6 +20,7 @@ from ..errors import ConfigError
 from ..labels import LabelSet
 from ..options import Options, at_least
 from ..types import DataDescription, Sample
+from .checks import check_labels
 from .dataset import SegmentationDataset
 from .layout import Recognised
 from .loading import (
@@ -247,13 +248,18 @@ class SegmentationDataModule(LightningDataModule, ABC):
         Returns:
             `(C,)` labelled pixels of each class, and `(C,)` labelled pixels of all images in which the class occurs,
             both int64.
+
+        Raises:
+            DataError: A mask holds a label that is no class.
         """
         dataset = self.dataset("train")
         classes = self.labels.num_classes
         pixels, of_images = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
         chosen = spread(len(dataset), limit)
         for index in tqdm(chosen, desc="counting classes", unit="masks", disable=self._rank()[0] != 0):
-            counts = np.bincount(dataset.load(index)[1].ravel(), minlength=classes)[:classes]
+            mask = dataset.load(index)[1]
+            check_labels(mask, classes, self.labels.ignore_index, dataset.sample_id(index))
+            counts = np.bincount(mask.ravel(), minlength=classes)[:classes]
             pixels += counts
             of_images += (counts > 0) * counts.sum()
         return pixels, of_images

@@ -41,10 +41,7 @@ class SegmentationDataset(ABC):
 
     @abstractmethod
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of train ids.
+        """Read image `index`, `(H, W, 3)` uint8 RGB, and its mask, `(H, W)` uint8 train ids.
 
         Raises:
             DataError: A file is unreadable, the sizes differ, or a label is out of range.

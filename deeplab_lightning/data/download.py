@@ -58,14 +58,7 @@ class Archive:
 
 
 def fetch(archive: Archive, target: Path) -> Path:
-    """Get a file, unless it is there already.
-
-    Args:
-        archive: What to get.
-        target: Where to put it; its folder is made.
-
-    Returns:
-        `target`.
+    """Get a file, unless it is there already; the folder of `target` is made.
 
     Raises:
         DataError: There is no room, no server answers, or the check sum is wrong (nothing is kept then).
@@ -198,16 +191,7 @@ def unpack(archive: Path, inner: str, target: Path) -> None:
 
 
 def fetch_and_unpack(archive: Archive, inner: str, target: Path) -> None:
-    """Get an archive and unpack a folder of it; the archive stays beside the folder, to be deleted at will.
-
-    Args:
-        archive: What to get.
-        inner: The folder in the archive.
-        target: What it is to be called.
-
-    Raises:
-        DataError: As `fetch` and `unpack`.
-    """
+    """Get an archive and unpack a folder of it; the archive stays beside the folder, to be deleted at will."""
     packed = fetch(archive, target.parent / archive.name)
     unpack(packed, inner, target)
     print(f"{archive.name} was unpacked to {target}; {packed} can be deleted.", flush=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import DataError
-from .wording import first_few, nearest_sibling
+from .wording import composed, first_few, nearest_sibling
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Endings by which images are found in folders, lower case. `read_image` itself goes by content, not by name."""
@@ -21,7 +21,7 @@ RASTER_SUFFIXES = (".npy", ".nii", ".nii.gz", ".dcm")
 def find_images(inputs: Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
     """Find the images that files, folders and globs stand for.
 
-    Folders are searched through by ending, hidden files and linked folders left out. A file named in full is taken
+    Folders are searched through by ending, linked ones too, hidden files left out. A file named in full is taken
     whatever its ending, so that reading it can say what is wrong.
 
     Args:
@@ -44,7 +44,7 @@ def find_images(inputs: Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_
 
 
 def _matches(entry: str, suffixes: tuple[str, ...]) -> list[Path]:
-    path = Path(entry).expanduser()
+    path = on_disk(Path(entry).expanduser())
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -59,12 +59,37 @@ def _matches(entry: str, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def images_below(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """List the images in a folder and its own folders by ending, sorted; hidden ones and linked folders left out."""
-    images: list[Path] = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        images += [Path(parent, name) for name in names if not name.startswith(".") and name.lower().endswith(suffixes)]
-    return sorted(images)
+    """List the images in a folder and the folders in it by ending, sorted; hidden ones left out."""
+    return [path for path in files_below(folder) if path.name.lower().endswith(suffixes)]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List the files in a folder and the folders in it, linked ones too, sorted; hidden ones left out.
+
+    A link to a folder that it lies in is not followed: there would be no end.
+    """
+    files: list[Path] = []
+    above = {os.fspath(folder): frozenset([os.path.realpath(folder)])}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        followed = []
+        for name in folders:
+            path = os.path.join(parent, name)
+            real = os.path.realpath(path)
+            if not name.startswith(".") and real not in above[parent]:
+                above[path] = above[parent] | {real}
+                followed.append(name)
+        folders[:] = followed
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files)
+
+
+def on_disk(path: Path) -> Path:
+    """Return a path as the disk spells it: an accented letter may be one character there, or two (NFC, NFD)."""
+    if path.exists() or path.parent == path:
+        return path
+    parent = on_disk(path.parent)
+    names = os.listdir(parent) if not path.name.isascii() and parent.is_dir() else []
+    return parent / next((name for name in names if composed(name) == composed(path.name)), path.name)
 
 
 def without_ending(path: Path) -> Path:
@@ -76,7 +101,7 @@ def _no_match(entry: str, suffixes: tuple[str, ...]) -> str:
     path = Path(entry).expanduser()
     wanted = f"images end in {', '.join(suffixes)}"
     if path.is_dir():
-        endings = Counter(Path(name).suffix or "no ending" for _, _, names in os.walk(path) for name in names)
+        endings = Counter(Path(name).suffix or "no ending" for name in files_below(path))
         held = ", ".join(f"{count} x {ending}" for ending, count in endings.most_common(5)) or "nothing"
         return f"No images in folder {path}: it holds {held}; {wanted}."
     if glob.has_magic(entry):
@@ -85,17 +110,16 @@ def _no_match(entry: str, suffixes: tuple[str, ...]) -> str:
 
 
 def files_by_stem(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> dict[str, Path]:
-    """List a folder's files by their names without ending; of a name with several endings, PNG wins, being lossless.
+    """List a folder's files, if there is one, by name without ending; of several endings PNG wins, being lossless.
 
-    Args:
-        folder: Need not exist.
-        suffixes: Endings that count, lower case.
+    Accented letters in the names are composed, as `composed` does.
     """
+    folder = on_disk(folder)
     if not folder.is_dir():
         return {}
     paths = [path for path in folder.iterdir() if path.suffix.lower() in suffixes and not path.name.startswith(".")]
     paths.sort(key=lambda path: (path.suffix.lower() == ".png", path.name))
-    return {path.stem: path for path in paths}
+    return {composed(path.stem): path for path in paths}
 
 
 def locate(
@@ -116,6 +140,7 @@ def locate(
     Raises:
         DataError: Files are missing: how many, and the first five.
     """
+    names = [composed(name) for name in names]
     folders = {name.rpartition("/")[0] for name in names}
     files = {
         f"{folder}/{stem}": path for folder in folders for stem, path in files_by_stem(root / folder, suffixes).items()

@@ -23,13 +23,13 @@ from ..errors import ConfigError, DataError
 from .checks import check_pair
 from .dataset import SegmentationDataset
 from .depth_maps import DEPTH_SUFFIXES, read_depth
-from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_ending
-from .georasters import Window, check_same_grid
+from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, on_disk, without_ending
+from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
 from .rasters import Source, read_labels, read_source, sources_in
 from .spacing import spread
 from .splitting import SPLITS
-from .wording import first_few, found_instead
+from .wording import composed, first_few, found_instead
 
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
 """Endings of images and of masks."""
@@ -112,10 +112,7 @@ class Folder(SegmentationDataset):
         return image.path, mask.path
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, C)` uint8 or float32, and the mask `(H, W)` uint8 of class ids and `ignore_index`.
+        """Read image `index` as `(H, W, C)` uint8 or float32, and its mask `(H, W)` uint8 of class ids.
 
         Raises:
             DataError: A file is unreadable, the sizes differ, the image has other channels than declared, or the
@@ -172,7 +169,7 @@ def find_pairs(
         DataError: A folder is missing, an image has no mask or a mask no image, or a name has several files.
     """
     image_files, labels = _files_below(root, images, masks), _files_below(root, masks, images)
-    if mask_suffix:
+    if mask_suffix := composed(mask_suffix):
         if images == masks:
             image_files = {name: path for name, path in image_files.items() if not name.endswith(mask_suffix)}
         labels = {name.removesuffix(mask_suffix): path for name, path in labels.items() if name.endswith(mask_suffix)}
@@ -194,13 +191,7 @@ def find_pairs(
 
 
 def find_depth_maps(root: Path, names: Iterable[str], folder: str, other: str) -> dict[str, Path]:
-    """Find the depth map of each image.
-
-    Args:
-        root: Folder of the data.
-        names: Of the images.
-        folder: Of the depth maps, below `root`.
-        other: Of the images, for the message.
+    """Find the depth maps of images in `root/folder`; `other`, the folder of the images, is for the message.
 
     Raises:
         DataError: The folder or an image's map is missing.
@@ -217,7 +208,7 @@ def find_depth_maps(root: Path, names: Iterable[str], folder: str, other: str) -
 
 def _files_below(root: Path, folder: str, other: str, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Path]:
     """List the files below `root/folder`, or below `root/SPLIT/folder`, by their names without ending."""
-    base = root / folder
+    base = on_disk(root / folder)
     if base.is_dir():
         places = {"": base}
     else:
@@ -231,7 +222,7 @@ def _files_below(root: Path, folder: str, other: str, suffixes: tuple[str, ...] 
     found: dict[str, Path] = {}
     for start, place in places.items():
         for path in images_below(place, suffixes):
-            name = start + without_ending(path.relative_to(place)).as_posix()
+            name = start + composed(without_ending(path.relative_to(place)).as_posix())
             if name in found:
                 raise DataError(f"{found[name]} and {path.name} have one name. Keep one of them in {folder}/.")
             found[name] = path
@@ -254,7 +245,7 @@ def _parts(image: Path, mask: Path, window_size: int | None) -> list[tuple[Sourc
     parts = sources_in(image, window_size)
     if parts == [Source(image)]:
         return [(parts[0], Source(mask))]
-    if isinstance(parts[0].part, Window):
+    if isinstance(parts[0].part, RasterPart):
         check_same_grid(image, mask)
         return [(part, Source(mask, part.part)) for part in parts]
     labels = sources_in(mask)

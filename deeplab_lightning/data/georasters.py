@@ -14,7 +14,7 @@ from ..errors import ConfigError, DataError
 from ..extras import need
 
 
-class Window(NamedTuple):
+class RasterPart(NamedTuple):
     """A part of a raster, in pixels from its upper left corner."""
 
     row: int
@@ -23,14 +23,10 @@ class Window(NamedTuple):
     width: int
 
 
-def windows_of(path: str | Path, window_size: int) -> list[Window]:
+def windows_of(path: str | Path, window_size: int) -> list[RasterPart]:
     """Divide a raster into windows that cover each pixel once, row by row. Only the file's header is read.
 
     They are as equal as can be, so that none is a narrow strip: 1000 pixels with windows of at most 512 are two of 500.
-
-    Args:
-        path: A file that GDAL knows.
-        window_size: Largest side of a window, in pixels.
 
     Raises:
         ConfigError: `window_size` is not above 0, or rasterio is missing.
@@ -41,18 +37,14 @@ def windows_of(path: str | Path, window_size: int) -> list[Window]:
     with _opened(path) as raster:
         height, width = raster.shape
     return [
-        Window(top, left, bottom - top, right - left)
+        RasterPart(top, left, bottom - top, right - left)
         for top, bottom in _pieces(height, window_size)
         for left, right in _pieces(width, window_size)
     ]
 
 
-def read_raster(path: str | Path, window: Window | None = None) -> np.ndarray:
+def read_raster(path: str | Path, window: RasterPart | None = None) -> np.ndarray:
     """Read a raster, or a window of it without the rest of the file.
-
-    Args:
-        path: A file that GDAL knows.
-        window: Which part; all of it if not given.
 
     Returns:
         `(H, W, C)` in the type that the file stores, bands in its order; of a palette the indices.

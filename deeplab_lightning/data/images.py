@@ -17,23 +17,11 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import ConfigError, DataError, of_kind
 from ..files import atomic_open
-from .checks import check_labels, check_pair
-from .finding import IMAGE_SUFFIXES, find_images
+from ..labels import RGB
+from .finding import IMAGE_SUFFIXES
 from .georasters import read_raster
 from .palette_png import unfiltered_indices
 from .wording import nearest_sibling
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "check_labels",
-    "check_pair",
-    "decode_image",
-    "find_images",
-    "read_image",
-    "read_mask",
-    "write_image",
-    "write_mask",
-]
 
 _LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
 _WITH_COLOURS = ("RGB", "RGBA", "LA", "CMYK", "YCbCr")
@@ -42,7 +30,9 @@ _PNG_GREY, _PNG_RGB = (b"\x08\x00", b"\x08\x02")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUBFILE_TYPE, _SAMPLES_PER_PIXEL = 254, 277  # TIFF tags; the first is not 0 on reduced copies and masks
 _STRETCH = {"L;2": 85, "L;4": 17}  # Pillow spreads 2 and 4 bits over 0..255 by these factors
+_THE_IMAGE = "The image"
 _FETCH_AGAIN = "Copy or download it again, or take it out of the data."
+_CUT = "Cut it into smaller images."
 _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
 
 
@@ -69,18 +59,29 @@ def read_image(path: str | Path) -> np.ndarray:
 
 @of_kind("unreadable_image")
 def decode_image(data: bytes, path: str | Path) -> np.ndarray:
-    """Decode an image as `read_image` does, from a file's bytes.
-
-    Args:
-        data: The whole file.
-        path: Where it comes from, for messages.
-
-    Raises:
-        DataError: The data is truncated, damaged, no image, or has 32-bit values.
-    """
+    """Decode a whole file's bytes as `read_image` does; `path` is where they come from, for messages."""
     if _is_plain_jpeg(data) or _is_plain_png(data):
         return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
     return _to_rgb(*_decode(data, path), path)
+
+
+def rgb_of(image: Image.Image) -> np.ndarray:
+    """Return a Pillow image as `read_image` reads its file, `(H, W, 3)` uint8 RGB; the image itself is left alone.
+
+    Raises:
+        DataError: It cannot be decoded, or has 32-bit values.
+    """
+    loaded, raw_mode = _decode(image, _THE_IMAGE)
+    return _to_rgb(loaded.copy(), raw_mode, _THE_IMAGE)
+
+
+def stored_in(image: Image.Image) -> np.ndarray:
+    """Return a Pillow image as `read_stored` reads its file, `(H, W, C)`.
+
+    Raises:
+        DataError: It cannot be decoded.
+    """
+    return _page_pixels(_decode(image, _THE_IMAGE)[0])
 
 
 @of_kind("unreadable_mask")
@@ -113,9 +114,6 @@ def read_mask(path: str | Path) -> np.ndarray:
 @of_kind("unreadable_mask")
 def read_mask_as_stored(path: str | Path) -> np.ndarray:
     """Read a mask whose numbers or colours are not class ids yet.
-
-    Args:
-        path: As for `read_mask`.
 
     Returns:
         `(H, W)` integers of any range, or `(H, W, 3)` uint8 RGB.
@@ -249,19 +247,25 @@ def _is_plain_png(data: bytes) -> bool:
 
 def _decode_plain(data: bytes, flag: int, path: str | Path) -> np.ndarray:
     """Decode with OpenCV, which applies EXIF orientation by itself."""
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error as error:  # more pixels than OpenCV takes
+        raise DataError(f"Cannot read {path}: {error.err}. {_CUT}") from error
     if pixels is None:
         raise DataError(f"Cannot read {path}: its data is damaged. {_FETCH_AGAIN}")
     return pixels
 
 
-def _decode(data: bytes, path: str | Path) -> tuple[Image.Image, str]:
+def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image, str]:
     """Decode the whole file with Pillow; also return its "raw mode", which tells the stored bits (`RGB;16B`, `L;4`)."""
     try:
         with _truncation_refused():
-            image = Image.open(io.BytesIO(data))
-            layout = image.tile[0][3] if image.tile else None  # loading clears it
+            image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
+            tile = getattr(image, "tile", None)
+            layout = tile[0][3] if tile else None  # loading clears it
             image.load()
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path} is too large to be read: {error} {_CUT}") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image, or is damaged from its first bytes on. {_FETCH_AGAIN}") from error
     except Exception as error:  # Pillow's decoders raise half a dozen kinds, SyntaxError among them
@@ -309,6 +313,16 @@ def _to_rgb(image: Image.Image, raw_mode: str, path: str | Path) -> np.ndarray:
         raise DataError(f"Cannot convert {path} from {image.mode} to RGB. Save it as RGB.") from error
 
 
+def packed(colours: np.ndarray) -> np.ndarray:
+    """Return `(..., 3)` colours of 8 bits as one int32 each."""
+    return colours.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
+
+
+def unpacked(numbers: np.ndarray) -> list[RGB]:
+    """Return the colours that `packed` made numbers of."""
+    return [(number >> 16, number >> 8 & 255, number & 255) for number in numbers.tolist()]
+
+
 def equal_channels(values: np.ndarray, path: str | Path, remedy: str | None = None) -> np.ndarray:
     """Return the one value of `(H, W, C)` uint8 pixels whose colour channels agree and whose alpha, if any, is 255.
 
@@ -322,9 +336,8 @@ def equal_channels(values: np.ndarray, path: str | Path, remedy: str | None = No
     """
     colours = values[..., :-1] if values.shape[2] in (2, 4) else values
     if (colours != colours[..., :1]).any():
-        packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-        found, counts = np.unique(packed, return_counts=True)
-        common = [(int(c) >> 16, int(c) >> 8 & 255, int(c) & 255) for c in found[np.argsort(-counts)[:3]]]
+        found, counts = np.unique(packed(colours), return_counts=True)
+        common = unpacked(found[np.argsort(-counts)[:3]])
         raise DataError(
             f"Mask {path} holds {len(found)} colours, such as {', '.join(map(str, common))}, "
             f"expected one class id per pixel. {remedy or f'Replace each colour by its id. {_SAVE_AS_IDS}'}",
@@ -345,14 +358,10 @@ def _opaque(values: np.ndarray, path: str | Path) -> np.ndarray:
 
 
 def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:
-    """Write a mask as palette PNG: the file stores the ids, and viewers show the colours.
+    """Write a mask `(H, W)` uint8 as palette PNG: the file stores the ids, and viewers show the colours.
 
-    The file appears whole or not at all; its folder is made if need be.
-
-    Args:
-        path: Ends in `.png`.
-        mask: `(H, W)` uint8.
-        palette: `(256, 3)` uint8 RGB, as `LabelSet.colour_table()` gives it.
+    The file appears whole or not at all; its folder is made if need be. The palette `(256, 3)` is what
+    `LabelSet.colour_table()` gives.
 
     Raises:
         DataError: The name does not end in `.png`, or the place cannot be written.
@@ -367,16 +376,12 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:
 
 
 def write_image(path: str | Path, rgb: np.ndarray) -> None:
-    """Write an image in the format that its name's ending says (JPEG with quality 95).
+    """Write an image `(H, W, 3)` uint8 in the format that its name's ending says (JPEG with quality 95).
 
     The file appears whole or not at all; its folder is made if need be.
 
-    Args:
-        path: Ends in one of `IMAGE_SUFFIXES`.
-        rgb: `(H, W, 3)` uint8.
-
     Raises:
-        DataError: The ending is unknown, or the place cannot be written.
+        DataError: The ending is none of `IMAGE_SUFFIXES`, or the place cannot be written.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in IMAGE_SUFFIXES:

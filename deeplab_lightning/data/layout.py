@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from ..errors import DataError
+from .annotations import read_json
 
 NAME_FILES = ("labels.txt", "classes.txt", "class_names.txt")
 """Files in which people keep their class names, one a line."""
@@ -53,10 +55,9 @@ def lines_of(path: Path) -> list[str]:
 def json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object; whatever cannot be read is none, and the layout's own reader will say so."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_json(path, "")
+    except DataError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def names_in_file(root: Path) -> list[str]:

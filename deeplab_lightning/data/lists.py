@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import DataError
+from .wording import composed
 
 
 def read_list(list_file: Path, *ways: str) -> list[list[str]]:
@@ -24,7 +25,7 @@ def read_list(list_file: Path, *ways: str) -> list[list[str]]:
     allowed = {len(way.split()) for way in ways}
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
-        words = line.replace("\\", "/").split()
+        words = composed(line.replace("\\", "/")).split()
         if words and len(words) not in allowed:
             raise DataError(
                 f"{list_file}, line {number}: expected '{' or '.join(ways)}', found {len(words)} words: "

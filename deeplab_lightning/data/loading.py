@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -81,27 +81,18 @@ def collate_crops(samples: list[Sample]) -> Batch:
 
     What an image file decodes to has its channels last, and so have the networks: nothing is transposed on the way.
     """
+    batch = collate_images(samples)
     rows_first = [sample["image"].permute(1, 2, 0) for sample in samples]
-    batch: Batch = {
-        "image": default_collate(rows_first).permute(0, 3, 1, 2),  # in a worker, straight into shared memory
-        "mask": default_collate([sample["mask"] for sample in samples]),
-        "sample_id": [sample["sample_id"] for sample in samples],
-    }
-    if "depth" in samples[0]:
-        batch["depth"] = default_collate([sample["depth"] for sample in samples])
+    batch["image"] = default_collate(rows_first).permute(0, 3, 1, 2)  # in a worker, straight into shared memory
+    batch["mask"] = default_collate(list(batch["mask"]))
+    if "depth" in batch:
+        batch["depth"] = default_collate(list(batch["depth"]))
     return batch
 
 
 def collate_images(samples: list[Sample]) -> Batch:
     """Keep evaluation images apart, since they keep their own sizes."""
-    batch: Batch = {
-        "image": [sample["image"] for sample in samples],
-        "mask": [sample["mask"] for sample in samples],
-        "sample_id": [sample["sample_id"] for sample in samples],
-    }
-    if "depth" in samples[0]:
-        batch["depth"] = [sample["depth"] for sample in samples]
-    return batch
+    return cast(Batch, {name: [sample[name] for sample in samples] for name in samples[0]})  # type: ignore[literal-required]
 
 
 class ResumableLoader(DataLoader[Sample]):

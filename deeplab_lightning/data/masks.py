@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ConfigError, DataError, Kind
 from ..labels import RGB, LabelSet
 from .checks import check_labels
-from .images import equal_channels
+from .images import equal_channels, packed, unpacked
 
 BLACK_AND_WHITE = "label_map: {0: 0, 255: 1}"
 """What a user of such masks has to set."""
@@ -49,7 +49,9 @@ class MaskDecoder:
     ) -> None:
         self.labels = labels
         self.by_value = None if label_map is None else _Table(label_map)
-        self.by_colour = None if colours is None else _Table({_pack(rgb): label for rgb, label in colours.items()})
+        self.by_colour = (
+            None if colours is None else _Table({int(packed(np.array(rgb))): label for rgb, label in colours.items()})
+        )
         legal = {*range(labels.num_classes), labels.ignore_index}
         wrong = sorted({label for label in (label_map or {}).values() if label not in legal})
         if wrong:
@@ -72,10 +74,10 @@ class MaskDecoder:
             DataError: A value or colour is unknown: each with its pixel count, and what to set.
         """
         if stored.ndim == 3 and self.by_colour is not None and self.by_value is None:
-            packed = stored.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
-            ids = self.by_colour(packed)
+            numbers = packed(stored)
+            ids = self.by_colour(numbers)
             if (ids < 0).any():
-                raise DataError(_unknown_colours(packed[ids < 0], path), kind="colour_mask")
+                raise DataError(_unknown_colours(numbers[ids < 0], path), kind="colour_mask")
             return ids.astype(np.uint8)
         values = stored if stored.ndim == 2 else equal_channels(stored, path, _DECLARE_PALETTE)
         if self.by_value is not None:
@@ -125,20 +127,12 @@ class _Table:
         return np.where(self.keys[position] == values, self.labels[position], np.int16(-1))
 
 
-def _pack(rgb: Sequence[int]) -> int:
-    red, green, blue = rgb
-    return red << 16 | green << 8 | blue
-
-
-def _unpacked(colours: np.ndarray) -> list[list[int]]:
-    return [[colour >> 16, colour >> 8 & 255, colour & 255] for colour in colours.tolist()]
-
-
 def _unknown_colours(unknown: np.ndarray, path: str | Path) -> str:
     found, counts = np.unique(unknown, return_counts=True)
     order = np.argsort(-counts)
     named = [
-        f"{rgb} ({count} pixels)" for rgb, count in zip(_unpacked(found[order[:NAMED]]), counts[order], strict=False)
+        f"{list(rgb)} ({count} pixels)"
+        for rgb, count in zip(unpacked(found[order[:NAMED]]), counts[order], strict=False)
     ]
     return (
         f"Mask {path} holds colours that the palette does not: {', '.join(named)}{_more(len(found))}. Add each to "

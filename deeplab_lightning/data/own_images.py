@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from ..labels import LabelSet, own_labels
 from ..options import Between
 from .datamodule import DataOptions, SegmentationDataModule
+from .finding import on_disk
 from .splitting import split_names
 
 
@@ -43,7 +44,7 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
     @property
     def root(self) -> Path:
         """Folder below which all files lie."""
-        return Path(self.options.root).expanduser()
+        return on_disk(Path(self.options.root).expanduser())
 
     @classmethod
     def label_set(cls, options: Any) -> LabelSet:

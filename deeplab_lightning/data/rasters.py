@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ..errors import DataError, of_kind
-from .georasters import Window, read_raster, windows_of
-from .images import read_image, read_mask_as_stored, read_stored
+from .georasters import RasterPart, read_raster, windows_of
+from .images import read_image, read_mask_as_stored, read_stored, rgb_of, stored_in
 from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
 from .wording import nearest_sibling
 
@@ -33,14 +34,14 @@ class Source(NamedTuple):
     """
 
     path: Path
-    part: int | Window | None = None
+    part: int | RasterPart | None = None
 
     @property
     def mark(self) -> str:
         """What tells this part from others of its file, to end a name with: `#017`, `#512_0`, or nothing."""
         if self.part is None:
             return ""
-        if isinstance(self.part, Window):
+        if isinstance(self.part, RasterPart):
             return f"#{self.part.row}_{self.part.column}"
         return f"#{self.part:03}"
 
@@ -57,9 +58,7 @@ def source(reference: str | Path) -> Source:
 def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
     """List the images that a file holds: the slices of a volume, the windows of a TIFF, or the one image.
 
-    Args:
-        path: The file; only its header is read.
-        window_size: Divide TIFF into windows of at most this many pixels a side.
+    Only the file's header is read. TIFF are divided only where a `window_size`, their largest side, is given.
 
     Raises:
         DataError: The file cannot be opened.
@@ -103,6 +102,13 @@ def read_source(reference: Source | str | Path, channels: int, pixel_range: floa
     else:
         stored = read_any(chosen)
     return as_declared(stored, channels, pixel_range, str(chosen))
+
+
+def of_pillow(image: Image.Image, channels: int, pixel_range: float) -> np.ndarray:
+    """Return a Pillow image as `read_source` reads its file."""
+    if channels == 3 and pixel_range == 255:
+        return rgb_of(image)
+    return as_declared(stored_in(image), channels, pixel_range, "The image")
 
 
 @of_kind("unfit_image")
@@ -154,7 +160,7 @@ def read_any(chosen: Source) -> np.ndarray:
             count = slice_count(path)
             raise DataError(f"{path} is a volume of {count} slices: choose one, as in {path}#{count // 2}.")
         return read_slice(path, part)
-    return read_raster(path, part) if isinstance(part, Window) else read_stored(path)
+    return read_raster(path, part) if isinstance(part, RasterPart) else read_stored(path)
 
 
 @of_kind("unreadable_mask")

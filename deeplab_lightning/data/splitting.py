@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import ConfigError, DataError, did_you_mean
 from .checks import check_unique
 from .finding import IMAGE_SUFFIXES
-from .wording import first_few
+from .wording import composed, first_few
 
 SPLITS = ("train", "val", "test")
 
@@ -117,9 +117,10 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
             another line.
     """
     try:
-        lines = [line.strip() for line in list_file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        text = composed(list_file.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"Cannot read the list {list_file}: {error}. Save it as text in UTF-8.") from error
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{list_file} is empty. Write one image a line, or remove the file.")
     by_last: dict[str, list[str]] = {}

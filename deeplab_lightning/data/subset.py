@@ -20,10 +20,6 @@ class Subset(SegmentationDataset):
     """Another data set's images, by position. They keep their names, also where one is there twice.
 
     The augmentation of an image follows from its place here: the second time it is another one.
-
-    Args:
-        source: Has the images.
-        positions: Of the chosen ones, in the order wanted.
     """
 
     def __init__(self, source: SegmentationDataset, positions: Sequence[int]) -> None:

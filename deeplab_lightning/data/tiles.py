@@ -20,10 +20,9 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from ..errors import ConfigError, DataError
 from ..extras import need
 from ..files import atomic_open
 from .dataset import SegmentationDataset
+from .subset import Subset
 from .transforms.geometry import Stored
 
 TILE_HEIGHT, TILE_WIDTH = 128, 256
@@ -43,7 +43,7 @@ _DIGEST_SIZE, _LENGTH_SIZE = 16, 4
 _FORMAT = 1
 
 
-class TiledDataset(SegmentationDataset):
+class TiledDataset(Subset):
     """A data set whose images come from a cache; what is not there yet is decoded and written when first read.
 
     Args:
@@ -55,22 +55,12 @@ class TiledDataset(SegmentationDataset):
     """
 
     def __init__(self, source: SegmentationDataset, folder: str | Path) -> None:
-        self.source, self.folder, self.labels = source, Path(folder).expanduser(), source.labels
+        super().__init__(source, range(len(source)))
+        self.folder = Path(folder).expanduser()
         need("zstandard", "cache", "--data.cache")
         if len(source) and not source.files(0):
             raise ConfigError(f"{type(source).__name__} reads no files, so there is nothing to cache: leave cache out.")
         self._identity = _identity(source)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def sample_id(self, index: int) -> str:
-        """Return the name of image `index`."""
-        return self.source.sample_id(index)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the files that the cache is made from."""
-        return self.source.files(index)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read a whole image and its mask."""
@@ -84,15 +74,6 @@ class TiledDataset(SegmentationDataset):
             return self.source.load(index)
         tiles = self._tiles(index) or self.build(index)
         return TiledArray(self, index, 0, tiles), TiledArray(self, index, 1, tiles)
-
-    @property
-    def has_depth(self) -> bool:
-        """Whether the source has depth maps."""
-        return self.source.has_depth
-
-    def depth(self, index: int) -> np.ndarray:
-        """Return the image's depth, from its own file: it is not cached."""
-        return self.source.depth(index)
 
     def summary(self) -> str:
         """Say in a line how much is stored, and where."""
@@ -166,8 +147,7 @@ class TiledArray:
             return self.tiles.read(self.which, rows, columns)
 
 
-@dataclass(frozen=True)
-class StoredArray:
+class StoredArray(NamedTuple):
     """What the header says of an array.
 
     Attributes:
@@ -205,10 +185,7 @@ class Tiles:
         return self.file.read()
 
     def read(self, which: int, rows: range, columns: range) -> np.ndarray:
-        """Decode the tiles that cover a part of an array.
-
-        Returns:
-            The part, writable.
+        """Decode the tiles that cover a part of an array, writable.
 
         Raises:
             ValueError: The file is damaged (or OSError, or Zstandard's own error).
@@ -257,8 +234,7 @@ def _pack(array: np.ndarray) -> tuple[StoredArray, bytes]:
 
 
 def _write(path: Path, sources: Sequence[Sequence[Any]], arrays: Sequence[StoredArray], body: bytes) -> None:
-    facts = {"sources": sources, "arrays": [[array.shape, array.dtype, array.ends] for array in arrays]}
-    header = json.dumps(facts).encode()
+    header = json.dumps({"sources": sources, "arrays": arrays}).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(path) as file:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import glob
 import os
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import did_you_mean
+
+
+def composed(name: str) -> str:
+    """Return a file's name with each accented letter as one character: macOS writes it as two (NFD, not NFC)."""
+    return unicodedata.normalize("NFC", name)
 
 
 def nearest_sibling(path: Path) -> str:
@@ -23,12 +29,7 @@ def nearest_sibling(path: Path) -> str:
 
 
 def found_instead(root: Path, wanted: str) -> str:
-    """Say what `root` is or holds, and which folder near it, if any, holds `wanted`.
-
-    Args:
-        root: Where the user says a data set lies.
-        wanted: Path below the data set's real folder by which that is recognised.
-    """
+    """Say what `root` is or holds, and which folder near it, if any, holds `wanted`."""
     if not root.is_dir():
         return f"{root} is a file." if root.is_file() else f"{root} does not exist.{nearest_sibling(root)}"
     names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())

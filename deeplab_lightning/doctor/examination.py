@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.dataset import SegmentationDataset
-from ..data.images import IMAGE_SUFFIXES, read_image
+from ..data.finding import IMAGE_SUFFIXES
+from ..data.images import read_image
 from ..errors import ConfigError, DataError, DeepLabError
 from ..labels import LabelSet
 from ..types import DataDescription

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.finding import IMAGE_SUFFIXES
+from ..data.wording import composed
 from .findings import Finding, Severity, counted, finding
 
 Tails = tuple[str, str]
@@ -29,7 +30,7 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
     mask_endings: dict[Path, set[str]] = defaultdict(set)
     for image, mask in [(files[0], files[-1]) for files in used if len(files) > 1]:
         mask_folders[image.parent][mask.parent] += 1
-        tails[image.parent, mask.parent].add(_tails(image.stem, mask.stem))
+        tails[image.parent, mask.parent].add(_tails(composed(image.stem), composed(mask.stem)))
         mask_endings[mask.parent].add(mask.suffix)
 
     forgotten: list[Path] = []
@@ -43,15 +44,15 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
         # Where images and masks lie side by side, those named as masks are none.
         own_masks = tuple({tail for other, (_, tail) in named if other == folder and tail})
         endings = mask_endings.get(folder, set())
-        images = [path for path in files if not (path.stem.endswith(own_masks) and path.suffix in endings)]
+        images = [path for path in files if not (composed(path.stem).endswith(own_masks) and path.suffix in endings)]
         of_images += len(images)
-        beside = {other: {path.name for path in _files(other)} for other in others}
+        beside = {other: {composed(path.name): path for path in _files(other)} for other in others}
         for path in images:
             partners = [
-                other / f"{stem}{mask_tail}{ending}"
+                beside[other][f"{stem}{mask_tail}{ending}"]
                 for other, (image_tail, mask_tail) in named
-                for stem in [path.stem.removesuffix(image_tail)]
-                if path.stem.endswith(image_tail)
+                for stem in [composed(path.stem).removesuffix(image_tail)]
+                if composed(path.stem).endswith(image_tail)
                 for ending in sorted(mask_endings[other])
                 if f"{stem}{mask_tail}{ending}" in beside[other]
             ]
@@ -61,7 +62,7 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
         for other in others:
             its_tails = tuple(tail for folder_of_masks, (_, tail) in named if folder_of_masks == other)
             for path in sorted(_files(other)):
-                if path.suffix in mask_endings[other] and path.stem.endswith(its_tails):
+                if path.suffix in mask_endings[other] and composed(path.stem).endswith(its_tails):
                     masks[path] = None
     orphans = [path for path in masks if path not in known and path not in claimed]
     severity: Severity = "note" if len(forgotten) + len(alone) > of_images / 2 else "warning"

@@ -2,15 +2,18 @@
 
     python run_model.py MODEL.onnx IMAGE ... [--output FOLDER] [--opacity 0.5]
 
-For each image a palette PNG of class ids (`NAME_mask.png`) and an overlay (`NAME_overlay.png`). Classes, colours and
-preprocessing are read from the file.
+For each image a palette PNG of class ids (`NAME_mask.png`) and an overlay (`NAME_overlay.png`), named and read as
+`predict` does. Classes, colours and preprocessing are read from the model's file.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,10 +42,11 @@ def main(arguments: list[str] | None = None) -> int:
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     failures = 0
-    for path in map(Path, options.images):
+    paths = [Path(image) for image in options.images]
+    for path, name in zip(paths, output_names(paths)):  # noqa: B905  # strict came with Python 3.10
         try:
-            image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
-        except OSError as error:
+            image = read_image(path)
+        except Exception as error:  # Pillow's decoders raise half a dozen kinds
             print(f"not segmented: {path}: {error}", file=sys.stderr)
             failures += 1
             continue
@@ -60,12 +64,56 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"not segmented: {path}: the network of {source} gives values that are no numbers", file=sys.stderr)
             failures += 1
             continue
-        save(output, path.stem, image, mask, facts, options.opacity)
+        save(output, name, image, mask, facts, options.opacity)
         shares = np.bincount(mask.ravel(), minlength=len(facts["class_names"])) / mask.size
         names = [f"{facts['class_names'][index]} {shares[index]:.1%}" for index in np.argsort(-shares) if shares[index]]
         print(f"{path}: {', '.join(names)}")
     print(f"{len(options.images) - failures} of {len(options.images)} images segmented: {output}")
     return 1 if failures else 0
+
+
+def _without_ending(image: Path) -> Path:
+    return image.with_suffix("")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image as `(H, W, 3)` uint8 RGB, as in training: upright, transparent on white, of 16 bits the high ones.
+
+    Raises:
+        ValueError: It has 32-bit values, or other channels; and Pillow's own errors.
+    """
+    with Image.open(path) as image:
+        layout = image.tile[0][3] if image.tile else None  # loading clears it
+        image.load()
+        samples = image.tag_v2.get(277, 1) if image.format == "TIFF" else 1  # type: ignore[attr-defined,unused-ignore]
+        if samples > len(image.getbands()):
+            raise ValueError(f"it has {samples} channels, expected grey, RGB or RGBA")
+        layout = str((layout[0] if isinstance(layout, tuple) else layout) or image.mode)
+        upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):
+        if ";16" not in layout:
+            raise ValueError(f"it has 32-bit values (kind {layout}), whose range is unknown")
+        grey = ((np.asarray(upright).astype(np.uint32) + 128) // 257).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    if "transparency" in upright.info or upright.mode.endswith(("A", "a")):
+        upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
+    return np.array(upright.convert("RGB"))
+
+
+def output_names(images: Sequence[Path], without_ending: Callable[[Path], Path] = _without_ending) -> list[Path]:
+    """Name the outputs after the images, without endings, keeping the folders below their common one.
+
+    Where two images would have one name, their endings stay.
+    """
+    absolute = [Path(os.path.abspath(image)) for image in images]
+    common = Path(os.path.commonpath([image.parent for image in absolute]))
+    names = {image: without_ending(image.relative_to(common)) for image in absolute}
+    while True:
+        taken = Counter(names.values())
+        clashing = [image for image, name in names.items() if taken[name] > 1 and name != image.relative_to(common)]
+        if not clashing:
+            return [names[image] for image in absolute]
+        names.update((image, image.relative_to(common)) for image in clashing)
 
 
 def prepared(image: np.ndarray, preprocessing: dict) -> np.ndarray:
@@ -91,12 +139,13 @@ def decided(result: np.ndarray, facts: dict) -> np.ndarray | None:
     return (result[1] - result[0] > np.log(threshold / (1 - threshold))).astype(np.uint8)
 
 
-def save(output: Path, name: str, image: np.ndarray, mask: np.ndarray, facts: dict, opacity: float) -> None:
+def save(output: Path, name: Path, image: np.ndarray, mask: np.ndarray, facts: dict, opacity: float) -> None:
     """Write the mask with its palette, and the classes' colours laid over the image."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(facts["palette"])] = facts["palette"]
     palette_png = Image.fromarray(mask)
     palette_png.putpalette(table.tobytes())
+    (output / name).parent.mkdir(parents=True, exist_ok=True)
     palette_png.save(output / f"{name}_mask.png")
     blended = (1 - opacity) * image + opacity * table[mask]
     Image.fromarray(blended.round().astype(np.uint8)).save(output / f"{name}_overlay.png")

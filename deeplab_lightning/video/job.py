@@ -134,7 +134,8 @@ class VideoJob:
         progress: Callable[[int], Any] = lambda frames: None,
     ) -> None:
         self.source, self.segment, self.labels, self.options = source, segment, labels, options
-        self.output, self.parts = output, output / "parts" / Path(name).as_posix().replace("/", "__")
+        self.output = output
+        self.parts = output / "parts" / Path(name).as_posix().replace("%", "%25").replace("/", "%2F")
         self.segments, self.reports = Ledger(self.parts, forgetful=True), Ledger(output / "reports", forgetful=True)
         self.masks = output / "masks" / f"{name}.mkv"
         self.view = output / "overlays" / f"{name}.mp4"

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..data.finding import find_images
+from ..data.finding import find_images, on_disk
 from ..data.images import read_image
 from ..errors import DataError
 from ..extras import need
@@ -239,7 +239,7 @@ def find_videos(inputs: Sequence[str | Path], folders_are_videos: bool) -> tuple
     videos: dict[Path, None] = {}
     others = []
     for entry in map(str, inputs):
-        path = Path(entry).expanduser()
+        path = on_disk(Path(entry).expanduser())
         is_other_file = path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES
         found = [] if is_other_file else _found(entry, VIDEO_SUFFIXES)
         if found:

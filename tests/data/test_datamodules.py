@@ -101,6 +101,14 @@ def test_classes_are_counted_in_the_training_masks() -> None:
     assert data.class_counts(limit=2)[0].sum() == sum((masks[index] != 255).sum() for index in (0, 4))
 
 
+def test_a_label_that_is_no_class_is_not_left_out_of_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DrawnScenesDataModule(train_size=2, width=64, height=64, batch_size=1)
+    image, mask = data.dataset("train").load(0)
+    monkeypatch.setattr(data.dataset("train"), "load", lambda index: (image, np.where(mask == 0, 10, mask)))
+    with pytest.raises(DataError, match=r"train-000000 holds labels out of range: 10"):
+        data.class_counts()
+
+
 def test_batches_are_stacked_as_images_lie_in_memory() -> None:
     """Channels last, from the file to the network; a worker's queue keeps it so."""
     for num_workers in (0, 1):

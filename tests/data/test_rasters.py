@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.data import georasters, volumes
-from deeplab_lightning.data.georasters import Window, check_same_grid, read_raster, windows_of
+from deeplab_lightning.data.georasters import RasterPart, check_same_grid, read_raster, windows_of
 from deeplab_lightning.data.images import read_image, read_mask_as_stored, read_stored
 from deeplab_lightning.data.rasters import Source, read_labels, read_source, source, sources_in
 from deeplab_lightning.data.volumes import read_dicom, read_slice, slice_count
@@ -211,7 +211,7 @@ def test_a_window_is_read_without_the_rest_of_the_file(tmp_path: Path) -> None:
     write_geotiff(tmp_path / "a.tif", stored, tiled=True, blockxsize=64, blockysize=64, interleave="pixel")
     data = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "a.tif").write_bytes(data[: len(data) // 2])
-    np.testing.assert_array_equal(read_raster(tmp_path / "a.tif", Window(0, 0, 64, 64)), stored[:64, :64])
+    np.testing.assert_array_equal(read_raster(tmp_path / "a.tif", RasterPart(0, 0, 64, 64)), stored[:64, :64])
     with pytest.raises(DataError, match="Cannot read"):
         read_raster(tmp_path / "a.tif")
 
@@ -339,7 +339,7 @@ def test_sources_know_their_parts() -> None:
     assert source("a/scan.nii.gz#17") == Source(Path("a/scan.nii.gz"), 17)
     assert source("a#1.png") == Source(Path("a#1.png"))
     assert str(Source(Path("a.nii"), 7)) == "a.nii#007"
-    assert Source(Path("a.tif"), Window(512, 0, 9, 9)).mark == "#512_0"
+    assert Source(Path("a.tif"), RasterPart(512, 0, 9, 9)).mark == "#512_0"
     assert Source(Path("a.png")).mark == ""
 
 

@@ -165,6 +165,25 @@ def test_the_script_beside_it_runs_it(in_onnx: tuple[torch.nn.Module, Exported],
     assert Image.open(tmp_path / "noise_overlay.png").size == (91, 70)
 
 
+def test_the_script_loses_no_image_of_a_list(
+    in_onnx: tuple[torch.nn.Module, Exported], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two images of one name were one output, and one that Pillow finds too large ended the list."""
+    _, exported = in_onnx
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 70 * 91)
+    paths = [tmp_path / "in" / name for name in ("a/x.png", "large.png", "b/x.png", "b/x.jpg")]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        side = 200 if path.stem == "large" else 70
+        Image.fromarray(np.random.default_rng(len(str(path))).integers(0, 256, (side, 91, 3), dtype=np.uint8)).save(
+            path
+        )
+    words = [str(exported.path), *map(str, paths), "--output", str(tmp_path / "out")]
+    assert run_model.main(words) == 1
+    masks = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*_mask.png")}
+    assert masks == {"a/x_mask.png", "b/x.png_mask.png", "b/x.jpg_mask.png"}
+
+
 def test_a_file_in_the_folder_is_a_format_that_says_all_that_is_needed() -> None:
     """Nothing else lists them: what asks for a format reads it off its class."""
     known = formats()

@@ -56,6 +56,15 @@ def run(
     ).run()
 
 
+def test_jobs_of_like_names_have_parts_of_their_own(tmp_path: Path) -> None:
+    Image.fromarray(drawn_frame(0)).save(tmp_path / "0.png")
+    source = FrameFolder(tmp_path, Fraction(10))
+    names = ("a/b", "a__b", "a%2Fb", "a")
+    jobs = [VideoJob(source, name, EachFrame(red), LABELS, tmp_path, VideoOptions(), "model 1") for name in names]
+    assert len({job.parts for job in jobs}) == len(names)
+    assert all(job.parts.parent == tmp_path / "parts" for job in jobs)
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 

@@ -13,10 +13,7 @@ def datamodules() -> dict[str, type[SegmentationDataModule]]:
 
 
 def datamodule_named(name: str) -> type[SegmentationDataModule]:
-    """Return the datamodule that a configuration names.
-
-    Args:
-        name: With or without `DataModule` behind it: `VOC`, `VOCDataModule`.
+    """Return the datamodule that a configuration names, with or without `DataModule` behind it: `VOC`, `VOCDataModule`.
 
     Raises:
         ConfigError: There is none.

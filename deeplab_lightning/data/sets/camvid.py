@@ -24,7 +24,7 @@ from ..finding import files_by_stem, locate
 from ..layout import Recognised, lines_of
 from ..lists import read_list
 from ..paired_files import PairedFiles
-from ..wording import found_instead
+from ..wording import composed, found_instead
 
 _COLOURS = {
     "Sky": (128, 128, 128),
@@ -79,7 +79,7 @@ class CamVid(PairedFiles):
         remedy = f"Copy them again from {SOURCE}, or take these pairs out of the data."
         paths = locate([name for pair in names for name in pair], root, what, remedy)
         images, masks = paths[::2], paths[1::2]
-        super().__init__([image.stem for image in images], images, masks)
+        super().__init__([composed(image.stem) for image in images], images, masks)
         check_unique(self._names, what, f"{split}.txt")
 
 

@@ -30,7 +30,7 @@ from ..finding import files_by_stem, locate
 from ..images import read_mask
 from ..layout import Recognised
 from ..paired_files import PairedFiles
-from ..wording import found_instead
+from ..wording import composed, found_instead
 
 _CLASSES = {
     "road": (7, (128, 64, 128)),
@@ -219,13 +219,13 @@ def _masks(images: list[Path], root: Path, split: Split, annotations: Annotation
     """Find the mask of each image: train ids where they are at hand, label ids elsewhere."""
     kind = f"gt{annotations.title()}"
     train_ids = {
-        (city.name, stem): path
+        (composed(city.name), stem): path
         for city in {image.parent for image in images}
         for stem, path in files_by_stem(root / kind / split / city.name).items()
     }
     names = []
     for image in images:
-        city, base = image.parent.name, f"{_base_name(image)}_{kind}"
+        city, base = composed(image.parent.name), f"{_base_name(image)}_{kind}"
         ids = "labelTrainIds" if (city, f"{base}_labelTrainIds") in train_ids else "labelIds"
         names.append(f"{kind}/{split}/{city}/{base}_{ids}")
     what = f"Cityscapes {split}, {annotations} annotations"
@@ -233,4 +233,4 @@ def _masks(images: list[Path], root: Path, split: Split, annotations: Annotation
 
 
 def _base_name(image: Path) -> str:
-    return image.stem.removesuffix("_leftImg8bit")
+    return composed(image.stem).removesuffix("_leftImg8bit")

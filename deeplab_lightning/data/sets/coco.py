@@ -31,12 +31,12 @@ from ..annotations import check_declared_size, read_json
 from ..checks import check_unique
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..finding import files_by_stem, locate
+from ..finding import files_by_stem, locate, on_disk
 from ..images import read_image
 from ..layout import Recognised, json_object, subfolders
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
 from ..splitting import names_of
-from ..wording import first_few
+from ..wording import composed, first_few
 
 Outline = list[np.ndarray] | dict[str, Any]
 """Polygons, each `(2 * N,)` float64 of x, y, x, y, ...; or run lengths as in the file."""
@@ -98,10 +98,7 @@ class COCO(SegmentationDataset):
         return self._files[index], self.annotations
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index` and draw its mask.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of class ids and 255.
+        """Read image `index`, and draw its mask of class ids and 255.
 
         Raises:
             DataError: The image is unreadable or of another size, or an outline cannot be drawn.
@@ -191,7 +188,8 @@ def _folder_of(content: dict[str, Any], root: Path) -> str:
     """Return the folder below `root` in which the first image of a COCO file lies; `.` if it is nowhere."""
     name = str(content["images"][0].get("file_name")) if content["images"] else ""
     places = [root, *subfolders(root), *[inner for folder in subfolders(root) for inner in subfolders(folder)]]
-    return next((place.relative_to(root).as_posix() for place in places if name and (place / name).is_file()), ".")
+    found = (place for place in places if name and on_disk(place / name).is_file())
+    return next((place.relative_to(root).as_posix() for place in found), ".")
 
 
 def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
@@ -242,7 +240,7 @@ def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
 
 
 def _name(file_name: str) -> str:
-    return PurePosixPath(file_name.replace("\\", "/")).with_suffix("").as_posix()
+    return composed(PurePosixPath(file_name.replace("\\", "/")).with_suffix("").as_posix())
 
 
 def _classes(categories: dict[int, str], used: Iterable[int], labels: LabelSet, path: Path) -> dict[int, int]:

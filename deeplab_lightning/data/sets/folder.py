@@ -20,6 +20,7 @@ from ..layout import Recognised
 from ..masks import MaskDecoder
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
 from ..splitting import SPLITS, names_of
+from ..wording import composed
 
 IMAGE_FOLDERS = ("images", "imgs", "image", "img", "pictures", "photos", "JPEGImages")
 MASK_FOLDERS = ("masks", "labels", "annotations", "mask", "label", "gt", "segmentation", "SegmentationClass")
@@ -177,7 +178,7 @@ def _first_folder(bases: Sequence[Path], names: Sequence[str]) -> str | None:
 def _below(folder: Path) -> dict[str, Path]:
     """Return images and rasters at any depth, by path below `folder` without ending."""
     found = images_below(folder, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
-    return {without_ending(path.relative_to(folder)).as_posix(): path for path in found}
+    return {composed(without_ending(path.relative_to(folder)).as_posix()): path for path in found}
 
 
 def _mask_suffix(images: set[str], masks: set[str]) -> str:

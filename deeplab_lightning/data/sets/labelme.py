@@ -32,12 +32,12 @@ from ...labels import LabelSet
 from ..annotations import check_declared_size, read_json
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..finding import IMAGE_SUFFIXES
+from ..finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
 from ..images import decode_image, read_image
 from ..layout import Recognised, json_object, names_in_file
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
 from ..splitting import names_of
-from ..wording import first_few, found_instead
+from ..wording import composed, first_few, found_instead
 
 BACKGROUND_LABEL = "_background_"
 """LabelMe's name for what is nothing: class 0, whatever that is called here."""
@@ -93,10 +93,7 @@ class LabelMe(SegmentationDataset):
         return (image, path) if image else (path,)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index` and draw its mask.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of class ids and 255.
+        """Read image `index`, and draw its mask of class ids and 255.
 
         Raises:
             DataError: The image is missing or of another size, the JSON is damaged, a label was not declared, or a
@@ -118,7 +115,7 @@ class LabelMe(SegmentationDataset):
         return image, np.array(mask)
 
     def _annotation(self, index: int) -> Path:
-        return self.root / f"{self._names[index]}.json"
+        return on_disk(self.root / f"{self._names[index]}.json")
 
     def _id_of(self, label: object, where: str) -> int:
         if not isinstance(label, str) or label not in self._ids:
@@ -148,7 +145,7 @@ class LabelMeDataModule(OwnImagesDataModule):
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
         """Recognise a folder with annotations in any depth."""
-        annotations = sorted(path for path in root.rglob("*.json") if not path.name.startswith("."))
+        annotations = [path for path in files_below(root) if path.suffix == ".json"]
         contents = [content for content in map(json_object, annotations) if isinstance(content.get("shapes"), list)]
         if not contents:
             return None
@@ -157,7 +154,7 @@ class LabelMeDataModule(OwnImagesDataModule):
         special = ("__ignore__", "_background_", "background")
         named = dict.fromkeys([*names_in_file(root), *sorted(found)])
         names = ["background", *[name for name in named if name not in special]]
-        images = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES]
+        images = images_below(root)
         options = {"root": str(root.resolve()), "class_names": names}
         return Recognised("LabelMe", options, images, max(1, int(0.8 * len(annotations))))
 
@@ -177,8 +174,8 @@ def find_annotations(root: Path) -> list[str]:
     Raises:
         DataError: There are none.
     """
-    paths = [path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() == ".json"]
-    names = [path.with_suffix("").as_posix() for path in paths if not any(part.startswith(".") for part in path.parts)]
+    paths = [path.relative_to(root) for path in files_below(root) if path.suffix.lower() == ".json"]
+    names = [composed(path.with_suffix("").as_posix()) for path in paths]
     if not names:
         raise DataError(
             f"No LabelMe annotations were found: {found_instead(root, '*.json')} Expected NAME.json beside NAME.jpg. "
@@ -200,13 +197,7 @@ _POINTS: dict[str, tuple[int, int | None]] = {
 
 
 def draw_shape(mask: Image.Image, shape: dict[str, Any], value: int, where: str) -> None:
-    """Draw a shape of a LabelMe file.
-
-    Args:
-        mask: Of kind `L`, a pixel's id being its value; drawn into.
-        shape: With `shape_type`, `points` and, for a mask, `mask`.
-        value: The id to draw with.
-        where: File and number of the shape, for the message.
+    """Draw a shape of a LabelMe file into a mask of kind `L`; `where`, its file and number, is for the message.
 
     Raises:
         DataError: The kind is unknown, or its points are too few, too many, or no numbers.
@@ -261,7 +252,7 @@ def _paste(mask: Image.Image, box: list[tuple[float, float]], encoded: object, v
     try:
         with Image.open(io.BytesIO(base64.b64decode(str(encoded), validate=True))) as image:
             stencil = Image.fromarray(np.array(image.convert("L")) > 0)
-    except (binascii.Error, OSError, SyntaxError, ValueError) as error:
+    except (binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: its mask is no PNG in base64: {error}. {_ANNOTATE_AGAIN}") from error
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in box)
     expected = (right - left + 1, bottom - top + 1)
@@ -287,11 +278,12 @@ def _image_file(path: Path, annotation: dict[str, Any]) -> Path | None:
     """Return the file that `imagePath` says, or else the one of the annotation's own name; None for neither."""
     said = annotation.get("imagePath")
     if isinstance(said, str) and said:
-        named = path.parent / PurePosixPath(said.replace("\\", "/"))
+        named = on_disk(path.parent / PurePosixPath(said.replace("\\", "/")))
         if named.is_file():
             return named
     beside = [path.with_suffix(suffix) for ending in IMAGE_SUFFIXES for suffix in (ending, ending.upper())]
-    return next((candidate for candidate in beside if candidate.is_file()), None)
+    found = next((candidate for candidate in beside if candidate.is_file()), None)
+    return found or files_by_stem(path.parent).get(composed(path.stem))
 
 
 def _embedded_image(path: Path, annotation: dict[str, Any]) -> bytes:

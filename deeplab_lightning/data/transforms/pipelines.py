@@ -24,7 +24,7 @@ import numpy as np
 from ...errors import ConfigError, did_you_mean
 from ...options import Between, Options, at_least
 from .colour import ColourMatrix
-from .geometry import RandomWindow, Stored, Window, check_scales, scale_choices
+from .geometry import RandomWindow, Stored, check_scales, scale_choices
 
 JITTER_PROBABILITY = 0.8
 ELASTIC_STRENGTH, ELASTIC_SMOOTHNESS = 120.0, 10.0
@@ -152,56 +152,41 @@ class TrainingTransform:
         Raises:
             ConfigError: One of `transforms` changed the size or the dtype.
         """
-        generator = np.random.default_rng(seed)
-        crop, crop_mask, _ = self._cut(image, mask, generator)
-        if self.further is None:
-            return crop, crop_mask
-        self.further.set_random_seed(seed)
-        result = self.further(image=crop, mask=crop_mask)
-        self._check_further(crop, result["image"])
-        self._check_further(crop_mask, result["mask"])
-        return result["image"], result["mask"]
+        return self._augmented(image, mask, None, seed)[:2]
 
     def with_depth(
         self, image: Stored, mask: Stored, depth: np.ndarray, seed: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Augment an image with its depth: image and mask as without.
+        """Augment an image as a call does, with its depth `(H, W)` float32; that of the crop is 0 beyond the image.
 
         Depth takes the nearest value, as a mask does: between a near and a far thing there is nothing. Scaling an
         image leaves its depths as they are.
-
-        Args:
-            image: As in a call.
-            mask: As in a call.
-            depth: `(H, W)` float32.
-            seed: As in a call.
-
-        Returns:
-            Crop and mask as from a call, and the depth `(crop_size, crop_size)` float32, 0 beyond the image.
         """
-        generator = np.random.default_rng(seed)
-        crop, crop_mask, window = self._cut(image, mask, generator)
-        crop_depth = window.cut_mask(depth, 0)
-        if self.further is None:
-            return crop, crop_mask, crop_depth
-        inside = np.float32(1 - min(self.ignore_index, 1))  # any number but the one that transforms fill masks with
-        self.further.set_random_seed(seed)
-        beside = np.stack([crop_depth, np.full_like(crop_depth, inside)])
-        result = self.further(image=crop, mask=crop_mask, masks=beside)
-        self._check_further(crop, result["image"])
-        self._check_further(crop_mask, result["mask"])
-        warped, is_inside = result["masks"]
-        return result["image"], result["mask"], np.where(is_inside == inside, warped, np.float32(0))
+        return self._augmented(image, mask, depth, seed)
 
-    def _cut(
-        self, image: Stored, mask: Stored, generator: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, Window]:
+    def _augmented(self, image: Stored, mask: Stored, depth: np.ndarray | None, seed: int) -> tuple[Any, Any, Any]:
+        generator = np.random.default_rng(seed)
         window = self.window.draw(image.shape, mask if self.window.rare_classes else None, generator)
         recolour = None
         if self.colours is not None and generator.random() < self.colours.p:
             recolour = partial(self.colours.apply, matrix=self.colours.draw(generator))
-        part = window.cut(image, recolour)
-        return window.frame(part, self.pad_value), window.cut_mask(mask, self.ignore_index), window
+        crop = window.frame(window.cut(image, recolour), self.pad_value)
+        crop_mask = window.cut_mask(mask, self.ignore_index)
+        crop_depth = None if depth is None else window.cut_mask(depth, 0)
+        if self.further is None:
+            return crop, crop_mask, crop_depth
+        inside = np.float32(1 - min(self.ignore_index, 1))  # any number but the one that transforms fill masks with
+        beside = {}
+        if crop_depth is not None:
+            beside["masks"] = np.stack([crop_depth, np.full_like(crop_depth, inside)])
+        self.further.set_random_seed(seed)
+        result = self.further(image=crop, mask=crop_mask, **beside)
+        self._check_further(crop, result["image"])
+        self._check_further(crop_mask, result["mask"])
+        if crop_depth is not None:
+            warped, is_inside = result["masks"]
+            crop_depth = np.where(is_inside == inside, warped, np.float32(0))
+        return result["image"], result["mask"], crop_depth
 
     def _check_further(self, before: np.ndarray, after: np.ndarray) -> None:
         if before.shape != after.shape or before.dtype != after.dtype:

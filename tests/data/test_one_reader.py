@@ -1,0 +1,120 @@
+"""A file, the same image in Pillow's hands, and the script beside an exported model: all are read alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from deeplab_lightning.data.images import read_image, read_mask
+from deeplab_lightning.data.rasters import of_pillow, read_source
+from deeplab_lightning.doctor.contents import image_sizes
+from deeplab_lightning.errors import DataError
+from deeplab_lightning.export import run_model
+from deeplab_lightning.export.run_model import output_names
+
+COLOURS = cv2.resize(np.random.default_rng(0).integers(0, 256, (5, 6, 3), dtype=np.uint8), (60, 48))
+DEEP = COLOURS[..., 0].astype(np.uint16) * 200 + 77
+ALPHA = np.broadcast_to(np.linspace(0, 255, 60).astype(np.uint8), (48, 60))
+
+
+def kinds() -> dict[str, tuple[Image.Image, dict]]:
+    """Name -> an image and how to save it."""
+    rgb, grey = Image.fromarray(COLOURS), Image.fromarray(COLOURS[..., 0])
+    palette = rgb.quantize(16)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "rgb.png": (rgb, {}),
+        "grey.png": (grey, {}),
+        "bits.png": (grey.point(lambda value: 255 * (value > 99)).convert("1"), {}),
+        "palette.png": (palette, {}),
+        "clear_palette.png": (palette, {"transparency": 3}),
+        "clear_colour.png": (rgb, {"transparency": tuple(COLOURS[3, 4].tolist())}),
+        "rgba.png": (Image.fromarray(np.dstack([COLOURS, ALPHA])), {}),
+        "la.png": (Image.fromarray(np.dstack([COLOURS[..., 0], ALPHA]), "LA"), {}),
+        "deep.png": (Image.fromarray(DEEP), {}),
+        "deep.tif": (Image.fromarray(DEEP), {}),
+        "twelve.png": (Image.fromarray(DEEP // 16), {}),
+        "cmyk.tif": (rgb.convert("CMYK"), {}),
+        "lossless.webp": (rgb, {"lossless": True}),
+        "turned.png": (rgb, {"exif": turned}),
+        "turned.tif": (rgb, {"exif": turned}),
+        "turned.jpg": (rgb, {"exif": turned, "quality": 98}),
+        "turned_deep.png": (Image.fromarray(DEEP), {"exif": turned}),
+    }
+
+
+@pytest.mark.parametrize("name", list(kinds()))
+def test_all_readers_agree(tmp_path: Path, name: str) -> None:
+    image, options = kinds()[name]
+    image.save(tmp_path / name, **options)
+    expected = read_image(tmp_path / name)
+    tolerance = 3 if name.endswith(".jpg") else 0
+    opened, loaded = Image.open(tmp_path / name), Image.open(tmp_path / name)
+    loaded.load()
+    mode = opened.mode
+    for got in (
+        of_pillow(opened, 3, 255),
+        of_pillow(loaded, 3, 255),
+        of_pillow(loaded.copy(), 3, 255),
+        of_pillow(opened, 3, 255),
+        run_model.read_image(tmp_path / name),
+    ):
+        assert got.dtype == np.uint8
+        assert got.shape == expected.shape
+        assert np.abs(got.astype(int) - expected).max() <= tolerance
+    assert opened.mode == mode
+
+
+@pytest.mark.parametrize(("name", "channels", "pixel_range"), [("deep.png", 1, 65535), ("turned_deep.png", 1, 65535)])
+def test_stored_values_agree(tmp_path: Path, name: str, channels: int, pixel_range: float) -> None:
+    image, options = kinds()[name]
+    image.save(tmp_path / name, **options)
+    expected = read_source(tmp_path / name, channels, pixel_range)
+    got = of_pillow(Image.open(tmp_path / name), channels, pixel_range)
+    assert got.dtype == expected.dtype
+    assert np.array_equal(got, expected)
+
+
+def test_values_of_unknown_range_are_refused() -> None:
+    for image in (Image.fromarray(DEEP.astype(np.int32)), Image.fromarray(DEEP.astype(np.float32))):
+        with pytest.raises(DataError, match="32-bit values"):
+            of_pillow(image, 3, 255)
+
+
+def test_an_image_that_is_too_large_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's guard against decompression bombs raises an error of its own kind."""
+    image, _ = kinds()["rgba.png"]
+    image.save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    for read in (read_image, read_mask):
+        with pytest.raises(DataError, match=r"large\.png is too large to be read: .* Cut it"):
+            read(tmp_path / "large.png")
+    assert image_sizes([tmp_path / "large.png"]) == []
+
+
+def test_a_plain_image_that_opencv_finds_too_large_is_refused_by_name(tmp_path: Path) -> None:
+    from .test_images import png
+
+    (tmp_path / "wide.png").write_bytes(png([b"\0" * 4] * 4, 1 << 24, 8, 0))
+    with pytest.raises(DataError, match=r"Cannot read .*wide\.png"):
+        read_image(tmp_path / "wide.png")
+
+
+@pytest.mark.parametrize(
+    ("images", "names"),
+    [
+        (["x.png"], ["x"]),
+        (["a/x.png", "a/y.jpg"], ["x", "y"]),
+        (["a/x.png", "b/x.png"], ["a/x", "b/x"]),
+        (["a/x.png", "a/x.jpg", "a/y.png"], ["x.png", "x.jpg", "y"]),
+        (["a/x.png", "a/x.jpg", "a/x.png.tif"], ["x.png", "x.jpg", "x.png.tif"]),
+        (["a/x.png", "a/b/x.png", "a/x.png"], ["x", "b/x", "x"]),
+    ],
+)
+def test_no_two_images_have_one_output(images: list[str], names: list[str]) -> None:
+    assert output_names([Path(image) for image in images]) == [Path(name) for name in names]
