@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError, DataError, did_you_mean
+from .wording import first_few
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask_path: str | Path) -> None:
@@ -64,12 +65,11 @@ def check_labels(
         return
     counts = np.bincount(mask.ravel(), minlength=256)
     wrong = np.flatnonzero(illegal & (counts > 0)).tolist()
-    named = ", ".join(f"{value} ({counts[value]} pixels)" for value in wrong[:10])
-    more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+    named = first_few((f"{value} ({counts[value]} pixels)" for value in wrong), 10)
     if remedy is None:
         remedy = _guessed_remedy(set(np.flatnonzero(counts).tolist()), wrong, ignore_index)
     raise DataError(
-        f"Mask {path} holds labels out of range: {named}{more}. Allowed are the classes 0..{num_classes - 1} and "
+        f"Mask {path} holds labels out of range: {named}. Allowed are the classes 0..{num_classes - 1} and "
         f"{ignore_index} (ignored). {remedy}",
         kind="black_white" if not counts[1:255].any() else "labels",
     )
@@ -85,12 +85,7 @@ def _guessed_remedy(values: set[int], wrong: list[int], ignore_index: int) -> st
 
 
 def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) -> None:
-    """Refuse a list that names an image twice.
-
-    Args:
-        sample_ids: The names in the list.
-        what: Data set and split, for the message.
-        list_file: Where they come from, for the message.
+    """Refuse a list that names an image twice; `what` is data set and split.
 
     Raises:
         DataError: Says how many names repeat, and one of them.
@@ -104,12 +99,7 @@ def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) ->
 
 
 def check_choice(value: str, choices: Sequence[str], what: str) -> None:
-    """Refuse a value that is none of `choices`.
-
-    Args:
-        value: What the user chose.
-        choices: At least two.
-        what: Whose choice of what, such as "CamVid has no split".
+    """Refuse a value that is none of two or more `choices`; `what` is such as "CamVid has no split".
 
     Raises:
         ConfigError: Names the choices and the nearest of them.

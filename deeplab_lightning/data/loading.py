@@ -46,19 +46,19 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
     def __getitem__(self, draw: Draw | int) -> Sample:
         epoch, index = draw if isinstance(draw, tuple) else (0, draw)
         depth = self.source.depth(index) if self.with_depth else None
-        if self.transform is None:
-            image, mask = self.source.load(index)
-            if depth is not None:
-                self._check_depth(depth, image.shape, index)
-        else:
-            stream = np.random.SeedSequence([self.seed, epoch, index])
-            seed = int(stream.generate_state(1)[0])
-            stored = self.source.open(index)
+        read: Any = self.source.load if self.transform is None else self.source.open
+        image, mask = read(index)
+        if depth is not None and depth.shape != image.shape[:2]:
+            raise DataError(
+                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its image "
+                f"{image.shape[1]}x{image.shape[0]} (width x height): they must have one size."
+            )
+        if self.transform is not None:
+            seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
             if depth is None:
-                image, mask = self.transform(*stored, seed)
+                image, mask = self.transform(image, mask, seed)
             else:
-                self._check_depth(depth, stored[0].shape, index)
-                image, mask, depth = self.transform.with_depth(*stored, depth, seed)
+                image, mask, depth = self.transform.with_depth(image, mask, depth, seed)
         sample: Sample = {
             "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
             "mask": torch.from_numpy(np.ascontiguousarray(mask)),
@@ -68,39 +68,24 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
             sample["depth"] = torch.from_numpy(np.ascontiguousarray(depth, np.float32))
         return sample
 
-    def _check_depth(self, depth: np.ndarray, shape: tuple[int, ...], index: int) -> None:
-        if depth.shape != shape[:2]:
-            raise DataError(
-                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its image "
-                f"{shape[1]}x{shape[0]} (width x height): they must have one size."
-            )
-
 
 def collate_crops(samples: list[Sample]) -> Batch:
     """Stack crops of one size as they lie in memory: images `(B, C, H, W)` in channels-last order.
 
     What an image file decodes to has its channels last, and so have the networks: nothing is transposed on the way.
     """
-    rows_first = [sample["image"].permute(1, 2, 0) for sample in samples]
-    batch: Batch = {
-        "image": default_collate(rows_first).permute(0, 3, 1, 2),  # in a worker, straight into shared memory
-        "mask": default_collate([sample["mask"] for sample in samples]),
-        "sample_id": [sample["sample_id"] for sample in samples],
-    }
-    if "depth" in samples[0]:
-        batch["depth"] = default_collate([sample["depth"] for sample in samples])
+    batch = collate_images(samples)
+    rows_first = [image.permute(1, 2, 0) for image in batch["image"]]
+    batch["image"] = default_collate(rows_first).permute(0, 3, 1, 2)  # in a worker, straight into shared memory
+    batch["mask"] = default_collate(batch["mask"])
+    if "depth" in batch:
+        batch["depth"] = default_collate(batch["depth"])
     return batch
 
 
 def collate_images(samples: list[Sample]) -> Batch:
     """Keep evaluation images apart, since they keep their own sizes."""
-    batch: Batch = {
-        "image": [sample["image"] for sample in samples],
-        "mask": [sample["mask"] for sample in samples],
-        "sample_id": [sample["sample_id"] for sample in samples],
-    }
-    if "depth" in samples[0]:
-        batch["depth"] = [sample["depth"] for sample in samples]
+    batch: Any = {key: [sample[key] for sample in samples] for key in samples[0]}  # type: ignore[literal-required]
     return batch
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from ..errors import ConfigError, DataError, Kind
 from ..labels import RGB, LabelSet
 from .checks import check_labels
 from .images import equal_channels
+from .wording import first_few
 
 BLACK_AND_WHITE = "label_map: {0: 0, 255: 1}"
 """What a user of such masks has to set."""
@@ -49,7 +50,8 @@ class MaskDecoder:
     ) -> None:
         self.labels = labels
         self.by_value = None if label_map is None else _Table(label_map)
-        self.by_colour = None if colours is None else _Table({_pack(rgb): label for rgb, label in colours.items()})
+        packed = {red << 16 | green << 8 | blue: label for (red, green, blue), label in (colours or {}).items()}
+        self.by_colour = None if colours is None else _Table(packed)
         legal = {*range(labels.num_classes), labels.ignore_index}
         wrong = sorted({label for label in (label_map or {}).values() if label not in legal})
         if wrong:
@@ -86,9 +88,12 @@ class MaskDecoder:
             return ids.astype(np.uint8)
         if values.dtype != np.uint8:
             if values.min() < 0 or values.max() > 255:
+                known = np.unique(values).tolist()
+                entries = ", ".join(f"{value}: {index}" for index, value in enumerate(known[:NAMED]))
+                entries += ", ..." * (len(known) > NAMED)
                 raise DataError(
                     f"Mask {path} holds values from {values.min()} to {values.max()}; class ids are 0..255. "
-                    f"{_declare_map(np.unique(values))}",
+                    f"Say which class each means, as in label_map: {{{entries}}}.",
                     kind="labels",
                 )
             values = values.astype(np.uint8)
@@ -100,12 +105,12 @@ class MaskDecoder:
 
     def _unknown_values(self, unknown: np.ndarray, path: str | Path) -> str:
         found, counts = np.unique(unknown, return_counts=True)
-        named = [f"{value} ({count} pixels)" for value, count in zip(found[:NAMED], counts, strict=False)]
+        named = first_few((f"{value} ({count} pixels)" for value, count in zip(found, counts, strict=True)), NAMED)
         assert self.by_value is not None
         return (
-            f"Mask {path} holds values that data.label_map does not: {', '.join(named)}{_more(len(found))}. It maps "
-            f"{', '.join(map(str, self.by_value.keys[:NAMED]))}{_more(len(self.by_value.keys))}. Add each to it, as "
-            f"in {found[0]}: {self.labels.ignore_index} to ignore it."
+            f"Mask {path} holds values that data.label_map does not: {named}. It maps "
+            f"{first_few(map(str, self.by_value.keys), NAMED)}. Add each to it, as in {found[0]}: "
+            f"{self.labels.ignore_index} to ignore it."
         )
 
 
@@ -125,32 +130,12 @@ class _Table:
         return np.where(self.keys[position] == values, self.labels[position], np.int16(-1))
 
 
-def _pack(rgb: Sequence[int]) -> int:
-    red, green, blue = rgb
-    return red << 16 | green << 8 | blue
-
-
-def _unpacked(colours: np.ndarray) -> list[list[int]]:
-    return [[colour >> 16, colour >> 8 & 255, colour & 255] for colour in colours.tolist()]
-
-
 def _unknown_colours(unknown: np.ndarray, path: str | Path) -> str:
     found, counts = np.unique(unknown, return_counts=True)
-    order = np.argsort(-counts)
-    named = [
-        f"{rgb} ({count} pixels)" for rgb, count in zip(_unpacked(found[order[:NAMED]]), counts[order], strict=False)
-    ]
+    by_count = [(found[place], counts[place]) for place in np.argsort(-counts)]
+    named = (f"{[int(c) >> 16, int(c) >> 8 & 255, int(c) & 255]} ({count} pixels)" for c, count in by_count)
     return (
-        f"Mask {path} holds colours that the palette does not: {', '.join(named)}{_more(len(found))}. Add each to "
+        f"Mask {path} holds colours that the palette does not: {first_few(named, NAMED)}. Add each to "
         f"data.palette with a name in data.class_names, or set data.void_colour to the one that is to be ignored. Many "
         f"colours of few pixels mean that the mask was blended or stored as JPEG: make it anew."
     )
-
-
-def _declare_map(values: np.ndarray) -> str:
-    entries = ", ".join(f"{value}: {index}" for index, value in enumerate(values[:NAMED].tolist()))
-    return f"Say which class each means, as in label_map: {{{entries}{', ...' * (len(values) > NAMED)}}}."
-
-
-def _more(count: int) -> str:
-    return f" and {count - NAMED} more" if count > NAMED else ""

@@ -32,6 +32,7 @@ from ..errors import ConfigError, DataError
 from ..extras import need
 from ..files import atomic_open
 from .dataset import SegmentationDataset
+from .subset import Subset
 from .transforms.geometry import Stored
 
 TILE_HEIGHT, TILE_WIDTH = 128, 256
@@ -43,7 +44,7 @@ _DIGEST_SIZE, _LENGTH_SIZE = 16, 4
 _FORMAT = 1
 
 
-class TiledDataset(SegmentationDataset):
+class TiledDataset(Subset):
     """A data set whose images come from a cache; what is not there yet is decoded and written when first read.
 
     Args:
@@ -55,22 +56,12 @@ class TiledDataset(SegmentationDataset):
     """
 
     def __init__(self, source: SegmentationDataset, folder: str | Path) -> None:
-        self.source, self.folder, self.labels = source, Path(folder).expanduser(), source.labels
+        super().__init__(source, range(len(source)))
+        self.folder = Path(folder).expanduser()
         need("zstandard", "cache", "--data.cache")
         if len(source) and not source.files(0):
             raise ConfigError(f"{type(source).__name__} reads no files, so there is nothing to cache: leave cache out.")
         self._identity = _identity(source)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def sample_id(self, index: int) -> str:
-        """Return the name of image `index`."""
-        return self.source.sample_id(index)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the files that the cache is made from."""
-        return self.source.files(index)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read a whole image and its mask."""
@@ -84,15 +75,6 @@ class TiledDataset(SegmentationDataset):
             return self.source.load(index)
         tiles = self._tiles(index) or self.build(index)
         return TiledArray(self, index, 0, tiles), TiledArray(self, index, 1, tiles)
-
-    @property
-    def has_depth(self) -> bool:
-        """Whether the source has depth maps."""
-        return self.source.has_depth
-
-    def depth(self, index: int) -> np.ndarray:
-        """Return the image's depth, from its own file: it is not cached."""
-        return self.source.depth(index)
 
     def summary(self) -> str:
         """Say in a line how much is stored, and where."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.dataset import SegmentationDataset
-from ..data.images import IMAGE_SUFFIXES, read_image
+from ..data.finding import IMAGE_SUFFIXES
+from ..data.images import read_image
 from ..errors import DataError
 from .findings import Finding, finding
 from .images import Look, files_of

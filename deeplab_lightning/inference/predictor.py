@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -122,10 +124,9 @@ class Predictor:
         return pred
 
     def decide(self, logits: Tensor) -> Tensor:
-        """Return the class of each pixel, `(B, C, H, W) -> (B, H, W)` uint8: the most likely, or by the threshold.
+        """Return each pixel's class by logits or logarithms of probabilities, `(B, C, H, W) -> (B, H, W)` uint8.
 
-        Args:
-            logits: Or logarithms of probabilities.
+        It is the most likely one, or that of the threshold.
         """
         if self.threshold is None:
             return most_likely(logits)
@@ -157,24 +158,15 @@ class Predictor:
         averages_probs = options.fusion == "mean" and not single
         for rows in first.bands():
             # The two ways round are added first: mirroring the image then changes no bit of the sum.
-            at_scales = [_sum([view.band(rows, averages_probs) for view in pair]) for pair in views]
+            at_scales = [reduce(add, [view.band(rows, averages_probs) for view in pair]) for pair in views]
             if options.fusion == "max":
-                scores = at_scales[0]
-                for other in at_scales[1:]:
-                    scores = torch.maximum(scores, other)
-                yield rows, scores.div_(len(mirrored))
+                yield rows, reduce(torch.maximum, at_scales).div_(len(mirrored))
             else:
-                scores = _sum(at_scales).div_(len(views) * len(mirrored))
+                scores = reduce(add, at_scales).div_(len(views) * len(mirrored))
                 yield rows, _log(scores) if averages_probs else scores
 
     def part(self, image: Tensor, vertical: WindowSpan, horizontal: WindowSpan) -> Tensor:
-        """Return a window of the scaled image as the network takes it in, padded: `(B, C, h, w)` float32.
-
-        Args:
-            image: The whole image as stored.
-            vertical: The window's rows.
-            horizontal: Its columns.
-        """
+        """Return a window of the scaled image as the network takes it in, padded, float32; `image` is the whole one."""
         (rows, down), (columns, across) = vertical.source(), horizontal.source()
         if vertical.scaled == vertical.side and horizontal.scaled == horizontal.side:
             begin, left = vertical.start, horizontal.start
@@ -190,20 +182,15 @@ class Predictor:
     def _pad(self, image: Tensor) -> Tensor:
         if not self.align_corners:
             return image
-        height, width = image.shape[-2:]
-        bottom, right = (padded_side(side, self.output_stride, self.side_remainder) - side for side in (height, width))
+        sides = image.shape[-2:]
+        bottom, right = (padded_side(side, self.output_stride, self.side_remainder) - side for side in sides)
         return F.pad(image, (0, right, 0, bottom))
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What the network says of a window.
+class _Answer(NamedTuple):
+    """What the network says of a window, and what brings it to the pixels that the window covers.
 
-    Attributes:
-        coarse: Its logits.
-        resizing: Brings them to the pixels that the window covers.
-        down: `(rows, 1)`: how much each covered row counts.
-        across: `(columns,)`: likewise.
+    `down`, `(rows, 1)`, and `across`, `(columns,)`, say how much each covered row and column counts.
     """
 
     coarse: Tensor
@@ -215,11 +202,7 @@ class _Answer:
 class _View:
     """The image at one scale, one way round: windows, each run through the network when its first row is wanted.
 
-    Args:
-        predictor: Whose network and options.
-        image: `(B, C, H, W)` as stored.
-        scale: That it is looked at.
-        mirrored: Look at it mirrored; what comes out is turned back.
+    What comes out of a mirrored image is turned back.
     """
 
     def __init__(self, predictor: Predictor, image: Tensor, scale: float, mirrored: bool) -> None:
@@ -293,13 +276,6 @@ class _View:
                 coarse, resizing, vertical.weights(coarse)[:, None], horizontal.weights(coarse)
             )
         return self._answers[index]
-
-
-def _sum(values: list[Tensor]) -> Tensor:
-    total = values[0]
-    for other in values[1:]:
-        total = total + other
-    return total
 
 
 def _log(probs: Tensor) -> Tensor:

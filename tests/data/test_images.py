@@ -14,15 +14,9 @@ import pytest
 from PIL import Image, ImageFile
 
 from deeplab_lightning.data import images
-from deeplab_lightning.data.images import (
-    check_labels,
-    check_pair,
-    find_images,
-    read_image,
-    read_mask,
-    write_image,
-    write_mask,
-)
+from deeplab_lightning.data.checks import check_labels, check_pair
+from deeplab_lightning.data.finding import find_images
+from deeplab_lightning.data.images import read_image, read_mask, write_image, write_mask
 from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
 

@@ -34,6 +34,7 @@ DRAWN_SCENES = LabelSet(
 )
 """Things in a drawn landscape, told apart by shape and place, never by colour."""
 
+_last_scene = lru_cache(maxsize=1)(draw_scene)  # drawn once for all that is asked of it
 _SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
 _SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
 
@@ -130,9 +131,3 @@ class DrawnScenesDataModule(SegmentationDataModule):
         options = self.options
         sizes = {"train": options.train_size, "val": options.val_size, "test": options.test_size}
         return DrawnScenes(split, sizes[split], options.height, options.width, options.scene_seed)
-
-
-@lru_cache(maxsize=1)
-def _last_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
-    """Draw a scene, once for all that is asked of it."""
-    return draw_scene(key, height, width)
