@@ -19,7 +19,7 @@ from . import smp_encoders, unrounded_mobilenet, xception71
 from .atrous import atrous_support
 from .feature_hooks import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
 from .resnet_variants import AS_IN_TIMM, ResNetOptions, apply_variant
-from .weight_files import PretrainedOptions, load_features
+from .weight_files import PretrainedOptions, first_line, load_features
 
 LowLevelMap = Literal["stage", "tensorflow"]
 
@@ -109,15 +109,18 @@ class TimmBackbone(nn.Module):
         self.stage_channels: list[int] = self.features.feature_info.channels()
         self.stage_reductions: list[int] = self.features.feature_info.reduction()
         if output_stride != 32:
-            self._check_same_weights_as_strided(output_stride, in_channels, indices, stem)
+            with torch.device("meta"):
+                strided = _create(name, 32, in_channels, indices, **stem)
+            difference = _shapes(strided) ^ _shapes(self.features)
+            if difference:  # the network gains or loses a layer with its stride: its ImageNet weights would not fit
+                raise ConfigError(
+                    f"Backbone {name!r} has other weights at output stride {output_stride} than at 32 "
+                    f"({sorted(difference)[0][0]}): one checkpoint cannot serve both. Take --model.output_stride "
+                    f"{'16 or 32' if output_stride == 8 else '32'}, or another backbone: {WORKING}."
+                )
             _warn_if_not_exact(name)
         apply_variant(self.features, options, generation, name)
         self._walk: Walk | None = resnet_stages if options.stride_place == "previous" else None
-
-    @property
-    def low_level_channels(self) -> int:
-        """Channels of the stride-4 map."""
-        return self.stage_channels[0]
 
     @property
     def high_level_channels(self) -> int:
@@ -161,20 +164,6 @@ class TimmBackbone(nn.Module):
                 f"take one of timm's (resnet101, mobilenetv2_100) with its own stride_place."
             )
         switch(True)
-
-    def _check_same_weights_as_strided(
-        self, output_stride: int, in_channels: int, out_indices: tuple[int, ...], stem: dict[str, Any]
-    ) -> None:
-        """Refuse a network that gains or loses a layer with its stride: its ImageNet weights would not fit."""
-        with torch.device("meta"):
-            strided = _create(self.name, 32, in_channels, out_indices, **stem)
-        difference = _shapes(strided) ^ _shapes(self.features)
-        if difference:
-            raise ConfigError(
-                f"Backbone {self.name!r} has other weights at output stride {output_stride} than at 32 "
-                f"({sorted(difference)[0][0]}): one checkpoint cannot serve both. Take --model.output_stride "
-                f"{'16 or 32' if output_stride == 8 else '32'}, or another backbone: {WORKING}."
-            )
 
 
 def _shapes(module: nn.Module) -> set[tuple[str, tuple[int, ...]]]:
@@ -224,7 +213,7 @@ def _create(
             f"timm has no weights {name!r}.{did_you_mean(name, tagged)} "
             f"Weights of {architecture}: {', '.join(tagged) or 'none'}."
         )
-    help_timm = xception71.needs_help(architecture, output_stride)
+    help_timm = architecture in xception71.NAMES and output_stride == 8
     try:
         features: Any = timm.create_model(
             name,
@@ -243,7 +232,7 @@ def _create(
                 f"train from scratch with --model.pretrained false."
             ) from error
         raise ConfigError(
-            f"The ImageNet weights of {name!r} could not be loaded ({_first_line(error)}). They are fetched from the "
+            f"The ImageNet weights of {name!r} could not be loaded ({first_line(error)}). They are fetched from the "
             f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
             f"(~/.cache/huggingface) from a machine that has them, or name a file (--model.pretrained FILE), or train "
             f"from scratch with --model.pretrained false."
@@ -258,12 +247,8 @@ def _create(
 def _no_output_stride(name: str, output_stride: int, error: Exception) -> ConfigError:
     # An assertion is how timm says that a network has a fixed stride of 32; a TypeError, that it has no such option.
     fixed = isinstance(error, AssertionError) and output_stride != 32
-    reason = "timm builds it at 32 only" if fixed else _first_line(error)
+    reason = "timm builds it at 32 only" if fixed else first_line(error)
     return ConfigError(
         f"Backbone {name!r} does not honour output stride {output_stride} ({reason}). "
         f"Choose one that does: {WORKING}{'; or try --model.output_stride 32' if fixed else ''}."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

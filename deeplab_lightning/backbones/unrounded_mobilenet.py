@@ -15,7 +15,6 @@ from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 
 NAME = re.compile(r"mobilenetv2_(?P<percent>\d{3})_unrounded")
-EXAMPLE = "mobilenetv2_050_unrounded"
 
 STAGES = [
     ["ds_r1_k3_s1_c16"],

@@ -11,12 +11,6 @@ from typing import Any
 from torch import nn
 
 NAMES = {"xception71"}
-_BUILT_AT, _WANTED = 16, 8
-
-
-def needs_help(architecture: str, output_stride: int) -> bool:
-    """Tell whether timm would build other weights than at output stride 32."""
-    return architecture in NAMES and output_stride == _WANTED
 
 
 def take_out_last_stride(features: Any) -> None:
@@ -30,4 +24,4 @@ def take_out_last_stride(features: Any) -> None:
             if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1):
                 conv.dilation = conv.padding = (2 * conv.dilation[0],) * 2
     for info in features.feature_info.info:
-        info["reduction"] = min(info["reduction"], _WANTED)
+        info["reduction"] = min(info["reduction"], 8)

@@ -33,7 +33,7 @@ def test_channels_and_strides(name: str, low: int, high: int, output_stride: Any
         backbone = timm_backbone(name, output_stride)
         features = backbone(torch.empty(2, 3, 513, 513))
     side = {8: 65, 16: 33, 32: 17}[output_stride]
-    assert (backbone.low_level_channels, backbone.high_level_channels) == (low, high)
+    assert (backbone.stage_channels[0], backbone.high_level_channels) == (low, high)
     assert features.low_level.shape == (2, low, 129, 129)
     assert features.high_level.shape == (2, high, side, side)
 
