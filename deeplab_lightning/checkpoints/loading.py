@@ -126,8 +126,7 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | P
         raise CheckpointError(
             f"{path} belongs to another model: it was written by {checkpoint['deeplab_lightning']['task']} with "
             f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit "
-            f"({some(wrong)}). "
-            f"Leave out the options that change the model, or choose another checkpoint."
+            f"({some(wrong)}). Leave out the options that change the model, or choose another checkpoint."
         )
 
 

@@ -320,16 +320,16 @@ class _Recorder(TorchDispatchMode):
     def _append(self, step: Operation, read: Tensor, made: Tensor, parent: int, node: int) -> None:
         name, module = self._running[-1]
         size_in, size = self._sizes[read] or (1, 1), size_of(made) or (1, 1)
-        has_weights = step.kind in ("conv", "transposed conv", "linear")
-        channel = -1 if step.kind == "linear" else 1
+        channel = 1
         if step.kind == "linear":
-            size = (1, made.shape[:-1].numel())
+            size, channel = (1, made.shape[:-1].numel()), -1
         taps = None
         if step.kind == "conv" and max(step.kernel) > 1:
             taps = valid_taps(size_in, size, step.kernel, step.stride, step.padding, step.dilation)
-        # Fields are asked for in pairs: the shorter axis repeats its last position.
-        positions = (np.minimum(np.arange(max(size)), side - 1) for side in size)
-        seen, sees_all = self.graph.field(node, *positions)
+        # All rows and all columns, the shorter axis repeating its last: fields are asked for in pairs.
+        longer = np.arange(max(size))
+        seen, sees_all = self.graph.field(node, *(np.minimum(longer, side - 1) for side in size))
+        has_weights = step.kind in ("conv", "transposed conv", "linear")
         facts = step._asdict()
         del facts["rows"], facts["columns"]
         self.layers.append(
