@@ -22,7 +22,7 @@ EXACT = re.compile(
     r"|mobilenetv[12]_\w+|mobilenetv4_conv_(small|medium|large)\w*|mnasnet_\d+|fbnetc_100|spnasnet_100"
     r"|efficientnet_(lite\d|e[slm])(_pruned)?|repvgg_[ab]\w+|(csp)?darknet\d+|cspresnet50[dw]?|cspresnext50"
 )
-"""Dense features, subsampled, equal the strided ones to rounding (`xception71` with help, see `xception71.py`)."""
+"""Dense features, subsampled, equal the strided ones to rounding (`xception71` with help, see `timm_backbone.py`)."""
 
 APPROXIMATE = re.compile(
     # squeeze-and-excite and other attention over the whole map, which sees other maps

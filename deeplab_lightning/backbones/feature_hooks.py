@@ -32,7 +32,9 @@ def resnet_stages(features: Any, image: Tensor, residual_branch: bool = False) -
         for index, unit in enumerate(stage):
             before = x
             if residual_branch and stage is features.layer1 and index == 1:
-                branch = _residual(unit, x)
+                branch = unit.act1(unit.bn1(unit.conv1(x)))
+                branch = unit.act2(unit.bn2(unit.conv2(branch)))
+                branch = unit.bn3(unit.conv3(branch))
                 x = unit.act3(branch + x)
             else:
                 x = unit(x)
@@ -42,13 +44,6 @@ def resnet_stages(features: Any, image: Tensor, residual_branch: bool = False) -
 
 
 resnet_tensorflow = partial(resnet_stages, residual_branch=True)
-
-
-def _residual(unit: Any, x: Tensor) -> Tensor:
-    """Return what a bottleneck adds to its shortcut."""
-    x = unit.act1(unit.bn1(unit.conv1(x)))
-    x = unit.act2(unit.bn2(unit.conv2(x)))
-    return unit.bn3(unit.conv3(x))
 
 
 def xception_tensorflow(features: Any, image: Tensor) -> list[Tensor]:

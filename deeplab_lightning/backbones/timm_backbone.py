@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, did_you_mean
 from ..layers.grid import StrideOptions
-from . import smp_encoders, unrounded_mobilenet, xception71
+from . import smp_encoders, unrounded_mobilenet
 from .atrous import atrous_support
 from .feature_hooks import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
 from .resnet_variants import AS_IN_TIMM, ResNetOptions, apply_variant
@@ -31,6 +31,10 @@ _OTHERS: tuple[tuple[re.Pattern[str], Callable[..., Any]], ...] = (
     (smp_encoders.NAME, smp_encoders.smp_encoder),
 )
 """Networks that timm has not as such: which names they have, and what builds them."""
+
+SHORT_OF_A_SHORTCUT = {"xception71"}
+"""What timm builds at output stride 8 without the convolution in one shortcut, which it takes for an identity where a
+block of 728 channels loses its stride: the ImageNet weights no longer fit. Ours is built at 16, and changed."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,7 @@ def _create(
             f"timm has no weights {name!r}.{did_you_mean(name, tagged)} "
             f"Weights of {architecture}: {', '.join(tagged) or 'none'}."
         )
-    help_timm = architecture in xception71.NAMES and output_stride == 8
+    help_timm = architecture in SHORT_OF_A_SHORTCUT and output_stride == 8
     try:
         features: Any = timm.create_model(
             name,
@@ -240,8 +244,22 @@ def _create(
     except (AssertionError, TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise _no_output_stride(name, output_stride, error) from error
     if help_timm:
-        xception71.take_out_last_stride(features)
+        _take_out_last_stride(features)
     return features
+
+
+def _take_out_last_stride(features: Any) -> None:
+    """Change timm's Xception of output stride 16 to 8, in place: what follows its last stride doubles its rate."""
+    blocks = [module for name, module in features.items() if name.startswith("blocks")]
+    last = max(index for index, block in enumerate(blocks) if block.stack.conv3.conv_dw.stride[0] == 2)
+    blocks[last].stack.conv3.conv_dw.stride = (1, 1)
+    blocks[last].shortcut.conv.stride = (1, 1)
+    for block in blocks[last + 1 :]:
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1):
+                conv.dilation = conv.padding = (2 * conv.dilation[0],) * 2
+    for info in features.feature_info.info:
+        info["reduction"] = min(info["reduction"], 8)
 
 
 def _no_output_stride(name: str, output_stride: int, error: Exception) -> ConfigError:

@@ -44,10 +44,10 @@ def check_declared_size(
 
     Args:
         image: `(H, W, 3)`.
-        height: Of the image, as the annotation says; None where it does not.
+        height: As the annotation says; None where it does not.
         width: Likewise.
-        source: Where `image` comes from, for the message.
-        annotation: Where the size comes from, for the message.
+        source: Where `image` comes from.
+        annotation: Where the size comes from.
 
     Raises:
         DataError: The sizes differ.

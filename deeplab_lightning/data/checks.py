@@ -14,13 +14,7 @@ from .wording import first_few
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask_path: str | Path) -> None:
-    """Refuse a mask of another size than its image.
-
-    Args:
-        image: `(H, W, 3)`.
-        mask: `(H, W)`.
-        image_path: Where `image` comes from, for the message.
-        mask_path: Where `mask` comes from, for the message.
+    """Refuse a mask `(H, W)` of another size than its image `(H, W, C)`.
 
     Raises:
         DataError: The sizes differ.

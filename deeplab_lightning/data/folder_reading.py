@@ -109,10 +109,7 @@ class Folder(SegmentationDataset):
         return image.path, mask.path
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, C)` uint8 or float32, and the mask `(H, W)` uint8 of class ids and `ignore_index`.
+        """Read image `index`, `(H, W, C)` uint8 or float32, and its mask `(H, W)` uint8 of ids and `ignore_index`.
 
         Raises:
             DataError: A file is unreadable, the sizes differ, the image has other channels than declared, or the

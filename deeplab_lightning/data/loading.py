@@ -92,11 +92,7 @@ def collate_images(samples: list[Sample]) -> Batch:
 class ResumableLoader(DataLoader[Sample]):
     """A loader whose saved position counts the batches that were trained, not those its workers had fetched.
 
-    Args:
-        dataset: As for `DataLoader`.
-        sampler: The order.
-        batches_trained: Tells how many batches of this epoch the training loop has used.
-        options: As for `DataLoader`.
+    `batches_trained` tells how many batches of this epoch the training loop has used; all else is `DataLoader`'s.
     """
 
     def __init__(

@@ -23,12 +23,7 @@ def nearest_sibling(path: Path) -> str:
 
 
 def found_instead(root: Path, wanted: str) -> str:
-    """Say what `root` is or holds, and which folder near it, if any, holds `wanted`.
-
-    Args:
-        root: Where the user says a data set lies.
-        wanted: Path below the data set's real folder by which that is recognised.
-    """
+    """Say what `root` is or holds, and which folder near it, if any, holds `wanted`, by which one is recognised."""
     if not root.is_dir():
         return f"{root} is a file." if root.is_file() else f"{root} does not exist.{nearest_sibling(root)}"
     names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir())

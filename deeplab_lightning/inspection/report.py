@@ -147,17 +147,16 @@ def _aligned(cells: Sequence[tuple[str, ...]], left: int) -> str:
     widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1))
     lines = []
     for row in cells:
-        words = [_cut(word, width) for word, width in zip(row, widths, strict=False)]
+        words = [
+            word if len(word) <= width else "…" + word[len(word) - width + 1 :]
+            for word, width in zip(row, widths, strict=False)
+        ]
         aligned = [
             word.ljust(width) if column < left else word.rjust(width)
             for column, (word, width) in enumerate(zip(words, widths, strict=False))
         ]
         lines.append("  ".join(aligned).rstrip())
     return "\n".join(lines)
-
-
-def _cut(word: str, width: int) -> str:
-    return word if len(word) <= width else "…" + word[len(word) - width + 1 :]
 
 
 def _what(layer: Layer) -> str:

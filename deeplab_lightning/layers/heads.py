@@ -76,9 +76,7 @@ class OneLogit(nn.Conv2d):
 def use_one_logit(model: nn.Module, classifiers: Collection[str]) -> None:
     """Give every classifier of a two-class network one channel of weights.
 
-    Args:
-        model: A network.
-        classifiers: Names of its parts that end in one channel for each class, as far as it has them.
+    `classifiers` names the parts that end in one channel for each class, as far as the network has them.
     """
     for name, module in list(model.named_modules()):
         in_classifier = name.split(".")[0] in classifiers

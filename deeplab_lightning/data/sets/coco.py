@@ -98,10 +98,7 @@ class COCO(SegmentationDataset):
         return self._files[index], self.annotations
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index` and draw its mask.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of class ids and 255.
+        """Read image `index`, `(H, W, 3)` uint8 RGB, and draw its mask, `(H, W)` uint8 of class ids and 255.
 
         Raises:
             DataError: The image is unreadable or of another size, or an outline cannot be drawn.

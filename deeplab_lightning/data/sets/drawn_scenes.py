@@ -75,11 +75,7 @@ class DrawnScenes(SegmentationDataset):
         return f"{self.split}-{self._checked(index):06d}"
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw an image.
-
-        Returns:
-            The image, `(height, width, 3)` uint8 RGB, and its mask, `(height, width)` uint8 train ids with 255 = void.
-        """
+        """Draw image `index`, `(height, width, 3)` uint8 RGB, and its mask, uint8 train ids with 255 = void."""
         scene = self._scene(index)
         return scene.image.copy(), scene.mask.copy()
 

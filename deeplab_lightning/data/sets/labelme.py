@@ -93,10 +93,7 @@ class LabelMe(SegmentationDataset):
         return (image, path) if image else (path,)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index` and draw its mask.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of class ids and 255.
+        """Read image `index`, `(H, W, 3)` uint8 RGB, and draw its mask, `(H, W)` uint8 of class ids and 255.
 
         Raises:
             DataError: The image is missing or of another size, the JSON is damaged, a label was not declared, or a

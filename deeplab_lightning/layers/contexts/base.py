@@ -73,9 +73,7 @@ class ContextOptions(StrideOptions, ResizeOptions, ConvOptions):
 class SqueezeExcite(nn.Module):
     """Weigh channels by what the whole map holds (Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018).
 
-    Args:
-        channels: Of the map.
-        reduction: How much narrower the layer between is.
+    The layer between is `reduction` times narrower.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -91,12 +89,7 @@ class SqueezeExcite(nn.Module):
 
 
 def context_module(options: ContextOptions, in_channels: int) -> nn.Sequential:
-    """Return the context module of v3 and v3+, `(B, C_in, h, w) -> (B, C_out, h, w)`, its parts named by kind.
-
-    Args:
-        options: Which head, and what stands behind it.
-        in_channels: Channels of the deepest feature map.
-    """
+    """Return the context module of v3 and v3+, `(B, C_in, h, w) -> (B, C_out, h, w)`, its parts named by kind."""
     head, width = context_heads()[options.context], options.aspp_channels
     parts: dict[str, nn.Module] = {head.part: head(options, in_channels)}
     if options.attention:
