@@ -203,12 +203,7 @@ def unpack(archive: Path, inner: str, target: Path) -> None:
 
 
 def fetch_and_unpack(archive: Archive, inner: str, target: Path) -> None:
-    """Get an archive and unpack a folder of it; the archive stays beside the folder, to be deleted at will.
-
-    Args:
-        archive: What to get.
-        inner: The folder in the archive.
-        target: What it is to be called.
+    """Get an archive and unpack its folder `inner` to `target`; the archive stays beside it, to be deleted at will.
 
     Raises:
         DataError: As `fetch` and `unpack`.
