@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError, did_you_mean
 from ..layers.grid import StrideOptions
-from . import smp_encoders, unrounded_mobilenet, xception71
+from . import smp_encoders, unrounded_mobilenet
 from .atrous import atrous_support
 from .feature_hooks import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
 from .resnet_variants import AS_IN_TIMM, ResNetOptions, apply_variant
-from .weight_files import PretrainedOptions, load_features
+from .weight_files import PretrainedOptions, first_line, load_features
 
 LowLevelMap = Literal["stage", "tensorflow"]
 
@@ -31,6 +31,10 @@ _OTHERS: tuple[tuple[re.Pattern[str], Callable[..., Any]], ...] = (
     (smp_encoders.NAME, smp_encoders.smp_encoder),
 )
 """Networks that timm has not as such: which names they have, and what builds them."""
+
+SHORT_OF_A_SHORTCUT = {"xception71"}
+"""What timm builds at output stride 8 without the convolution in one shortcut, which it takes for an identity where a
+block of 728 channels loses its stride: the ImageNet weights no longer fit. Ours is built at 16, and changed."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +113,18 @@ class TimmBackbone(nn.Module):
         self.stage_channels: list[int] = self.features.feature_info.channels()
         self.stage_reductions: list[int] = self.features.feature_info.reduction()
         if output_stride != 32:
-            self._check_same_weights_as_strided(output_stride, in_channels, indices, stem)
+            with torch.device("meta"):
+                strided = _create(name, 32, in_channels, indices, **stem)
+            difference = _shapes(strided) ^ _shapes(self.features)
+            if difference:  # the network gains or loses a layer with its stride: its ImageNet weights would not fit
+                raise ConfigError(
+                    f"Backbone {name!r} has other weights at output stride {output_stride} than at 32 "
+                    f"({sorted(difference)[0][0]}): one checkpoint cannot serve both. Take --model.output_stride "
+                    f"{'16 or 32' if output_stride == 8 else '32'}, or another backbone: {WORKING}."
+                )
             _warn_if_not_exact(name)
         apply_variant(self.features, options, generation, name)
         self._walk: Walk | None = resnet_stages if options.stride_place == "previous" else None
-
-    @property
-    def low_level_channels(self) -> int:
-        """Channels of the stride-4 map."""
-        return self.stage_channels[0]
 
     @property
     def high_level_channels(self) -> int:
@@ -161,20 +168,6 @@ class TimmBackbone(nn.Module):
                 f"take one of timm's (resnet101, mobilenetv2_100) with its own stride_place."
             )
         switch(True)
-
-    def _check_same_weights_as_strided(
-        self, output_stride: int, in_channels: int, out_indices: tuple[int, ...], stem: dict[str, Any]
-    ) -> None:
-        """Refuse a network that gains or loses a layer with its stride: its ImageNet weights would not fit."""
-        with torch.device("meta"):
-            strided = _create(self.name, 32, in_channels, out_indices, **stem)
-        difference = _shapes(strided) ^ _shapes(self.features)
-        if difference:
-            raise ConfigError(
-                f"Backbone {self.name!r} has other weights at output stride {output_stride} than at 32 "
-                f"({sorted(difference)[0][0]}): one checkpoint cannot serve both. Take --model.output_stride "
-                f"{'16 or 32' if output_stride == 8 else '32'}, or another backbone: {WORKING}."
-            )
 
 
 def _shapes(module: nn.Module) -> set[tuple[str, tuple[int, ...]]]:
@@ -224,7 +217,7 @@ def _create(
             f"timm has no weights {name!r}.{did_you_mean(name, tagged)} "
             f"Weights of {architecture}: {', '.join(tagged) or 'none'}."
         )
-    help_timm = xception71.needs_help(architecture, output_stride)
+    help_timm = architecture in SHORT_OF_A_SHORTCUT and output_stride == 8
     try:
         features: Any = timm.create_model(
             name,
@@ -243,7 +236,7 @@ def _create(
                 f"train from scratch with --model.pretrained false."
             ) from error
         raise ConfigError(
-            f"The ImageNet weights of {name!r} could not be loaded ({_first_line(error)}). They are fetched from the "
+            f"The ImageNet weights of {name!r} could not be loaded ({first_line(error)}). They are fetched from the "
             f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
             f"(~/.cache/huggingface) from a machine that has them, or name a file (--model.pretrained FILE), or train "
             f"from scratch with --model.pretrained false."
@@ -251,19 +244,29 @@ def _create(
     except (AssertionError, TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise _no_output_stride(name, output_stride, error) from error
     if help_timm:
-        xception71.take_out_last_stride(features)
+        _take_out_last_stride(features)
     return features
+
+
+def _take_out_last_stride(features: Any) -> None:
+    """Change timm's Xception of output stride 16 to 8, in place: what follows its last stride doubles its rate."""
+    blocks = [module for name, module in features.items() if name.startswith("blocks")]
+    last = max(index for index, block in enumerate(blocks) if block.stack.conv3.conv_dw.stride[0] == 2)
+    blocks[last].stack.conv3.conv_dw.stride = (1, 1)
+    blocks[last].shortcut.conv.stride = (1, 1)
+    for block in blocks[last + 1 :]:
+        for conv in block.modules():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size != (1, 1):
+                conv.dilation = conv.padding = (2 * conv.dilation[0],) * 2
+    for info in features.feature_info.info:
+        info["reduction"] = min(info["reduction"], 8)
 
 
 def _no_output_stride(name: str, output_stride: int, error: Exception) -> ConfigError:
     # An assertion is how timm says that a network has a fixed stride of 32; a TypeError, that it has no such option.
     fixed = isinstance(error, AssertionError) and output_stride != 32
-    reason = "timm builds it at 32 only" if fixed else _first_line(error)
+    reason = "timm builds it at 32 only" if fixed else first_line(error)
     return ConfigError(
         f"Backbone {name!r} does not honour output stride {output_stride} ({reason}). "
         f"Choose one that does: {WORKING}{'; or try --model.output_stride 32' if fixed else ''}."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..errors import ConfigError
 from ..layers import NormOptions
 from ..options import Between
-from .weight_files import PretrainedOptions, read_state_dict
+from .weight_files import PretrainedOptions, first_line, read_state_dict
 
 VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 13 convolutions, by stage; a max pool follows each stage."""
@@ -78,8 +78,7 @@ def vgg16_stages(in_channels: int = 3, *, conv5_rate: int = 1, norm: NormOptions
         norm: As in `vgg_stage`.
     """
     stages = nn.ModuleList()
-    for index, widths in enumerate(VGG16_WIDTHS):
-        rate = conv5_rate if index == len(VGG16_WIDTHS) - 1 else 1
+    for widths, rate in zip(VGG16_WIDTHS, (1, 1, 1, 1, conv5_rate), strict=True):
         stages.append(vgg_stage(in_channels, widths, atrous_rate=rate, norm=norm))
         in_channels = widths[-1]
     return stages
@@ -129,7 +128,7 @@ def imagenet_vgg16(pretrained: bool | str) -> VGG16Weights | None:
         network = timm.create_model("vgg16", pretrained=True)
     except (OSError, RuntimeError) as error:
         raise ConfigError(
-            f"The ImageNet weights of 'vgg16' could not be loaded ({_first_line(error)}). They are fetched from the "
+            f"The ImageNet weights of 'vgg16' could not be loaded ({first_line(error)}). They are fetched from the "
             f"Hugging Face hub the first time: run once with network access, or name a local file of timm or "
             f"torchvision with --model.pretrained FILE, or train from scratch with --model.pretrained false."
         ) from error
@@ -227,7 +226,3 @@ def _pair(state: Mapping[str, Tensor], key: str, shape: tuple[int, ...], source:
     if weight.flatten(1).shape != (shape[0], torch.Size(shape[1:]).numel()):
         raise ConfigError(f"{source}: {key}.weight has shape {tuple(weight.shape)}, where VGG16 has {shape}.")
     return weight.reshape(shape), bias
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -283,10 +283,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             batch_size=self.options.batch_size,
             drop_last=True,
             collate_fn=collate_crops,
-            num_workers=self.options.num_workers,
-            persistent_workers=self.options.num_workers > 0,
-            worker_init_fn=leave_signals_to_the_main_process,
-            pin_memory=self._on_gpu(),
+            **self._reading(),
         )
         self._loaders.append(loader)
         return loader
@@ -305,11 +302,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
             LoaderView(dataset, with_depth=self._with_depth),
             batch_size=self.options.eval_batch_size,
             sampler=ShardSampler(len(dataset), *self._rank()),
-            num_workers=self.options.num_workers,
-            worker_init_fn=leave_signals_to_the_main_process,
-            persistent_workers=self.options.num_workers > 0,
             collate_fn=collate_images,
-            pin_memory=self._on_gpu(),
+            **self._reading(),
         )
         self._loaders.append(loader)
         return loader
@@ -328,8 +322,13 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _on_gpu(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.options.num_workers,
+            "persistent_workers": self.options.num_workers > 0,
+            "worker_init_fn": leave_signals_to_the_main_process,
+            "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        }
 
     def _batches_trained(self) -> int:
         if self.trainer is None:

@@ -128,7 +128,7 @@ def test_tensorflows_low_level_tensors() -> None:
         expected, found = stage.eval()(image), tensorflow.eval()(image)
         assert torch.allclose(found.high_level, expected.high_level, atol=1e-5)
         assert found.low_level.shape == (1, channels, 17, 17)
-        assert tensorflow.low_level_channels == channels
+        assert tensorflow.stage_channels[0] == channels
         if name == "xception41":  # timm takes the same tensor behind its ReLU
             assert torch.allclose(found.low_level.relu(), expected.low_level)
         if name == "resnet26":  # the branch, and what it is added to, make the stage's end

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from deeplab_lightning.backbones import timm_backbone as timm_backbone_module
-from deeplab_lightning.backbones import xception71
 from deeplab_lightning.errors import ConfigError
 
 from ..models.base import timm_backbone
@@ -33,7 +32,7 @@ def test_channels_and_strides(name: str, low: int, high: int, output_stride: Any
         backbone = timm_backbone(name, output_stride)
         features = backbone(torch.empty(2, 3, 513, 513))
     side = {8: 65, 16: 33, 32: 17}[output_stride]
-    assert (backbone.low_level_channels, backbone.high_level_channels) == (low, high)
+    assert (backbone.stage_channels[0], backbone.high_level_channels) == (low, high)
     assert features.low_level.shape == (2, low, 129, 129)
     assert features.high_level.shape == (2, high, side, side)
 
@@ -113,7 +112,7 @@ def test_weights_that_do_not_exist_are_not_blamed_on_the_network() -> None:
 
 def test_a_network_that_loses_weights_with_its_stride_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """timm's own Xception-71 at output stride 8, without our help."""
-    monkeypatch.setattr(xception71, "NAMES", set())
+    monkeypatch.setattr(timm_backbone_module, "SHORT_OF_A_SHORTCUT", set())
     with (
         torch.device("meta"),
         pytest.raises(ConfigError, match=r"has other weights at output stride 8 than at 32 .*16 or 32"),

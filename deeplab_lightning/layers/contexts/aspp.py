@@ -46,10 +46,6 @@ class ASPP(ContextHead):
 
     The order of the branches is torchvision's; TensorFlow's checkpoints have image pooling first. The concatenation is
     not carried out (see `ConvOfParts`); image pooling need not be brought back to the map's size for it.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
     """
 
     name = "aspp"

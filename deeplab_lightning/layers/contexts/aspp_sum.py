@@ -11,12 +11,7 @@ from .base import ContextOptions
 
 
 class SummedASPP(ASPP):
-    """The branches of v3's ASPP, added up before the projection; no paper of the family does so.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
-    """
+    """The branches of v3's ASPP, added up before the projection; no paper of the family does so."""
 
     name = "aspp_sum"
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ...options import Between, OneOf, at_least
 from ...plugins import import_all, subclasses
-from ..attention import SqueezeExcite
 from ..conv import ConvOptions, conv3x3, initialise
 from ..grid import ResizeOptions, StrideOptions, scale_rates
 
@@ -71,13 +70,26 @@ class ContextOptions(StrideOptions, ResizeOptions, ConvOptions):
         return scale_rates(self.atrous_rates, self.output_stride)
 
 
-def context_module(options: ContextOptions, in_channels: int) -> nn.Sequential:
-    """Return the context module of v3 and v3+, `(B, C_in, h, w) -> (B, C_out, h, w)`, its parts named by kind.
+class SqueezeExcite(nn.Module):
+    """Weigh channels by what the whole map holds (Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018).
 
-    Args:
-        options: Which head, and what stands behind it.
-        in_channels: Channels of the deepest feature map.
+    The layer between is `reduction` times narrower.
     """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        width = max(1, channels // reduction)
+        self.weigh = nn.Sequential(
+            nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(B, C, h, w) -> (B, C, h, w)`."""
+        return features * self.weigh(features.mean(dim=(2, 3), keepdim=True))
+
+
+def context_module(options: ContextOptions, in_channels: int) -> nn.Sequential:
+    """Return the context module of v3 and v3+, `(B, C_in, h, w) -> (B, C_out, h, w)`, its parts named by kind."""
     head, width = context_heads()[options.context], options.aspp_channels
     parts: dict[str, nn.Module] = {head.part: head(options, in_channels)}
     if options.attention:

@@ -9,12 +9,7 @@ from .base import ContextHead, ContextOptions
 
 
 class SingleConv(nn.Sequential, ContextHead):
-    """A dense 3x3 convolution with batch norm, ReLU and dropout: `(B, C_in, h, w) -> (B, C_out, h, w)`.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
-    """
+    """A dense 3x3 convolution with batch norm, ReLU and dropout: `(B, C_in, h, w) -> (B, C_out, h, w)`."""
 
     name = "conv"
     part = "conv"

@@ -25,10 +25,6 @@ class PyramidPooling(ContextHead):
     ```
 
     It has neither atrous rates nor separable convolutions. The paper's result has 512 channels.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
     """
 
     name = "psp"
