@@ -7,6 +7,8 @@ which is a fifth faster; whatever is unusual goes to Pillow, which knows more ki
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -130,8 +132,9 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     """Return `(H, W)` integers, or `(H, W, C)` uint8 where the file holds colours or an alpha channel."""
     data = _read_bytes(path)
     if _is_plain_png(data):
-        grey = data[_PNG_KIND] == _PNG_GREY
-        return _decode_plain(data, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR_RGB, path)
+        if data[_PNG_KIND] == _PNG_GREY:
+            return _decode_plain(data, cv2.IMREAD_GRAYSCALE, path)
+        return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
     indices = unfiltered_indices(data)
     if indices is not None:
         return indices
@@ -148,8 +151,9 @@ def _stored_mask(path: str | Path) -> np.ndarray:
         return values // _STRETCH[raw_mode]
     if image.mode in ("L", "P", "1"):
         return values.astype(np.uint8, copy=False)
-    # Of 16-bit colours Pillow keeps the high byte.
-    if image.mode.startswith("I") or (image.mode in ("LA", "RGB", "RGBA") and ";16" not in raw_mode):
+    if image.mode.startswith("I"):
+        return values
+    if image.mode in ("LA", "RGB", "RGBA") and ";16" not in raw_mode:  # of 16-bit colours Pillow keeps the high byte
         return values
     raise DataError(
         f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}",
@@ -224,6 +228,11 @@ def _read_bytes(path: str | Path) -> bytes:
     return data
 
 
+def _is_plain_jpeg(data: bytes) -> bool:
+    """Whether this is a JPEG down to its end marker; OpenCV before 5 fills what is missing of a cut one with grey."""
+    return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
+
+
 def _is_plain_png(data: bytes) -> bool:
     """Whether this is a complete PNG of 8-bit grey or RGB, without transparency or orientation."""
     if (
@@ -249,8 +258,6 @@ def _decode_plain(data: bytes, flag: int, path: str | Path) -> np.ndarray:
 
 def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image, str]:
     """Decode the whole file with Pillow; also return its "raw mode", which tells the stored bits (`RGB;16B`, `L;4`)."""
-    # What some notebooks set turns cut files into half-grey images.
-    lenient, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
     try:
         with _truncation_refused():
             image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
@@ -263,8 +270,6 @@ def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image,
         raise DataError(f"{path} is not an image, or is damaged from its first bytes on. {_FETCH_AGAIN}") from error
     except Exception as error:  # Pillow's decoders raise half a dozen kinds, SyntaxError among them
         raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
-    finally:
-        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
     if isinstance(layout, tuple):
         layout = layout[0]
     samples = _samples(image)
@@ -276,6 +281,17 @@ def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image,
 def _samples(image: Image.Image) -> int:
     """Return how many channels a TIFF says it has; 1 for other files."""
     return int(image.tag_v2.get(_SAMPLES_PER_PIXEL, 1)) if image.format == "TIFF" else 1  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _truncation_refused() -> Iterator[None]:
+    """Undo, while decoding, what some notebooks set and what turns cut files into half-grey images."""
+    lenient = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
 
 
 def _to_rgb(image: Image.Image, raw_mode: str, path: str | Path) -> np.ndarray:

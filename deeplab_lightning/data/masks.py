@@ -88,12 +88,9 @@ class MaskDecoder:
             return ids.astype(np.uint8)
         if values.dtype != np.uint8:
             if values.min() < 0 or values.max() > 255:
-                known = np.unique(values).tolist()
-                entries = ", ".join(f"{value}: {index}" for index, value in enumerate(known[:NAMED]))
-                entries += ", ..." * (len(known) > NAMED)
                 raise DataError(
                     f"Mask {path} holds values from {values.min()} to {values.max()}; class ids are 0..255. "
-                    f"Say which class each means, as in label_map: {{{entries}}}.",
+                    f"{_declare_map(np.unique(values))}",
                     kind="labels",
                 )
             values = values.astype(np.uint8)
@@ -105,12 +102,12 @@ class MaskDecoder:
 
     def _unknown_values(self, unknown: np.ndarray, path: str | Path) -> str:
         found, counts = np.unique(unknown, return_counts=True)
-        named = first_few((f"{value} ({count} pixels)" for value, count in zip(found, counts, strict=True)), NAMED)
+        named = [f"{value} ({count} pixels)" for value, count in zip(found[:NAMED], counts, strict=False)]
         assert self.by_value is not None
         return (
-            f"Mask {path} holds values that data.label_map does not: {named}. It maps "
-            f"{first_few(map(str, self.by_value.keys), NAMED)}. Add each to it, as in {found[0]}: "
-            f"{self.labels.ignore_index} to ignore it."
+            f"Mask {path} holds values that data.label_map does not: {', '.join(named)}{_more(len(found))}. It maps "
+            f"{', '.join(map(str, self.by_value.keys[:NAMED]))}{_more(len(self.by_value.keys))}. Add each to it, as "
+            f"in {found[0]}: {self.labels.ignore_index} to ignore it."
         )
 
 
@@ -138,7 +135,16 @@ def _unknown_colours(unknown: np.ndarray, path: str | Path) -> str:
         for rgb, count in zip(unpacked(found[order[:NAMED]]), counts[order], strict=False)
     ]
     return (
-        f"Mask {path} holds colours that the palette does not: {first_few(named, NAMED)}. Add each to "
+        f"Mask {path} holds colours that the palette does not: {', '.join(named)}{_more(len(found))}. Add each to "
         f"data.palette with a name in data.class_names, or set data.void_colour to the one that is to be ignored. Many "
         f"colours of few pixels mean that the mask was blended or stored as JPEG: make it anew."
     )
+
+
+def _declare_map(values: np.ndarray) -> str:
+    entries = ", ".join(f"{value}: {index}" for index, value in enumerate(values[:NAMED].tolist()))
+    return f"Say which class each means, as in label_map: {{{entries}{', ...' * (len(values) > NAMED)}}}."
+
+
+def _more(count: int) -> str:
+    return f" and {count - NAMED} more" if count > NAMED else ""
