@@ -18,8 +18,6 @@ from ..runs import RunFolder
 
 SAVE_EVERY_SECONDS = 600
 """Longest stretch of training, besides a validation, that a power failure can cost."""
-
-
 AGREE_EVERY_STEPS = 10
 """Steps after which several processes on GPUs ask one another for signals: the answer waits for the device."""
 

@@ -59,6 +59,7 @@ def benchmark(
     output = output or Path("benchmarks") / plan.stem
     from ..benchmarking.plan import file_runtimes, read_plan
     from ..export.format import format_named
+    from ..reporting.card import cpu_name
 
     cells = read_plan(plan)
     names = list(dict.fromkeys(cell.variant for cell in cells))
@@ -75,7 +76,8 @@ def benchmark(
     if files and device.startswith("cuda"):
         raise ConfigError(f"{plan}: {', '.join(files)} run on a CPU, not on {device}. What works is --device cpu.")
     versions = {runtime: format_named(format).runtime() for runtime, format in files.items()}
-    machine = describe_machine(device)
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
+    machine = f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, PyTorch {torch.__version__}"
     output.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(output)
     results = ledger.read(RESULTS) or {}
@@ -103,16 +105,6 @@ def benchmark(
     for failure in failed:
         print(f"not measured: {failure}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def describe_machine(device: str) -> str:
-    """Return what stands above the table: processor or GPU, threads, versions."""
-    import torch
-
-    from ..reporting.card import cpu_name
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
-    return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, PyTorch {torch.__version__}"
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

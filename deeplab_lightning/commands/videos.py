@@ -49,15 +49,8 @@ def segment_videos(
 ) -> list[str]:
     """Segment videos one after the other; what was done before, whole or in part, is not done again.
 
-    Args:
-        videos: Files, and folders of frames.
-        model: The model.
-        morphology: Post-processes the masks.
-        output: Gets `masks/NAME.mkv`, `overlays/NAME.mp4`, `objects/NAME.csv` and `reports/NAME.json`.
-        settings: What is made.
-        opacity: Of the classes in overlays.
-        label_ids: Write Cityscapes' label ids.
-        table: Colours of the ids that are written, `(256, 3)` uint8.
+    `output` gets `masks/NAME.mkv`, `overlays/NAME.mp4`, `objects/NAME.csv` and `reports/NAME.json`; `table` has the
+    colours of the ids that are written, `(256, 3)` uint8.
 
     Returns:
         A sentence for each video that could not be segmented.

@@ -64,12 +64,7 @@ def plot_trimaps(curves: Mapping[str, TrimapCurve], png: Path | IO[bytes]) -> No
 
 
 def write_trimap_csv(path: Path, curve: TrimapCurve) -> None:
-    """Write a curve in full precision, a row per width; cells of classes that do not occur in the band are empty.
-
-    Args:
-        path: The file.
-        curve: What to write.
-    """
+    """Write a curve in full precision, a row per width; cells of classes that do not occur in the band are empty."""
     header = ["width", "mIoU", "pixel_acc", "pixels", *(f"IoU/{name}" for name in curve.class_names)]
     columns = (curve.widths, curve.mIoU, curve.pixel_acc, curve.pixels, *curve.iou.T)
     write_csv(path, header, zip(*columns, strict=True))
