@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import timm
 import torch
@@ -17,9 +17,9 @@ from ..errors import ConfigError, did_you_mean
 from ..layers.grid import StrideOptions
 from . import smp_encoders, unrounded_mobilenet, xception71
 from .atrous import atrous_support
-from .feature_hooks import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
+from .low_level_maps import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
 from .resnet_variants import AS_IN_TIMM, ResNetOptions, apply_variant
-from .weight_files import PretrainedOptions, load_features
+from .weight_files import PretrainedOptions, first_line, load_features, not_fetched
 
 LowLevelMap = Literal["stage", "tensorflow"]
 
@@ -43,26 +43,6 @@ class BackboneOptions(ResNetOptions, PretrainedOptions, StrideOptions):
     smp_mobilenet_v2 and its like, as segmentation_models_pytorch builds them."""
 
 
-class BackboneFeatures(NamedTuple):
-    """Feature maps from stride 4 to the deepest.
-
-    Attributes:
-        stages: One map per stage of the network, as it offers them.
-    """
-
-    stages: tuple[Tensor, ...]
-
-    @property
-    def low_level(self) -> Tensor:
-        """The map at stride 4, `(B, C_low, H/4, W/4)`."""
-        return self.stages[0]
-
-    @property
-    def high_level(self) -> Tensor:
-        """The deepest map, `(B, C_high, H/output_stride, W/output_stride)`."""
-        return self.stages[-1]
-
-
 class TimmBackbone(nn.Module):
     """Any timm network that honours an output stride of 8, 16 or 32.
 
@@ -77,7 +57,7 @@ class TimmBackbone(nn.Module):
         generation: Multi-grid and first unit of the generation, taken where `options` has none and they fit.
 
     Attributes:
-        stage_channels: Channels of each map of `BackboneFeatures.stages`.
+        stage_channels: Channels of each map, from stride 4 to the deepest.
         stage_reductions: Stride of each of them.
 
     Raises:
@@ -115,22 +95,16 @@ class TimmBackbone(nn.Module):
         self._walk: Walk | None = resnet_stages if options.stride_place == "previous" else None
 
     @property
-    def low_level_channels(self) -> int:
-        """Channels of the stride-4 map."""
-        return self.stage_channels[0]
-
-    @property
     def high_level_channels(self) -> int:
         """Channels of the deepest map."""
         return self.stage_channels[-1]
 
-    def forward(self, image: Tensor) -> BackboneFeatures:
-        """`(B, C, H, W)` normalised image to its two feature maps."""
-        maps = self.features(image) if self._walk is None else self._walk(self.features, image)
-        return BackboneFeatures(tuple(maps))
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of a normalised image `(B, C, H, W)`, one per stage, from stride 4 to the deepest."""
+        return tuple(self.features(image) if self._walk is None else self._walk(self.features, image))
 
     def take_low_level_map_of_tensorflow(self) -> None:
-        """Take the stride-4 map from inside a unit, as TensorFlow does (see `feature_hooks.py`).
+        """Take the stride-4 map from inside a unit, as TensorFlow does (see `low_level_maps.py`).
 
         Raises:
             ConfigError: The place is known for ResNets, Xception and MobileNetV2 alone.
@@ -242,12 +216,7 @@ def _create(
                 f"timm has no ImageNet weights for {name!r}: choose a relative that has (mobilenetv2_100), or "
                 f"train from scratch with --model.pretrained false."
             ) from error
-        raise ConfigError(
-            f"The ImageNet weights of {name!r} could not be loaded ({_first_line(error)}). They are fetched from the "
-            f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
-            f"(~/.cache/huggingface) from a machine that has them, or name a file (--model.pretrained FILE), or train "
-            f"from scratch with --model.pretrained false."
-        ) from error
+        raise not_fetched(name, error) from error
     except (AssertionError, TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise _no_output_stride(name, output_stride, error) from error
     if help_timm:
@@ -258,12 +227,8 @@ def _create(
 def _no_output_stride(name: str, output_stride: int, error: Exception) -> ConfigError:
     # An assertion is how timm says that a network has a fixed stride of 32; a TypeError, that it has no such option.
     fixed = isinstance(error, AssertionError) and output_stride != 32
-    reason = "timm builds it at 32 only" if fixed else _first_line(error)
+    reason = "timm builds it at 32 only" if fixed else first_line(error)
     return ConfigError(
         f"Backbone {name!r} does not honour output stride {output_stride} ({reason}). "
         f"Choose one that does: {WORKING}{'; or try --model.output_stride 32' if fixed else ''}."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -30,6 +30,21 @@ class PretrainedOptions(Options):
     (.pth, .pt, .safetensors) with a state dict of timm or torchvision."""
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def not_fetched(name: str, error: Exception) -> ConfigError:
+    """Return what to do where the ImageNet weights of timm's network `name` cannot be had."""
+    return ConfigError(
+        f"The ImageNet weights of {name!r} could not be loaded ({first_line(error)}). They are fetched from the "
+        f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
+        f"(~/.cache/huggingface) from a machine that has them, or name a file of timm or torchvision "
+        f"(--model.pretrained FILE), or train from scratch with --model.pretrained false."
+    )
+
+
 def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     """Read the state dict in a `.pth`, `.pt` or `.safetensors` file; nothing in it is executed.
 
@@ -43,10 +58,9 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds on a file that is not theirs
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"The weights in {str(path)!r} could not be read ({first_line}): a .pth, .pt or .safetensors file with a "
-            f"state dict is expected."
+            f"The weights in {str(path)!r} could not be read ({first_line(error)}): a .pth, .pt or .safetensors "
+            f"file with a state dict is expected."
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(

@@ -33,13 +33,13 @@ def test_channels_and_strides(name: str, low: int, high: int, output_stride: Any
         backbone = timm_backbone(name, output_stride)
         features = backbone(torch.empty(2, 3, 513, 513))
     side = {8: 65, 16: 33, 32: 17}[output_stride]
-    assert (backbone.low_level_channels, backbone.high_level_channels) == (low, high)
-    assert features.low_level.shape == (2, low, 129, 129)
-    assert features.high_level.shape == (2, high, side, side)
+    assert (backbone.stage_channels[0], backbone.high_level_channels) == (low, high)
+    assert features[0].shape == (2, low, 129, 129)
+    assert features[-1].shape == (2, high, side, side)
 
 
 def test_other_channels_in() -> None:
-    assert timm_backbone("mobilenetv2_035", 16, in_channels=5)(torch.randn(1, 5, 33, 33)).high_level.shape[-1] == 3
+    assert timm_backbone("mobilenetv2_035", 16, in_channels=5)(torch.randn(1, 5, 33, 33))[-1].shape[-1] == 3
 
 
 @pytest.mark.parametrize(
