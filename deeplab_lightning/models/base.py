@@ -167,7 +167,13 @@ class Network(nn.Module, ABC):
         if options.gradient_checkpointing:
             self._checkpoint_gradients()
         if options.channels_last:
-            self.to(memory_format=torch.channels_last)
+            backbone = getattr(self, "backbone", None)
+            if isinstance(backbone, TimmBackbone) and not backbone.takes_channels_last:
+                raise ConfigError(
+                    f"Backbone {backbone.name!r} fails on maps in channels-last order: add --model.channels_last false."
+                )
+            # Not `self.to`, which fails on the kernels of convolutions over three dimensions.
+            self._apply(lambda one: one.to(memory_format=torch.channels_last) if one.dim() == 4 else one)
 
     def _use_group_norms(self) -> None:
         if getattr(self.options, "pretrained", False) and batch_norms(self):
