@@ -11,6 +11,7 @@ import yaml
 
 from ..errors import ConfigError, did_you_mean
 from ..export.format import format_named
+from ..files import read_text
 from .runtimes import PYTORCH, Precision, file_runtimes
 
 KEYS = ("variants", "sizes", "precisions", "runtimes", "batch", "data")
@@ -60,7 +61,7 @@ def read_plan(path: Path) -> list[BenchmarkCase]:
         ConfigError: The file is missing, or says something that is not known.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}. configs/benchmarks/ has examples.") from error
     except yaml.YAMLError as error:

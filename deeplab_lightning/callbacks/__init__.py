@@ -1,5 +1,6 @@
 """What happens beside training: files, progress, stopping."""
 
+from .best_checkpoint import BestCheckpoint
 from .divergence import Divergence, DivergenceError
 from .evaluation_files import EvaluationFiles
 from .last_checkpoint import LastCheckpoint, TrainingStopped
@@ -13,6 +14,7 @@ from .sync_batch_norm import SyncBatchNorm
 from .wandb_run import WandbRun
 
 __all__ = [
+    "BestCheckpoint",
     "Divergence",
     "DivergenceError",
     "EvaluationFiles",

@@ -68,9 +68,9 @@ def benchmark(
             raise ConfigError(f"{plan} has no variant {name!r}.{did_you_mean(name, names)} It has: {', '.join(names)}.")
     cells = [cell for cell in cells if only is None or cell.variant in only]
 
-    import torch
+    from ..inference.devices import chosen_device
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(chosen_device(device))
     known = file_runtimes()
     files = {cell.runtime: known[cell.runtime].format for cell in cells if cell.runtime in known}
     if files and device.startswith("cuda"):

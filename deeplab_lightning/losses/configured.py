@@ -45,6 +45,10 @@ class LossOptions(Options):
         found = [value for each in dataclasses.fields(self) if isinstance(value := getattr(self, each.name), Loss)]
         return sorted((loss for loss in found if loss.weight > 0), key=lambda loss: _place(loss.name))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name and value: the class with all losses is made when it is asked for."""
+        return _options_from, (self.plain(),)
+
     def check(self) -> None:
         """Refuse to train for nothing."""
         if not self.terms():
@@ -68,6 +72,10 @@ def _options_of(losses: tuple[type[Loss], ...]) -> type[LossOptions]:
     fields: list[tuple[str, Any, None]] = [(loss.name, loss | None, None) for loss in further]
     documented = {"__doc__": f"{str(LossOptions.__doc__).splitlines()[0]}\n\nArgs:\n{words}", "__module__": __name__}
     return dataclasses.make_dataclass("AllLossOptions", fields, bases=(LossOptions,), namespace=documented, frozen=True)
+
+
+def _options_from(plain: dict[str, Any]) -> LossOptions:
+    return loss_options().of(plain)
 
 
 def _place(name: str) -> tuple[int, str]:

@@ -28,6 +28,7 @@ from ..models import Network, TrainingMaps, network_named
 from ..optim import FactorLR, OptimizerOptions, make_optimizer, make_schedule, options_of_groups, parameter_groups
 from ..optim.averaging import WeightAverage
 from ..options import hints_of
+from ..plugins import name_of
 from ..types import Batch, DataDescription
 from .class_weighting import weights_by_rule
 from .depth import DepthHead, depth_of
@@ -88,7 +89,7 @@ class SegmentationTask(EvaluatedTask):
         self.model = network_class(self.num_classes, self.description["channels"], **model)
         self.save_hyperparameters(
             {
-                "network": network_class.__name__,
+                "network": name_of(network_class),
                 "model": {**self.model.options.plain(), **self.options.plain()},
                 "optimizer": self.optimizer_options.plain(),
                 "loss": self.loss_options.plain(),
@@ -247,7 +248,7 @@ class SegmentationTask(EvaluatedTask):
         What is trained for the teachers' sake is put aside: the network does without it.
         """
         checkpoint["deeplab_lightning"] = {
-            "task": type(self).__name__,
+            "task": name_of(type(self)),
             "version": __version__,
             "new_layers": self._new_layers,
         }

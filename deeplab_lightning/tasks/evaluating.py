@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -57,6 +57,10 @@ class EvaluatedTask(LightningModule):
     """Of the evaluation at hand."""
     evaluation_options = EvaluationOptions()
     """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits `(B, num_classes, H, W)` of stored images `(B, C, H, W)`, such as uint8 RGB."""
+        return cast(Tensor, self.model(self.normalise(image)))
 
     def predictor(self, options: EvaluationOptions | None = None, network: Network | None = None) -> Predictor:
         """Return what turns stored images into class maps with this network.
@@ -117,6 +121,20 @@ class EvaluatedTask(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
         """Evaluate a batch of test images; returns their class maps as `pred`."""
         return {"pred": self._evaluate(batch)}
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Segment a batch of whole images; returns their class maps `(H, W)` uint8 as `pred`, and `sample_id`."""
+        predictor = self._predictor or self.predictor()
+        pred = [predictor.predict(image[None])[0] for image in batch["image"]]
+        return {"pred": pred, "sample_id": batch.get("sample_id")}
+
+    def on_predict_epoch_start(self) -> None:
+        """Fold the network."""
+        self._start_predicting()
+
+    def on_predict_epoch_end(self) -> None:
+        """Let go of the folded network."""
+        self._predictor = None
 
     def on_validation_epoch_start(self) -> None:
         """Start counting, with the same network in all processes."""
@@ -186,6 +204,11 @@ class EvaluatedTask(LightningModule):
         """Return what counts, and how its names begin in the log."""
         metrics = [("", self.evaluation), ("", self.best_threshold), ("depth/", self.depth_scores)]
         return [(prefix, metric) for prefix, metric in metrics if metric is not None]
+
+    def logged_in_training(self) -> list[str]:
+        """Return the names of what is logged while training, for callbacks that watch it."""
+        scores = [f"val/{prefix}{name}" for prefix, metric in self._metrics() for name in metric.values()]
+        return ["train/loss", "lr", "val/loss", *scores]
 
     def _start_counting(self) -> None:
         for _, metric in self._metrics():
