@@ -171,7 +171,7 @@ class Configuration:
 
     def datamodule(self) -> SegmentationDataModule:
         """Make the datamodule; nothing is opened."""
-        return self.data_class(**_values(self.data))
+        return self.data_class(**self.data.values())
 
     def make_task(self, *, on_paper: bool = False, untrained: bool = False) -> SegmentationTask:
         """Make the task with its network.
@@ -180,7 +180,7 @@ class Configuration:
             on_paper: On the meta device: shapes without values, and nothing is fetched.
             untrained: Leave out the weights that the configuration starts from: nothing is fetched, either.
         """
-        values = {**_values(self.model), **_values(self.task)}
+        values = {**self.model.values(), **self.task.values()}
         if (on_paper or untrained) and "pretrained" in values:
             values["pretrained"] = False
         if untrained:
@@ -192,10 +192,16 @@ class Configuration:
                 optimizer=self.optimizer,
                 loss=self.loss,
                 **values,
-                **({} if self.checkpoint is None else own_hyper_parameters(self.checkpoint)),
+                **self._own_hyper_parameters(),
             )
         task.evaluation_options = self.evaluation
         return task
+
+    def _own_hyper_parameters(self) -> dict[str, Any]:
+        """Return what the checkpoint's task saved of its own, if it is this one."""
+        if self.checkpoint is None or self.checkpoint["deeplab_lightning"]["task"] != name_of(self.task_class):
+            return {}
+        return own_hyper_parameters(self.checkpoint)
 
     def trained_task(self) -> SegmentationTask:
         """Make the task with the checkpoint's weights; with those that training starts from where there is none.
@@ -364,11 +370,6 @@ def _as_config_error() -> Iterator[None]:
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"--trainer cannot be made with these options: {said.rstrip('.')}.") from error
-
-
-def _values(options: Options) -> dict[str, Any]:
-    """Return names and values as declared."""
-    return {name: getattr(options, name) for name in hints_of(type(options))}
 
 
 def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:

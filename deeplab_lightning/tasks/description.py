@@ -44,13 +44,3 @@ def check_against(
             raise ConfigError(
                 f"--model.{key} is {value}, but the data has {facts[key]}. It always comes from the data: leave it out."
             )
-
-
-def check_two_classes(description: DataDescription) -> None:
-    """Refuse `binary` for data of more or fewer classes than two."""
-    names = description["class_names"]
-    if len(names) != 2:
-        raise ConfigError(
-            f"--model.binary is for data of two classes; this has {len(names)} ({', '.join(names[:4])}"
-            f"{', ...' if len(names) > 4 else ''}). Leave it out."
-        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from lightning.pytorch import Trainer
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.callbacks.divergence import Divergence
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 
 from ..tiny import tiny_fit
@@ -53,8 +55,6 @@ def test_a_usual_callback_trains_and_resumes(name: str, tmp_path: Path, monkeypa
 def test_a_key_that_is_never_logged_is_named_before_training(
     monitor: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
     stop = f"--trainer.callbacks=[{{class_path: EarlyStopping, init_args: {{monitor: {monitor}}}}}]"
     assert tiny_fit(tmp_path, stop) == 2
     assert re.search(message, capsys.readouterr().err)
@@ -67,7 +67,7 @@ def test_everything_that_is_logged_can_be_watched(tmp_path: Path, monkeypatch: p
     def look(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
         seen["logged"], seen["promised"] = set(trainer.callback_metrics), set(pl_module.logged_in_training())
 
-    monkeypatch.setattr(deeplab_lightning.callbacks.Divergence, "on_train_end", look, raising=False)
+    monkeypatch.setattr(Divergence, "on_train_end", look, raising=False)
     assert tiny_fit(tmp_path) == 0
     assert seen["logged"] == seen["promised"]
 
