@@ -37,7 +37,7 @@ def name_of(found: type) -> str:
 
 
 def own_class(what: str, name: str, base: type[Kind]) -> type[Kind]:
-    """Import a class of the user's own.
+    """Return a class of the user's own, imported unless it is there already, as in a notebook.
 
     Args:
         what: Such as `network`, for the message.
@@ -47,6 +47,9 @@ def own_class(what: str, name: str, base: type[Kind]) -> type[Kind]:
     Raises:
         ConfigError: There is no such module, or no such class in it.
     """
+    known = next((one for one in subclasses(base) if name_of(one) == name), None)
+    if known is not None:
+        return known
     module, _, attribute = name.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), attribute, None)

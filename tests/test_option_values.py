@@ -6,11 +6,14 @@ import dataclasses
 import re
 import typing
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 import yaml
 
+from deeplab_lightning.__main__ import COMMANDS, CONFIGURATIONS
+from deeplab_lightning.command_line import Argument, CommandLine
 from deeplab_lightning.config import Configuration, RunOptions
 from deeplab_lightning.data.sets import datamodules
 from deeplab_lightning.errors import ConfigError, DeepLabError
@@ -25,7 +28,11 @@ from deeplab_lightning.trainer_ranges import RANGES
 from .tiny import TINY, tiny_fit
 
 VALUES = ["0", "-1", ".nan", ".inf", "-.inf", "''", "banana", "[]", "[-1, .nan]", "{}", "{a: -1}", "true", "1.5"]
-ANY_NUMBER = {"mean": "a mean can be any number"}
+ANY_NUMBER = {
+    "mean": "it can be any number",
+    "ignore_index": "it can be any number",
+    "label_map": "masks hold any numbers",
+}
 """Options without a range, and why."""
 
 
@@ -53,7 +60,25 @@ def numbers(hint: Any) -> Iterator[Any]:
 def test_every_number_has_a_range(name: tuple[str, str], option: tuple[type[Options], str]) -> None:
     group, field = option
     hint = hints_of(group)[field]
-    assert not list(numbers(hint)) or _constraints(hint) or field in ANY_NUMBER
+    if not list(numbers(hint)) or _constraints(hint) or field in ANY_NUMBER:
+        return
+    default = next(each.default for each in dataclasses.fields(group) if each.name == field)
+    with pytest.raises(ConfigError):  # no range is declared, but the group's own check has one
+        group.of({field: (-1,) * len(default) if isinstance(default, tuple) else -1})
+
+
+def arguments() -> Iterator[Argument]:
+    """Words and options of commands."""
+    for name, place in COMMANDS.items():
+        if name not in CONFIGURATIONS:
+            module, function = place.split(":")
+            yield from CommandLine(getattr(import_module(f"deeplab_lightning.{module}"), function), name).arguments
+
+
+@pytest.mark.parametrize("argument", arguments(), ids=lambda argument: argument.name)
+def test_every_number_of_a_command_has_a_range(argument: Argument) -> None:
+    field = argument.key.rpartition(".")[2]
+    assert not list(numbers(argument.hint)) or _constraints(argument.hint) or field in ANY_NUMBER or argument.section
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)

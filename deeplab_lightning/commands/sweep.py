@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from ..options import Written
+from ..options import Between, Written
 
 if TYPE_CHECKING:
     from ..studies.local_sweep import Claim, LocalSweep
@@ -22,7 +22,7 @@ def sweep(
     *,
     local: bool = False,
     folder: Path = Path("runs"),
-    seed: int = 0,
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0,
     configuration: ConfigurationWords = (),
 ) -> int:
     """Search hyper-parameters by a sweep file, without a server.

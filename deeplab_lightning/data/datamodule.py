@@ -87,7 +87,7 @@ class LoaderOptions(Options):
     of Cityscapes. Needs the package zstandard."""
     preview: Annotated[int, at_least(0)] = 0
     """Before training, write an overview of so many augmented samples into the run folder."""
-    repeat_classes: dict[str, int] | None = None
+    repeat_classes: dict[str, Annotated[int, at_least(1)]] | None = None
     """Let training images that show certain classes be drawn several times an epoch, by name: {chair: 2, sofa: 2}. All
     training masks are read once for it."""
     train_limit: Annotated[int, at_least(1)] | None = None

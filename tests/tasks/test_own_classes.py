@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,10 +112,22 @@ def test_what_is_not_there_is_said(words: list[str], message: str, own_module: s
         Configuration(words, needs_model=False)
 
 
-def test_without_the_module_a_checkpoint_says_what_is_missing(own_module: str, tmp_path: Path) -> None:
+def test_another_program_imports_what_it_needs(own_module: str, tmp_path: Path) -> None:
     assert tiny_fit(tmp_path / "runs", model=f"{own_module}.ATaskOfMine") == 0
     last = tmp_path / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
-    (tmp_path / f"{own_module}.py").unlink()
-    sys.modules.pop(own_module)
-    with pytest.raises(deeplab_lightning.errors.DeepLabError, match="importing module_of_mine failed"):
+    program = "import sys, deeplab_lightning as d; print(type(d.load(sys.argv[1], 'cpu').task).__name__)"
+    path = os.pathsep.join([str(tmp_path), os.getcwd(), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, "-c", program, str(last)]
+    found = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
+    assert found.stdout.split()[-1] == "ATaskOfMine"
+
+
+@pytest.mark.parametrize(("key", "what"), [("task", "task"), ("network", "network")])
+def test_a_class_that_is_gone_is_named(key: str, what: str, own_module: str, tmp_path: Path) -> None:
+    assert tiny_fit(tmp_path) == 0
+    last = tmp_path / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+    checkpoint = read_checkpoint(last)
+    checkpoint["deeplab_lightning" if key == "task" else "hyper_parameters"][key] = "gone.Mine"
+    torch.save(checkpoint, last)
+    with pytest.raises(deeplab_lightning.errors.CheckpointError, match=rf"The {what} gone\.Mine .*importing gone failed"):
         deeplab_lightning.load(last, "cpu")
