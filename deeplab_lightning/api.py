@@ -12,6 +12,7 @@ result.mask, result.probs, result.overlay()
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, read_source
-from .errors import DataError
+from .errors import DataError, of_image
 from .inference import EvaluationOptions
 from .inference.devices import chosen_device
 from .inference.morphology import Morphology
@@ -40,12 +41,13 @@ from .tasks.rebuild import load_task
 class LookAgain:
     """The network's second look at an image, which finds its probabilities; a pickled result leaves it behind."""
 
-    def __init__(self, predictor: Predictor, batch: Tensor) -> None:
+    def __init__(self, predictor: Predictor, batch: Tensor, image: object) -> None:
         self.predictor, self.batch = predictor, batch
+        self.name = image if isinstance(image, str | Path | Source) else None
 
     def __call__(self) -> np.ndarray:
         """Return the class probabilities, `(num_classes, H, W)` float32."""
-        with torch.inference_mode():
+        with torch.inference_mode(), _named(self.name):
             return self.predictor.probs(self.batch)[0].cpu().numpy()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LookAgain:
@@ -156,11 +158,11 @@ class Segmenter:
         options = EvaluationOptions.of({**vars(self.evaluation), **evaluation})
         predictor = self.task.predictor(options, self._folded)
         batch = self._batch(stored)
-        with torch.inference_mode():
+        with torch.inference_mode(), _named(image):
             mask = predictor.postprocess(batch, morphology or Morphology())
 
         protocol = ", ".join(filter(None, (predictor.protocol, str(morphology or ""))))
-        return Segmentation(stored, mask, self.labels, protocol, LookAgain(predictor, batch))
+        return Segmentation(stored, mask, self.labels, protocol, LookAgain(predictor, batch, image))
 
     def probs(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return the class probabilities of one image, `(C, H, W)` float32, at its own size.
@@ -168,7 +170,7 @@ class Segmenter:
         Args:
             image: As for `predict`.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), _named(image):
             predictor = self.task.predictor(self.evaluation, self._folded)
             return predictor.probs(self._batch(self._as_stored(image)))[0].cpu().numpy()
 
@@ -204,6 +206,10 @@ class Segmenter:
                 f"(H, W, {self.channels}){grey} for an array, ({self.channels}, H, W) for a tensor."
             )
         return as_declared(array, self.channels, self.pixel_range, "The array")
+
+
+def _named(image: object) -> AbstractContextManager[None]:
+    return of_image(image) if isinstance(image, str | Path | Source) else nullcontext()
 
 
 def load(

@@ -49,6 +49,7 @@ from .options import Between, Options, at_least, constraint_words, group_of, hin
 from .plugins import name_of
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask, TaskOptions, model_named, task_class_in, task_class_of
+from .tasks.precision import expect_precision
 from .trainer_ranges import check_trainer
 from .types import DataDescription
 
@@ -145,6 +146,7 @@ class Configuration:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")  # of --print_config
             self._namespace = self._parser.parse_args([f"--config={yaml.safe_dump(below)}", *options])
+        expect_precision(self.trainer_options.precision)
         self._take_sections()
 
     # --- what commands ask for ----------------------------------------------------------------------------------------
@@ -195,6 +197,7 @@ class Configuration:
                 **self._own_hyper_parameters(),
             )
         task.evaluation_options = self.evaluation
+        task.weights_from = str(self.checkpoint_path or task.weights_from)
         return task
 
     def _own_hyper_parameters(self) -> dict[str, Any]:
@@ -213,6 +216,7 @@ class Configuration:
         if self.checkpoint is not None:
             self.check_fits(task)
             task.load_state_dict(self.checkpoint["state_dict"])
+            task.on_load_checkpoint(self.checkpoint)  # the threshold of a binary network is no weight
         return task
 
     def check_fits(self, task: SegmentationTask) -> None:
@@ -370,6 +374,20 @@ def _as_config_error() -> Iterator[None]:
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"--trainer cannot be made with these options: {said.rstrip('.')}.") from error
+
+
+def expect_full_precision(words: Sequence[str], command: str) -> None:
+    """Refuse words that ask for another precision, of a command that has none but float32.
+
+    Raises:
+        ConfigError: What has others.
+    """
+    given = option_value(words, "--trainer.precision")
+    if given not in (None, "null", "32", "32-true"):
+        raise ConfigError(
+            f"--trainer.precision {given}: {command} computes in float32. Leave it out; `validate` and `test` score in "
+            f"other precisions."
+        )
 
 
 def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:

@@ -43,8 +43,19 @@ SLOW = {"fcn"}
     "path", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in MODELS]
 )
 def test_a_model_alone_trains_on_drawn_scenes(path: Path, tmp_path: Path) -> None:
-    """One real step with the real network, on few images; what it leaves segments an image of another size."""
-    options = ["--data.batch_size", "2", "--data.num_workers", "0", "--data.val_size", "1", "--trainer.max_steps", "1"]
+    """One real step with the real network, on few small images; what it leaves segments an image of another size."""
+    options = [
+        "--data.crop_size",
+        "65",
+        "--data.batch_size",
+        "2",
+        "--data.num_workers",
+        "0",
+        "--data.val_size",
+        "1",
+        "--trainer.max_steps",
+        "1",
+    ]
     options += ["--trainer.num_sanity_val_steps", "0", "--run.folder", str(tmp_path), "--trainer.accelerator", "cpu"]
     assert main(["fit", "-c", str(path), *options, "--trainer.val_check_interval", "1"]) == 0
     model = deeplab_lightning.load(tmp_path / path.stem / "version_0")

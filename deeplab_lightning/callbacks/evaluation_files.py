@@ -129,7 +129,7 @@ class EvaluationFiles(Callback):
             run.panels.mkdir(exist_ok=True)
             write_image(run.panels / "panels.png", panel_overview(self._panels, class_names, description["palette"]))
         write_gallery(run.images, self._gallery.images(), class_names, description["palette"])
-        protocol, images = pl_module.predictor().protocol, len(counts)
+        protocol, images = pl_module.protocol, len(counts)
         score = None if math.isnan(scores.mIoU) else scores.mIoU
         seconds = round(time.monotonic() - self._began, 3)
         write_evaluation(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,8 +57,7 @@ def benchmark(
         print("\n" + json.dumps(measuring.measure(json.loads(measure), rounds, device)))
         return 0
     output = output or Path("benchmarks") / plan.stem
-    from ..benchmarking.plan import read_plan
-    from ..benchmarking.runtimes import file_runtimes
+    from ..benchmarking.plan import file_runtimes, read_plan
     from ..export.format import format_named
 
     cells = read_plan(plan)
@@ -82,14 +82,14 @@ def benchmark(
     measured, failed, started, fresh = [], [], time.monotonic(), 0
     for number, cell in enumerate(cells, start=1):
         version = [versions[cell.runtime]] if cell.runtime in versions else []
-        key = json.dumps([machine, rounds, cell.as_dict(), *version], sort_keys=True)
+        key = json.dumps([machine, rounds, asdict(cell), *version], sort_keys=True)
         what = f"{cell.variant}, {cell.size[0]}x{cell.size[1]}, {cell.precision}, {cell.runtime}"
         if again or key not in results:
             left = (time.monotonic() - started) / max(fresh, 1) * (len(cells) - number + 1)
             to_go = f", about {left:.0f} s left" if fresh else ""
             print(f"{number} of {len(cells)}: {what}{to_go}", flush=True)
             fresh += 1
-            result = _in_a_process(cell.as_dict(), rounds, device)
+            result = _in_a_process(asdict(cell), rounds, device)
             if isinstance(result, str):
                 failed.append(f"{what}: {result}")
                 continue

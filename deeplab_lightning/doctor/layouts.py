@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -15,34 +13,17 @@ from ..data.sets import datamodules
 from ..data.wording import found_instead
 from ..errors import ConfigError
 from ..labels import VOID_COLOUR
-from .channels import unusual_images
-from .masks import MaskValues, image_sizes, look_at_masks, suggested_window
+from .contents import MaskValues, look_at_masks, suggested_window, unusual_images
 
 
 @dataclass
-class Proposal:
-    """How a folder can be read.
+class Proposal(Recognised):
+    """How a folder can be read; `name` is the data set's, as configurations call it."""
 
-    Attributes:
-        layout: Its name, for people.
-        name: The data set, as configurations call it.
-        options: Its options; `comments` says more about some of them.
-        comments: Option -> a remark that stands behind it in YAML.
-        remarks: What else the user should know.
-    """
-
-    layout: str
-    name: str
-    options: dict[str, Any]
-    comments: dict[str, str]
-    remarks: list[str]
+    name: str = field(kw_only=True)
 
     def as_yaml(self, title: str) -> str:
-        """Return a commented configuration that goes on top of a model's.
-
-        Args:
-            title: First comment, without `#`.
-        """
+        """Return a commented configuration that goes on top of a model's, with `title` as its first comment."""
         lines = [f"# {line}" for line in [title, *self.remarks]]
         lines += ["", "data:", f"  name: {self.name}"]
         for name, value in self.options.items():
@@ -55,9 +36,6 @@ class Proposal:
 def propose(folder: Path) -> Proposal:
     """Recognise a folder's layout, or that of a folder within it, at most two levels down.
 
-    Args:
-        folder: Given by the user.
-
     Raises:
         ConfigError: There is no such folder, or it has no known layout.
         DataError: The files that would tell cannot be read.
@@ -65,7 +43,9 @@ def propose(folder: Path) -> Proposal:
     if not folder.is_dir():
         raise ConfigError(f"doctor looks at folders: {found_instead(folder, '')}")
     known = sorted(datamodules().values(), key=lambda one: (one.reads_subfolders, one.generality))
-    for place in _places(folder):
+    children = subfolders(folder)
+    grandchildren = [grandchild for child in children for grandchild in subfolders(child)]
+    for place in [folder, *children, *grandchildren[:CHILDREN]]:
         for data_set in known:
             if not data_set.reads_subfolders and (found := data_set.recognise(place)):
                 return _measured(data_set, found)
@@ -76,29 +56,17 @@ def propose(folder: Path) -> Proposal:
     raise ConfigError(f"The layout was not recognised. {found_instead(folder, 'images')} Known are: {layouts}.")
 
 
-def _places(folder: Path) -> Iterable[Path]:
-    """Return the folder, its subfolders, and theirs."""
-    children = subfolders(folder)
-    grandchildren = [grandchild for child in children for grandchild in subfolders(child)]
-    return [folder, *children, *grandchildren[:CHILDREN]]
-
-
 def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Proposal:
     """Add what the folder's files say: classes, where only masks tell them, kinds of pixels, crop and batch."""
-    proposal = Proposal(found.layout, data_set.name_in_yaml(), found.options, found.comments, found.remarks)
+    proposal = Proposal(**vars(found), name=data_set.name_in_yaml())
     if found.masks:
         _describe_classes(proposal, Path(found.options["root"]), look_at_masks(found.masks))
-        kind = unusual_images(found.images)
-        proposal.options |= kind
-        if kind:
+        if kind := unusual_images(found.images):
+            proposal.options |= kind
             proposal.comments["mean"] = f"measured; {len(kind['mean'])} channels"
             proposal.comments["pixel_range"] = "the stored value that means 1: check it"
-    crop = suggested_window(image_sizes(found.images))
-    proposal.options |= {
-        "crop_size": crop,
-        "batch_size": max(1, min(8, found.train_size)),
-        "scale_range": [0.5, 2.0],
-    }
+    crop, batch_size = suggested_window(found.images), max(1, min(8, found.train_size))
+    proposal.options |= {"crop_size": crop, "batch_size": batch_size, "scale_range": [0.5, 2.0]}
     if "mean" not in proposal.options:  # colours
         proposal.options["colour_jitter"] = 0.3
     proposal.comments |= {"crop_size": f"16 * {crop // 16} + 1", "batch_size": "see what doctor measured"}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.dataset import SegmentationDataset
-from ..data.images import IMAGE_SUFFIXES, read_image
 from ..errors import DataError
 from .findings import Finding, finding
 from .images import Look, files_of
@@ -14,27 +13,34 @@ from .images import Look, files_of
 OF_IMAGES = ("unreadable_image", "unfit_image")
 """Kinds of error that are about the image; all others name its mask, or its annotation."""
 
-REMEDIES = {
-    "unreadable_image": "copy or download these files again, or take them out of the split's list",
-    "unreadable_mask": "make these masks anew, or take their images out of the split's list",
-    "lossy_mask": "export the masks anew as PNG from the annotations: a JPEG changes ids near every edge, for good",
-    "colour_mask": "data: {name: Folder, palette: [[r, g, b], ...]}, one colour for each "
-    "class, or write one id per pixel into the masks",
-    "size": "resize neither by hand: find the pair that belongs together, and scale masks by nearest neighbour only",
-    "black_white": "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255",
-    "labels": "data: {name: Folder, label_map: {VALUE: ID, ...}}, or name the missing classes in class_names",
-    "unloadable": "see the message",
+BLACK_WHITE_REMEDY = "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255"
+
+KINDS = {
+    "unreadable_image": (
+        "images cannot be read",
+        "copy or download these files again, or take them out of the split's list",
+    ),
+    "unreadable_mask": ("masks cannot be read", "make these masks anew, or take their images out of the split's list"),
+    "lossy_mask": (
+        "masks are compressed with loss",
+        "export the masks anew as PNG from the annotations: a JPEG changes ids near every edge, for good",
+    ),
+    "colour_mask": (
+        "masks hold colours, not ids",
+        "data: {name: Folder, palette: [[r, g, b], ...]}, one colour for each class, or write one id per pixel into "
+        "the masks",
+    ),
+    "size": (
+        "masks have another size than their images",
+        "resize neither by hand: find the pair that belongs together, and scale masks by nearest neighbour only",
+    ),
+    "black_white": ("masks are black and white, and their 255 is no class", BLACK_WHITE_REMEDY),
+    "labels": (
+        "masks hold labels out of range",
+        "data: {name: Folder, label_map: {VALUE: ID, ...}}, or name the missing classes in class_names",
+    ),
 }
-MEANING = {
-    "unreadable_image": "images cannot be read",
-    "unreadable_mask": "masks cannot be read",
-    "lossy_mask": "masks are compressed with loss",
-    "colour_mask": "masks hold colours, not ids",
-    "size": "masks have another size than their images",
-    "black_white": "masks are black and white, and their 255 is no class",
-    "labels": "masks hold labels out of range",
-    "unloadable": "images cannot be loaded",
-}
+"""Kind -> what is true of the images, and the remedy."""
 
 
 def unloadable(dataset: SegmentationDataset, split: str, looks: Sequence[Look]) -> list[Finding]:
@@ -43,27 +49,11 @@ def unloadable(dataset: SegmentationDataset, split: str, looks: Sequence[Look]) 
     for look in looks:
         if look.error is not None:
             files = files_of(dataset, look.index) or (look.sample_id,)
-            kind = look.error.kind if look.error.kind in REMEDIES else "unloadable"
+            kind = look.error.kind if look.error.kind in KINDS else "unloadable"
             found.setdefault(kind, []).append((files[0 if look.error.kind in OF_IMAGES else -1], look.error))
-    return [
-        finding(
-            "error",
-            kind,
-            f"{len(cases)} of {len(looks)} {split} {MEANING[kind]}. {cases[0][1]}",
-            REMEDIES[kind],
-            [path for path, _ in cases],
-        )
-        for kind, cases in found.items()
-    ]
-
-
-def unreadable_files(paths: Sequence[Path]) -> list[Path]:
-    """Return which of these images and masks cannot be decoded, whatever split they are for."""
-    bad = []
-    for path in paths:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            try:
-                read_image(path)
-            except DataError:
-                bad.append(path)
-    return bad
+    findings = []
+    for kind, cases in found.items():
+        meaning, remedy = KINDS.get(kind, ("images cannot be loaded", "see the message"))
+        what = f"{len(cases)} of {len(looks)} {split} {meaning}. {cases[0][1]}"
+        findings.append(finding("error", kind, what, remedy, [path for path, _ in cases]))
+    return findings

@@ -28,11 +28,12 @@ from ..options import hints_of
 from ..plugins import name_of
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
-from .description import check_against, describe_by_hand
+from .description import check_against, check_classes_of_data, describe_by_hand
 from .distillation import Distillation, put_aside, put_back
 from .evaluating import EvaluatedTask
 from .norm_policy import expect_frozen_norms, warn_if_few
 from .options import TaskOptions
+from .precision import expect_precision
 
 
 class SegmentationTask(EvaluatedTask):
@@ -97,6 +98,9 @@ class SegmentationTask(EvaluatedTask):
 
     def setup(self, stage: str) -> None:
         """Before a new run: take over the weights that it starts from."""
+        self._range_is_known = False
+        check_classes_of_data(self.num_classes, self._datamodule, None)
+        expect_precision(self.trainer.precision)
         if self.model.options.freeze_batch_norm:
             expect_frozen_norms()
         if self.depth is not None and self._datamodule is not None:
@@ -189,6 +193,7 @@ class SegmentationTask(EvaluatedTask):
         image, mask = batch["image"], batch["mask"]
         assert isinstance(image, Tensor)
         assert isinstance(mask, Tensor)
+        self.check_batch(image, mask)
         maps = self.model.training_maps(self.normalise(image))
         parts = {"labels": self.loss_of(maps, mask)}
         if self.depth is not None:
@@ -230,6 +235,7 @@ class SegmentationTask(EvaluatedTask):
         """After a resume: the configuration's learning rate, momentum and decay win over those in the checkpoint."""
         for group, options in zip(self.trainer.optimizers[0].param_groups, self._optimizer_options, strict=True):
             group.update(options)
+        check_classes_of_data(self.num_classes, None, self.trainer.train_dataloader)
         schedule = self.lr_schedulers()
         if isinstance(schedule, FactorLR):
             schedule.apply()

@@ -9,12 +9,13 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
-from ..errors import ConfigError
+from ..errors import ConfigError, of_image
 from ..inference import EvaluationOptions
 from ..inference.predictor import Predictor
 from ..layers import Normalise
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
+from ..metrics.deciding import Decision
 from ..metrics.depth import DepthScores
 from ..metrics.segmentation import SegmentationScores
 from ..metrics.threshold import BestThreshold
@@ -22,6 +23,7 @@ from ..models import Network
 from ..models.batch_norm_folding import fold_batch_norms
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
+from .description import check_batch, check_classes_of_data
 
 PROBE_SIDE = 65
 """Of the image on which a folded network is compared with its original."""
@@ -44,8 +46,14 @@ class EvaluatedTask(LightningModule):
         threshold: Of a binary network's second class, found in validation.
     """
 
+    _range_is_known = False
+    """Whether a batch has shown that its images hold stored values."""
     evaluation_options = EvaluationOptions()
     """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
+    weights_from = "this network"
+    """The checkpoint that the weights are from, for messages."""
+    protocol = ""
+    """How the scores at hand were made, in words."""
 
     def __init__(self, description: DataDescription, model: Network, depth: DepthHead | None) -> None:
         super().__init__()
@@ -57,6 +65,14 @@ class EvaluatedTask(LightningModule):
         self.depth_scores = None if depth is None else DepthScores()
         self.threshold: float | None = None
         self._predictor: Predictor | None = None  # of the evaluation at hand
+
+    @property
+    def decision(self) -> Decision:
+        """How scores become a class: in use by the threshold that validation found, while training always by 0.5.
+
+        The scores that choose the best checkpoint are then comparable, and what is said of them is what was done.
+        """
+        return Decision(None if self.trainer_is_fitting else self.threshold)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits `(B, num_classes, H, W)` of stored images `(B, C, H, W)`, such as uint8 RGB."""
@@ -76,7 +92,8 @@ class EvaluatedTask(LightningModule):
             output_stride=model.output_stride,
             align_corners=model.align_corners,
             side_remainder=model.side_remainder,
-            threshold=self.threshold,
+            decision=self.decision,
+            weights=f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from,
             options=options or self.evaluation_options,
             inner_scales=model.input_scales,
         )
@@ -142,6 +159,8 @@ class EvaluatedTask(LightningModule):
         but not while gradients are accumulated, and other strategies never do. The first process's are those that
         checkpoints hold.
         """
+        loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
+        check_classes_of_data(len(self.description["class_names"]), None, loaders)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             for buffer in self.buffers():
                 torch.distributed.broadcast(buffer, src=0)
@@ -149,8 +168,7 @@ class EvaluatedTask(LightningModule):
             metric.reset()
         self.on_predict_epoch_start()
         assert self._predictor is not None
-        if self.trainer_is_fitting:
-            self._predictor.threshold = None  # the scores that choose the best checkpoint have one threshold: 0.5
+        self.protocol = self._predictor.protocol
 
     on_test_epoch_start = on_validation_epoch_start
 
@@ -181,17 +199,19 @@ class EvaluatedTask(LightningModule):
             while last < len(images) and images[last].shape == images[first].shape:
                 last += 1
             image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
+            self.check_batch(image, mask)
             pred = torch.empty_like(mask, dtype=torch.uint8)
             loss_sums: list[Tensor] = []
             foreground: list[Tensor] = []
-            for rows, logits in predictor.bands(image):
-                pred[:, rows] = predictor.decide(logits)
-                if self.best_threshold is not None:
-                    foreground.append((logits[:, 1] - logits[:, 0]).sigmoid())
-                loss_sums.append(cross_entropy_of_images(logits, mask[:, rows], self.ignore_index))
-            preds.extend(pred)
-            losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())  # the only wait for the device
             sample_ids = batch["sample_id"][first:last]
+            with of_image(", ".join(sample_ids)):
+                for rows, logits in predictor.bands(image):
+                    pred[:, rows] = predictor.decide(logits)
+                    if self.best_threshold is not None:
+                        foreground.append((logits[:, 1] - logits[:, 0]).sigmoid())
+                    loss_sums.append(cross_entropy_of_images(logits, mask[:, rows], self.ignore_index))
+            preds.extend(pred)
+            losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())
             if self.best_threshold is not None:
                 self.best_threshold.update(torch.cat(foreground, dim=1), mask, sample_ids)
             if self.depth is not None and self.depth_scores is not None:
@@ -199,6 +219,11 @@ class EvaluatedTask(LightningModule):
                 self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
         return preds
+
+    def check_batch(self, images: Tensor, masks: Tensor) -> None:
+        """Refuse what own loaders may deliver and what would train without a word; a GPU is waited for once."""
+        if not self._range_is_known or masks.device.type == "cpu":
+            self._range_is_known = check_batch(images, masks, self.description)
 
     @property
     def trainer_is_fitting(self) -> bool:

@@ -12,9 +12,9 @@ from PIL import Image
 
 from deeplab_lightning.data.datamodule import SegmentationDataModule
 from deeplab_lightning.data.sets import datamodule_named
-from deeplab_lightning.doctor.crop import fitting_crop
+from deeplab_lightning.doctor.advice import fitting_crop
+from deeplab_lightning.doctor.contents import look_at_masks
 from deeplab_lightning.doctor.layouts import propose
-from deeplab_lightning.doctor.masks import look_at_masks
 from deeplab_lightning.errors import ConfigError
 
 from ..fakes.ade20k import write_ade20k

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from deeplab_lightning.errors import DataError
 from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.metrics.threshold import BINS, BestThreshold
 
@@ -69,3 +70,10 @@ def test_nothing_to_choose_by() -> None:
     assert search.best().value == 0.5
     assert math.isnan(search.best().iou)
     assert np.isnan(BestThreshold(VOID).best().iou)
+
+
+@pytest.mark.parametrize("label", [2, -1])
+def test_a_label_that_is_no_class_is_an_error(label: int) -> None:
+    truth = torch.tensor([[0, 1, 255, label]])
+    with pytest.raises(DataError, match="is no class"):
+        BestThreshold(255).update(torch.full((1, 4), 0.4), truth)

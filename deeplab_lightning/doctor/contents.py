@@ -1,0 +1,121 @@
+"""What an unknown folder holds, before anything says what it means: values of masks, sizes and kinds of images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..data.finding import RASTER_SUFFIXES
+from ..data.rasters import Source, has_ending, read_any, read_labels, sources_in
+from ..data.spacing import spread
+from ..errors import DeepLabError
+from .advice import fitting_crop
+
+LOOKED_AT = 200
+"""Files that are opened, spread evenly over the folder."""
+MOST_COLOURS = 64
+"""Masks with more colours than this were compressed or smoothed: no palette is proposed."""
+READ_BY_RASTERS = (".tif", ".tiff", *RASTER_SUFFIXES)
+RASTERS_LOOKED_AT = 20
+TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
+
+Colour = tuple[int, int, int]
+
+
+@dataclass
+class MaskValues:
+    """What a folder's masks hold.
+
+    Attributes:
+        largest: Largest value but 255 in grey and palette masks; -1 if there are none.
+        black_and_white: All values are 0 and 255, and 255 occurs.
+        colours: Colours of RGB masks, black first, then by frequency; empty for grey and palette masks.
+    """
+
+    largest: int = -1
+    black_and_white: bool = False
+    colours: list[Colour] = field(default_factory=list)
+
+
+def look_at_masks(paths: Sequence[Path]) -> MaskValues:
+    """Open masks whatever they are; those that cannot be opened are left to the doctor's later pass."""
+    values: set[int] = set()
+    colours: Counter[Colour] = Counter()
+    for pixels in _middles(_spread(paths), read_labels):
+        if pixels.ndim == 2:
+            values.update(np.unique(pixels).tolist())
+            continue
+        packed = pixels[..., :3].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+        found, counts = np.unique(packed, return_counts=True)
+        for colour, count in zip(found.tolist(), counts.tolist(), strict=True):
+            colours[colour >> 16, colour >> 8 & 255, colour & 255] += count
+    if colours and not values and any(len(set(colour)) > 1 for colour in colours):
+        listed = [colour for colour, _ in colours.most_common() if colour != (0, 0, 0)]
+        listed = [(0, 0, 0)] * ((0, 0, 0) in colours) + listed
+        return MaskValues(colours=listed if len(listed) <= MOST_COLOURS else [])
+    values.update(colour[0] for colour in colours)  # grey values, stored three times
+    classes = values - {255}
+    return MaskValues(max(classes, default=-1), values == {0, 255})
+
+
+def suggested_window(images: Sequence[Path]) -> int:
+    """Return the crop for images of these sizes; that of the embedded data set if there are none."""
+    sides = [side for path in _spread(images) if (side := _shorter_side(path)) is not None]
+    return fitting_crop(sides) if sides else 129
+
+
+def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
+    """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for images of the usual kinds."""
+    unusual = [path for path in paths if has_ending(path, READ_BY_RASTERS)]
+    stored = list(_middles(unusual[:: max(1, len(unusual) // RASTERS_LOOKED_AT)], read_any))
+    if not stored or (stored[0].dtype == np.uint8 and stored[0].shape[-1] in (1, 3, 4)):
+        return {}
+    alike = [values for values in stored if values.shape[-1] == stored[0].shape[-1]]
+    pixels = np.concatenate([values.reshape(-1, values.shape[-1]) for values in alike]).astype(np.float64)
+    pixel_range = _range(stored[0].dtype, float(np.nanmax(np.abs(pixels))))
+    mean, std = np.nanmean(pixels, axis=0) / pixel_range, np.nanstd(pixels, axis=0) / pixel_range
+    return {
+        "mean": [round(float(value), 4) for value in mean],
+        "std": [round(max(float(value), 1e-3), 4) for value in std],
+        "pixel_range": pixel_range,
+    }
+
+
+def _range(kind: np.dtype[Any], largest: float) -> float:
+    """Guess the value that means 1 from the type and the largest value."""
+    if kind == np.uint8:
+        return 255.0
+    if kind.kind == "f":
+        return 1.0 if largest <= 1 else largest
+    return float(TWELVE_BITS if largest <= TWELVE_BITS else SIXTEEN_BITS)
+
+
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    return [paths[index] for index in spread(len(paths), LOOKED_AT)]
+
+
+def _middles(paths: Sequence[Path], read: Callable[[Source], np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the pixels of each file, or of its middle slice; those that cannot be read are left out."""
+    for path in paths:
+        try:
+            parts = sources_in(path)
+            pixels = read(parts[len(parts) // 2])
+        except DeepLabError:
+            continue
+        yield pixels
+
+
+def _shorter_side(path: Path) -> int | None:
+    try:
+        if has_ending(path, RASTER_SUFFIXES):
+            return min(read_any(sources_in(path)[0]).shape[:2])
+        with Image.open(path) as image:
+            return min(image.size)
+    except (DeepLabError, OSError, SyntaxError, ValueError):
+        return None
