@@ -38,15 +38,13 @@ SIDES = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6":
 
 
 def smp_encoder(name: str, output_stride: int, in_chans: int, **options: Any) -> Any:
-    """Build the feature extractor `name`, such as `smp_mobilenet_v2`, which matches `NAME`; all else is as timm's."""
+    """Build the feature extractor `name`, such as `smp_mobilenet_v2`, further options as in timm."""
     kind = name.removeprefix("smp_")
     options |= {"output_stride": output_stride, "in_chans": in_chans}
     at_16: Iterable[nn.Module]
     at_32: Iterable[nn.Module]
     if kind == "mobilenet_v2":
-        plan = decode_arch_def([*STAGES, ["cn_r1_k1_s1_c1280"]])
-        layers = {"norm_layer": nn.BatchNorm2d, "act_layer": nn.ReLU6}
-        features = EfficientNetFeatures(plan, stem_size=32, round_chs_fn=round_channels, **layers, **options)
+        features = _mobilenet_v2(**options)
         at_16, at_32 = features.blocks[3:5], features.blocks[5:]
     elif kind.startswith("efficientnet"):
         features = timm.create_model(f"tf_{kind}", features_only=True, **options)
@@ -70,6 +68,17 @@ def smp_encoder(name: str, output_stride: int, in_chans: int, **options: Any) ->
             for conv in (part for stage in stages for part in stage.modules() if isinstance(part, nn.Conv2d)):
                 set_rate(conv, stride // output_stride)
     return features
+
+
+def _mobilenet_v2(**options: Any) -> Any:
+    return EfficientNetFeatures(
+        decode_arch_def([*STAGES, ["cn_r1_k1_s1_c1280"]]),
+        stem_size=32,
+        round_chs_fn=round_channels,
+        norm_layer=nn.BatchNorm2d,
+        act_layer=nn.ReLU6,
+        **options,
+    )
 
 
 def _pad_as_on(features: nn.Module, side: int) -> None:

@@ -29,10 +29,7 @@ STAGES = [
 
 
 def unrounded_mobilenet(name: str, output_stride: int, in_chans: int, **options: Any) -> EfficientNetFeatures:
-    """Build the feature extractor `name`, such as `mobilenetv2_050_unrounded`; all else is as timm's.
-
-    The depth multiplier, in hundredths, stands in the name.
-    """
+    """Build the feature extractor `name`, such as `mobilenetv2_050_unrounded`, further options as in timm."""
     match = NAME.fullmatch(name)
     assert match is not None
     return EfficientNetFeatures(

@@ -48,6 +48,16 @@ def misfits(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list
     ]
 
 
+def not_fetched(name: str, error: Exception) -> ConfigError:
+    """Return what to do where the ImageNet weights of timm's network `name` cannot be had."""
+    return ConfigError(
+        f"The ImageNet weights of {name!r} could not be loaded ({first_line(error)}). They are fetched from the "
+        f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
+        f"(~/.cache/huggingface) from a machine that has them, or name a file of timm or torchvision "
+        f"(--model.pretrained FILE), or train from scratch with --model.pretrained false."
+    )
+
+
 def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     """Read the state dict in a `.pth`, `.pt` or `.safetensors` file; nothing in it is executed.
 

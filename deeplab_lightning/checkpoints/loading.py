@@ -16,6 +16,8 @@ from ..runs import expect_checkpoint
 
 FROM_DATA = ("num_classes", "ignore_index", "class_names")
 """Options of a model that follow from its data."""
+OF_EVERY_TASK = ("network", "model", "optimizer", "loss", "description")
+"""Hyper-parameters that every task saves."""
 PIXELS = ("mean", "std", "pixel_range")
 """What of a data description says how an image's pixels reach the network."""
 
@@ -65,6 +67,12 @@ def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     if data := checkpoint.get("datamodule_hyper_parameters"):
         config["data"] = dict(data)
     return config
+
+
+def own_hyper_parameters(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a task of the user's own saved besides what every task does: its constructor gets it again."""
+    kept = checkpoint["hyper_parameters"]
+    return {name: value for name, value in kept.items() if name not in OF_EVERY_TASK}
 
 
 def check_fits(

@@ -70,7 +70,9 @@ def benchmark(
 
     import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    from ..inference.devices import chosen_device
+
+    device = str(chosen_device(device))
     known = file_runtimes()
     files = {cell.runtime: known[cell.runtime].format for cell in cells if cell.runtime in known}
     if files and device.startswith("cuda"):

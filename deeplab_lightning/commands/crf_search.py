@@ -15,7 +15,7 @@ from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError, of_image
 from ..files import atomic_open, write_json
 from ..ledger import Ledger
-from ..options import Written, at_least
+from ..options import Written, above, at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +42,9 @@ def crf_search(
     ckpt_path: str,
     configuration: ConfigurationWords = (),
     images: Annotated[int, at_least(1)] = 100,
-    w2: float = 3.0,
-    sigma_gamma: Annotated[float, Written(metavar="PIXELS")] = 3.0,
-    iterations: int = 10,
+    w2: Annotated[float, at_least(0)] = 3.0,
+    sigma_gamma: Annotated[float, above(0, near=3), Written(metavar="PIXELS")] = 3.0,
+    iterations: Annotated[int, at_least(0)] = 10,
     output: Path = Path("crf-search"),
 ) -> int:
     """Find the dense CRF's parameters, coarse to fine.

@@ -178,9 +178,9 @@ class _Networks:
     """The checkpoint's network, by the options of `evaluate`, at the output stride at hand: one at a time."""
 
     def __init__(self, configuration: list[str], ckpt_path: str, device: str | None) -> None:
-        import torch
+        from ..inference.devices import chosen_device
 
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = str(chosen_device(device))
         self._configuration, self._ckpt_path = configuration, ckpt_path
         self._at: int | None = None
         self._task: SegmentationTask | None = None

@@ -23,6 +23,9 @@ UNSEEN_SIZES = ((97, 130), (160, 113))
 CALIBRATION_IMAGES = 64
 SMALLEST_SIDE = 33
 
+Side = Annotated[int, at_least(1)]
+"""Of an image, in pixels."""
+
 
 def export(
     checkpoint: Annotated[Path, Written(metavar="CHECKPOINT|RUN")],
@@ -33,8 +36,8 @@ def export(
     precision: Precision = "fp32",
     outputs: Outputs = "classes",
     inputs: Inputs = "pixels",
-    size: Annotated[tuple[int, int] | None, Written(metavar=("H", "W"))] = None,
-    opset: int = 18,
+    size: Annotated[tuple[Side, Side] | None, Written(metavar=("H", "W"))] = None,
+    opset: Annotated[int, at_least(1)] = 18,
     calibration: Annotated[Path | None, Written(metavar="FOLDER")] = None,
     output_stride: Annotated[Literal[8, 16, 32] | None, Written("--model.output_stride")] = None,
     check_data: Annotated[list[str] | None, Written(metavar="IMAGE")] = None,

@@ -26,7 +26,7 @@ def import_file(
     backbone: str | None = None,
     classes: str | None = None,
     mean: list[float] | None = None,
-    std: list[float] | None = None,
+    std: list[Annotated[float, above(0)]] | None = None,
     pixel_range: Annotated[float, above(0)] = 255.0,
     trust: bool = False,
     dry_run: bool = False,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from ..options import Written
+from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..inspection import Layer, Trace
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 33
 
+Side = Annotated[int, at_least(1)]
+"""Of an image, in pixels."""
+
 
 def inspect(
     checkpoint: Annotated[str | None, Written(metavar="CHECKPOINT|RUN")] = None,
     /,
     *,
     configuration: ConfigurationWords = (),
-    size: Annotated[tuple[int, int] | None, Written(metavar=("H", "W"))] = None,
+    size: Annotated[tuple[Side, Side] | None, Written(metavar=("H", "W"))] = None,
     every_layer: Annotated[bool, Written("--all")] = False,
     csv: Annotated[Path | None, Written(metavar="FILE")] = None,
     plot: Annotated[Path | None, Written(metavar="FILE.png")] = None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from ..options import Written
+from ..options import Between, Written
 from ..studies.options import parse_words
 from ..studies.sweep_file import load_sweep
 
@@ -23,7 +23,7 @@ def sweep(
     *,
     local: bool = False,
     folder: Path = Path("runs"),
-    seed: int = 0,
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0,
     configuration: ConfigurationWords = (),
 ) -> int:
     """Search hyper-parameters by a sweep file, without a server.

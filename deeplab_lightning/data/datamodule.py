@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from ..errors import ConfigError
 from ..labels import LabelSet
-from ..options import Options, at_least
+from ..options import Between, Options, at_least
+from ..plugins import name_of
 from ..types import DataDescription, Sample
 from .checks import check_labels
 from .dataset import SegmentationDataset
@@ -87,7 +88,7 @@ class LoaderOptions(Options):
     of Cityscapes. Needs the package zstandard."""
     preview: Annotated[int, at_least(0)] = 0
     """Before training, write an overview of so many augmented samples into the run folder."""
-    repeat_classes: dict[str, int] | None = None
+    repeat_classes: dict[str, Annotated[int, at_least(1)]] | None = None
     """Let training images that show certain classes be drawn several times an epoch, by name: {chair: 2, sofa: 2}. All
     training masks are read once for it."""
     train_limit: Annotated[int, at_least(1)] | None = None
@@ -95,7 +96,7 @@ class LoaderOptions(Options):
     val_on_train: bool = False
     """Validate on the training images (those of train_limit), whole and not augmented: a network that does not learn
     these by heart has something wrong."""
-    seed: Annotated[int, at_least(0)] | None = None
+    seed: Annotated[int, Between(0, 2**32 - 1)] | None = None
     """Seed of the order and the augmentation of training images; null takes the run's (--seed_everything)."""
 
 
@@ -150,8 +151,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     @classmethod
     def name_in_yaml(cls) -> str:
-        """Return the name by which a configuration chooses it, such as `VOC`."""
-        return cls.__name__.removesuffix("DataModule")
+        """Return the name by which a configuration chooses it: `VOC`, or `mymodule.MyDataModule`."""
+        name = name_of(cls)
+        return name if "." in name else name.removesuffix("DataModule")
 
     @property
     def hparams_initial(self) -> AttributeDict:
@@ -238,7 +240,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Open what a stage needs, so that missing data is reported before anything else happens."""
-        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "predict": ("val",)}
+        splits["test"] = ("test",)
         for split in splits.get(stage, ()):
             self.dataset(split)
 
@@ -295,6 +298,10 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def test_dataloader(self) -> DataLoader[Sample]:
         """Whole images of the test split, each exactly once over all processes."""
         return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Those of validation: `Trainer.predict` returns their class maps."""
+        return self._evaluation_loader("val")
 
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)

@@ -8,14 +8,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
 from ..files import write_csv
-from ..metrics.trimap import TrimapCurve
 from .plots import BLUE, GREEN, GREY, ORANGE, style
+
+if TYPE_CHECKING:
+    from ..metrics.boundary_metrics import TrimapCurve
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY, "#7c4dbd", "#c2416b")
 MARKERS = "osD^vP"

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError
+from ..files import read_text
 
 Options = dict[str, Any]
 """`model.output_stride` -> value."""
@@ -26,7 +27,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: There is no such file, or it holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:

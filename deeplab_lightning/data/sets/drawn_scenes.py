@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from ...labels import LabelSet
-from ...options import at_least
+from ...options import Between, at_least
 from ..datamodule import DataOptions, SegmentationDataModule, Split
 from ..dataset import SegmentationDataset
 from ..drawing import draw_scene
@@ -111,7 +111,7 @@ class DrawnScenesOptions(DataOptions):
     """Number of validation images."""
     test_size: Annotated[int, at_least(1)] = 200
     """Number of test images."""
-    scene_seed: int = 0
+    scene_seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     """Seed of the scenes; another one draws other images, in all splits."""
 
 

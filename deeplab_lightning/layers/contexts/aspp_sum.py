@@ -18,7 +18,7 @@ class SummedASPP(ASPP):
     def projection(self, options: ContextOptions) -> nn.Sequential:
         """Return what follows the sum."""
         width = options.aspp_channels
-        return ConvNormAct(width, width, options.project_kernel_size, norm=options.norm_constants)
+        return ConvNormAct(width, width, options.project_kernel_size, momentum=options.norm_momentum)
 
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C_in, h, w) -> (B, C_out, h, w)`."""

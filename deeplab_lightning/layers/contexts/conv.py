@@ -15,5 +15,5 @@ class SingleConv(nn.Sequential, ContextHead):
     part = "conv"
 
     def __init__(self, options: ContextOptions, in_channels: int) -> None:
-        block = ConvNormAct(in_channels, options.aspp_channels, 3, norm=options.norm_constants)
+        block = ConvNormAct(in_channels, options.aspp_channels, 3, momentum=options.norm_momentum)
         super().__init__(*block, nn.Dropout(options.dropout))

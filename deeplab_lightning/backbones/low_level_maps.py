@@ -23,7 +23,7 @@ Walk = Callable[[Any, Tensor], list[Tensor]]
 def resnet_stages(features: Any, image: Tensor, residual_branch: bool = False) -> list[Tensor]:
     """Take the ends of the stages, or what enters their last units where those carry the next stage's stride.
 
-    With `residual_branch`, the first map is that of layer1's second unit.
+    With `residual_branch`, of layer1 what its second unit adds to its shortcut.
     """
     x = features.maxpool(features.act1(features.bn1(features.conv1(image))))
     maps: list[Tensor] = []
