@@ -104,7 +104,7 @@ def apply_variant(features: Any, options: ResNetOptions, generation: ResNetOptio
             for conv in _spatial(unit):
                 set_rate(conv, conv.dilation[0] * factor)
     if options.ceil_mode:
-        features.get_submodule("maxpool").ceil_mode = True  # type: ignore[assignment]
+        features.get_submodule("maxpool").ceil_mode = True
 
 
 def _fitting(features: nn.Module, multi_grid: tuple[int, ...] | None) -> tuple[int, ...]:
