@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check slow clean
+.PHONY: run test check slow lock locked clean
 
 run: .venv/installed
 	$(BIN)/python -m deeplab_lightning fit -c configs/v3plus.yaml
@@ -28,6 +28,17 @@ check: .venv/installed-test
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@ .venv/installed
+
+# Pins of every package with the hash of its file, for this Python and platform; and an environment of just those.
+lock: .venv/installed
+	$(BIN)/python tools/lock.py > requirements.lock.part
+	mv requirements.lock.part requirements.lock
+
+locked: requirements.lock
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch .venv/installed .venv/installed-test
 
 clean:
 	rm -rf .venv build *.egg-info

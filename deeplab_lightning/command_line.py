@@ -103,8 +103,10 @@ def from_yaml(text: str, what: str) -> Any:
     """
     import yaml
 
+    from .config_words import load_yaml
+
     try:
-        return yaml.safe_load(text)
+        return load_yaml(text, what)
     except yaml.YAMLError as error:
         raise ConfigError(f"{what} is {text!r}, which is not YAML ({str(error).splitlines()[0]}).") from error
 

@@ -65,6 +65,55 @@ def asks_for_help(words: Sequence[str]) -> bool:
     return any(word in ("-h", "--help") or word.startswith("--print_config") for word in words)
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one section, of which PyYAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key, line = (key_node.tag, key_node.value), key_node.start_mark.line + 1
+            if key in lines:
+                raise _KeyTwiceError(
+                    f"{key_node.value} stands twice in one section, in lines {lines[key]} and {line}. Only the last "
+                    "would count: keep one."
+                )
+            lines[key] = line
+        return super().construct_mapping(node, deep)
+
+
+class _LoaderOfNumbers(_StrictLoader):
+    """Takes 1e-4 for a number as well, as the command line does: to YAML 1.1 it is a word, and 1.0e-4 the number."""
+
+
+_LoaderOfNumbers.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+class _KeyTwiceError(yaml.YAMLError):
+    pass
+
+
+def load_yaml(text: str, where: str | Path, plain: bool = False) -> Any:
+    """Read YAML, strictly.
+
+    Args:
+        text: The YAML.
+        where: Where it stands, for messages.
+        plain: Read numbers as YAML 1.1 does, for files that other programs read, too.
+
+    Raises:
+        ConfigError: A key stands twice in one section.
+        YAMLError: It is none.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader if plain else _LoaderOfNumbers)
+    except _KeyTwiceError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
 def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration file.
 
@@ -72,7 +121,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: It is missing, no YAML, or holds a key that no section has.
     """
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(read_text(path), path)
     except FileNotFoundError as error:
         raise ConfigError(f"The configuration {path} does not exist.{_nearest_file(path)}") from error
     except OSError as error:
@@ -80,15 +129,62 @@ def read_config(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if content is None:
-        return {}
+        raise ConfigError(f"{path} holds no settings: it is empty, or all of it is comments. Leave it out, or fill it.")
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds {type(content).__name__}, expected sections such as model: and data:.")
     for key, section in content.items():
+        if key not in TOP_LEVEL_KEYS and isinstance(section, dict):
+            inside = [str(name) for name in section if name in TOP_LEVEL_KEYS]
+            near = did_you_mean(str(key), TOP_LEVEL_KEYS)
+            if inside or not near:
+                raise ConfigError(
+                    f"{path}: there is no section {key!r}, for a command or for what several share: "
+                    + (f"write {', '.join(inside)} at the top of the file." if inside else "the sections are "
+                       f"{', '.join(SECTIONS)}.")
+                )  # fmt: skip
         if key not in TOP_LEVEL_KEYS:
             raise ConfigError(f"Unknown configuration key {key!r} in {path}.{did_you_mean(str(key), TOP_LEVEL_KEYS)}")
         if key in SECTIONS and section is not None and not isinstance(section, dict):
             raise ConfigError(f"{path}: {key} is {section!r}; expected options and their values.")
+        for name in section if isinstance(section, dict) else ():
+            if not isinstance(name, str):
+                raise ConfigError(
+                    f"{path}: {key} has {name!r} for an option. Values of a list stand in brackets: [6, 12, 18]"
+                )
+    _check_class_paths(path, content)
+    _check_class_names(path, content)
     return content
+
+
+def _check_class_paths(path: Path, value: Any) -> None:
+    """Refuse options beside a `class_path`, which belong below `init_args`."""
+    if isinstance(value, Mapping):
+        beside = [str(key) for key in value if key not in ("class_path", "init_args", "dict_kwargs")]
+        if "class_path" in value and beside:
+            raise ConfigError(
+                f"{path}: {', '.join(beside)} stands beside class_path {value['class_path']}. A class's options are "
+                f"written below it, as init_args: {{{beside[0]}: ...}}"
+            )
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    for one in inner:
+        _check_class_paths(path, one)
+
+
+def _check_class_names(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse class names that YAML takes for something else than words."""
+    names = (content.get("data") or {}).get("class_names")
+    for name in names if isinstance(names, list) else ():
+        if not isinstance(name, str):
+            raise ConfigError(f"{path}: {not_a_word('data.class_names', name)}")
+
+
+def not_a_word(option: str, value: Any) -> str:
+    """Say that a name was read as something else, and how to write it."""
+    written = "no" if value is False else "yes" if value is True else str(value)
+    return (
+        f"{option} holds {value!r}, which is no word: YAML takes no, off, yes, on, null and digits for other things. "
+        f"Put the name in quotes: {written!r}"
+    )
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,6 +254,9 @@ def in_one_line(message: str, words: Sequence[str]) -> str:
         return f"Unknown option --{key}.{found[1]}."
     if found := re.search(r"Option '([\w.]+)' is not accepted", message):
         return f"Unknown option --{key + '.' if key else ''}{found[1]}."
+    if key and (found := re.search(r"Expected a <class 'str'>\. Got value: (True|False|None|[-\d.]+)", message)):
+        value = {"True": True, "False": False, "None": None}.get(found[1], found[1])
+        return f"--{not_a_word(key, value)}"
     if found := re.search(r"Subtypes: \[(.*)\]\n[\s\S]*?\n *Given value: (.*)", message):
         expected = " or ".join(_type_for_reader(one) for one in _union_members(found[1]))
         return f"--{key} is {found[2]}{_null_hint(found[2])}; expected {expected}."
@@ -188,6 +287,7 @@ def _type_for_reader(expected: str) -> str:
         return f"one of {found[1]}".replace("'", "")
     if found := re.fullmatch(r"<class '([\w.]+)'>", expected):
         known = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a word"}
+        known |= dict.fromkeys(("list", "tuple"), "a list in brackets, such as '[a, b]'")
         return known.get(found[1], f"options of {found[1].rsplit('.', 1)[-1]}, such as '{{weight: 1}}'")
     if expected.startswith(("list[float]", "tuple[float", "list[int]", "tuple[int", "tuple[typing.Annotated")):
         return "a list of numbers"

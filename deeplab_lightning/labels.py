@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .config_words import not_a_word
 from .errors import ConfigError, did_you_mean
 
 RGB = tuple[int, int, int]
@@ -99,6 +100,13 @@ def own_labels(class_names: Sequence[str]) -> LabelSet:
     Raises:
         ConfigError: There are fewer than 2 classes or more than 255, or a name repeats.
     """
+    if isinstance(class_names, str):
+        raise ConfigError(f"data.class_names is {class_names!r}; expected a list, such as [background, person].")
+    for name in class_names:
+        if not isinstance(name, str):
+            raise ConfigError(not_a_word("data.class_names", name))
+        if not name or name != name.strip():
+            raise ConfigError(f"data.class_names holds {name!r}: a name has letters, and no space before or behind.")
     if not 2 <= len(class_names) <= 255:
         raise ConfigError(
             f"data.class_names holds {len(class_names)} names, expected 2 to 255: first the background's, then the "

@@ -226,7 +226,7 @@ def problem_of(value: Any, hint: Any) -> str | None:
     if origin in (typing.Union, types.UnionType):
         kinds = [each for each in inner if each is not type(None)]
         possible = [each for each in inner if _may_be(value, each)]
-        if not possible and all(_bare(each) in _PLAIN for each in kinds):
+        if not possible and all(_bare(each) in _PLAIN or _is_listed(_bare(each)) for each in kinds):
             possible = kinds[:1]
         problems = [problem_of(value, each) for each in possible]
         return None if None in problems or not problems else problems[0]
@@ -236,13 +236,20 @@ def problem_of(value: Any, hint: Any) -> str | None:
     if origin is Literal and value not in inner:
         near = did_you_mean(str(value), [str(choice) for choice in inner])
         return f"one of {', '.join(map(str, inner))}.{near}"
-    if origin in (tuple, list) and isinstance(value, tuple | list):
+    if _is_listed(hint) and not isinstance(value, tuple | list):
+        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [str(value)]
+        return f"a list in brackets, such as '[{', '.join(parts)}]'"
+    if _is_listed(hint):
         members = [each for each in inner if each is not Ellipsis]
         wanted = members if len(members) == len(value) and Ellipsis not in inner else [members[0]] * len(value)
         return next(filter(None, (problem_of(each, kind) for each, kind in zip(value, wanted, strict=True))), None)
     if origin is dict and isinstance(value, Mapping):
         return next(filter(None, (problem_of(each, inner[1]) for each in value.values())), None)
     return None
+
+
+def _is_listed(hint: Any) -> bool:
+    return typing.get_origin(hint) in (tuple, list)
 
 
 def group_of(hint: Any) -> type[Options] | None:

@@ -63,9 +63,9 @@ def check_monitors(callbacks: Sequence[Callback], task: SegmentationTask) -> Non
 def place_logger(logger: Logger, run: RunFolder) -> None:
     """Let a logger that was not told where to write do so in the run folder."""
     if isinstance(logger, WandbLogger):
-        from .reporting.wandb_runs import go_offline_without_key, read_identity
+        from .reporting.wandb_runs import keep_offline, read_identity
 
-        if go_offline_without_key():
+        if keep_offline(logger):
             print("Weights & Biases: no key, so this run is kept in its folder (wandb login; wandb sync uploads it)")
         if logger._wandb_init.get("dir") in (None, "."):
             logger._save_dir = logger._wandb_init["dir"] = str(run.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import json
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ from deeplab_lightning.benchmarking import files
 from deeplab_lightning.benchmarking.measuring import _segmenter, measure
 from deeplab_lightning.benchmarking.plan import BenchmarkCase, read_plan
 from deeplab_lightning.benchmarking.table import summary
+from deeplab_lightning.commands.benchmark import contents
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export.format import Exported, Order
@@ -79,6 +81,22 @@ def test_a_checkpoint_is_timed_and_scored(
     assert main(command) == 0
     assert "1 of 2: " not in capsys.readouterr().out
     assert rows(tmp_path / "out") == [first, second]
+
+
+def test_a_line_is_of_what_its_files_hold(trained_run: Path, tmp_path: Path) -> None:
+    """Training on rewrites best.ckpt in place, and configurations are edited: a kept line would be of the old ones."""
+    own, config = tmp_path / "own.ckpt", tmp_path / "data.yaml"
+    shutil.copy(trained_run / "checkpoints" / "best.ckpt", own)
+    config.write_text("data: {name: DrawnScenes, height: 64, width: 80, val_size: 5}")
+    plan = write(tmp_path, sizes=[[65, 81]], data=[str(config)], variants={"own": {"checkpoint": str(own)}})
+    (case,) = read_plan(plan)
+    seen = [contents(case)]
+    config.write_text("data: {name: DrawnScenes, height: 64, width: 96, val_size: 5}")
+    seen.append(contents(case))
+    shutil.copy(trained_run / "checkpoints" / "last.ckpt", own)
+    seen.append(contents(case))
+    assert contents(case) == seen[2]
+    assert len({json.dumps(one) for one in seen}) == 3
 
 
 @pytest.mark.slow

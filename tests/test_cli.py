@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import yaml
 from lightning.pytorch import Trainer
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.api import load
+from deeplab_lightning.checkpoints.loading import read_checkpoint
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.tasks import SegmentationTask
@@ -108,6 +112,7 @@ def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -
         (["--model.output_stride", "7"], "--model.output_stride is 7; expected one of 8, 16, 32."),
         (["--model.freeze_batch_norm", "None"], "(write null for no value); expected true or false."),
         (["--optimizer.lr", "fast"], "--optimizer.lr is fast; expected a number."),
+        (["--model.atrous_rates", "6,12,18"], "is '6,12,18'; expected a list in brackets, such as '[6, 12, 18]'"),
         (["--model.separable"], "--model.separable needs a value, such as --model.separable true."),
         (["-c", "configs/v3plsu.yaml"], "configs/v3plsu.yaml does not exist. Did you mean"),
     ],
@@ -131,6 +136,67 @@ def test_mistakes_in_files_get_the_same_words(
     assert fit("-c", write(tmp_path / "b.yaml", modle={"output_stride": 8})) == 2
     message = capsys.readouterr().err
     assert f"Unknown configuration key 'modle' in {tmp_path / 'b.yaml'}. Did you mean 'model'?" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "common: {lr: 0.1}",
+            "there is no section 'common', .* share: the sections are model, ",
+        ),
+        (
+            "fit:\n  model: {output_stride: 8}\n  data: {}",
+            "no section 'fit', .*: write model, data at the top of the file",
+        ),
+        ("optimizer:\n  lr: 0.1\n  momentum: 0.9\n  lr: 0.2", "lr stands twice in one section, in lines 2 and 4"),
+        ("model: {}\ndata: {}\nmodel: {}", "model stands twice in one section, in lines 1 and 3"),
+        ("# nothing\n# but this", "holds no settings: it is empty, or all of it is comments"),
+        (
+            "trainer: {logger: {class_path: WandbLogger, project: x}}",
+            "project stands beside class_path WandbLogger.*init_args: {project: ...}",
+        ),
+        (
+            "trainer: {callbacks: [{class_path: EarlyStopping, monitor: val/mIoU}]}",
+            "monitor stands beside class_path EarlyStopping",
+        ),
+        ("data: {name: Folder, root: x, class_names: [no, crack]}", "data.class_names holds False, .*quotes: 'no'"),
+        ("data: {name: Folder, root: x, class_names: [background, 1]}", "data.class_names holds 1, .*quotes: '1'"),
+        ("model:\n  atrous_rates: 6,12,18", r"is '6,12,18'; expected a list in brackets, such as '\[6, 12, 18\]'"),
+        ("model: {atrous_rates: 6,12,18}", "model has 12 for an option. Values of a list stand in brackets"),
+    ],
+)
+def test_mistakes_of_yaml_are_named(
+    fit: Fit, trained: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    assert fit("-c", str(tmp_path / "a.yaml")) == 2
+    assert not trained
+    printed = capsys.readouterr().err
+    assert re.search(message, printed)
+    assert len(printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("[no, crack]", "data.class_names holds False, which is no word: .* in quotes: 'no'"),
+        ("[background, 1]", "data.class_names holds (1|'1'), which is no word: .* in quotes: '1'"),
+        ("background", "expected a list"),
+    ],
+)
+def test_class_names_on_the_command_line(names: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fit", "-c", str(V3PLUS), "--data", "Folder", "--data.root", "x", "--data.class_names", names]
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert re.search(message, printed)
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_number_without_point_is_one_in_files_too(fit: Fit, trained: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("optimizer: {lr: 1e-4}")
+    assert fit("-c", str(tmp_path / "a.yaml")) == 0
+    assert trained["model"].optimizer_options.lr == 1e-4
 
 
 def test_no_model_names_the_way_to_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -205,6 +271,23 @@ def test_checkpoints_hold_plain_values_only(checkpoint: Path) -> None:
     stored = torch.load(checkpoint, weights_only=True)
     assert stored["deeplab_lightning"]["task"] == "DeepLabV3PlusTask"
     assert stored["hyper_parameters"]["description"]["class_names"][0] == "background"
+
+
+def test_a_run_without_a_best_checkpoint_stands_for_its_last(
+    fit: Fit, trained: dict[str, Any], trained_run: Path, tmp_path: Path
+) -> None:
+    """Wherever a run can be given: to score, and to start from."""
+    run = tmp_path / "young" / "version_0"
+    shutil.copytree(trained_run, run)
+    (run / "checkpoints" / "best.ckpt").unlink()
+    assert main(["validate", "--ckpt_path", str(run)]) == 0
+    assert trained["options"]["ckpt_path"] == str(run / "checkpoints" / "last.ckpt")
+    steps = read_checkpoint(run)["global_step"]
+    assert steps == read_checkpoint(run / "checkpoints" / "last.ckpt")["global_step"]
+    assert load(run).task.num_classes == trained["model"].num_classes
+    for command in (["evaluate", "--protocol", "{}", "--images", "1"], ["inspect"]):
+        words = [str(run)] if command == ["inspect"] else ["--ckpt_path", str(run)]
+        assert main([command[0], *words, *command[1:]]) == 0
 
 
 def test_a_run_stands_for_its_best_checkpoint(trained: dict[str, Any], trained_run: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import crf_search
@@ -64,6 +66,35 @@ def test_a_search_and_its_continuation(
     assert json.loads((output / "best.json").read_text())["mIoU"] == score
     assert main([*command, "--w2", "1"]) == 2
     assert "another checkpoint, data, images or fixed parameters" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small_grid")
+def test_a_search_is_of_what_a_checkpoint_holds_not_of_its_path(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training on rewrites best.ckpt in place, and a configuration is edited: neither may meet the old scores."""
+    own, data = tmp_path / "own.ckpt", tmp_path / "data.yaml"
+    shutil.copy(checkpoint, own)
+    data.write_text("data: {name: DrawnScenes, height: 64, width: 80, val_size: 5}")
+    command = ["crf-search", "--ckpt_path", str(own), "-c", str(data), "--images", "1", "--iterations", "1"]
+    command += ["--output", str(tmp_path / "search")]
+
+    def stop(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(crf_search.ProbabilityCache, "score", stop)
+        with pytest.raises(KeyboardInterrupt):
+            main(command)  # before the first score: probabilities may lie there by now
+    trained_on = torch.load(own, weights_only=True)
+    trained_on["state_dict"]["model.classifier.weight"] += 0.1
+    torch.save(trained_on, own)
+    assert main(command) == 2
+    assert "another checkpoint, data, images or fixed parameters" in capsys.readouterr().err
+    shutil.copy(checkpoint, own)
+    assert main(command) == 0
+    data.write_text("data: {name: DrawnScenes, height: 64, width: 96, val_size: 5}")
+    assert main(command) == 2
 
 
 def test_without_a_crf_the_score_is_that_of_validate(

@@ -371,7 +371,7 @@ def test_results_say_what_they_depend_on(run: Path) -> None:
     assert evaluate(run, *TWO[:2]) == 0
     (path,) = (run / "evaluate").glob("*.json")
     key = json.loads(path.read_text())["key"]
-    assert {"checkpoint", "data", "split", "model", "options", "measures", "version"} <= set(key)
+    assert {"weights", "data", "split", "model", "options", "measures", "version"} <= set(key)
 
 
 def test_help_is_light() -> None:

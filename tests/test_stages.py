@@ -85,6 +85,17 @@ def test_a_stage_that_failed_is_gone_on_with(two_stages: list[str], tmp_path: Pa
     assert [words[2] for words in runs] == [two_stages[0], two_stages[1], two_stages[1]]
 
 
+def test_a_finished_stage_whose_file_has_changed_is_named(
+    two_stages: list[str], tmp_path: Path, runs: list[list[str]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["stages", *two_stages, "--folder", str(tmp_path / "runs"), "--name", "both", *SMALL, *SMALL_SCENES]
+    assert main(command) == 0
+    stage(Path(two_stages[0]), lr=0.123)
+    assert main(command) == 2
+    assert "Stage 1" in (said := capfd.readouterr().err)
+    assert "was finished with other content than it has now" in said
+
+
 def test_the_command_stopped_in_the_middle_goes_on(two_stages: list[str], tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "first-second"
     words = [sys.executable, "-m", "deeplab_lightning", "stages", *two_stages, *SMALL, *SMALL_SCENES]

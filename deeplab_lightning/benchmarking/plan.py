@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from ..config_words import load_yaml
 from ..errors import ConfigError, did_you_mean
 from ..export.format import format_named, formats
 from ..files import read_text
@@ -84,7 +85,7 @@ def read_plan(path: Path) -> list[BenchmarkCase]:
         ConfigError: The file is missing, or says something that is not known.
     """
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(read_text(path), path)
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}. configs/benchmarks/ has examples.") from error
     except yaml.YAMLError as error:

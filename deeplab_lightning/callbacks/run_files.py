@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from ..errors import DeepLabError
 from ..files import write_text
 from ..reporting.card import begin_session, environment, file_hash, read_card, write_card, write_code_diff
 from ..reporting.plots import plot_curves
-from ..runs import RunFolder, mark_latest
+from ..runs import RunFolder, mark_latest, resolve_checkpoint
 from .metrics_csv import MetricsCsv
 
 _SPLITS = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
@@ -54,9 +53,10 @@ class RunFiles(Callback):
         write_code_diff(self.run)
         self._card |= {"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}
         self._card["parameters"] = sum(parameter.numel() for parameter in pl_module.parameters())
-        weights = pl_module.hparams.get("weights")
-        if isinstance(weights, str):
-            self._card["weights"] = file_hash(Path(weights))
+        weights = pl_module.hparams.get("model", {}).get("weights")
+        if weights is not None:
+            with suppress(DeepLabError):  # a resumed run does without them
+                self._card["weights"] = file_hash(resolve_checkpoint(weights))
         datamodule: Any = getattr(trainer, "datamodule", None)
         self._card["data"] = {split: fingerprint(datamodule.dataset(split)) for split in _SPLITS.get(stage, ())}
         if stage == "fit":

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..backbones.weight_files import misfits
 from ..errors import CheckpointError
-from ..runs import expect_checkpoint
+from ..runs import LATEST, expect_checkpoint, resolve_checkpoint
 
 FROM_DATA = ("num_classes", "ignore_index", "class_names")
 """Options of a model that follow from its data."""
@@ -23,12 +23,14 @@ PIXELS = ("mean", "std", "pixel_range")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of this framework; nothing in it is executed.
+    """Read a checkpoint of this framework, or that of a run (its best); nothing in it is executed.
 
     Raises:
         CheckpointError: The file is missing, torn, or was written by something else.
     """
     path = Path(path)
+    if path.is_dir() or path.name == LATEST:
+        path = resolve_checkpoint(path)
     expect_checkpoint(path)
     if path.suffix in (".yaml", ".yml"):
         raise CheckpointError(f"{path} is a configuration, expected a checkpoint: give it with -c {path}")

@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, DeepLabError, did_you_mean
 from ..ledger import Ledger
 from ..options import Written, at_least
+
+if TYPE_CHECKING:
+    from ..benchmarking.plan import BenchmarkCase
 
 RESULTS = "results"
 
@@ -86,7 +90,7 @@ def benchmark(
     measured, failed, started, fresh = [], [], time.monotonic(), 0
     for number, cell in enumerate(cells, start=1):
         version = [versions[cell.runtime]] if cell.runtime in versions else []
-        key = json.dumps([machine, rounds, asdict(cell), *version], sort_keys=True)
+        key = json.dumps([machine, rounds, asdict(cell), contents(cell), *version], sort_keys=True)
         what = f"{cell.variant}, {cell.size[0]}x{cell.size[1]}, {cell.precision}, {cell.runtime}"
         if again or key not in results:
             left = (time.monotonic() - started) / max(fresh, 1) * (len(cells) - number + 1)
@@ -107,6 +111,26 @@ def benchmark(
     for failure in failed:
         print(f"not measured: {failure}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def contents(cell: BenchmarkCase) -> dict[str, Any]:
+    """Return what a line's files hold: its result is of no use for others of the same names."""
+    from ..config import Configuration
+    from ..config_words import config_files
+    from ..data.fingerprint import exact_fingerprint
+    from ..files import sha256
+    from ..runs import resolve_checkpoint
+
+    words = [*cell.arguments, *(cell.data or ())]
+    checkpoint = None if cell.checkpoint is None else resolve_checkpoint(cell.checkpoint)
+    found: dict[str, Any] = {str(path): sha256(path) for path in config_files(words) if path.is_file()}
+    if checkpoint is not None:
+        found["checkpoint"] = sha256(checkpoint)
+    if checkpoint is not None and cell.data is not None:
+        with suppress(DeepLabError):  # the line itself says why it has no score
+            dataset = Configuration(words, checkpoint).datamodule().dataset("val")
+            found["data"] = exact_fingerprint(dataset, range(len(dataset)))
+    return found
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

@@ -60,9 +60,6 @@ def read_runs(runs: Sequence[str]) -> list[RunRecord]:
         if not run.startswith("wandb:"):
             folders.append(Path(run))
             continue
-        from ..extras import need
-
-        need("wandb", "wandb", "Reading a run of Weights & Biases")
         from ..reporting.wandb_runs import fetch_run
 
         print(f"fetching {run} ...", flush=True)

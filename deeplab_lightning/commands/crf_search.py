@@ -16,6 +16,7 @@ from ..errors import ConfigError, DataError, of_image
 from ..files import atomic_open, write_json
 from ..ledger import Ledger
 from ..options import Written, above, at_least
+from .identity import identity
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,6 +73,7 @@ def crf_search(
     import torch
 
     from ..config import Configuration, expect_full_precision
+    from ..data.fingerprint import exact_fingerprint
     from ..data.spacing import spread
     from ..inference.options import CRFOptions
 
@@ -81,17 +83,11 @@ def crf_search(
     configured = Configuration(configuration, ckpt_path)
     dataset = configured.datamodule().dataset("val")
     chosen = spread(len(dataset), images)
-    subject = {
-        "checkpoint": str(configured.checkpoint_path),
-        "arguments": list(configuration),
-        "images": [dataset.sample_id(index) for index in chosen],
-        "fixed": fixed,
-    }
     task = configured.trained_task().eval().to("cuda" if torch.cuda.is_available() else "cpu")
-    if str(task.decision):
-        subject["decision"] = str(task.decision)
+    views = configured.evaluation.replaced(crf=None)
+    subject = identity(task, exact_fingerprint(dataset, chosen)) | {"views": views.words(), "fixed": fixed}
     tried = Tried(output, subject)
-    subset = ProbabilityCache(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
+    subset = ProbabilityCache(task.predictor(views, task.folded()), dataset, chosen, output / "probs", task.device)
 
     without = tried.score(None, lambda: subset.score(None))
     print(f"{len(chosen)} images, without CRF: mIoU {without:.4f}")
@@ -188,13 +184,17 @@ class Tried:
                     f"another folder with --output, or delete that one."
                 )
             self.scores = {tuple(point) if point else None: score for point, score in kept["scores"]}
+        self._keep()  # first of all: the probabilities that will lie there are of this subject
 
     def score(self, point: Point | None, evaluate: Callable[[], float]) -> float:
         """Return the score at `point`, computed if it is not known."""
         if point not in self.scores:
             self.scores[point] = evaluate()
-            self.ledger.write(SCORES, {"subject": self.subject, "scores": list(self.scores.items())})
+            self._keep()
         return self.scores[point]
+
+    def _keep(self) -> None:
+        self.ledger.write(SCORES, {"subject": self.subject, "scores": list(self.scores.items())})
 
 
 class ProbabilityCache:

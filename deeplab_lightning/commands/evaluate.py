@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from .. import __version__
 from ..command_line import ConfigurationWords, from_yaml
 from ..errors import ConfigError, DataError, did_you_mean
-from ..files import atomic_open, sha256, write_text
+from ..files import atomic_open, write_text
 from ..options import Written, at_least
-from .protocol_scores import Evaluation, Progress, plain
+from .identity import identity
+from .protocol_scores import Evaluation, Progress
 from .protocols import as_protocol, default_protocols, read_list
 
 if TYPE_CHECKING:
@@ -93,12 +93,7 @@ def evaluate(
         raise DataError(f"Cannot write to {folder} ({error.strerror}): choose a folder with --output.") from error
 
     rows_wanted = asked or default_protocols(networks.task(None), type(dataset).__name__)
-    subject = {
-        "checkpoint": sha256(checkpoint),
-        "data": exact_fingerprint(dataset, chosen),
-        "split": split,
-        "version": __version__,
-    }
+    data = exact_fingerprint(dataset, chosen)
     evaluations = []
     for row in rows_wanted:
         try:
@@ -110,8 +105,8 @@ def evaluate(
             print(f"left out: output stride {row.output_stride}: {error}", file=sys.stderr)
             continue
         morphology = row.morphology(dataset.labels)
-        key: dict[str, Any] = {"model": plain(dict(task.hparams)), "options": asdict(row.options)}
-        key |= subject | {"postprocessing": str(morphology), "measures": measured}
+        key = identity(task, data) | {"options": asdict(row.options), "split": split}
+        key |= {"postprocessing": str(morphology), "measures": measured}
         words = ", ".join(filter(None, (predictor.protocol, str(morphology))))
         evaluations.append(Evaluation(folder, key, row, words, predictor.output_stride))
 

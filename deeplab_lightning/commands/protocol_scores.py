@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -123,7 +122,7 @@ class Evaluation:
             "seconds": statistics.median(seconds.values()),
             "peak_bytes": most_memory() or None,
             "images": len(seconds),
-            "key": plain(self.key),
+            "key": self.key,
         }
         self._ledger.write(self._name, self.result)
 
@@ -204,8 +203,3 @@ class Progress:
     def close(self) -> None:
         """Leave the bar."""
         self._bar.close()
-
-
-def plain(options: dict[str, Any]) -> dict[str, Any]:
-    """Return options as JSON can hold them."""
-    return json.loads(json.dumps(options, default=str, sort_keys=True))

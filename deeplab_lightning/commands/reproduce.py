@@ -114,6 +114,7 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
     from ..config import Configuration
     from ..data.fingerprint import fingerprint
     from ..reporting.card import differences, environment, file_hash
+    from ..runs import resolve_checkpoint
 
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     now = environment(card.get("seed"), gpus)
@@ -124,7 +125,7 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
         splits = cast("list[Split]", list(card.get("data") or {}))
         now["data"] = {split: fingerprint(datamodule.dataset(split)) for split in splits}
         if card.get("weights"):
-            now["weights"] = None if weights is None else file_hash(Path(weights))
+            now["weights"] = None if weights is None else file_hash(resolve_checkpoint(weights))
     except DeepLabError as error:
         unknown.append(f"The data cannot be compared: {error}")
     if not card.get("data"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..command_line import ConfigurationWords
-from ..config_words import without_option
+from ..config_words import config_files, without_option
 from ..errors import ConfigError
 from ..ledger import Ledger
 from ..options import Written
@@ -58,14 +58,21 @@ def stages(
         raise ConfigError(f"There is no configuration {missing[0]}; stages takes one file for each stage.")
     from ..runs import RunFolder, find_run
     from ..studies import programs
+    from ..studies.options import content_key, merged
 
     whole = folder / (name or "-".join(Path(path).stem for path in configs))
     ledger = Ledger(whole)
     before = ledger.read(STATE) or {"configs": configs, "finished": []}
     ledger.expect_same(before, {"configs": configs}, "choose another --name")
     finished = list(before["finished"])
+    contents = [content_key(merged([Path(config), *config_files(configuration)], {})) for config in configs]
     for number, config in enumerate(configs, start=1):
         if number <= len(finished):
+            if before["contents"][number - 1] != contents[number - 1]:
+                raise ConfigError(
+                    f"Stage {number}, {config}, was finished with other content than it has now, in "
+                    f"{finished[number - 1]}. Restore it to go on, or choose another --name."
+                )
             print(f"stage {number} of {len(configs)}, {config}: finished before, {finished[number - 1]}", flush=True)
             continue
         of_stage = f"{number}_{Path(config).stem}"
@@ -80,6 +87,6 @@ def stages(
         run = find_run(whole / of_stage)
         run.checkpoint()  # the next one starts from it
         finished.append(str(run.path))
-        ledger.write(STATE, {"configs": configs, "finished": finished})
+        ledger.write(STATE, {"configs": configs, "contents": contents, "finished": finished})
     print(f"All {len(configs)} stages are finished: {finished[-1]}")
     return 0

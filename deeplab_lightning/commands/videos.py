@@ -65,8 +65,10 @@ def segment_videos(
     from ..errors import ConfigError, DataError
     from ..export.run_model import output_names
     from ..extras import need
+    from ..ledger import key_of
     from ..video.job import VideoJob, VideoOptions
     from ..video.reading import FrameFolder, VideoFile
+    from .identity import identity
 
     need("av", "video", "Segmenting videos")
     try:
@@ -78,7 +80,7 @@ def segment_videos(
     options = VideoOptions(settings.view, opacity, settings.smoothing, settings.objects, settings.object_area)
     written_ids = to_label_ids(np.arange(256, dtype=np.uint8)) if label_ids else None
     protocol = ", ".join(filter(None, (model.protocol, str(options), str(morphology))))
-    identity = f"{weights_hash(model)}; {protocol}" + ("; label ids" if label_ids else "")
+    made_by = f"{key_of(identity(model.task))}; {protocol}" + ("; label ids" if label_ids else "")
     failures = []
     for video, name in zip(videos, output_names(videos), strict=True):
         try:
@@ -88,7 +90,7 @@ def segment_videos(
                 total=source.expected, unit="frame", desc=name.name, mininterval=0.1 if sys.stderr.isatty() else 15
             ) as bar:
                 job = VideoJob(
-                    source, name, segment, model.labels, output, options, identity, written_ids, table, bar.update
+                    source, name, segment, model.labels, output, options, made_by, written_ids, table, bar.update
                 )
                 report = job.run()
         except DataError as error:
@@ -106,16 +108,3 @@ def segmenter_of(model: Segmenter, smoothing: float, morphology: Morphology) -> 
         return EachFrame(lambda image: model.predict(image, morphology).mask)
 
     return Smoothed(model.probs, lambda probs: model.postprocess_probs(probs, morphology), smoothing)
-
-
-def weights_hash(model: Segmenter) -> str:
-    """Return what tells a model's weights from others'."""
-    import hashlib
-
-    import torch
-
-    digest = hashlib.sha256()
-    for name, tensor in model.task.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]

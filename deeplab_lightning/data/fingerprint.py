@@ -5,8 +5,8 @@ another machine has others and is the same data. Images' content is left out, to
 read, spread evenly over the split: an edit that keeps a file's size is found where it changes one of those. What is
 drawn has no files; there, arrays stand for them.
 
-`exact_fingerprint`, for scores that are kept: names, sizes and times of all files, and the pixels of `DECODED`
-images.
+`exact_fingerprint`, for what is kept of scores and probabilities: names, sizes and times of all files, the settings
+that decide what their pixels mean (`reading_of`), and the pixels of `DECODED` images.
 """
 
 from __future__ import annotations
@@ -14,8 +14,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from .dataset import SegmentationDataset
 from .spacing import spread
@@ -62,9 +65,7 @@ def exact_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> st
     Unlike `fingerprint` it counts files' times, so that an edited file is never taken for the old one, and how classes
     are read. `chosen` are the images' places in the split.
     """
-    digest = hashlib.sha256()
-    labels = dataset.labels
-    digest.update(json.dumps([type(dataset).__name__, list(labels.class_names), labels.ignore_index]).encode())
+    digest = hashlib.sha256(reading_of(dataset).encode())
     for index in chosen:
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in dataset.files(index)]
         digest.update(json.dumps([dataset.sample_id(index), stats]).encode())
@@ -74,6 +75,30 @@ def exact_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> st
         digest.update(image.tobytes())
         digest.update(mask.tobytes())
     return digest.hexdigest()
+
+
+def reading_of(dataset: SegmentationDataset) -> str:
+    """Name what besides the files decides the numbers in an image and its mask: the kind of data set and its settings.
+
+    Lists are what belongs to single images, such as their paths: adding an image changes nothing for the others.
+    """
+    return repr(_settings(dataset))
+
+
+def _settings(value: Any) -> Any:
+    """Return a value with the same `repr` in every process, different for different settings."""
+    if isinstance(value, SegmentationDataset):
+        settings = {name: inner for name, inner in vars(value).items() if not isinstance(inner, list)}
+        return type(value).__module__, type(value).__qualname__, _settings(settings)
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()
+    if isinstance(value, Mapping):
+        return sorted((repr(_settings(key)), _settings(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return [_settings(item) for item in value]
+    if value is None or isinstance(value, str | int | float | Path | np.generic):
+        return value
+    return type(value).__qualname__, _settings(getattr(value, "__dict__", {}))
 
 
 def _name_and_size(path: Path) -> str:

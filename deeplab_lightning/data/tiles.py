@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -31,6 +31,7 @@ from ..errors import ConfigError, DataError
 from ..extras import need
 from ..files import atomic_open
 from .dataset import SegmentationDataset
+from .fingerprint import reading_of
 from .subset import Subset
 from .transforms.geometry import Stored
 
@@ -60,7 +61,7 @@ class TiledDataset(Subset):
         need("zstandard", "cache", "--data.cache")
         if len(source) and not source.files(0):
             raise ConfigError(f"{type(source).__name__} reads no files, so there is nothing to cache: leave cache out.")
-        self._identity = _identity(source)
+        self._identity = f"{_FORMAT} {__version__} {reading_of(source)}"
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read a whole image and its mask."""
@@ -264,25 +265,3 @@ def _describe(path: Path) -> list[Any]:
 @lru_cache(maxsize=16)  # an annotation file may hold the masks of all images
 def _content(path: Path, size: int, changed: int) -> str:
     return _digest(path.read_bytes()).hex() if size else ""
-
-
-def _identity(dataset: SegmentationDataset) -> str:
-    """Name what besides the files decides the numbers in a mask: the kind of data set and its settings.
-
-    Lists are what belongs to single images, such as their paths: adding an image leaves the others valid.
-    """
-    settings = {name: value for name, value in vars(dataset).items() if not isinstance(value, list)}
-    return repr((_FORMAT, __version__, type(dataset).__module__, type(dataset).__qualname__, _plain(settings)))
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with the same `repr` in every process, different for different settings."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, _digest(value.tobytes()).hex()
-    if isinstance(value, Mapping):
-        return sorted((repr(_plain(key)), _plain(item)) for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, str | int | float | Path | np.generic):
-        return value
-    return type(value).__qualname__, _plain(getattr(value, "__dict__", {}))

@@ -115,11 +115,13 @@ class EvaluationOptions(Options):
         several = len(self.scales) > 1
         parts = [f"scale{'s' if several else ''} {', '.join(f'{scale:g}' for scale in self.scales)}"]
         parts += ["flip"] if self.flip else []
-        parts += ["maximum of scores"] if self.fusion == "max" and several else []
+        # Of a single view the two are the same; scores of mirrored images and of windows are averaged as scores, too.
+        is_single = not (several or self.flip or self.window_size)
+        parts += ["maximum of scores"] if self.fusion == "max" and not is_single else []
         if self.window_size is None:
             parts.append("whole image")
         else:
-            parts.append(f"windows of {self.window_size} overlapping {self.overlap:.0%}")
+            parts.append(f"windows of {self.window_size} overlapping {100 * self.overlap:g}%")
         parts += [str(self.crf)] if self.crf else []
         return ", ".join(parts)
 

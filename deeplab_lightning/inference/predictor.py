@@ -37,6 +37,9 @@ from .morphology import Morphology
 from .options import EvaluationOptions
 from .windows import WindowSpan, spans
 
+FULL_PRECISION = "32-true"
+"""Lightning's name for float32, which protocols leave out."""
+
 
 class Predictor:
     """Segments images of any size in bounded memory.
@@ -55,6 +58,7 @@ class Predictor:
         weights: Where the network's weights are from, for messages.
         options: Scales, flip, windows and what else is done; by default one view of the whole image.
         inner_scales: Scales that the network itself looks at (v2's multi-scale inputs); named in the protocol.
+        precision: In which the caller lets the network compute, as Lightning calls it; named in the protocol.
 
     Attributes:
         decide: Makes classes of scores, see `Decision`.
@@ -76,6 +80,7 @@ class Predictor:
         weights: str = "this network",
         options: EvaluationOptions | None = None,
         inner_scales: Sequence[float] = (1.0,),
+        precision: str = FULL_PRECISION,
     ) -> None:
         self.network = network
         self.normalise = normalise
@@ -97,7 +102,8 @@ class Predictor:
             )
         inner = f"inputs at {', '.join(f'{scale:g}' for scale in inner_scales)}, " if len(inner_scales) > 1 else ""
         seen = f"os{output_stride}, {inner}{self.options.words()}"
-        self.protocol = ", ".join(filter(None, (seen, str(self.decide))))
+        computed = "" if precision == FULL_PRECISION else f"precision {precision}"
+        self.protocol = ", ".join(filter(None, (seen, str(self.decide), computed)))
 
     def bands(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield `(rows, scores)` from top to bottom, scores `(B, num_classes, rows, W)` float32 at full resolution.

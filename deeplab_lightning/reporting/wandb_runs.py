@@ -27,6 +27,7 @@ from .records import flattened
 from .tables import PER_CLASS_COLUMNS, per_class_rows
 
 if TYPE_CHECKING:
+    from lightning.pytorch.loggers import WandbLogger
     from wandb.sdk.wandb_run import Run
 
 STEP_KEY = "trainer/global_step"
@@ -162,13 +163,20 @@ def log_confusion(run: Run, matrix: np.ndarray, class_names: Sequence[str], step
     run.log({"val/confusion": wandb.Image(Image.open(png)), STEP_KEY: step})
 
 
-def go_offline_without_key() -> bool:
-    """Let wandb write to the run folder only, where nobody has logged in and `WANDB_MODE` says nothing else.
+def keep_offline(logger: WandbLogger) -> bool:
+    """Let a logger's run write to the run folder only, if it was told so, or nobody has logged in.
+
+    That is said to the run itself: `WANDB_MODE`, which Lightning sets for its `offline`, is not read any more once
+    wandb has read its settings. Where `WANDB_MODE` or `wandb offline` say something, that counts.
 
     Returns:
-        Whether it was needed: wandb would otherwise stop and ask for a key.
+        Whether there is no key: wandb would otherwise stop and ask for one.
     """
-    if "WANDB_MODE" in os.environ or wandb.login(prompt=False):
+    settings = wandb.setup().settings
+    if settings._noop or settings._offline:
         return False
-    os.environ["WANDB_MODE"] = "offline"
-    return True
+    told = bool(logger._offline or logger._wandb_init.get("mode"))
+    without_key = not told and not wandb.login(prompt=False, verify=False)
+    if logger._offline or without_key:
+        logger._wandb_init["mode"] = "offline"
+    return without_key

@@ -172,6 +172,8 @@ def _notes(records: Sequence[RunRecord], groups: Sequence[Group]) -> list[str]:
             f"These runs were not measured in the same way{what}: their scores stand in {len(groups)} tables and are "
             f"not to be compared across them. {titles}."
         )
+    compared = [group for group in groups if len(group.records) > 1]
+    notes += dict.fromkeys(filter(None, (statistics.too_few(len(group.tallies[0].sample_ids)) for group in compared)))
     unknown = [record.name for record in records if record.evaluation.protocol == UNKNOWN]
     if unknown:
         notes.append(
@@ -188,7 +190,7 @@ def _notes(records: Sequence[RunRecord], groups: Sequence[Group]) -> list[str]:
     machines = {machine(record) for record in records}
     if len(machines) > 1:
         notes.append(f"Times are of different machines: {', '.join(sorted(machines))}.")
-    if any(len(group.records) > 1 for group in groups):
+    if compared:
         notes.append(
             "Intervals and p-values are of the paired bootstrap over images: they speak of other images, not of "
             "other seeds. One run of each configuration says nothing of the spread over seeds."

@@ -79,7 +79,7 @@ def _score_rows(group: Group) -> tuple[list[str], Rows]:
         if found is not None:
             compared = [
                 difference_cell(f"{100 * found.difference:+.2f}", found.low, found.high),
-                f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]",
+                found.interval,
                 describe_p(found.p_value),
                 describe_p(adjusted),
             ]

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import locks
-from ..errors import EXIT_DIVERGED, ConfigError, DataError
+from ..config_words import config_files
+from ..errors import EXIT_DIVERGED, ConfigError, DataError, did_you_mean
 from ..extras import need
 from ..ledger import Ledger
 from ..runs import find_run, read_metrics
 from . import programs
-from .options import content_key
+from .options import content_key, merged
 from .sweep_file import Parameter, Sweep
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class LocalSweep:
     def __init__(self, sweep: Sweep, folder: Path, more: Sequence[str] = (), seed: int = 0) -> None:
         self.sweep, self.folder, self.more, self.seed = sweep, folder, list(more), seed
         self.trials_folder = folder / "trials"
+        self._unknown_metric = ""
         self.trials = Ledger(self.trials_folder)  # for its locks: what became of the trials stands in the journal
         self.trials_folder.mkdir(parents=True, exist_ok=True)
         optuna = need("optuna", "sweep", "A sweep without a server")
@@ -99,6 +101,7 @@ class LocalSweep:
             "halving": self.sweep.halving,
             "parameters": [vars(parameter) for parameter in self.sweep.parameters],
             "words": list(self.sweep.words),
+            "configurations": content_key(merged(config_files([*self.sweep.words, *self.more]), {})),
             "more": self.more,
         }
         key = content_key(described)
@@ -183,6 +186,8 @@ class LocalSweep:
             nonlocal reported, give_up
             claim.lock.beat()
             scores = self.scores(number)
+            if not scores:
+                self._expect_metric(number)
             for validation in range(reported + 1, len(scores) + 1):
                 trial.report(scores[validation - 1], validation)
                 reported = validation
@@ -235,6 +240,24 @@ class LocalSweep:
             values = columns.get(self.sweep.metric, np.zeros(0))
             return values[~np.isnan(values)].tolist()
         return []
+
+    def _expect_metric(self, number: int) -> None:
+        """Refuse to train trials whose validations do not log the metric.
+
+        Raises:
+            ConfigError: A validation has logged others.
+        """
+        with suppress(ConfigError, DataError):
+            columns = read_metrics(find_run(self.trials_folder / _name(number)).metrics)
+            logged = [name for name, values in columns.items() if name != "step" and not np.isnan(values).all()]
+            if self.sweep.metric not in logged and any(name.startswith("val/") for name in logged):
+                self._unknown_metric = (
+                    f"No validation logs {self.sweep.metric!r}, the sweep's metric."
+                    f"{did_you_mean(self.sweep.metric, logged)} Logged are: {', '.join(logged)}. Correct the file, and "
+                    f"remove {self.folder}."
+                )
+        if self._unknown_metric:
+            raise ConfigError(self._unknown_metric)
 
     def seconds_left(self) -> float:
         """Return the time that the remaining trials take with the workers there are; NaN before one has ended."""

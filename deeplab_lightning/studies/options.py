@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from ..config_words import load_yaml
 from ..errors import ConfigError
 from ..files import read_text
 
@@ -20,20 +21,26 @@ _WITHOUT_EFFECT = ("data.num_workers", "trainer.enable_progress_bar")
 """They change no number (docs/decisions/0003-exact-resume.md): what is finished is not run again for them."""
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, plain: bool = False) -> dict[str, Any]:
     """Read a YAML file that holds a mapping.
+
+    Args:
+        path: The file.
+        plain: Read numbers as YAML 1.1 does, for files that other programs read, too.
 
     Raises:
         ConfigError: There is no such file, or it holds something else.
     """
     try:
-        content = yaml.safe_load(read_text(path))
+        content = load_yaml(read_text(path), path, plain)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
         line = "" if where is None else f" at line {where.line + 1}"
         raise ConfigError(f"{path} is no valid YAML{line}: {getattr(error, 'problem', error)}.") from error
+    if content is None:
+        raise ConfigError(f"{path} is empty, or all of it is comments; expected names with values.")
     if not isinstance(content, dict):
         raise ConfigError(f"{path} holds {type(content).__name__}; expected names with values.")
     return content
@@ -64,7 +71,7 @@ def parse_words(words: Sequence[str]) -> Options:
         value = rest if equals else next(left, None)
         if value is None:
             raise ConfigError(f"{name} needs a value.")
-        options[name.removeprefix("--")] = yaml.safe_load(value)
+        options[name.removeprefix("--")] = load_yaml(value, name)
     return options
 
 

@@ -15,7 +15,7 @@ from ..metrics.per_image import ImageCounts
 from ..reporting.card import read_card
 from ..runs import RunFolder, read_metrics
 from .cells import StudyFolder, step_seconds
-from .statistics import RESAMPLES, PairedComparison, Tallies, class_iou, compare, holm, mean_iou, tally
+from .statistics import RESAMPLES, PairedComparison, Tallies, class_iou, compare, holm, mean_iou, tally, too_few
 from .study_file import Row, Study
 
 BOUNDARY_WORDS = ("boundary", "trimap", "BF")
@@ -141,6 +141,8 @@ def warnings_of(study: Study, results: Sequence[RowResult]) -> list[str]:
     if len(everything) > 1:
         differing = sorted({fact for facts in everything for fact in facts if any(fact not in x for x in everything)})
         found.append(f"The runs come from different programs or machines: {', '.join(differing)}.")
+    images = {len(run.sample_ids) for result in results if result.comparison for run in result.runs.values()}
+    found += filter(None, map(too_few, sorted(images)))
     if seeds == 1:
         found.append("One seed: nothing is known of the spread over seeds.")
     return found

@@ -143,7 +143,7 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         ConfigError: It is not of this form; says where and what would be.
     """
-    content = read_yaml(path)
+    content = read_yaml(path, plain=True)
     for key in content:
         if key not in _KEYS:
             raise ConfigError(f"{path}: unknown key {key!r}.{did_you_mean(str(key), _KEYS)}")
@@ -208,6 +208,9 @@ def _parameter(path: Path, name: str, choice: Any) -> Parameter:
             raise ConfigError(f"{path}: {name} has no values.")
         return Parameter(name, kind, tuple(_plain(path, name, value) for value in values))
     low, high = choice["min"], choice["max"]
+    for end in (low, high, choice.get("q")):
+        if isinstance(end, str) and (number := _yaml_number(end)):
+            raise ConfigError(f"{path}: {name} has the end {end!r}, which YAML takes for a word: write {number}.")
     if any(isinstance(end, bool) or not isinstance(end, int | float) for end in (low, high)) or low >= high:
         raise ConfigError(f"{path}: {name} reaches from {low!r} to {high!r}; expected two numbers, the lesser first.")
     if kind == "log_uniform_values" and low <= 0:
@@ -216,10 +219,22 @@ def _parameter(path: Path, name: str, choice: Any) -> Parameter:
     return Parameter(name, kind, low=low, high=high, step=step)
 
 
+def _yaml_number(word: str) -> str:
+    """Write `1e-4` as the number that it is to YAML 1.1, with a point; empty for a word that is no number."""
+    mantissa, letter, exponent = word.lower().partition("e")
+    try:
+        float(word)
+    except ValueError:
+        return ""
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}{letter}{exponent}"
+
+
 def _plain(path: Path, name: str, value: Any) -> str | int | float | bool:
     """Return the value if W&B's agent writes it so that our command line reads the same."""
     if isinstance(value, str | int | float | bool):
         return value
+    if value is None:
+        raise ConfigError(f'{path}: {name} has the value null, which W&B would write as None: write "null", in quotes.')
     # Python's words for lists of numbers are YAML's too; None and mappings are not sure to be.
     raise ConfigError(
         f"{path}: {name} has the value {value!r}; write lists and mappings in quotes, as on the command line: "

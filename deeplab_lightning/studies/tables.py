@@ -107,8 +107,7 @@ def _cells(study: Study, results: Sequence[RowResult], math_mode: bool = False) 
         found = result.comparison
         if found is None:
             return "baseline" if result is baseline else ""
-        interval = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
-        return f"{dollar}{100 * found.difference:+.2f} {interval}{dollar}"
+        return f"{dollar}{100 * found.difference:+.2f} {found.interval}".rstrip() + dollar
 
     def better_in(result: RowResult) -> str:
         found = result.comparison

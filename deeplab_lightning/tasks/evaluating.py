@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, of_image
 from ..inference import EvaluationOptions
-from ..inference.predictor import Predictor
+from ..inference.predictor import FULL_PRECISION, Predictor
 from ..layers import Normalise
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
@@ -96,6 +96,7 @@ class EvaluatedTask(LightningModule):
             weights=f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from,
             options=options or self.evaluation_options,
             inner_scales=model.input_scales,
+            precision=FULL_PRECISION if self._trainer is None else str(self.trainer.precision),
         )
 
     def folded(self) -> Network:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +15,7 @@ import pytest
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.runs import read_metrics
 
-from ..conftest import SMALL, SMALL_SCENES, V3PLUS
+from ..conftest import REPOSITORY, SMALL, SMALL_SCENES, V3PLUS
 from ..reporting.test_wandb_runs import finished_log
 
 wandb = pytest.importorskip("wandb")
@@ -163,3 +166,18 @@ def test_gradients_need_the_logger(capsys: pytest.CaptureFixture[str], tmp_path:
     words = ["--run.folder", str(tmp_path), "--run.watch_gradients", "5"]
     assert main(["fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES, *words]) == 2
     assert "--trainer.logger WandbLogger" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--trainer.logger.offline", "true"]], ids=["no key", "told offline"])
+def test_without_a_key_and_without_a_variable_the_run_stays_in_its_folder(options: list[str], tmp_path: Path) -> None:
+    """In a process and a home that have never heard of Weights & Biases: this suite itself sets WANDB_MODE."""
+    words = ["fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES, "--trainer.logger", "WandbLogger", *options]
+    words += ["--trainer.max_steps", "2", "--run.folder", str(tmp_path / "runs")]
+    words += [] if options else ["--trainer.logger.log_model", "true"]
+    bare = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "deeplab_lightning", *words]
+    done = subprocess.run(command, env=bare, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("no key, so this run is kept in its folder" in done.stdout) == (not options)
+    (kept,) = (tmp_path / "runs" / "v3plus" / "version_0" / "wandb").glob("offline-run-*")
+    assert read_back(kept).summary["best_step"] == 2

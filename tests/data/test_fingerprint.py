@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.data.dataset import SegmentationDataset
-from deeplab_lightning.data.fingerprint import MASKS, fingerprint
+from deeplab_lightning.data.fingerprint import MASKS, exact_fingerprint, fingerprint
+from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.data.spacing import spread
+
+from ..fakes.folder import draw, write_image
 
 
 class Files(SegmentationDataset):
@@ -84,3 +87,32 @@ def test_drawn_scenes_are_told_apart_by_what_they_show() -> None:
 
     assert scenes(0) == scenes(0)
     assert scenes(0)["masks"] != scenes(1)["masks"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"label_map": {0: 0, 1: 1, 9: 1}}, {"label_map": {0: 0, 1: 1, 9: 0}}),
+        ({"label_map": {0: 0, 1: 1, 9: 1}}, {"label_map": {0: 0, 1: 1, 9: 255}}),
+        ({"palette": [[0, 0, 0], [255, 0, 0]]}, {"palette": [[0, 0, 0], [0, 255, 0]]}),
+        ({"ignore_index": 255}, {"ignore_index": 9}),
+    ],
+    ids=["label_map", "label_map to void", "palette", "ignore_index"],
+)
+def test_how_masks_are_read_is_part_of_what_is_kept(
+    first: dict[str, object], second: dict[str, object], tmp_path: Path
+) -> None:
+    """Also where the value concerned is in no mask that is decoded: the ninth value is in one of twenty."""
+    for number in range(20):
+        mask, image = draw(number)
+        mask[0, 0] = 9 if number == 1 and "label_map" in first else 1
+        for split in ("train", "val"):
+            write_image(tmp_path / split / "images" / f"{number:02}.png", image)
+            write_image(tmp_path / split / "masks" / f"{number:02}.png", mask)
+
+    def found(options: dict[str, object]) -> str:
+        data = datamodule_named("Folder")(root=str(tmp_path), class_names=["a", "b"], **options)
+        return exact_fingerprint(data.dataset("val"), range(20))
+
+    assert found(first) == found(first)
+    assert found(first) != found(second)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.data import tiles
 from deeplab_lightning.data.dataset import SegmentationDataset
+from deeplab_lightning.data.fingerprint import reading_of
 from deeplab_lightning.data.loading import LoaderView
 from deeplab_lightning.data.sampling import Draw
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
@@ -203,12 +203,12 @@ def test_settings_within_settings_count_and_lists_do_not(tmp_path: Path) -> None
         source: Any = Arrays(tmp_path, SIZES)
         source._decoder = Decoder(np.array(table))
         source._decoded = table
-        return tiles._identity(source)
+        return reading_of(source)
 
     assert identity([1, 2]) == identity([1, 2])
     assert identity([1, 2]) != identity([1, 3])
     longer = Arrays(tmp_path, [*SIZES, (9, 9, 3)])
-    assert tiles._identity(longer) == tiles._identity(Arrays(tmp_path, SIZES))
+    assert reading_of(longer) == reading_of(Arrays(tmp_path, SIZES))
 
 
 def _read_all(folder: Path, results: Any) -> None:

@@ -262,6 +262,9 @@ def test_scaled_sides() -> None:
         ({"scales": [1.5, 0.5, 1], "flip": True}, "os16, scales 0.5, 1, 1.5, flip, whole image"),
         ({"scales": [0.5, 1], "fusion": "max"}, "os16, scales 0.5, 1, maximum of scores, whole image"),
         ({"window_size": 65, "overlap": 0.5}, "os16, scale 1, windows of 65 overlapping 50%"),
+        ({"window_size": 65, "overlap": 0.254}, "os16, scale 1, windows of 65 overlapping 25.4%"),
+        ({"flip": True, "fusion": "max"}, "os16, scale 1, flip, maximum of scores, whole image"),
+        ({"fusion": "max"}, "os16, scale 1, whole image"),  # of one view, nothing to choose from
         ({"crf": "v1"}, f"os16, scale 1, whole image, {PAPERS['v1']}"),
     ],
 )

@@ -71,7 +71,7 @@ def test_every_cell_is_run_once_and_the_table_is_made(
     assert len(combinations) == 8
     table = capsys.readouterr().out
     assert re.search(r"\| with \| good \|.* baseline \| +\| +\| 80.00 \|", table)
-    assert re.search(r"\| without \| good \|.* -\d\.\d\d \[.*\] \| < 0.001 \| 0/2 \| 75.50 \(-4.50\) \|", table)
+    assert re.search(r"\| without \| good \|.* -\d\.\d\d \[.*\] \| 0.001 \| 0/2 \| 75.50 \(-4.50\) \|", table)
     folder = tmp_path / "runs" / "study"
     with (folder / "table.csv").open() as file:
         rows = list(csv.DictReader(file))

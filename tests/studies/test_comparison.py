@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -63,6 +64,7 @@ def test_a_clear_difference_is_found_and_none_between_equals(runs: Path) -> None
     ("other", "word"),
     [
         ({"protocol": "os8, scale 1, whole image"}, "os8"),
+        ({"protocol": "os16, scale 1, whole image, precision bf16-mixed"}, "bf16-mixed"),
         ({"split": "test"}, "split test"),
         ({"truth_seed": 9}, "other masks"),
         ({"images": 11}, "11 images"),
@@ -85,6 +87,16 @@ def test_what_was_measured_otherwise_is_not_put_into_one_column(
     assert "not measured in the same way" in printed
     assert "not measured in the same way" in (runs / "c.html").read_text()
     assert printed.count(" baseline |") == 2  # a table for each
+
+
+def test_too_few_images_for_an_interval_are_said(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [made_run(runs / name / "version_0", right, images=5).path for name, right in (("a", 0.5), ("b", 0.9))]
+    assert main(["compare", *map(str, paths), "--out", str(runs / "c.html")]) == 0
+    printed = capsys.readouterr().out
+    for text in (printed, (runs / "c.html").read_text()):
+        assert "5 images: too few to say anything of others" in text
+        assert not re.search(r"\bnan\b", text)
+    assert "0.001" not in printed
 
 
 def test_images_scored_most_differently_come_first(runs: Path) -> None:

@@ -10,7 +10,17 @@ import pytest
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
-from deeplab_lightning.studies.statistics import Tallies, class_iou, compare, holm, mean_and_std, mean_iou, tally
+from deeplab_lightning.studies.statistics import (
+    FEWEST_IMAGES,
+    Tallies,
+    class_iou,
+    compare,
+    holm,
+    mean_and_std,
+    mean_iou,
+    tail,
+    tally,
+)
 
 CLASSES = ("a", "b", "c")
 
@@ -81,7 +91,7 @@ def test_a_resample_is_the_matrix_of_the_drawn_images() -> None:
             drawn = sum(w * counts.matrix(i) for w, i in zip(row, counts.sample_ids, strict=True))
             scores.append(scores_from_confusion(np.asarray(drawn), CLASSES).mIoU)
         slow.append(scores[1] - scores[0])
-    assert [found.low, found.high] == pytest.approx(np.quantile(slow, [0.025, 0.975]).tolist(), abs=1e-12)
+    assert [found.low, found.high] == pytest.approx(np.quantile(slow, [tail(9), 1 - tail(9)]).tolist(), abs=1e-12)
 
 
 def test_identical_runs_do_not_differ() -> None:
@@ -125,6 +135,40 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert 0.91 <= covered / 200 <= 0.985
     # Without a difference p is below 0.05 in about one of twenty.
     assert 0.01 <= np.mean(np.array(null_p) < 0.05) <= 0.10
+
+
+@pytest.mark.parametrize("images", [FEWEST_IMAGES, 12, 20])
+def test_on_few_images_equal_networks_seldom_differ(images: int) -> None:
+    """One in twenty comparisons of equal networks has p < 0.05; plain shares of resamples would say 14 % of 8."""
+    generator = np.random.default_rng(images)
+    found = []
+    for _ in range(400):
+        (one, other), _ = simulated(generator, images, (0.8, 0.8))
+        found.append(compare([one], [other], resamples=400, seed=int(generator.integers(1 << 30))))
+    assert np.mean([comparison.p_value < 0.05 for comparison in found]) <= 0.08
+    assert np.mean([comparison.low <= 0 <= comparison.high for comparison in found]) >= 0.92
+
+
+@pytest.mark.parametrize("images", [1, 2, FEWEST_IMAGES - 1])
+def test_of_fewer_images_nothing_is_said(images: int) -> None:
+    (one, other), _ = simulated(np.random.default_rng(0), images, (0.6, 0.9))
+    found = compare([one], [other], resamples=300)
+    assert found.difference == pytest.approx(miou(other) - miou(one))
+    assert all(map(math.isnan, (found.p_value, found.low, found.high, *found.class_low, *found.class_high)))
+    assert found.interval == ""
+
+
+def test_a_class_counts_by_the_images_that_it_is_in() -> None:
+    """Of 40 images 3 show the last class: its difference may be chance, whatever the resamples say."""
+    (one, other), _ = simulated(np.random.default_rng(0), 40, (0.6, 0.9))
+    seldom = np.ones((40, 3), dtype=np.int64)
+    seldom[3:, 2] = 0
+    one, other = (run._replace(**{name: getattr(run, name) * seldom for name in ("hit", "truth", "predicted")})
+                  for run in (one, other))  # fmt: skip
+    found = compare([one], [other], resamples=300)
+    assert found.class_difference[2] > 0.1
+    assert np.isnan(found.class_low).tolist() == [False, False, True]
+    assert (found.class_low[:2] > 0).all()
 
 
 def test_seeds_are_paired_and_counted() -> None:

@@ -160,6 +160,31 @@ def test_a_diverged_trial_is_a_bad_one_and_failures_end_the_sweep(
     assert len(list((tmp_path / "runs" / "f" / "trials").glob("*.log"))) == 3
 
 
+def test_a_metric_that_nothing_logs_ends_the_sweep_at_the_first_validation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = use_fake_fit(monkeypatch, tmp_path, seconds=0.3)
+    path = write_sweep(tmp_path / "s.yaml", metric={"name": "val/mIou", "goal": "maximize"}, early_terminate=None)
+    assert main(["sweep", str(path), "--local", "--folder", str(tmp_path / "runs")]) == 2
+    message = capsys.readouterr().err
+    assert "No validation logs 'val/mIou', the sweep's metric. Did you mean 'val/mIoU'?" in message
+    assert len(calls()) == 1
+
+
+def test_other_content_of_a_configuration_is_another_sweep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_fake_fit(monkeypatch, tmp_path)
+    base = tmp_path / "base.yaml"
+    base.write_text("optimizer: {lr: 0.2}")
+    file = write_sweep(tmp_path / "s.yaml", "-c", str(base), run_cap=1)
+    words = ["sweep", str(file), "--local", "--folder", str(tmp_path / "runs")]
+    assert main(words) == 0
+    base.write_text("optimizer: {lr: 0.3}")
+    assert main(words) == 2
+    assert "holds a sweep of other parameters or options" in capsys.readouterr().err
+
+
 def test_the_live_table_and_all_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rich.console import Console
 
@@ -273,6 +298,11 @@ def test_a_sweep_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"method": "grid"}, "of which there is no grid"),
         ({"parameters": {"optimizer.lr": {"distribution": "log_uniform", "min": -5, "max": -1}}}, "takes exponents"),
         ({"parameters": {"optimizer.lr": {"min": 1, "max": 0}}}, "the lesser first"),
+        (
+            {"parameters": {"optimizer.lr": {"min": "1e-4", "max": 1.0}}},
+            "has the end '1e-4', which YAML takes for a word: write 1.0e-4",
+        ),
+        ({"parameters": {"model.dropout": {"values": [None, 0.1]}}}, 'write "null", in quotes'),
         ({"parameters": {"optimizer.lr": {"values": [1], "min": 0}}}, "categorical takes values"),
         ({"parameters": {"model.atrous_rates": {"values": [[6, 12]]}}}, "write lists and mappings in quotes"),
         ({"early_terminate": {"type": "median"}}, "expected {type: hyperband"),

@@ -26,6 +26,8 @@ from deeplab_lightning.layers.heads import OneLogit
 from deeplab_lightning.losses import loss_options
 from deeplab_lightning.metrics.segmentation import SegmentationScores
 from deeplab_lightning.options import hints_of
+from deeplab_lightning.reporting.evaluation import read_evaluation
+from deeplab_lightning.runs import RunFolder
 from deeplab_lightning.tasks import DeepLabV1Task, DeepLabV2Task, DeepLabV3PlusTask, DeepLabV3Task
 
 from ..conftest import SMALL, V3PLUS
@@ -183,7 +185,7 @@ def test_crf_search_decides_as_validate_does(
     assert json.loads((output / "best.json").read_text())["mIoU_without"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_threshold_of_validation_is_used_by_test_and_predict(binary_run: Path) -> None:
+def test_the_threshold_of_validation_is_used_by_test_and_predict(binary_run: Path, tmp_path: Path) -> None:
     """Found in training, kept in the checkpoint, named beside the score."""
     last = binary_run / "checkpoints" / "last.ckpt"
     checkpoint = read_checkpoint(last)
@@ -193,7 +195,13 @@ def test_the_threshold_of_validation_is_used_by_test_and_predict(binary_run: Pat
     assert {"val/best_threshold", "val/best_threshold_IoU"} <= set(log.splitlines()[0].split(","))
 
     model = deeplab_lightning.load(last)
-    assert f"threshold {threshold:.3g}" in model.protocol
+    assert str(model.task.decision) in model.protocol
+    # What training scored, it scored at 0.5; of the found threshold `validate` speaks, and of another precision.
+    assert read_evaluation(RunFolder(binary_run)).protocol.endswith("whole image")
+    words = ["validate", "--ckpt_path", str(last), "--trainer.precision", "bf16-mixed", "--trainer.accelerator", "cpu"]
+    assert main([*words, "--run.folder", str(tmp_path / "scored")]) == 0
+    scored = read_evaluation(RunFolder(next((tmp_path / "scored").glob("*/version_0"))))
+    assert scored.protocol.endswith(f"whole image, {model.task.decision}, precision bf16-mixed")
     noise = torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8)
     probs = model.task.predictor().probs(noise[None])[0, 1]
     expected = (probs > threshold).numpy()
