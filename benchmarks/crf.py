@@ -33,7 +33,8 @@ from torch.nn import functional as F
 from deeplab_lightning.data.images import read_image
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.inference.crf import PAPERS, CRFOptions, DenseCRF
-from deeplab_lightning.inference.crf.lattice import LatticeKernel
+from deeplab_lightning.inference.crf.kernels import Kernel
+from deeplab_lightning.inference.crf.lattice import lattice_kernel
 from deeplab_lightning.layers import resize
 
 Marginals = Callable[[Tensor, Tensor, CRFOptions], Tensor]
@@ -79,8 +80,8 @@ class _Form(DenseCRF):
         super().__init__(options)
         self.compiled = compiled
 
-    def _bilateral(self, features: Tensor) -> LatticeKernel:
-        return LatticeKernel(features, self.options.normalise, self.compiled)
+    def _bilateral(self, features: Tensor) -> Kernel:
+        return lattice_kernel(features, self.options.normalise, self.compiled)
 
 
 def pydensecrf(probs: Tensor, image: Tensor, options: CRFOptions) -> Tensor:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, of_pillow, read_source
-from .errors import DataError
+from .errors import DataError, of_image
 from .inference import EvaluationOptions
 from .inference.morphology import Morphology
 from .labels import LabelSet
@@ -132,11 +133,11 @@ class Segmenter:
         options = EvaluationOptions.of({**vars(self.evaluation), **evaluation})
         predictor = self.task.predictor(options, self._folded)
         batch = self._batch(stored)
-        with torch.inference_mode():
+        with torch.inference_mode(), _named(image):
             mask = predictor.postprocess(batch, morphology or Morphology())
 
         def look_again() -> np.ndarray:
-            with torch.inference_mode():
+            with torch.inference_mode(), _named(image):
                 return predictor.probs(batch)[0].cpu().numpy()
 
         protocol = ", ".join(filter(None, (predictor.protocol, str(morphology or ""))))
@@ -148,7 +149,7 @@ class Segmenter:
         Args:
             image: As for `predict`.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), _named(image):
             predictor = self.task.predictor(self.evaluation, self._folded)
             return predictor.probs(self._batch(self._as_stored(image)))[0].cpu().numpy()
 
@@ -184,6 +185,10 @@ class Segmenter:
                 f"(H, W, {self.channels}){grey} for an array, ({self.channels}, H, W) for a tensor."
             )
         return as_declared(array, self.channels, self.pixel_range, "The array")
+
+
+def _named(image: object) -> AbstractContextManager[None]:
+    return of_image(image) if isinstance(image, str | Path | Source) else nullcontext()
 
 
 def load(

@@ -46,6 +46,7 @@ from .optim import OptimizerOptions
 from .options import Options, constraint_words, group_of, hints_of
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask, TaskOptions, task_class_of
+from .tasks.precision import expect_precision
 from .types import DataDescription
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -139,6 +140,7 @@ class Configuration:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")  # of --print_config
             self._namespace = self._parser.parse_args([f"--config={yaml.safe_dump(below)}", *options])
+        expect_precision(self.trainer_options.precision)
         self._take_sections()
 
     # --- what commands ask for ----------------------------------------------------------------------------------------
@@ -161,7 +163,7 @@ class Configuration:
 
     def datamodule(self) -> SegmentationDataModule:
         """Make the datamodule; nothing is opened."""
-        return self.data_class(**_values(self.data))
+        return self.data_class(**self.data.values())
 
     def make_task(self, *, on_paper: bool = False, untrained: bool = False) -> SegmentationTask:
         """Make the task with its network.
@@ -170,7 +172,7 @@ class Configuration:
             on_paper: On the meta device: shapes without values, and nothing is fetched.
             untrained: Leave out the weights that the configuration starts from: nothing is fetched, either.
         """
-        values = {**_values(self.model), **_values(self.task)}
+        values = {**self.model.values(), **self.task.values()}
         if (on_paper or untrained) and "pretrained" in values:
             values["pretrained"] = False
         if untrained:
@@ -184,6 +186,7 @@ class Configuration:
                 **values,
             )
         task.evaluation_options = self.evaluation
+        task.weights_from = str(self.checkpoint_path or task.weights_from)
         return task
 
     def trained_task(self) -> SegmentationTask:
@@ -196,6 +199,7 @@ class Configuration:
         if self.checkpoint is not None:
             self.check_fits(task)
             task.load_state_dict(self.checkpoint["state_dict"])
+            task.on_load_checkpoint(self.checkpoint)  # the threshold of a binary network is no weight
         return task
 
     def check_fits(self, task: SegmentationTask) -> None:
@@ -337,9 +341,18 @@ class Configuration:
         self.run = RunOptions.of(sections.run.as_dict())
 
 
-def _values(options: Options) -> dict[str, Any]:
-    """Return names and values as declared."""
-    return {name: getattr(options, name) for name in hints_of(type(options))}
+def expect_full_precision(words: Sequence[str], command: str) -> None:
+    """Refuse words that ask for another precision, of a command that has none but float32.
+
+    Raises:
+        ConfigError: What has others.
+    """
+    given = option_value(words, "--trainer.precision")
+    if given not in (None, "null", "32", "32-true"):
+        raise ConfigError(
+            f"--trainer.precision {given}: {command} computes in float32. Leave it out; `validate` and `test` score in "
+            f"other precisions."
+        )
 
 
 def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:

@@ -67,6 +67,10 @@ class DataError(DeepLabError, ValueError):
     """A file or folder of the data set that is missing, unreadable or inconsistent."""
 
 
+class NotFiniteError(DataError):
+    """An image for which a network gives NaN or infinite logits: no class can be made of them."""
+
+
 class CheckpointError(DeepLabError, ValueError):
     """A checkpoint that is missing, torn, or belongs to another model."""
 
@@ -79,6 +83,15 @@ def of_kind(kind: Kind) -> Iterator[None]:
     except DataError as error:
         error.kind = error.kind or kind
         raise
+
+
+@contextmanager
+def of_image(name: object) -> Iterator[None]:
+    """Name the image in an error of logits that are not finite."""
+    try:
+        yield
+    except NotFiniteError as error:
+        raise NotFiniteError(f"{name}: {error}") from error
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

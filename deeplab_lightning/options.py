@@ -20,6 +20,8 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
+from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from .errors import ConfigError, did_you_mean
@@ -139,7 +141,7 @@ class Options:
     _hints: ClassVar[dict[str, Any]]
 
     def __post_init__(self) -> None:
-        """Check all values; lists from YAML become the tuples that are declared."""
+        """Check all values; what YAML and checkpoints have no form of becomes what is declared: tuples, paths, keys."""
         for name, hint in hints_of(type(self)).items():
             value = _as_declared(getattr(self, name), hint)
             object.__setattr__(self, name, value)
@@ -169,13 +171,17 @@ class Options:
                 raise ConfigError(f"{option_name(cls.section, field.name)} is missing; it has no default.")
         return cls(**given)
 
+    def values(self) -> dict[str, Any]:
+        """Return names and values as declared."""
+        return {name: getattr(self, name) for name in hints_of(type(self))}
+
     def plain(self) -> dict[str, Any]:
         """Return names and values of plain types, for checkpoints and YAML."""
-        return {name: _plain(getattr(self, name)) for name in hints_of(type(self))}
+        return {name: _plain(value) for name, value in self.values().items()}
 
     def replaced(self: Own, **changes: Any) -> Own:
         """Return these options with some of them changed."""
-        return type(self).of({**{name: getattr(self, name) for name in hints_of(type(self))}, **changes})
+        return type(self).of({**self.values(), **changes})
 
 
 def option_name(section: str, name: str) -> str:
@@ -267,11 +273,32 @@ def _as_declared(value: Any, hint: Any) -> Any:
     group = group_of(hint)
     if group is not None and isinstance(value, Mapping):
         return group.of(value)
-    if not isinstance(value, list):
+    kinds = {typing.get_origin(kind) or kind: typing.get_args(kind) for kind in _alternatives(hint)}
+    if isinstance(value, Mapping) and dict in kinds and kinds[dict]:
+        of_key, of_value = kinds[dict]
+        return {_as_declared(_number(key, of_key), of_key): _as_declared(each, of_value) for key, each in value.items()}
+    if isinstance(value, str) and Path in kinds and str not in kinds:
+        return Path(value)
+    enum = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)), None)
+    if enum is not None and isinstance(value, str) and value in enum.__members__:
+        return enum[value]
+    if not isinstance(value, list) or tuple not in kinds or list in kinds:
         return value
-    kinds = [_bare(hint), *map(_bare, typing.get_args(_bare(hint)))]
-    origins = {typing.get_origin(kind) or kind for kind in kinds}
-    return tuple(value) if tuple in origins and list not in origins else value
+    inner = {each for each in kinds[tuple] if each is not Ellipsis}
+    return tuple(_as_declared(each, *inner) if len(inner) == 1 else each for each in value)
+
+
+def _alternatives(hint: Any) -> list[Any]:
+    """Return a type, or those of a union, without ranges."""
+    kind = _bare(hint)
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return [other for each in typing.get_args(kind) for other in _alternatives(each)]
+    return [kind]
+
+
+def _number(key: Any, hint: Any) -> Any:
+    """Return the whole number that a key stands for which became text, as in JSON."""
+    return int(key) if hint is int and isinstance(key, str) and key.lstrip("-").isdigit() else key
 
 
 def _plain(value: Any) -> Any:
@@ -283,4 +310,6 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, Mapping):
         return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, Enum):
+        return value.name
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -7,7 +7,7 @@ import importlib.util
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ def test_a_checkpoint_is_timed_and_scored(
     assert rows(tmp_path / "out") == [first, second]
 
 
+@pytest.mark.slow
 def test_options_make_the_network(tmp_path: Path) -> None:
     """One that cannot be built is named at the end; the others are measured."""
     small = {"model.backbone": "mobilenetv2_035", "model.aspp_channels": 16, "model.decoder_channels": 16}
@@ -138,9 +139,7 @@ def test_shipped_plans_name_configurations_that_exist() -> None:
 
 def cell(trained_run: Path, size: tuple[int, int], runtime: str) -> dict[str, Any]:
     """A cell of the small network, whose validation images are of 64x80."""
-    return BenchmarkCase(
-        "small", (), str(trained_run), size, 1, "fp32", runtime, (), ""
-    ).as_dict()  # fmt: skip
+    return asdict(BenchmarkCase("small", (), str(trained_run), size, 1, "fp32", runtime, (), ""))
 
 
 def test_a_file_is_scored_by_its_own_class_maps(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +178,7 @@ def test_a_file_is_scored_by_its_own_class_maps(trained_run: Path, monkeypatch: 
 def test_images_that_a_file_cannot_take_leave_it_unscored(trained_run: Path) -> None:
     """A part of the split would give another number."""
     dataset = DrawnScenes("val", 2, 64, 80)
-    exported = Exported(Path("x"), lambda image: image[:, 0], None, (65, 81), 1, "")
+    exported = Exported(Path("x"), lambda image: image[:, 0], None, (65, 81), "")
     counted = SegmentationScores(dataset.labels.class_names, dataset.labels.ignore_index)
     result = files.score_images(exported, dataset, counted)
     assert list(result) == ["unscored"]
@@ -189,7 +188,7 @@ def test_images_that_a_file_cannot_take_leave_it_unscored(trained_run: Path) -> 
 
 def test_files_look_at_whole_images_once(trained_run: Path) -> None:
     given = cell(trained_run, (64, 80), "onnx") | {"arguments": ["--evaluation.flip", "true"]}
-    exported = Exported(Path("x"), lambda image: image[:, 0], None, None, None, "")
+    exported = Exported(Path("x"), lambda image: image[:, 0], None, None, "")
     assert "flip" in files._score(given, exported)["unscored"]
 
 

@@ -21,10 +21,13 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.export import gate
+from deeplab_lightning.export.format import Order, format_named
 from deeplab_lightning.export.gate import Gate
+from deeplab_lightning.export.model import ImageModel, example
 from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.layers.norms import batch_norms
 
+from .export.networks import NORMALISE, network
 from .test_main import run_python
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.*")
@@ -221,3 +224,30 @@ def test_in_an_environment_of_three_packages(checkpoint: Path, tmp_path: Path, s
     subprocess.run(command, check=True, env=environment, cwd=tmp_path)
     mask = np.array(Image.open(tmp_path / "ran" / "scene_mask.png"))
     assert (mask == deeplab_lightning.load(checkpoint, "cpu").predict(str(scene)).mask).mean() > 0.999
+
+
+@pytest.mark.parametrize("asked", [13, 18, 20, 99])
+def test_what_an_onnx_file_says_of_itself_is_what_it_is(
+    asked: int, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    output = tmp_path / "model.onnx"
+    code = main(["export", str(checkpoint), "-o", str(output), "--opset", str(asked), "--images", "1"])
+    said = capsys.readouterr()
+    if code == 2:
+        assert asked not in (18, 20)
+        assert f"--opset {asked}: " in said.err
+        assert "What works is --opset" in said.err
+        return
+    proto = onnx.load(output)
+    assert asked == next(entry.version for entry in proto.opset_import if not entry.domain)
+    assert f"note: opset {asked}; height, width and batch are open" in said.out
+    assert {entry.key: entry.value for entry in proto.metadata_props}["opset"] == str(asked)
+
+
+def test_a_file_in_another_precision_than_asked_for_is_refused(tmp_path: Path) -> None:
+    net = network("corners")
+    model = ImageModel(net, NORMALISE, dtype=torch.float16)
+    order = Order(model, example(model, 3, True, (65, 65)), tmp_path / "model.torchscript", {}, "fp32", 18)
+    with pytest.raises(ConfigError, match="came out in fp16, not in fp32"):
+        format_named("torchscript").write(order)

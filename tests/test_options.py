@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from abc import ABC, abstractmethod
 from dataclasses import FrozenInstanceError, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -298,3 +300,26 @@ def test_a_folder_is_imported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     sys.modules["folder_of_shapes.one"].LOADED.append("changed")
     plugins.import_all("folder_of_shapes")
     assert sys.modules["folder_of_shapes.one"].LOADED == ["one", "changed"]
+
+
+class Colour(Enum):
+    """For `ReadBack`."""
+
+    red = 1
+
+
+@dataclass(frozen=True)
+class ReadBack(Options):
+    """Types that YAML, JSON and checkpoints have no form of."""
+
+    labels: dict[int, int] | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    by_name: dict[str, tuple[float, ...]] | None = None
+    folder: Path | None = None
+    colour: Colour = Colour.red
+    words: list[int] | None = None
+
+
+def test_what_comes_back_has_the_declared_types() -> None:
+    given = ReadBack({0: 0, -1: 1}, ((1, 2), (3, 4)), {"a": (0.5, 1.0)}, Path("x") / "y", Colour.red, [1, 2])
+    assert ReadBack.of(json.loads(json.dumps(given.plain()))) == given

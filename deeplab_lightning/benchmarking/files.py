@@ -18,8 +18,8 @@ from ..export.model import EXAMPLE_SIZE, ImageModel, example
 from ..inference import EvaluationOptions
 from ..metrics.segmentation import SegmentationScores
 from ..tasks import SegmentationTask
-from .file_timing import time_file
-from .runtimes import file_runtimes
+from .measuring import time_file
+from .plan import file_runtimes
 
 
 def measure_file(task: SegmentationTask, case: dict[str, Any], rounds: int) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def measure_file(task: SegmentationTask, case: dict[str, Any], rounds: int) -> d
 
     Args:
         task: With the case's network, on the CPU.
-        case: `plan.BenchmarkCase.as_dict()`.
+        case: A `plan.BenchmarkCase` as a dict.
         rounds: Timed ones.
 
     Returns:
@@ -53,7 +53,7 @@ def measure_file(task: SegmentationTask, case: dict[str, Any], rounds: int) -> d
 def _write(task: SegmentationTask, case: dict[str, Any], folder: Path) -> Exported:
     runtime, description = file_runtimes()[case["runtime"]], task.description
     format = format_named(runtime.format)
-    model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(case["precision"]))
+    model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(case["precision"]), decision=task.decision)
     size = tuple(case["size"]) if runtime.one_size else EXAMPLE_SIZE
     image = example(model, description["channels"], description["pixel_range"] == 255, size)
     path = folder / f"model{format.suffix}"

@@ -7,10 +7,14 @@ import io
 import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..export.format import format_named
 from ..memory import peak_memory
-from .runtimes import Precision, file_runtimes
+from .plan import Precision, file_runtimes
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +28,7 @@ def measure(case: dict[str, Any], rounds: int, device: str) -> dict[str, Any]:
     """Build the network of a case and time it from stored images to class maps.
 
     Args:
-        case: `plan.BenchmarkCase.as_dict()`.
+        case: A `plan.BenchmarkCase` as a dict.
         rounds: Timed ones, after three to warm up.
         device: Such as cpu or cuda.
 
@@ -60,9 +64,9 @@ def _measure_network(task: SegmentationTask, case: dict[str, Any], rounds: int, 
     segment = _segmenter(task.to(device).eval(), case["runtime"], case["precision"])
     channels = task.description["channels"]
     image = torch.randint(0, 256, (case["batch"], channels, *case["size"]), dtype=torch.uint8, device=device)
-    result: dict[str, Any] = {"idle_gib": _memory(device)}
-    times = [_milliseconds(segment, image) for _ in range(WARM_UP + rounds)][WARM_UP:]
-    result |= {"milliseconds": times, "peak_gib": _memory(device)}
+    cuda = device.startswith("cuda")
+    memory = torch.cuda.max_memory_allocated if cuda else peak_memory
+    result = _timed(lambda: segment(image), rounds, memory, torch.cuda.synchronize if cuda else lambda: None)
     if case["checkpoint"] is not None and case["data"] is not None:
         result["mIoU"] = _score(case, device)
     return result
@@ -73,9 +77,9 @@ def _segmenter(task: SegmentationTask, runtime: str, precision: Precision) -> Ca
 
     if runtime == "contiguous":
         task.model.to(memory_format=torch.contiguous_format)
-    network: Any = task.folded()
+    network = task.folded()
     if runtime == "compile":  # `--model.compile` compiles training alone
-        network.coarse_logits = torch.compile(network.coarse_logits)
+        network.coarse_logits = torch.compile(network.coarse_logits)  # type: ignore[method-assign]
     predictor = task.predictor(network=network)
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
@@ -87,21 +91,42 @@ def _segmenter(task: SegmentationTask, runtime: str, precision: Precision) -> Ca
     return segment
 
 
-def _milliseconds(segment: Callable[[torch.Tensor], Any], image: torch.Tensor) -> float:
-    import torch
+def time_file(format: str, path: Path, shape: tuple[int, ...], dtype: str, rounds: int, threads: int) -> dict[str, Any]:
+    """Time a file in a process that loads nothing but its runtime: what it takes where it will be used.
 
-    started = time.perf_counter()
-    segment(image)
-    if image.device.type == "cuda":
-        torch.cuda.synchronize()
-    return 1000 * (time.perf_counter() - started)
+    Args:
+        format: Name of a format that is `timed`.
+        path: The file.
+        shape: `(B, C, H, W)` of the images.
+        dtype: Of their pixels.
+        rounds: Timed ones, after three to warm up.
+        threads: For the runtime.
+
+    Returns:
+        `milliseconds`, `peak_gib` and `idle_gib`, as `measure`.
+    """
+    run = format_named(format).runner(path, "classes", threads)
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
+    return _timed(lambda: run(image), rounds, peak_memory)
 
 
-def _memory(device: str) -> float | None:
-    import torch
+def _timed(
+    run: Callable[[], Any],
+    rounds: int,
+    memory: Callable[[], int | None],
+    wait: Callable[[], None] = lambda: None,
+) -> dict[str, Any]:
+    def gib() -> float | None:
+        used = memory()
+        return None if used is None else used / 2**30
 
-    used = torch.cuda.max_memory_allocated() if device.startswith("cuda") else peak_memory()
-    return None if used is None else used / 2**30
+    idle, times = gib(), []
+    for _ in range(WARM_UP + rounds):
+        started = time.perf_counter()
+        run()
+        wait()
+        times.append(1000 * (time.perf_counter() - started))
+    return {"idle_gib": idle, "milliseconds": times[WARM_UP:], "peak_gib": gib()}
 
 
 def _score(case: dict[str, Any], device: str) -> float:

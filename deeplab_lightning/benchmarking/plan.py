@@ -2,19 +2,46 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import yaml
 
 from ..errors import ConfigError, did_you_mean
-from ..export.format import format_named
-from .runtimes import PYTORCH, Precision, file_runtimes
+from ..export.format import format_named, formats
 
+Precision = Literal["fp32", "bf16", "fp16"]
+PYTORCH = ("eager", "contiguous", "compile")
+"""PyTorch in channels-last order, as predict has it; in contiguous order; compiled."""
 KEYS = ("variants", "sizes", "precisions", "runtimes", "batch", "data")
 VARIANT_KEYS = ("config", "checkpoint", "options", "published")
+
+
+@dataclass(frozen=True)
+class FileRuntime:
+    """A runtime of exported files, on the CPU.
+
+    Attributes:
+        format: Name of its format.
+        one_size: Whether the file is for one image of the case's size.
+    """
+
+    format: str
+    one_size: bool
+
+
+@functools.cache
+def file_runtimes() -> dict[str, FileRuntime]:
+    """Return the runtimes of exported files: for images of any size (`onnx`), or for one (`onnx_one_size`)."""
+    return {
+        f"{name}_one_size" if one_size else name: FileRuntime(name, one_size)
+        for name, format in formats().items()
+        if format.timed
+        for one_size in (False, True)
+    }
 
 
 @dataclass(frozen=True)
@@ -42,10 +69,6 @@ class BenchmarkCase:
     runtime: str
     data: tuple[str, ...] | None
     published: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
-        return asdict(self)
 
 
 def read_plan(path: Path) -> list[BenchmarkCase]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,16 @@ import numpy as np
 from .. import files
 from .plan import BenchmarkCase
 
-HEADINGS = (
-    "variant", "size", "precision", "runtime", "median ms", "p95 ms", "images/s", "peak GiB", "parameters",
-    "multiply-adds", "mIoU", "published",
-)  # fmt: skip
+COLUMNS: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(("variant", "size", "precision", "runtime"), str),
+    **dict.fromkeys(("median ms", "p95 ms"), "{:.1f}".format),
+    **dict.fromkeys(("images/s", "peak GiB"), "{:.2f}".format),
+    "parameters": lambda count: f"{count / 1e6:.2f} M",
+    "multiply-adds": lambda count: f"{count / 1e9:.2f} B",
+    "mIoU": "{:.4f}".format,
+    "published": str,
+}
+"""Heading -> what stands in the table for a value."""
 Measured = Sequence[tuple[BenchmarkCase, dict[str, Any]]]
 
 
@@ -40,23 +46,17 @@ def summary(case: BenchmarkCase, result: dict[str, Any]) -> dict[str, Any]:
 
 def markdown(measured: Measured, machine: str) -> str:
     """Return the table, below a line that says where it was measured."""
-    lines = [machine, "", f"| {' | '.join(HEADINGS)} |", f"|---|---|---|---|{'---:|' * 7}---|"]
+    lines = [machine, "", f"| {' | '.join(COLUMNS)} |", f"|---|---|---|---|{'---:|' * 7}---|"]
     for case, result in measured:
         row = summary(case, result)
-        cells = [
-            row["variant"], row["size"], row["precision"], row["runtime"], f"{row['median ms']:.1f}",
-            f"{row['p95 ms']:.1f}", f"{row['images/s']:.2f}",
-            "" if row["peak GiB"] is None else f"{row['peak GiB']:.2f}", f"{row['parameters'] / 1e6:.2f} M",
-            f"{row['multiply-adds'] / 1e9:.2f} B", "" if row["mIoU"] is None else f"{row['mIoU']:.4f}",
-            row["published"],
-        ]  # fmt: skip
+        cells = ("" if row[key] is None else written(row[key]) for key, written in COLUMNS.items())
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def write_csv(path: Path, measured: Measured) -> None:
     """Write the lines with all digits."""
-    files.write_csv(path, HEADINGS, (summary(case, result) for case, result in measured))
+    files.write_csv(path, list(COLUMNS), (summary(case, result) for case, result in measured))
 
 
 def plot(path: Path, measured: Measured, machine: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import CheckpointError
 from ..runs import expect_checkpoint
@@ -102,20 +102,14 @@ def check_pixels(description: Mapping[str, Any], checkpoint: Mapping[str, Any], 
         CheckpointError: Both scales, and the options that make them one.
     """
     theirs = trained_for(checkpoint)
-    if not theirs or all(theirs[key] == description[key] for key in PIXELS):
+    differing = [key for key in PIXELS if theirs and theirs[key] != description[key]]
+    if not differing:
         return
-    said = "; ".join(
-        f"{key} {theirs[key]}, not {description[key]}" for key in PIXELS if theirs[key] != description[key]
-    )
+    said = "; ".join(f"{key} {theirs[key]}, not {description[key]}" for key in differing)
+    pixels = f" and a pixel range of {theirs['pixel_range']}" if "pixel_range" in differing else ""
     raise CheckpointError(
         f"{path} was trained on pixels of another scale: {said}. Set --data.mean '{list(theirs['mean'])}' --data.std "
-        f"'{list(theirs['std'])}'"
-        + (
-            ""
-            if theirs["pixel_range"] == description["pixel_range"]
-            else f" and a pixel range of {theirs['pixel_range']}"
-        )
-        + "."
+        f"'{list(theirs['std'])}'{pixels}."
     )
 
 
@@ -125,14 +119,17 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | P
     Raises:
         CheckpointError: What differs.
     """
-    ours, theirs = model.state_dict(), checkpoint["state_dict"]
+    ours, theirs = (
+        {key: tuple(value.shape) for key, value in state.items()}
+        for state in (model.state_dict(), checkpoint["state_dict"])
+    )
     wrong = [
         *(f"{key} is missing" for key in ours if key not in theirs),
         *(f"{key} is not expected" for key in theirs if key not in ours),
         *(
-            f"{key} is {_shape(theirs[key])}, expected {_shape(ours[key])}"
-            for key in ours
-            if key in theirs and _shape(theirs[key]) != _shape(ours[key])
+            f"{key} is {theirs[key]}, expected {shape}"
+            for key, shape in ours.items()
+            if theirs.get(key, shape) != shape
         ),
     ]
     if wrong:
@@ -140,13 +137,8 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | P
         raise CheckpointError(
             f"{path} belongs to another model: it was written by {checkpoint['deeplab_lightning']['task']} with "
             f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit "
-            f"({_some(wrong, 3)}). "
-            f"Leave out the options that change the model, or choose another checkpoint."
+            f"({_some(wrong, 3)}). Leave out the options that change the model, or choose another checkpoint."
         )
-
-
-def _shape(value: Tensor) -> tuple[int, ...]:
-    return tuple(value.shape)
 
 
 def _some(words: list[str], count: int = 4) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,8 +57,7 @@ def benchmark(
         print("\n" + json.dumps(measuring.measure(json.loads(measure), rounds, device)))
         return 0
     output = output or Path("benchmarks") / plan.stem
-    from ..benchmarking.plan import read_plan
-    from ..benchmarking.runtimes import file_runtimes
+    from ..benchmarking.plan import file_runtimes, read_plan
     from ..export.format import format_named
 
     cells = read_plan(plan)
@@ -83,14 +82,14 @@ def benchmark(
     measured, failed, started, fresh = [], [], time.monotonic(), 0
     for number, cell in enumerate(cells, start=1):
         version = [versions[cell.runtime]] if cell.runtime in versions else []
-        key = json.dumps([machine, rounds, cell.as_dict(), *version], sort_keys=True)
+        key = json.dumps([machine, rounds, asdict(cell), *version], sort_keys=True)
         what = f"{cell.variant}, {cell.size[0]}x{cell.size[1]}, {cell.precision}, {cell.runtime}"
         if again or key not in results:
             left = (time.monotonic() - started) / max(fresh, 1) * (len(cells) - number + 1)
             to_go = f", about {left:.0f} s left" if fresh else ""
             print(f"{number} of {len(cells)}: {what}{to_go}", flush=True)
             fresh += 1
-            result = _in_a_process(cell.as_dict(), rounds, device)
+            result = _in_a_process(asdict(cell), rounds, device)
             if isinstance(result, str):
                 failed.append(f"{what}: {result}")
                 continue
@@ -110,16 +109,10 @@ def describe_machine(device: str) -> str:
     """Return what stands above the table: processor or GPU, threads, versions."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+    from ..reporting.card import cpu_name
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
     return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, PyTorch {torch.__version__}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

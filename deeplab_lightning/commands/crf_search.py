@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, of_image
 from ..files import atomic_open, write_json
 from ..ledger import Ledger
 from ..options import Written, at_least
@@ -71,10 +71,11 @@ def crf_search(
     """
     import torch
 
-    from ..config import Configuration
+    from ..config import Configuration, expect_full_precision
     from ..data.spacing import spread
     from ..inference.options import CRFOptions
 
+    expect_full_precision(configuration, "crf-search")
     fixed = {"iterations": iterations, "w2": w2, "sigma_gamma": sigma_gamma}
     base = CRFOptions(iterations=iterations, w2=w2, sigma_gamma=sigma_gamma)
     configured = Configuration(configuration, ckpt_path)
@@ -86,8 +87,10 @@ def crf_search(
         "images": [dataset.sample_id(index) for index in chosen],
         "fixed": fixed,
     }
-    tried = Tried(output, subject)
     task = configured.trained_task().eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    if str(task.decision):
+        subject["decision"] = str(task.decision)
+    tried = Tried(output, subject)
     subset = ProbabilityCache(task.predictor(network=task.folded()), dataset, chosen, output / "probs", task.device)
 
     without = tried.score(None, lambda: subset.score(None))
@@ -220,7 +223,6 @@ class ProbabilityCache:
         import torch
 
         from ..inference.crf import DenseCRF
-        from ..inference.predictor import most_likely
         from ..metrics.segmentation import SegmentationScores
 
         labels = self.dataset.labels
@@ -230,7 +232,8 @@ class ProbabilityCache:
             image = torch.from_numpy(stored.transpose(2, 0, 1).copy()).to(self.device)[None]
             probs = self._probs(index, image)
             marginals = probs if options is None else DenseCRF(options)(probs, image)
-            evaluation.update(most_likely(marginals)[0].cpu(), torch.from_numpy(mask), self.dataset.sample_id(index))
+            pred = self.predictor.decide.of_probs(marginals)[0].cpu()
+            evaluation.update(pred, torch.from_numpy(mask), self.dataset.sample_id(index))
         return evaluation.scores().mIoU
 
     def forget(self) -> None:
@@ -243,7 +246,8 @@ class ProbabilityCache:
 
         path = self.folder / f"{index}.npy"
         if not path.exists():
-            probs = self.predictor.probs(image).half().cpu().numpy()
+            with of_image(self.dataset.sample_id(index)):
+                probs = self.predictor.probs(image).half().cpu().numpy()
             with atomic_open(path) as file:
                 np.save(file, probs)
         return torch.from_numpy(np.load(path)).to(self.device).float()

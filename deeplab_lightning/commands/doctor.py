@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
@@ -14,9 +15,9 @@ from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..data.datamodule import SegmentationDataModule
-    from ..data.layout import Recognised
     from ..doctor.cost import Cost
     from ..doctor.examination import Examination
+    from ..doctor.layouts import Proposal
 
 RUNS = Path("runs/doctor")
 DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_100")
@@ -64,7 +65,7 @@ def doctor(
         _check_writable(write, folder, overwrite)
     from ..config import Configuration
     from ..doctor.examination import by_split, class_table, examine
-    from ..doctor.findings import as_plain, as_text, counted, exit_code, of_severity
+    from ..doctor.findings import Severity, as_text, counted, exit_code
     from ..doctor.overview import write_overview
 
     out = out or RUNS / _name(folder, configuration)
@@ -91,8 +92,8 @@ def doctor(
     report = {
         "data": {"name": datamodule.name_in_yaml(), **options},
         "images": {split: len(looks) for split, looks in done.looks.items()},
-        "findings": as_plain(done.findings),
-        "advice": as_plain(done.advice),
+        "findings": [asdict(found) for found in done.findings],
+        "advice": [asdict(found) for found in done.advice],
         "classes": class_table(done),
         "images_per_second": rate,
         "trial": None if cost is None else vars(cost) | {"largest_batch": cost.largest_batch()},
@@ -106,8 +107,8 @@ def doctor(
             write_overview(done, title, out / "overview.png")
     except OSError as error:
         raise DataError(f"Cannot write to {out}: {error.strerror}. Choose another folder with --out.") from error
-    everything = [*done.findings, *done.advice]
-    counts = [counted(len(of_severity(everything, severity)), severity) for severity in ("error", "warning", "note")]
+    severities = [found.severity for found in (*done.findings, *done.advice)]
+    counts = [counted(severities.count(severity), severity) for severity in get_args(Severity)]
     print(f"\n{', '.join(counts)}: {out}/report.json, {out}/overview.png")
     if write is not None:
         print(f"configuration: {write}\n  python -m deeplab_lightning fit -c configs/v3plus.yaml -c {write}")
@@ -149,13 +150,13 @@ def _try(
     return cost, rate
 
 
-def _propose(folder: Path, out: Path, write: Path | None) -> Recognised:
+def _propose(folder: Path, out: Path, write: Path | None) -> Proposal:
     """Recognise a folder's layout, and write the configuration that reads it."""
-    from ..doctor.layouts import as_yaml, propose
+    from ..doctor.layouts import propose
 
     proposal = propose(folder)
-    text = as_yaml(
-        proposal, f"Written by `doctor {folder}`: layout {proposal.layout}. On top of a model's configuration:"
+    text = proposal.as_yaml(
+        f"Written by `doctor {folder}`: layout {proposal.layout}. On top of a model's configuration:"
     )
     for path in [out / "data.yaml", *([write] if write else [])]:
         command = f"#   python -m deeplab_lightning fit -c configs/v3plus.yaml -c {path}\n"

@@ -78,6 +78,9 @@ def export(
         ConfigError: A setting cannot be used, a package is missing, or the network does not go into the format.
         DataError: Images cannot be read.
     """
+    from ..config import expect_full_precision
+
+    expect_full_precision(configuration, "export (which has --precision)")
     if size is not None and min(size) < SMALLEST_SIDE:
         raise ConfigError(f"--size {size[0]} {size[1]}: expected sides of {SMALLEST_SIDE} or more.")
     import torch
@@ -108,13 +111,14 @@ def export(
     dtype = writer.model_dtype(precision)
     folded = task.folded()
     network = folded if writer.folded else task.model
-    model = ImageModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype)
+    model = ImageModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype, decision=task.decision)
     image = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(
         task.description,
         inputs=inputs,
         outputs=outputs,
         precision=precision,
+        decision=task.decision,
         protocol=segmenter.protocol,
         task=type(task).__name__,
         source=path,

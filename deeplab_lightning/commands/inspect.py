@@ -144,7 +144,7 @@ def draw_activations(
 
     task = Configuration(configuration, checkpoint).trained_task().eval()
     stored = read_source(image, task.description["channels"], task.description["pixel_range"])
-    network: Any = task.model
+    network = task.model
     parts = find_parts(network, names)
     predictor = task.predictor()
     run, covered = predictor.network, stored.shape[:2]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import of_image
 from ..files import atomic_open
 from ..ledger import Ledger, key_of
 from ..memory import forget_peak, peak_memory
@@ -100,7 +101,7 @@ class Evaluation:
                 stored, mask = dataset.load(index)
                 image = torch.from_numpy(np.ascontiguousarray(stored.transpose(2, 0, 1))).to(device)[None]
                 started = time.perf_counter()
-                with torch.inference_mode():
+                with torch.inference_mode(), of_image(sample_id):
                     pred = torch.from_numpy(predictor.postprocess(image, morphology))
                 taken = time.perf_counter() - started
                 for metric in metrics.values():

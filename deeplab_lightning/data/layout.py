@@ -27,7 +27,6 @@ class Recognised:
         masks: Where nothing tells the classes but the masks: the files to look at.
         comments: Option -> a remark that stands behind it in YAML.
         remarks: What else the user should know.
-        name: The data set, as configurations call it.
     """
 
     layout: str
@@ -37,7 +36,6 @@ class Recognised:
     masks: list[Path] = field(default_factory=list)
     comments: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
-    name: str = ""
 
 
 def subfolders(folder: Path) -> list[Path]:

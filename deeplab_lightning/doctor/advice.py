@@ -9,8 +9,7 @@ import numpy as np
 
 from ..data.wording import first_few
 from ..labels import LabelSet
-from .contents import SMALLEST_CROP, fitting_crop
-from .findings import Finding, Severity, finding
+from .findings import Finding, finding
 from .images import Look, channel_statistics, class_counts
 
 RARE_SHARE = 0.005
@@ -20,6 +19,13 @@ IMBALANCE = 20.0
 """How much more frequent the most frequent class is than the rarest before weights are worth a try."""
 SHIFT = 0.05
 """Difference of brightness between train and val, of the pixel range, that is worth a word."""
+SMALLEST_CROP, LARGEST_CROP = 33, 769
+"""The papers' for Cityscapes; larger ones cost memory and teach little more."""
+
+
+def fitting_crop(shorter_sides: Sequence[int] | np.ndarray) -> int:
+    """Return the largest `16k + 1` within the median shorter side, from 33 to 769."""
+    return int(min(LARGEST_CROP, max(SMALLEST_CROP, (np.median(shorter_sides) - 1) // 16 * 16 + 1)))
 
 
 def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -> list[Finding]:
@@ -36,11 +42,12 @@ def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -
     )
     remedy = "keep it" if suggested == crop_size else f"data: {{crop_size: {suggested}}}"
     notes = [finding("note", "crop", what, remedy)]
-    if crop_size - 16 > longest * max(scale_range):
+    scale = max(scale_range)
+    if crop_size - 16 > longest * scale:
+        covered = longest * scale / crop_size * min(1, shorter.max() * scale / crop_size)
         what = (
             f"A crop of {crop_size} is larger than every image at every scale (the longest side is {longest}, times "
-            f"{max(scale_range):g}): {1 - _covered(shorter, longest, crop_size, max(scale_range)):.0%} of it or more "
-            f"is padding."
+            f"{scale:g}): {1 - covered:.0%} of it or more is padding."
         )
         notes.append(finding("warning", "crop_too_large", what, f"data: {{crop_size: {suggested}}}"))
     if crop_size % 16 != 1:
@@ -50,14 +57,13 @@ def sizes(looks: Sequence[Look], crop_size: int, scale_range: Sequence[float]) -
     return notes
 
 
-def _covered(shorter: np.ndarray, longest: int, crop_size: int, scale: float) -> float:
-    return float(min(1, longest * scale / crop_size) * min(1, shorter.max() * scale / crop_size))
-
-
 def normalisation(
     looks: Sequence[Look], mean: Sequence[float], std: Sequence[float], pixel_range: float
 ) -> list[Finding]:
-    """Compare the training images' mean and standard deviation with what the network subtracts and divides by."""
+    """Compare the training images' mean and standard deviation with those that the network normalises by.
+
+    All are by channel, in units of `pixel_range`, the stored value that means 1.
+    """
     own_mean, own_std = channel_statistics(looks, pixel_range)
     if len(own_mean) != len(mean):
         what = f"Images have {len(own_mean)} channels, mean and std are given for {len(mean)}."
@@ -65,14 +71,13 @@ def normalisation(
     # Of images normalised by the declared numbers: 0 and 1 would be perfect.
     rest, spread = (own_mean - mean) / np.asarray(std), own_std / np.asarray(std)
     far = bool(np.abs(rest).max() > 1 or spread.max() > 2 or spread.min() < 0.5)
-    severity: Severity = "warning" if far else "note"
     what = (
         f"Train images have mean {_numbers(own_mean)} and std {_numbers(own_std)}; configured are {_numbers(mean)} "
         f"and {_numbers(std)}, which leaves a mean of {_numbers(rest)} and a std of {_numbers(spread)}."
     )
     if not far:
-        return [finding(severity, "normalisation", what, "near enough: keep it, above all with pretrained weights")]
-    return [finding(severity, "normalisation", what, _as_yaml(own_mean, own_std) + " (when training from scratch)")]
+        return [finding("note", "normalisation", what, "near enough: keep it, above all with pretrained weights")]
+    return [finding("warning", "normalisation", what, _as_yaml(own_mean, own_std) + " (when training from scratch)")]
 
 
 def shift(splits: Mapping[str, Sequence[Look]], pixel_range: float) -> list[Finding]:

@@ -1,9 +1,9 @@
-"""What files of an unknown folder hold, before anything says what they mean: masks, kinds of pixels, sizes."""
+"""What an unknown folder holds, before anything says what it means: values of masks, sizes and kinds of images."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,14 @@ from ..data.rasters import Source, has_ending, read_any, read_labels, sources_in
 from ..data.spacing import spread
 from ..errors import DeepLabError
 from ..labels import RGB
+from .advice import fitting_crop
 
-LARGEST_CROP = 769
-"""The papers' for Cityscapes; larger ones cost memory and teach little more."""
-SMALLEST_CROP = 33
 LOOKED_AT = 200
 """Files that are opened, spread evenly over the folder."""
-UNUSUAL_LOOKED_AT = 20
-"""Images other than of 8-bit colours that are read whole."""
 MOST_COLOURS = 64
 """Masks with more colours than this were compressed or smoothed: no palette is proposed."""
 READ_BY_RASTERS = (".tif", ".tiff", *RASTER_SUFFIXES)
+RASTERS_LOOKED_AT = 20
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
 
 
@@ -50,10 +47,7 @@ def look_at_masks(paths: Sequence[Path]) -> MaskValues:
     """Open masks whatever they are; those that cannot be opened are left to the doctor's later pass."""
     values: set[int] = set()
     colours: Counter[RGB] = Counter()
-    for path in _spread(paths):
-        pixels = _middle_part(path, read_labels)
-        if pixels is None:
-            continue
+    for pixels in _middles(_spread(paths), read_labels):
         if pixels.ndim == 2:
             values.update(np.unique(pixels).tolist())
             continue
@@ -68,14 +62,16 @@ def look_at_masks(paths: Sequence[Path]) -> MaskValues:
     return MaskValues(max(classes, default=-1), values == {0, 255})
 
 
+def suggested_window(images: Sequence[Path]) -> int:
+    """Return the crop for images of these sizes; that of the embedded data set if there are none."""
+    sides = [side for path in _spread(images) if (side := _shorter_side(path)) is not None]
+    return fitting_crop(sides) if sides else 129
+
+
 def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
-    """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for images of 8-bit colours."""
+    """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for images of the usual kinds."""
     unusual = [path for path in paths if has_ending(path, READ_BY_RASTERS)]
-    stored = [
-        values
-        for path in unusual[:: max(1, len(unusual) // UNUSUAL_LOOKED_AT)]
-        if (values := _middle_part(path, read_any)) is not None
-    ]
+    stored = list(_middles(unusual[:: max(1, len(unusual) // RASTERS_LOOKED_AT)], read_any))
     if not stored or (stored[0].dtype == np.uint8 and stored[0].shape[-1] in (1, 3, 4)):
         return {}
     alike = [values for values in stored if values.shape[-1] == stored[0].shape[-1]]
@@ -98,40 +94,26 @@ def _range(kind: np.dtype[Any], largest: float) -> float:
     return float(TWELVE_BITS if largest <= TWELVE_BITS else SIXTEEN_BITS)
 
 
-def image_sizes(paths: Sequence[Path]) -> list[tuple[int, int]]:
-    """Return the `(height, width)` of images, read from their first bytes."""
-    return [size for path in _spread(paths) if (size := _size(path)) is not None]
-
-
-def fitting_crop(shorter_sides: Sequence[int] | np.ndarray) -> int:
-    """Return the largest `16k + 1` within the median shorter side, from 33 to 769."""
-    return int(min(LARGEST_CROP, max(SMALLEST_CROP, (np.median(shorter_sides) - 1) // 16 * 16 + 1)))
-
-
-def suggested_window(sizes: Sequence[tuple[int, int]]) -> int:
-    """Return the crop for these sizes; that of the embedded data set if there are none."""
-    return fitting_crop([min(size) for size in sizes]) if sizes else 129
-
-
 def _spread(paths: Sequence[Path]) -> list[Path]:
     return [paths[index] for index in spread(len(paths), LOOKED_AT)]
 
 
-def _middle_part(path: Path, read: Callable[[Source], np.ndarray]) -> np.ndarray | None:
-    """Read a file's image, of several the one in the middle; None where it cannot be read."""
-    try:
-        parts = sources_in(path)
-        return read(parts[len(parts) // 2])
-    except DeepLabError:
-        return None
+def _middles(paths: Sequence[Path], read: Callable[[Source], np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the pixels of each file, or of its middle slice; those that cannot be read are left out."""
+    for path in paths:
+        try:
+            parts = sources_in(path)
+            pixels = read(parts[len(parts) // 2])
+        except DeepLabError:
+            continue
+        yield pixels
 
 
-def _size(path: Path) -> tuple[int, int] | None:
+def _shorter_side(path: Path) -> int | None:
     try:
         if has_ending(path, RASTER_SUFFIXES):
-            height, width = read_any(sources_in(path)[0]).shape[:2]
-            return height, width
+            return min(read_any(sources_in(path)[0]).shape[:2])
         with Image.open(path) as image:
-            return image.height, image.width
+            return min(image.size)
     except (DeepLabError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

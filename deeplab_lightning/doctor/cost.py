@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .findings import Finding, finding
@@ -10,15 +10,6 @@ from .findings import Finding, finding
 SAFETY = 0.8
 """Share of the available memory that is planned with: loaders, evaluation and fragmentation need some too."""
 GIB = 2**30
-
-
-@dataclass(frozen=True)
-class TrialStep:
-    """A training step that was made: images in its batch, most bytes in use, and how long it took."""
-
-    images: int
-    peak: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -50,15 +41,15 @@ class Cost:
         return max(0, int((SAFETY * self.available - self.fixed) // self.per_image))
 
 
-def cost_of(device: str, available: int | None, steps: Sequence[TrialStep]) -> Cost:
-    """Draw the line through the last steps of one and of two images."""
-    last = {step.images: step for step in steps}
-    per_image = max(0, last[2].peak - last[1].peak)
-    return Cost(device, last[1].peak - per_image, per_image, last[2].seconds / 2, available)
+def cost_of(device: str, available: int | None, steps: Mapping[int, tuple[int, float]]) -> Cost:
+    """Draw the line through the peaks (bytes) and times (seconds) of steps of one and of two images."""
+    (peak, _), (peak_of_two, seconds) = steps[1], steps[2]
+    per_image = max(0, peak_of_two - peak)
+    return Cost(device, peak - per_image, per_image, seconds / 2, available)
 
 
 def batch(cost: Cost, batch_size: int, images: int) -> list[Finding]:
-    """Compare a configured batch with the memory that the trial steps took; there are so many training images."""
+    """Compare the configured batch with the memory that the trial steps took; the train split has so many `images`."""
     largest = cost.largest_batch()
     what = (
         f"Measured on the {cost.device} in real training steps of 1 and 2 images: {cost.fixed / GIB:.2f} GiB and "
@@ -68,8 +59,7 @@ def batch(cost: Cost, batch_size: int, images: int) -> list[Finding]:
     if largest is None or cost.available is None:
         return [finding("note", "batch", f"{what}.", "compare it with the memory you have")]
     what += f"; {cost.available / GIB:.1f} GiB are available, of which {SAFETY:.0%} hold {largest} images."
-    suggested = max(1, min(largest, images))
-    remedy = f"data: {{batch_size: {suggested}}}"
+    remedy = f"data: {{batch_size: {max(1, min(largest, images))}}}"
     if largest >= batch_size:
         return [finding("note", "batch", what, f"{batch_size} fits; the largest: {remedy}")]
     return [finding("warning", "batch_too_large", what, remedy)]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 
-from .findings import Finding, about_files
+from .findings import Finding, finding
 from .images import Look
 
 
@@ -19,38 +19,30 @@ def repeated(split: str, looks: Sequence[Look]) -> list[Finding]:
             other.append(names)
         elif len(group) > 1:
             same.append(names)
-    return [
-        *about_files(
-            same,
-            "warning",
-            "duplicate",
-            f"Images of {split} that are there under several names, with equal masks: {len(same)}.",
-            f"keep one of each in the list of {split}: the others count it double",
-        ),
-        *about_files(
-            other,
-            "error",
-            "contradiction",
-            f"Images of {split} that are there more than once, with masks that differ: {len(other)}.",
-            f"look which mask is right, and take the other out of the list of {split}",
-        ),
-    ]
+    found = []
+    if same:
+        what = f"Images of {split} that are there under several names, with equal masks: {len(same)}."
+        remedy = f"keep one of each in the list of {split}: the others count it double"
+        found.append(finding("warning", "duplicate", what, remedy, same))
+    if other:
+        what = f"Images of {split} that are there more than once, with masks that differ: {len(other)}."
+        remedy = f"look which mask is right, and take the other out of the list of {split}"
+        found.append(finding("error", "contradiction", what, remedy, other))
+    return found
 
 
 def leaks(splits: Mapping[str, Sequence[Look]]) -> list[Finding]:
     """Return the images that two splits share, an error for each two splits."""
     found = []
     groups = {split: _by_image(looks) for split, looks in splits.items()}
-    for one, other in combinations(groups, 2):
-        shared = [key for key in groups[other] if key in groups[one]]
-        found += about_files(
-            [f"{groups[one][key][0].sample_id} = {groups[other][key][0].sample_id}" for key in shared],
-            "error",
-            "leak",
-            f"{len(shared)} of {len(groups[other])} {other} images are {one} images too: their scores tell nothing of "
-            f"other images.",
-            f"take them out of the list of {one} (or of {other})",
-        )
+    for (one, known), (other, seen) in combinations(groups.items(), 2):
+        pairs = [f"{known[key][0].sample_id} = {looks[0].sample_id}" for key, looks in seen.items() if key in known]
+        if pairs:
+            what = (
+                f"{len(pairs)} of {len(seen)} {other} images are {one} images too: their scores tell nothing of other "
+                f"images."
+            )
+            found.append(finding("error", "leak", what, f"take them out of the list of {one} (or of {other})", pairs))
     return found
 
 

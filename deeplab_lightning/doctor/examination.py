@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.dataset import SegmentationDataset
-from ..data.finding import files_below
-from ..errors import ConfigError, DataError, DeepLabError, Kind
+from ..data.finding import IMAGE_SUFFIXES, files_below
+from ..data.images import read_image
+from ..errors import ConfigError, DataError, DeepLabError
 from ..labels import LabelSet
 from ..types import DataDescription
 from .advice import balance, normalisation, shift, sizes
 from .classes import empty_classes, strange_masks
 from .duplicates import leaks, repeated
-from .findings import Finding, about_files, finding
+from .findings import Finding, finding
 from .images import Look, class_counts, files_of, look_at_split
 from .pairs import leftovers
-from .unloadable import unloadable, unreadable_files
+from .unloadable import unloadable
 
 if TYPE_CHECKING:
     from ..data.datamodule import SegmentationDataModule
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-
-REASONS: tuple[Kind, ...] = ("leak", "missing_files")
-"""Kinds of error for which data sets refuse a split that a finding is named after; all else is of kind `split`."""
 
 
 @dataclass
@@ -74,18 +72,25 @@ def examine(
     threads = workers or os.cpu_count() or 1
     root = Path(options["root"]).expanduser() if options.get("root") else None
     refused: dict[str, tuple[DeepLabError, list[str]]] = {}
+    has_test = root is not None and any(any(root.glob(pattern)) for pattern in ("test*", "*/test*"))
     for split in SPLITS:
+        optional = split == "test" and not has_test
         try:
             done.datasets[split] = datamodule.dataset(split)
-            continue
         except (ConfigError, DataError) as error:
-            opened = error
-        if split == "test" and str(opened) not in refused and (isinstance(opened, ConfigError) or not _has_test(root)):
-            what = "There is no test split whose scores could be computed."
-            done.findings.append(finding("note", "no_test", what, f"`test` cannot be run, `validate` can ({opened})"))
-        else:
-            refused.setdefault(str(opened), (opened, []))[1].append(split)
-    done.findings += [_unopened(splits, error) for error, splits in refused.values()]
+            optional = optional or (split == "test" and isinstance(error, ConfigError))
+            if optional and str(error) not in refused:
+                what = "There is no test split whose scores could be computed."
+                remedy = f"`test` cannot be run, `validate` can ({error})"
+                done.findings.append(finding("note", "no_test", what, remedy))
+            else:
+                refused.setdefault(str(error), (error, []))[1].append(split)
+    for refusal, splits in refused.values():
+        kind = refusal.kind if refusal.kind in ("leak", "missing_files") else "split"
+        remedy = "`fit` cannot start before this is fixed"
+        if splits == ["test"]:
+            remedy = "fix it, or leave `test` alone: `fit` and `validate` do not need it"
+        done.findings.append(finding("error", kind, f"{' and '.join(splits)} cannot be opened. {refusal}", remedy))
     for name, dataset in done.datasets.items():
         looks = done.looks[name] = look_at_split(dataset, name, limit, threads)
         done.findings += unloadable(dataset, name, looks)
@@ -96,12 +101,14 @@ def examine(
             done.findings += empty_classes(name, looks, done.labels)
     done.findings += leaks(done.looks)
     done.findings += _beside_the_splits(done, root)
-    done.findings += _too_few(done, options)
+    count = len(done.datasets.get("train", ()))
+    if "train" in done.datasets and count < options["batch_size"]:
+        what = f"The train split has {count} images, fewer than one batch of {options['batch_size']}."
+        done.findings.append(finding("error", "batch", what, f"data: {{batch_size: {count}}}"))
     if done.loadable("train"):
         train = done.looks["train"]
-        found = normalisation(train, description["mean"], description["std"], description["pixel_range"])
-        done.advice += [one for one in found if one.severity != "error"]
-        done.findings += [one for one in found if one.severity == "error"]
+        for found in normalisation(train, description["mean"], description["std"], description["pixel_range"]):
+            (done.findings if found.severity == "error" else done.advice).append(found)
         done.advice += sizes(train, options["crop_size"], options["scale_range"])
         done.advice += shift(done.looks, description["pixel_range"])
         done.advice += balance(train, done.labels)
@@ -110,35 +117,13 @@ def examine(
 
 def class_table(done: Examination) -> list[dict[str, Any]]:
     """Return for each class its share of the labelled pixels and the number of its images, split by split."""
-    counts = {split: class_counts(looks, done.labels.num_classes) for split, looks in done.looks.items()}
-    return [
-        {"class": name}
-        | {
-            f"{split}_{column}": value
-            for split, (pixels, images) in counts.items()
-            for column, value in (
-                ("share", float(pixels[index] / max(1, pixels.sum()))),
-                ("images", int(images[index])),
-            )
-        }
-        for index, name in enumerate(done.labels.class_names)
-    ]
-
-
-def _has_test(root: Path | None) -> bool:
-    """Whether a data set's folder holds a list or a folder of a test split, however incomplete."""
-    if root is None or not root.is_dir():
-        return False
-    return any(path.name.startswith("test") for pattern in ("*", "*/*") for path in root.glob(pattern))
-
-
-def _unopened(splits: Sequence[str], error: DeepLabError) -> Finding:
-    """Say that splits cannot be used, and for which reason."""
-    kind = error.kind if error.kind in REASONS else "split"
-    what = f"{' and '.join(splits)} cannot be opened. {error}"
-    if splits == ["test"]:
-        return finding("error", kind, what, "fix it, or leave `test` alone: `fit` and `validate` do not need it")
-    return finding("error", kind, what, "`fit` cannot start before this is fixed")
+    table: list[dict[str, Any]] = [{"class": name} for name in done.labels.class_names]
+    for split, looks in done.looks.items():
+        pixels, images = class_counts(looks, len(table))
+        shares = pixels / max(1, pixels.sum())
+        for row, share, count in zip(table, shares.tolist(), images.tolist(), strict=True):
+            row |= {f"{split}_share": share, f"{split}_images": count}
+    return table
 
 
 def _beside_the_splits(done: Examination, root: Path | None) -> list[Finding]:
@@ -149,20 +134,19 @@ def _beside_the_splits(done: Examination, root: Path | None) -> list[Finding]:
     if root is None or not root.is_dir():
         return []
     known = {path for files in used for path in files}
-    bad = unreadable_files([path for path in files_below(root) if path not in known])
-    what = f"{len(bad)} files below {root} cannot be read, of those that no opened split uses."
-    return about_files(bad, "error", "unreadable_file", what, "copy or download them again, or take them out")
-
-
-def _too_few(done: Examination, options: Mapping[str, Any]) -> list[Finding]:
-    """Refuse a batch that the training split does not fill."""
-    if "train" not in done.datasets or len(done.datasets["train"]) >= options["batch_size"]:
+    bad = []
+    for path in files_below(root):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path not in known:
+            try:
+                read_image(path)
+            except DataError:
+                bad.append(path)
+    if not bad:
         return []
-    count = len(done.datasets["train"])
-    what = f"The train split has {count} images, fewer than one batch of {options['batch_size']}."
-    return [finding("error", "batch", what, f"data: {{batch_size: {count}}}")]
+    what = f"{len(bad)} files below {root} cannot be read, of those that no opened split uses."
+    return [finding("error", "unreadable_file", what, "copy or download them again, or take them out", bad)]
 
 
-def by_split(looks: Mapping[str, Sequence[Look]]) -> str:
+def by_split(looks: Mapping[str, list[Look]]) -> str:
     """Say how many images were looked at."""
     return ", ".join(f"{len(found)} {split}" for split, found in looks.items()) or "no"

@@ -16,8 +16,6 @@ from ..data.dataset import SegmentationDataset
 from ..data.spacing import spread
 from ..errors import DataError
 
-SECONDS_BETWEEN_LINES = 15
-
 
 @dataclass(frozen=True)
 class Look:
@@ -47,9 +45,12 @@ class Look:
 
 
 def look_at_split(dataset: SegmentationDataset, split: str, limit: int | None, workers: int) -> list[Look]:
-    """Look at `limit` images of a split, spread evenly, or at all, in threads: decoding releases Python's lock."""
+    """Look at `limit` images of a split, spread evenly, or at all; several at a time, with a progress bar.
+
+    Decoding does not hold Python's lock.
+    """
     indices = spread(len(dataset), len(dataset) if limit is None else limit)
-    pause = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+    pause = 0.1 if sys.stderr.isatty() else 15  # seconds between lines of a file
     with ThreadPoolExecutor(max(1, workers)) as pool:
         looks = pool.map(lambda index: look_at(dataset, index), indices)
         return list(tqdm(looks, desc=f"looking at {split}", unit="image", total=len(indices), mininterval=pause))
@@ -62,18 +63,9 @@ def look_at(dataset: SegmentationDataset, index: int) -> Look:
         image, mask = dataset.load(index)
     except DataError as error:
         return Look(index, sample_id, error)
-    sums, squares = _channel_sums(image)
-    return Look(
-        index,
-        sample_id,
-        None,
-        (mask.shape[0], mask.shape[1]),
-        _hash(image),
-        _hash(mask),
-        np.bincount(mask.ravel(), minlength=256),
-        sums,
-        squares,
-    )
+    height, width = mask.shape
+    counts = np.bincount(mask.ravel(), minlength=256)
+    return Look(index, sample_id, None, (height, width), _hash(image), _hash(mask), counts, *_channel_sums(image))
 
 
 def files_of(dataset: SegmentationDataset, index: int) -> tuple[Path, ...]:
@@ -86,11 +78,8 @@ def files_of(dataset: SegmentationDataset, index: int) -> tuple[Path, ...]:
 
 def class_counts(looks: Sequence[Look], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels of each class and the number of images it occurs in, both `(num_classes,)` int64."""
-    pixels, images = np.zeros(num_classes, np.int64), np.zeros(num_classes, np.int64)
-    for look in looks:
-        pixels += look.counts[:num_classes]
-        images += look.counts[:num_classes] > 0
-    return pixels, images
+    counts = np.array([look.counts[:num_classes] for look in looks], np.int64).reshape(-1, num_classes)
+    return counts.sum(axis=0), (counts > 0).sum(axis=0)
 
 
 def channel_statistics(looks: Sequence[Look], pixel_range: float) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -13,21 +13,27 @@ from ..data.sets import datamodules
 from ..data.wording import found_instead
 from ..errors import ConfigError
 from ..labels import VOID_COLOUR
-from .contents import MaskValues, image_sizes, look_at_masks, suggested_window, unusual_images
+from .contents import MaskValues, look_at_masks, suggested_window, unusual_images
 
 
-def as_yaml(proposal: Recognised, title: str) -> str:
-    """Return a commented configuration that goes on top of a model's; `title` is its first comment."""
-    lines = [f"# {line}" for line in [title, *proposal.remarks]]
-    lines += ["", "data:", f"  name: {proposal.name}"]
-    for name, value in proposal.options.items():
-        written = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True)
-        comment = f"  # {proposal.comments[name]}" if name in proposal.comments else ""
-        lines.append(f"  {name}: {written.removesuffix('...' + chr(10)).strip()}{comment}")
-    return "\n".join(lines) + "\n"
+@dataclass
+class Proposal(Recognised):
+    """How a folder can be read; `name` is the data set's, as configurations call it."""
+
+    name: str = field(kw_only=True)
+
+    def as_yaml(self, title: str) -> str:
+        """Return a commented configuration that goes on top of a model's, with `title` as its first comment."""
+        lines = [f"# {line}" for line in [title, *self.remarks]]
+        lines += ["", "data:", f"  name: {self.name}"]
+        for name, value in self.options.items():
+            written = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True)
+            comment = f"  # {self.comments[name]}" if name in self.comments else ""
+            lines.append(f"  {name}: {written.removesuffix('...' + chr(10)).strip()}{comment}")
+        return "\n".join(lines) + "\n"
 
 
-def propose(folder: Path) -> Recognised:
+def propose(folder: Path) -> Proposal:
     """Recognise a folder's layout, or that of a folder within it, at most two levels down.
 
     Raises:
@@ -37,7 +43,9 @@ def propose(folder: Path) -> Recognised:
     if not folder.is_dir():
         raise ConfigError(f"doctor looks at folders: {found_instead(folder, '')}")
     known = sorted(datamodules().values(), key=lambda one: (one.reads_subfolders, one.generality))
-    for place in _places(folder):
+    children = subfolders(folder)
+    grandchildren = [grandchild for child in children for grandchild in subfolders(child)]
+    for place in [folder, *children, *grandchildren[:CHILDREN]]:
         for data_set in known:
             if not data_set.reads_subfolders and (found := data_set.recognise(place)):
                 return _measured(data_set, found)
@@ -48,36 +56,24 @@ def propose(folder: Path) -> Recognised:
     raise ConfigError(f"The layout was not recognised. {found_instead(folder, 'images')} Known are: {layouts}.")
 
 
-def _places(folder: Path) -> Iterable[Path]:
-    """Return the folder, its subfolders, and theirs."""
-    children = subfolders(folder)
-    grandchildren = [grandchild for child in children for grandchild in subfolders(child)]
-    return [folder, *children, *grandchildren[:CHILDREN]]
-
-
-def _measured(data_set: type[SegmentationDataModule], proposal: Recognised) -> Recognised:
+def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Proposal:
     """Add what the folder's files say: classes, where only masks tell them, kinds of pixels, crop and batch."""
-    proposal.name = data_set.name_in_yaml()
-    if proposal.masks:
-        _describe_classes(proposal, Path(proposal.options["root"]), look_at_masks(proposal.masks))
-        kind = unusual_images(proposal.images)
-        proposal.options |= kind
-        if kind:
+    proposal = Proposal(**vars(found), name=data_set.name_in_yaml())
+    if found.masks:
+        _describe_classes(proposal, Path(found.options["root"]), look_at_masks(found.masks))
+        if kind := unusual_images(found.images):
+            proposal.options |= kind
             proposal.comments["mean"] = f"measured; {len(kind['mean'])} channels"
             proposal.comments["pixel_range"] = "the stored value that means 1: check it"
-    crop = suggested_window(image_sizes(proposal.images))
-    proposal.options |= {
-        "crop_size": crop,
-        "batch_size": max(1, min(8, proposal.train_size)),
-        "scale_range": [0.5, 2.0],
-    }
+    crop, batch_size = suggested_window(found.images), max(1, min(8, found.train_size))
+    proposal.options |= {"crop_size": crop, "batch_size": batch_size, "scale_range": [0.5, 2.0]}
     if "mean" not in proposal.options:  # colours
         proposal.options["colour_jitter"] = 0.3
     proposal.comments |= {"crop_size": f"16 * {crop // 16} + 1", "batch_size": "see what doctor measured"}
     return proposal
 
 
-def _describe_classes(proposal: Recognised, root: Path, values: MaskValues) -> None:
+def _describe_classes(proposal: Proposal, root: Path, values: MaskValues) -> None:
     """Add class names, and how the values or colours of masks become ids."""
     named = names_in_file(root)
     options, comments = proposal.options, proposal.comments

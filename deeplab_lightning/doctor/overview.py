@@ -5,7 +5,6 @@ matplotlib is imported on use and without pyplot, as in `reporting/plots.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ import numpy as np
 
 from ..data.dataset import SegmentationDataset
 from ..data.spacing import spread
-from ..labels import LabelSet
 from ..reporting.panels import PanelImage, fit
 from .images import Look, class_counts
 
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
 PAIRS = 6
 """Images on the overview, with their masks."""
 PAIRS_IN_A_ROW = 3
+MOST_LETTERS = 34
+"""Of a title."""
 CANDIDATES = 12
 """Images of a split that are chosen from, spread evenly, so that no two frames of a video stand side by side."""
 MOST_BARS = 40
@@ -38,7 +38,8 @@ def write_overview(done: Examination, title: str, png: Path | IO[bytes]) -> None
 
     chosen = choose(done)
     rows = -(-len(chosen) // PAIRS_IN_A_ROW)
-    classes = _most_frequent(done)
+    pixels = np.asarray(sum(class_counts(looks, done.labels.num_classes)[0] for looks in done.looks.values()))
+    classes = sorted(np.argsort(-pixels, kind="stable")[:MOST_BARS].tolist())
     bars = 0.55 + 0.19 * len(classes)  # inches
     figure = Figure(figsize=(13, 0.5 + 1.9 * rows + bars), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK)
@@ -49,17 +50,21 @@ def write_overview(done: Examination, title: str, png: Path | IO[bytes]) -> None
         axes.set_axis_off()
     for place, (split, dataset, look) in enumerate(chosen):
         image, mask = dataset.load(look.index)
-        shown = fit(PanelImage(look.sample_id, image, mask, mask))
+        shown, name = fit(PanelImage(look.sample_id, image, mask, mask)), f"{split}: {look.sample_id}"
+        name = name if len(name) <= MOST_LETTERS else f"...{name[3 - MOST_LETTERS :]}"
         grid[2 * place].imshow(shown.image)
-        grid[2 * place].set_title(_short(f"{split}: {look.sample_id}"), loc="left", fontsize=7, color=GREY)
+        grid[2 * place].set_title(name, loc="left", fontsize=7, color=GREY)
         grid[2 * place + 1].imshow(done.labels.colour_table()[shown.truth])
-    shares, of_images = table.subplots(1, 2, sharey=True)
-    _draw_bars(shares, of_images, done, classes)
+    _draw_bars(*table.subplots(1, 2, sharey=True), done, classes)
     figure.savefig(png, format="png", dpi=85)
 
 
 def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
     """Choose images, split by split in turn, each showing as many classes as possible that none before it shows."""
+
+    def classes(look: Look) -> set[int]:
+        return set(np.flatnonzero(look.counts[: done.labels.num_classes]).tolist())
+
     left: dict[str, list[Look]] = {}
     for split, looks in done.looks.items():
         loadable = [look for look in looks if look.error is None]
@@ -68,30 +73,18 @@ def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
     chosen: list[tuple[str, SegmentationDataset, Look]] = []
     while len(chosen) < PAIRS and any(left.values()):
         for split in [split for split, looks in left.items() if looks]:
-            best = max(
-                left[split], key=lambda look: (len(_ids(look, done.labels) - shown), len(_ids(look, done.labels)))
-            )
+            best = max(left[split], key=lambda look: (len(classes(look) - shown), len(classes(look))))
             left[split].remove(best)
-            shown |= _ids(best, done.labels)
+            shown |= classes(best)
             chosen.append((split, done.datasets[split], best))
     return chosen[:PAIRS]
 
 
-def _ids(look: Look, labels: LabelSet) -> set[int]:
-    return set(np.flatnonzero(look.counts[: labels.num_classes]).tolist())
-
-
-def _most_frequent(done: Examination) -> list[int]:
-    """Return the ids of the classes that get bars, in their order."""
-    pixels = sum(class_counts(looks, done.labels.num_classes)[0] for looks in done.looks.values())
-    return sorted(np.argsort(-np.asarray(pixels), kind="stable")[:MOST_BARS].tolist())
-
-
-def _draw_bars(shares: Axes, images: Axes, done: Examination, classes: Sequence[int]) -> None:
+def _draw_bars(shares: Axes, images: Axes, done: Examination, classes: list[int]) -> None:
     """Draw each class's share of the labelled pixels, and of the images: train solid, val hollow."""
     places = np.arange(len(classes))
     colours = [tuple(value / 255 for value in done.labels.palette[index]) for index in classes]
-    splits = [split for split in ("train", "val") if any(look.error is None for look in done.looks.get(split, ()))]
+    splits = [split for split in ("train", "val") if done.loadable(split)]
     height = 0.8 / max(1, len(splits))
     for number, split in enumerate(splits):
         looks = done.looks[split]
@@ -102,15 +95,9 @@ def _draw_bars(shares: Axes, images: Axes, done: Examination, classes: Sequence[
         )
         for axes, percent in columns:
             solid = split == "train"
-            axes.barh(
-                places + (number - (len(splits) - 1) / 2) * height,
-                percent,
-                0.9 * height,
-                color=colours if solid else "none",
-                edgecolor=GREY,
-                linewidth=0.6,
-                label=split,
-            )
+            middles = places + (number - (len(splits) - 1) / 2) * height
+            fill = colours if solid else "none"
+            axes.barh(middles, percent, 0.9 * height, color=fill, edgecolor=GREY, linewidth=0.6)
             for place, value in zip(places.tolist(), percent.tolist(), strict=True):
                 if solid:
                     axes.text(value, place - height / 2 if len(splits) > 1 else place, f" {value:.1f}", va="center",
@@ -124,7 +111,3 @@ def _draw_bars(shares: Axes, images: Axes, done: Examination, classes: Sequence[
         axes.tick_params(labelsize=8, length=0)
         axes.grid(axis="x", color=HOLLOW, linewidth=0.8)
         axes.set_axisbelow(True)
-
-
-def _short(text: str, length: int = 34) -> str:
-    return text if len(text) <= length else f"...{text[3 - length :]}"

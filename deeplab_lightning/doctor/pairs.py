@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..data.finding import IMAGE_SUFFIXES
 from ..data.wording import composed
-from .findings import Finding, Severity, about_files, counted
+from .findings import Finding, Severity, counted, finding
 
 Tails = tuple[str, str]
 """How the names of an image and of its mask go on after what they share, such as `("_leftImg8bit", "_gtFine")`."""
@@ -24,12 +24,11 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
     Args:
         used: The files of every image of all splits: the image's, then its mask's.
     """
-    pairs = [(files[0], files[-1]) for files in used if len(files) > 1]
     known = {path for files in used for path in files}
     mask_folders: dict[Path, Counter[Path]] = defaultdict(Counter)
     tails: dict[tuple[Path, Path], set[Tails]] = defaultdict(set)
     mask_endings: dict[Path, set[str]] = defaultdict(set)
-    for image, mask in pairs:
+    for image, mask in [(files[0], files[-1]) for files in used if len(files) > 1]:
         mask_folders[image.parent][mask.parent] += 1
         tails[image.parent, mask.parent].add(_tails(composed(image.stem), composed(mask.stem)))
         mask_endings[mask.parent].add(mask.suffix)
@@ -41,14 +40,17 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
     claimed: set[Path] = set()
     for folder, others in mask_folders.items():
         files = sorted(path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
-        own_masks = {tail for other, (_, tail) in _named(tails, folder) if other == folder}
-        images = [path for path in files if not _is_mask(path, own_masks, mask_endings.get(folder, set()))]
+        named = [(other, pair) for (own, other), pairs in tails.items() if own == folder for pair in sorted(pairs)]
+        # Where images and masks lie side by side, those named as masks are none.
+        own_masks = tuple({tail for other, (_, tail) in named if other == folder and tail})
+        endings = mask_endings.get(folder, set())
+        images = [path for path in files if not (composed(path.stem).endswith(own_masks) and path.suffix in endings)]
         of_images += len(images)
         beside = {other: {composed(path.name): path for path in _files(other)} for other in others}
         for path in images:
             partners = [
                 beside[other][f"{stem}{mask_tail}{ending}"]
-                for other, (image_tail, mask_tail) in _named(tails, folder)
+                for other, (image_tail, mask_tail) in named
                 for stem in [composed(path.stem).removesuffix(image_tail)]
                 if composed(path.stem).endswith(image_tail)
                 for ending in sorted(mask_endings[other])
@@ -58,35 +60,26 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
             if path not in known:
                 (forgotten if partners else alone).append(path)
         for other in others:
-            its_tails = [mask_tail for named, (_, mask_tail) in _named(tails, folder) if named == other]
+            its_tails = tuple(tail for folder_of_masks, (_, tail) in named if folder_of_masks == other)
             for path in sorted(_files(other)):
-                if path.suffix in mask_endings[other] and any(composed(path.stem).endswith(tail) for tail in its_tails):
+                if path.suffix in mask_endings[other] and composed(path.stem).endswith(its_tails):
                     masks[path] = None
     orphans = [path for path in masks if path not in known and path not in claimed]
-    # Where most images of a folder are unused, that is by design.
-    usual: Severity = "note" if len(forgotten) + len(alone) > of_images / 2 else "warning"
-    unused: tuple[tuple[list[Path], Severity, str, str, str, str], ...] = (
-        (forgotten, usual, "unlisted_pair", "image", " with a mask", "add them to train.txt (or val.txt), or"),
-        (alone, usual, "extra_image", "image", " without a mask", "nothing reads them: annotate them, or"),
-        (orphans, "warning", "extra_mask", "mask", " without an image", "nothing reads them: add their images, or"),
-    )
-    return [
-        one
-        for paths, severity, kind, noun, how, remedy in unused
-        for one in about_files(
-            paths, severity, kind, f"No split uses {counted(len(paths), noun)}{how}.", f"{remedy} move them away"
-        )
-    ]
-
-
-def _named(tails: dict[tuple[Path, Path], set[Tails]], folder: Path) -> list[tuple[Path, Tails]]:
-    """Return the mask folders of an image folder, each with every way in which its pairs are named."""
-    return [(other, pair) for (own, other), pairs in tails.items() if own == folder for pair in sorted(pairs)]
-
-
-def _is_mask(path: Path, mask_tails: set[str], endings: set[str]) -> bool:
-    """Whether a file in a folder that holds images and masks side by side is named as its masks are."""
-    return any(composed(path.stem).endswith(tail) and tail for tail in mask_tails) and path.suffix in endings
+    severity: Severity = "note" if len(forgotten) + len(alone) > of_images / 2 else "warning"
+    found = []
+    if forgotten:
+        what = f"No split uses {counted(len(forgotten), 'image')} with a mask."
+        remedy = "add them to train.txt (or val.txt), or move them away"
+        found.append(finding(severity, "unlisted_pair", what, remedy, forgotten))
+    if alone:
+        what = f"No split uses {counted(len(alone), 'image')} without a mask."
+        remedy = "nothing reads them: annotate them, or move them away"
+        found.append(finding(severity, "extra_image", what, remedy, alone))
+    if orphans:
+        what = f"No split uses {counted(len(orphans), 'mask')} without an image."
+        remedy = "nothing reads them: add their images, or move them away"
+        found.append(finding("warning", "extra_mask", what, remedy, orphans))
+    return found
 
 
 def _files(folder: Path) -> list[Path]:

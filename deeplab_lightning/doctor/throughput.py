@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING
 
 from ..errors import DeepLabError
@@ -24,18 +25,17 @@ def images_per_second(datamodule: SegmentationDataModule) -> float | None:
         Images a second; None if there are too few batches to tell.
     """
     loader = datamodule.train_dataloader()
-    drawn, rounds, first = 0, 0, 0.0
+    batches = islice(chain.from_iterable(repeat(loader, LARGEST)), LARGEST)
+    drawn, first = 0, 0.0
     started = time.perf_counter()
     try:
-        while rounds < LARGEST and time.perf_counter() - started < SECONDS:
-            for batch in loader:
-                if rounds == 0:  # workers have started, and have a batch or two in hand
-                    first = time.perf_counter()
-                else:
-                    drawn += len(batch["sample_id"])
-                rounds += 1
-                if rounds >= LARGEST or time.perf_counter() - started > SECONDS:
-                    break
+        for number, batch in enumerate(batches):
+            if number == 0:  # workers have started, and have a batch or two in hand
+                first = time.perf_counter()
+            else:
+                drawn += len(batch["sample_id"])
+            if time.perf_counter() - started > SECONDS:
+                break
         seconds = time.perf_counter() - first
     except DeepLabError:
         return None  # an unreadable image: that is reported already

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..errors import DeepLabError
 from ..memory import peak_memory
-from .cost import Cost, TrialStep, cost_of
+from .cost import Cost, cost_of
 
 SIZES = (1, 1, 2, 2)
 """Batches of the trial."""
@@ -50,23 +50,21 @@ def measure(build: Build, crop_size: int, seed: int = 0) -> Cost:
     process = context.Process(target=_trial, args=(build, crop_size, seed, theirs))
     process.start()
     theirs.close()
-    try:
-        answer = ours.recv()
-    except EOFError:
-        answer = None
-    finally:
-        ours.close()
+    with ours:
+        try:
+            answer: Cost | str | None = ours.recv()
+        except EOFError:
+            answer = None
     process.join()
     if answer is None:
         raise TrialError(f"the process ended with code {process.exitcode}: not enough memory for a batch of 2?")
     if isinstance(answer, str):
         raise TrialError(answer)
-    device, available, steps = answer
-    return cost_of(device, available, steps)
+    return answer
 
 
 def _trial(build: Build, crop_size: int, seed: int, answer: Connection) -> None:
-    """Run in the child: answers `(device, available bytes, steps)`, or why there are none."""
+    """Run in the child: answers what steps cost, or why that is not known."""
     warnings.simplefilter("ignore")
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -77,20 +75,17 @@ def _trial(build: Build, crop_size: int, seed: int, answer: Connection) -> None:
         answer.send(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None, list[TrialStep]]:
+def _run_steps(build: Build, crop_size: int, seed: int) -> Cost:
     task, options = build()  # before the imports: what it refuses is said at once
 
     import torch
     from lightning.pytorch import Callback, LightningModule, Trainer
 
     class Watch(Callback):
-        steps: list[TrialStep]
-        device = "cpu"
-        available: int | None = None
-
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            self.steps, self.device = [], pl_module.device.type
+            self.device = pl_module.device.type
             self.available = _available(self.device)
+            self.steps: dict[int, tuple[int, float]] = {}  # the last of each size
 
         def on_train_batch_start(self, *_: Any) -> None:
             _forget_peak(self.device)
@@ -100,22 +95,18 @@ def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
             peak = _peak(self.device)  # waits for a GPU
-            self.steps.append(TrialStep(len(batch["image"]), peak, time.perf_counter() - self.started))
-
-    def batches() -> Iterator[dict[str, Any]]:
-        generator = torch.Generator().manual_seed(seed)
-        for size in SIZES:
-            channels = task.description["channels"]
-            shape = (size, crop_size, crop_size)
-            yield {
-                "image": torch.randint(0, 256, (size, channels, crop_size, crop_size), generator=generator).byte(),
-                "mask": torch.randint(0, task.num_classes, shape, generator=generator).byte(),
-                "sample_id": [str(number) for number in range(size)],
-            }
+            self.steps[len(batch["image"])] = peak, time.perf_counter() - self.started
 
     class Batches(torch.utils.data.IterableDataset[dict[str, Any]]):
         def __iter__(self) -> Iterator[dict[str, Any]]:
-            return batches()
+            generator = torch.Generator().manual_seed(seed)
+            for size in SIZES:
+                shape = (size, task.description["channels"], crop_size, crop_size)
+                yield {
+                    "image": torch.randint(0, 256, shape, generator=generator).byte(),
+                    "mask": torch.randint(0, task.num_classes, (size, *shape[2:]), generator=generator).byte(),
+                    "sample_id": [str(number) for number in range(size)],
+                }
 
     watch = Watch()
     trainer = Trainer(
@@ -133,7 +124,7 @@ def _run_steps(build: Build, crop_size: int, seed: int) -> tuple[str, int | None
     # Class weights by a rule are counted in the data; their values cost nothing here.
     task.losses.rule = None
     trainer.fit(task, torch.utils.data.DataLoader(Batches(), batch_size=None))
-    return watch.device, watch.available, watch.steps
+    return cost_of(watch.device, watch.available, watch.steps)
 
 
 def _forget_peak(device: str) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.dataset import SegmentationDataset
-from ..data.finding import IMAGE_SUFFIXES
-from ..data.images import read_image
 from ..errors import DataError
 from .findings import Finding, finding
 from .images import Look, files_of
 
 OF_IMAGES = ("unreadable_image", "unfit_image")
 """Kinds of error that are about the image; all others name its mask, or its annotation."""
+
+BLACK_WHITE_REMEDY = "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255"
 
 KINDS = {
     "unreadable_image": (
@@ -34,17 +34,13 @@ KINDS = {
         "masks have another size than their images",
         "resize neither by hand: find the pair that belongs together, and scale masks by nearest neighbour only",
     ),
-    "black_white": (
-        "masks are black and white, and their 255 is no class",
-        "data: {name: Folder, label_map: {0: 0, 255: 1}}, or write 1 in place of 255",
-    ),
+    "black_white": ("masks are black and white, and their 255 is no class", BLACK_WHITE_REMEDY),
     "labels": (
         "masks hold labels out of range",
         "data: {name: Folder, label_map: {VALUE: ID, ...}}, or name the missing classes in class_names",
     ),
-    "unloadable": ("images cannot be loaded", "see the message"),
 }
-"""Kind of error -> what it means, and what to do about it."""
+"""Kind -> what is true of the images, and the remedy."""
 
 
 def unloadable(dataset: SegmentationDataset, split: str, looks: Sequence[Look]) -> list[Finding]:
@@ -55,23 +51,9 @@ def unloadable(dataset: SegmentationDataset, split: str, looks: Sequence[Look]) 
             files = files_of(dataset, look.index) or (look.sample_id,)
             kind = look.error.kind if look.error.kind in KINDS else "unloadable"
             found.setdefault(kind, []).append((files[0 if look.error.kind in OF_IMAGES else -1], look.error))
-    return [
-        finding(
-            "error", kind, f"{len(cases)} of {len(looks)} {split} {meaning}. {cases[0][1]}", remedy,
-            [path for path, _ in cases],
-        )
-        for kind, cases in found.items()
-        for meaning, remedy in [KINDS[kind]]
-    ]  # fmt: skip
-
-
-def unreadable_files(paths: Sequence[Path]) -> list[Path]:
-    """Return which of these images and masks cannot be decoded, whatever split they are for."""
-    bad = []
-    for path in paths:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            try:
-                read_image(path)
-            except DataError:
-                bad.append(path)
-    return bad
+    findings = []
+    for kind, cases in found.items():
+        meaning, remedy = KINDS.get(kind, ("images cannot be loaded", "see the message"))
+        what = f"{len(cases)} of {len(looks)} {split} {meaning}. {cases[0][1]}"
+        findings.append(finding("error", kind, what, remedy, [path for path, _ in cases]))
+    return findings

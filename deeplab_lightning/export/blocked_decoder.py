@@ -123,19 +123,15 @@ def _some_channels(layer: nn.Module, channels: slice) -> nn.Module:
     if isinstance(layer, nn.Sequential):
         return nn.Sequential(*(_some_channels(part, channels) for part in layer))
     made = copy.deepcopy(layer)
-    if isinstance(layer, nn.Conv2d) and isinstance(made, nn.Conv2d):
+    if isinstance(made, nn.Conv2d):
         made.in_channels = count
-        if layer.groups > 1:
+        depthwise = made.groups > 1
+        if depthwise:
             made.groups = made.out_channels = count
-            made.weight = nn.Parameter(layer.weight[channels].clone(), requires_grad=False)
-        else:
-            made.weight = nn.Parameter(layer.weight[:, channels].clone(), requires_grad=False)
-    elif isinstance(layer, nn.BatchNorm2d) and isinstance(made, nn.BatchNorm2d):
+        made.weight.data = (made.weight[channels] if depthwise else made.weight[:, channels]).clone()
+    elif isinstance(made, nn.BatchNorm2d):
         made.num_features = count
-        made.weight, made.bias = (
-            nn.Parameter(values[channels].clone(), requires_grad=False) for values in (layer.weight, layer.bias)
-        )
-        assert layer.running_mean is not None
-        assert layer.running_var is not None
-        made.running_mean, made.running_var = layer.running_mean[channels].clone(), layer.running_var[channels].clone()
+        for values in made.state_dict(keep_vars=True).values():
+            if values.dim():
+                values.data = values.data[channels].clone()
     return made

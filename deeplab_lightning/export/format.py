@@ -57,16 +57,25 @@ class Order:
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """`(H, W)` that alone a file takes that is written so; None for any."""
+        """`(H, W)` that alone a file takes that is written so, for one image at a time; None for any."""
         height, width = self.example.shape[-2:]
         return (height, width) if self.one_size else None
 
     @property
-    def sizes(self) -> str:
-        """That in words."""
-        if self.fixed_size is None:
-            return "height, width and batch are open"
-        return "takes one image of {}x{}".format(*self.fixed_size)
+    def image(self) -> Tensor:
+        """The example as the file takes it: of one size, one image alone."""
+        return self.example[:1].clone() if self.one_size else self.example
+
+    def expect_precision(self, found: str) -> None:
+        """Refuse a file that is not in the precision that it would say of itself.
+
+        Args:
+            found: Read from its weights: a name of a precision, or of another type.
+        """
+        if found != self.precision:
+            raise ConfigError(
+                f"{self.path} came out in {found}, not in {self.precision}: what works is --precision {found}."
+            )
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,7 @@ class Exported:
         path: The file.
         run: Runs the file itself.
         run_logits: Runs the same graph to its full-size logits; None where the output are coarse logits.
-        fixed_size: `(H, W)` that alone it takes; None for any.
-        fixed_batch: Likewise for images at a time.
+        fixed_size: `(H, W)` that alone it takes, one image at a time; None for any.
         runtime: What ran it, with its version.
         notes: What a user must know.
         beside: Other files that were written.
@@ -89,7 +97,6 @@ class Exported:
     run: Run
     run_logits: Run | None
     fixed_size: tuple[int, int] | None
-    fixed_batch: int | None
     runtime: str
     notes: tuple[str, ...] = ()
     beside: tuple[Path, ...] = ()
@@ -99,6 +106,13 @@ class Exported:
     def bytes(self) -> int:
         """Of all that is needed to run it."""
         return sum(path.stat().st_size for path in (self.path, self.weights) if path is not None)
+
+
+def sizes_in_words(fixed_size: tuple[int, int] | None) -> str:
+    """Return what a file takes, in words."""
+    if fixed_size is None:
+        return "height, width and batch are open"
+    return "takes one image of {}x{}".format(*fixed_size)
 
 
 class Format(ABC):
@@ -137,7 +151,6 @@ class Format(ABC):
         Raises:
             ConfigError: It is not installed.
         """
-        raise NotImplementedError
 
     def runner(self, path: Path, output: str, threads: int) -> Run:
         """Return what runs a file to one output on the CPU, without PyTorch, where the format is `timed`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
+import timeit
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError
+from ..errors import DataError, NotFiniteError, of_image
 from ..files import write_json
 from ..inference.predictor import Predictor
-from ..metrics.confusion import most_likely
 from ..metrics.segmentation import SegmentationScores
 from .format import Exported, Precision
 from .model import ImageModel
@@ -145,23 +144,23 @@ class Gate:
         first = unseen[0][:1]
         original = torch.from_numpy(first)
         given = self._input(first)
-        torch_ms = _median_ms(lambda: self.predictor.predict(original))
-        file_ms = _median_ms(lambda: self.exported.run(given))
-        weights = sum(tensor.numel() * 4 for tensor in self.model.network.parameters())
         report = GateReport(
-            self.outputs if self.outputs != "classes" else "logits",
-            comparisons,
-            images,
-            of,
-            miou,
-            agreement,
-            (torch_ms, file_ms),
-            (first.shape[2], first.shape[3]),
-            torch.get_num_threads(),
-            (weights, self.exported.bytes),
-            self.exported.runtime,
-            self.tolerance,
-            [],
+            compared="logits" if self.outputs == "classes" else self.outputs,
+            comparisons=comparisons,
+            images=images,
+            of=of,
+            miou=miou,
+            agreement=agreement,
+            milliseconds=(
+                _median_ms(lambda: self.predictor.predict(original)),
+                _median_ms(lambda: self.exported.run(given)),
+            ),
+            timed=(first.shape[2], first.shape[3]),
+            threads=torch.get_num_threads(),
+            bytes=(sum(tensor.numel() * 4 for tensor in self.model.network.parameters()), self.exported.bytes),
+            runtime=self.exported.runtime,
+            tolerance=self.tolerance,
+            failures=[],
         )
         report.failures.extend(failures(report))
         return report
@@ -171,16 +170,19 @@ class Gate:
             return np.ascontiguousarray(stored)
         return self.predictor.normalise(torch.from_numpy(stored)).numpy()
 
-    def _classes(self, stored: np.ndarray) -> Tensor:
-        """Return what the file itself says, as classes `(B, H, W)`."""
+    def _given(self, stored: np.ndarray) -> Tensor:
+        """Return what the file itself says, coarse logits brought to the image's size."""
         result = torch.from_numpy(np.asarray(self.exported.run(self._input(stored))))
-        if self.outputs == "classes":
-            return result
-        if self.outputs == "coarse_logits":
-            result = self._resized(result, (stored.shape[2], stored.shape[3]))
-        return most_likely(result)
+        return self._resized(result, stored.shape[2:]) if self.outputs == "coarse_logits" else result
 
-    def _resized(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+    def _classes(self, given: Tensor) -> Tensor:
+        """Return the classes `(B, H, W)` that this means."""
+        if self.outputs == "classes":
+            return given
+        decide = self.predictor.decide
+        return decide.of_probs(given) if self.outputs == "probs" else decide(given)
+
+    def _resized(self, coarse: Tensor, size: tuple[int, ...]) -> Tensor:
         """Bring coarse logits to the image's size by the original's own path."""
         finish = Predictor(
             lambda _: coarse,
@@ -188,33 +190,33 @@ class Gate:
             output_stride=self.predictor.output_stride,
             align_corners=self.predictor.align_corners,
             side_remainder=self.predictor.side_remainder,
+            weights=str(self.exported.path),
         )
         return torch.cat([logits for _, logits in finish.bands(torch.zeros(len(coarse), 1, *size))], dim=2)
 
     @torch.no_grad()
     def _compare(self, stored: np.ndarray) -> OutputComparison:
         image = torch.from_numpy(stored)
-        logits = torch.cat([band for _, band in self.predictor.bands(image)], dim=2)
-        found = self._classes(stored)
+        with of_image("A drawn or given image of {}x{}x{}x{}".format(*stored.shape)):
+            logits = torch.cat([band for _, band in self.predictor.bands(image)], dim=2)
+        given, expected = self._given(stored), logits
+        found = self._classes(given)
         if found.shape != logits.shape[:1] + logits.shape[2:]:
             raise DataError(
                 f"{self.exported.path} gives classes of shape {tuple(found.shape)} for images of {stored.shape}."
             )
-        if self.outputs == "coarse_logits":
-            given = self._resized(torch.from_numpy(self.exported.run(self._input(stored))), stored.shape[2:])
-            expected = logits
-        elif self.outputs == "probs":
-            given, expected = torch.from_numpy(self.exported.run(self._input(stored))), logits.softmax(1)
-        else:
+        if self.outputs == "probs":
+            expected = logits.softmax(1)
+        elif self.outputs != "coarse_logits":
             assert self.exported.run_logits is not None
-            given, expected = torch.from_numpy(np.asarray(self.exported.run_logits(self._input(stored)))), logits
+            given = torch.from_numpy(np.asarray(self.exported.run_logits(self._input(stored))))
         differences = (given - expected).abs().flatten()
         return OutputComparison(
             (stored.shape[0], stored.shape[2], stored.shape[3]),
             float(differences.max()),
             float(differences.kthvalue(max(1, math.ceil((1 - STRAYS) * differences.numel()))).values),
             float(expected.abs().max()),
-            float((found == most_likely(logits)).float().mean()),
+            float((found == self.predictor.decide(logits)).float().mean()),
         )
 
     def _score(
@@ -223,7 +225,11 @@ class Gate:
         ours, theirs = (SegmentationScores(class_names, ignore_index) for _ in range(2))
         same = pixels = count = 0
         for name, stored, mask in labelled:
-            original, found = self.predictor.predict(torch.from_numpy(stored))[0], self._classes(stored)[0]
+            with of_image(name):
+                original = self.predictor.predict(torch.from_numpy(stored))[0]
+            found = self._classes(self._given(stored))[0]
+            if int(found.max()) >= len(class_names):
+                raise NotFiniteError(f"{name}: {self.exported.path} makes NaN or infinite logits of it.")
             truth = torch.from_numpy(mask)
             ours.update(original, truth, name)
             theirs.update(found, truth, name)
@@ -261,14 +267,7 @@ def failures(report: GateReport) -> list[str]:
 
 
 def _median_ms(run: Callable[[], Any]) -> float:
-    for _ in range(2):
-        run()
-    times = []
-    for _ in range(TIMED_RUNS):
-        begun = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begun)
-    return 1000 * statistics.median(times)
+    return 1000 * statistics.median(timeit.repeat(run, number=1, repeat=2 + TIMED_RUNS)[2:])
 
 
 def as_table(report: GateReport, title: str) -> RenderableType:
@@ -287,17 +286,14 @@ def as_table(report: GateReport, title: str) -> RenderableType:
         table.add_row(f"{report.compared}, {size}", f"up to {entry.largest:.3g}", "", f"{entry.difference:.2e} at most")
         table.add_row(f"classes, {size}", "", "", f"{entry.agreement:.4%} agree")
     if report.miou is not None and report.agreement is not None:
-        original, exported = report.miou
-        table.add_row(
-            f"mIoU, {report.images} images", f"{original:.4f}", f"{exported:.4f}", f"{exported - original:+.4f}"
-        )
+        ours, theirs = report.miou
+        table.add_row(f"mIoU, {report.images} images", f"{ours:.4f}", f"{theirs:.4f}", f"{theirs - ours:+.4f}")
         table.add_row(f"classes, {report.images} images", "", "", f"{report.agreement:.4%} agree")
-    (torch_ms, file_ms), (height, width) = report.milliseconds, report.timed
-    table.add_row(
-        f"ms an image, {height}x{width}", f"{torch_ms:.1f}", f"{file_ms:.1f}", f"{torch_ms / file_ms:.2f}x as fast"
-    )
-    weights, file_bytes = (size / 1e6 for size in report.bytes)
-    table.add_row("MB", f"{weights:.2f}", f"{file_bytes:.2f}", f"{file_bytes / weights:.2f}x")
+    ours, theirs = report.milliseconds
+    where = "ms an image, {}x{}".format(*report.timed)
+    table.add_row(where, f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}x as fast")
+    ours, theirs = (size / 1e6 for size in report.bytes)
+    table.add_row("MB", f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.2f}x")
     ending = Text()
     ending.append(f"{report.of}; {report.runtime}; threads: {report.threads}\n", style="dim")
     for failure in report.failures:
@@ -308,5 +304,4 @@ def as_table(report: GateReport, title: str) -> RenderableType:
 
 def write_report(path: Path, report: GateReport, metadata: dict[str, Any]) -> None:
     """Write a report, with what was exported, as JSON."""
-    content = {"exported": metadata, "passed": not report.failures, **asdict(report)}
-    write_json(path, content)
+    write_json(path, {"exported": metadata, "passed": not report.failures, **asdict(report)})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..files import sha256
 from ..types import DataDescription
 from .format import Inputs, Outputs
+
+if TYPE_CHECKING:
+    from ..metrics.deciding import Decision
 
 KEY = "deeplab_lightning"
 """Under which the JSON stands in a file."""
@@ -21,6 +24,7 @@ def metadata(
     inputs: Inputs,
     outputs: Outputs,
     precision: str,
+    decision: Decision,
     protocol: str,
     task: str,
     source: Path,
@@ -32,6 +36,7 @@ def metadata(
         inputs: What the file takes in.
         outputs: What it gives.
         precision: Of its weights.
+        decision: How scores become a class.
         protocol: How the original segments an image, in words.
         task: Class of the task that trained it.
         source: The checkpoint.
@@ -52,6 +57,7 @@ def metadata(
             "dtype": "uint8" if is_bytes else "float32",
         },
         "output": outputs,
+        "threshold": decision.threshold,
         "precision": precision,
         "protocol": protocol,
         "source": {"checkpoint": source.name, "sha256": sha256(source), "task": task},

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from ..layers import Normalise
 from ..layers.resize import first_rows, padded_side, resize_corner
+from ..metrics.deciding import Decision
 from ..models import Network
 from .format import Inputs, Outputs
 
@@ -17,12 +18,16 @@ EXAMPLE_SIZE = (257, 257)
 """Of the image that files are exported with, where no size is asked for."""
 
 
+NO_NUMBER = 255
+"""In place of class ids where the network's logits are NaN or infinite."""
+
+
 class ImageModel(nn.Module):
     """What is exported: the same function as `inference.Predictor` computes, in operators that every format knows.
 
     `(B, C, H, W)` in; out, for `outputs`:
 
-    - `classes`: `(B, H, W)` uint8 class ids.
+    - `classes`: `(B, H, W)` uint8 class ids; `NO_NUMBER` throughout where logits are NaN or infinite.
     - `probs`, `logits`: `(B, num_classes, H, W)` float32.
     - `coarse_logits`: `(B, num_classes, h, w)` float32 as the network makes them, of the padded image: resizing and
       cutting off the padding is left to the user.
@@ -36,6 +41,7 @@ class ImageModel(nn.Module):
         inputs: `pixels` takes them as stored (uint8 where they are bytes), `normalised` what `normalise` would make.
         outputs: See above.
         dtype: The network's weights and maps; what comes before and after stays float32.
+        decision: How logits become classes.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class ImageModel(nn.Module):
         inputs: Inputs = "pixels",
         outputs: Outputs = "classes",
         dtype: torch.dtype = torch.float32,
+        decision: Decision | None = None,
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).cpu().to(dtype).eval().requires_grad_(False)
@@ -53,6 +60,7 @@ class ImageModel(nn.Module):
         self.inputs = inputs
         self.outputs = outputs
         self.dtype = dtype
+        self.decision = decision or Decision()
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -69,7 +77,9 @@ class ImageModel(nn.Module):
             tall = resize_corner(coarse, size, (height, width), self.network.align_corners, whole_blocks=True)
         logits = first_rows(tall, height)
         if self.outputs == "classes":
-            return first_rows(most_likely(tall), height), logits  # class ids are cut: a copy of a byte per pixel
+            classes = first_rows(decided(tall, self.decision), height)  # class ids are cut: a copy of a byte per pixel
+            total = coarse.sum()
+            return torch.where((total - total).isnan(), NO_NUMBER, classes), logits
         return (logits.softmax(1) if self.outputs == "probs" else logits), logits
 
     def coarse(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -100,9 +110,11 @@ class WithLogits(nn.Module):
         return self.model.output_and_logits(image)
 
 
-def most_likely(logits: Tensor) -> Tensor:
-    """Return the class with the largest logit, `(B, C, H, W) -> (B, H, W)` uint8; every format has this operator."""
-    return logits.argmax(1).to(torch.uint8)
+def decided(logits: Tensor, decision: Decision) -> Tensor:
+    """Return what `decision` makes of logits, `(B, C, H, W) -> (B, H, W)` uint8, in operators that every format has."""
+    return (logits.argmax(1) if decision.margin is None else logits[:, 1] - logits[:, 0] > decision.margin).to(
+        torch.uint8
+    )
 
 
 def example(model: ImageModel, channels: int, is_bytes: bool, size: tuple[int, int], batch: int = 2) -> Tensor:

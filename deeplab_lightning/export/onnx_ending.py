@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from ..extras import need
+from ..metrics.deciding import Decision
 from ..models import Network
 from .format import Outputs
-from .model import ImageModel
+from .model import NO_NUMBER, ImageModel
 from .onnx_graph import LOGITS
 
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -55,16 +56,27 @@ def append_ending(proto: Any, model: ImageModel) -> None:
     resized = nodes.add("Resize", turned, "", "", size, mode="linear", coordinate_transformation_mode=corners)
     for name, kind in outputs.items():
         if kind == "classes":
-            made = nodes.add("Cast", nodes.add("ArgMax", resized, axis=3, keepdims=0), to=types.UINT8)
+            made = nodes.add("Cast", _decided(nodes, resized, model.decision), to=types.UINT8)
         else:
             made = nodes.add("Softmax", resized, axis=3) if kind == "probs" else resized
         if aligned:
             made = nodes.add("Slice", made, nodes.numbers(0, 0), sides, nodes.numbers(1, 2))
         if kind == "classes":
+            total = nodes.add("ReduceSum", coarse.name, keepdims=0)
+            unfit = nodes.add("IsNaN", nodes.add("Sub", total, total))
+            made = nodes.add("Where", unfit, nodes.scalar(NO_NUMBER, np.uint8), made)
             nodes.give(made, name, types.UINT8, [batch, height, width])
         else:
             made = nodes.add("Transpose", made, perm=CHANNELS_FIRST)
             nodes.give(made, name, types.FLOAT, [batch, classes, height, width])
+
+
+def _decided(nodes: _Nodes, logits: str, decision: Decision) -> str:
+    """Return the classes of logits whose channels are last: `model.decided`, in nodes."""
+    if decision.margin is None:
+        return nodes.add("ArgMax", logits, axis=3, keepdims=0)
+    first, second = (nodes.add("Gather", logits, nodes.scalar(index, np.int64), axis=3) for index in (0, 1))
+    return nodes.add("Greater", nodes.add("Sub", second, first), nodes.scalar(decision.margin, np.float32))
 
 
 def _padded(nodes: _Nodes, sides: str, network: Network) -> str:
@@ -92,9 +104,16 @@ class _Nodes:
         return name
 
     def numbers(self, *values: int) -> str:
-        """Write a constant, and return its name."""
+        """Write a constant vector, and return its name."""
+        return self._constant(np.array(values, np.int64))
+
+    def scalar(self, value: float, dtype: type) -> str:
+        """Write a constant number, and return its name."""
+        return self._constant(np.array(value, dtype))
+
+    def _constant(self, values: np.ndarray) -> str:
         name = self._new()
-        self.graph.initializer.append(self.onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+        self.graph.initializer.append(self.onnx.numpy_helper.from_array(values, name))
         return name
 
     def give(self, result: str, name: str, kind: int, shape: list[int | str]) -> None:

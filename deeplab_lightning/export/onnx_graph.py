@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from ..errors import ConfigError
-from .format import Order, expect_open_sizes
+from .format import Order, Run, expect_open_sizes
 from .model import ImageModel, WithLogits
 
 INPUT = "image"
@@ -34,12 +35,11 @@ def onnx_graph(model: ImageModel, order: Order) -> Any:
     module = WithLogits(model) if both else model
     any_size = torch.export.Dim.DYNAMIC
     open_sizes = None if order.one_size else ({0: any_size, 2: any_size, 3: any_size},)
-    image = order.example[:1].clone() if order.one_size else order.example
     try:
         with torch.no_grad(), quiet():
             program = torch.onnx.export(
                 module.eval(),
-                (image,),
+                (order.image,),
                 dynamo=True,
                 dynamic_shapes=open_sizes,
                 input_names=[INPUT],
@@ -54,11 +54,49 @@ def onnx_graph(model: ImageModel, order: Order) -> Any:
             f"works is --format torchscript."
         ) from error
     assert program is not None
-    return _named_sizes(program.model_proto)
+    proto = program.model_proto
+    if (written := opset_of(proto)) != order.opset:
+        raise ConfigError(
+            f"--opset {order.opset}: PyTorch writes {type(model.network).__name__} in opset {written} in its place. "
+            f"What works is --opset {written}."
+        )
+    return _named_sizes(proto)
 
 
-def drop_second_output(graph: Any) -> None:
-    """Remove it with all that only it needs: a runtime would go on computing that."""
+def opset_of(proto: Any) -> int:
+    """Return the opset that a graph is written in."""
+    return next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def fixed_size_of(proto: Any) -> tuple[int, int] | None:
+    """Return the `(H, W)` of the one image that a graph takes; None for any."""
+    *_, height, width = proto.graph.input[0].type.tensor_type.shape.dim
+    return (height.dim_value, width.dim_value) if height.dim_value else None
+
+
+def precision_of(proto: Any) -> str:
+    """Return the precision of a graph's weights: of the largest tensor."""
+    from onnx import TensorProto
+
+    names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.INT8: "int8"}
+    largest = max(proto.graph.initializer, key=lambda tensor: math.prod(tensor.dims))
+    return names.get(largest.data_type, TensorProto.DataType.Name(largest.data_type))
+
+
+def logits_taken_off(proto: Any, runner: Callable[[str], Run]) -> Run | None:
+    """Remove the second output with all that only it needs, which a runtime would go on computing.
+
+    Args:
+        proto: It is changed.
+        runner: Makes what runs the graph to an output.
+
+    Returns:
+        What runs the graph as it was to that output; None where there is none.
+    """
+    graph = proto.graph
+    if len(graph.output) == 1:
+        return None
+    run_logits = runner(LOGITS)
     del graph.output[1]
     needed = {graph.output[0].name}
     kept = []
@@ -71,6 +109,7 @@ def drop_second_output(graph: Any) -> None:
     weights = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.initializer[:]
     graph.initializer.extend(weights)
+    return run_logits
 
 
 def _named_sizes(proto: Any) -> Any:

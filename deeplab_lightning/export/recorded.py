@@ -19,6 +19,9 @@ from .format import NO_INT8, Exported, Format, Order, Run
 from .metadata import KEY, as_json
 
 
+PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+
 class Recorded(Format):
     """A network as PyTorch records it."""
 
@@ -67,8 +70,11 @@ class Recorded(Format):
                 warnings.simplefilter("ignore")
                 recorded = self.record(of_logits, order.example)
             run_logits = _runner(recorded.module() if hasattr(recorded, "module") else recorded)
-        run = _runner(self.load(order.path))
-        return Exported(order.path, run, run_logits, None, None, self.runtime(), (self.note,))
+        loaded = self.load(order.path)
+        largest = max(loaded.state_dict().values(), key=Tensor.numel)
+        order.expect_precision(PRECISIONS.get(largest.dtype, str(largest.dtype)))
+        run = _runner(loaded)
+        return Exported(order.path, run, run_logits, None, self.runtime(), (self.note,))
 
     def runtime(self) -> str:
         """Return the version of PyTorch."""

@@ -58,7 +58,12 @@ def main(arguments: list[str] | None = None) -> int:
             failures += 1
             continue
         (result,) = session.run(None, {takes.name: prepared(image, facts["preprocessing"])})
-        mask = result[0] if facts["output"] == "classes" else result[0].argmax(0).astype(np.uint8)
+        mask = decided(result[0], facts)
+        if mask is None:
+            source = facts["source"]["checkpoint"]
+            print(f"not segmented: {path}: the network of {source} gives values that are no numbers", file=sys.stderr)
+            failures += 1
+            continue
         save(output, name, image, mask, facts, options.opacity)
         shares = np.bincount(mask.ravel(), minlength=len(facts["class_names"])) / mask.size
         names = [f"{facts['class_names'][index]} {shares[index]:.1%}" for index in np.argsort(-shares) if shares[index]]
@@ -118,6 +123,20 @@ def prepared(image: np.ndarray, preprocessing: dict) -> np.ndarray:
         return batch
     mean, std = (np.array(preprocessing[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
     return ((batch / np.float32(preprocessing["pixel_range"]) - mean) / std).astype(np.float32)
+
+
+def decided(result: np.ndarray, facts: dict) -> np.ndarray | None:
+    """Return the class map `(H, W)` uint8 of what the model gives of an image; None where that is no number."""
+    if facts["output"] == "classes":
+        return result if result.max() < len(facts["class_names"]) else None
+    if not np.isfinite(result).all():
+        return None
+    threshold = facts["threshold"]
+    if threshold is None:
+        return result.argmax(0).astype(np.uint8)
+    if facts["output"] == "probs":
+        return (result[1] > threshold).astype(np.uint8)
+    return (result[1] - result[0] > np.log(threshold / (1 - threshold))).astype(np.uint8)
 
 
 def save(output: Path, name: Path, image: np.ndarray, mask: np.ndarray, facts: dict, opacity: float) -> None:

@@ -20,18 +20,18 @@ Departures from the papers:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ConfigError
+from ..errors import ConfigError, NotFiniteError
 from ..layers.resize import BAND_ELEMENTS, BandedResize, padded_side
-from ..metrics.confusion import most_likely
+from ..metrics.deciding import Decision
 from .crf import DenseCRF
 from .morphology import Morphology
 from .options import EvaluationOptions
@@ -51,12 +51,13 @@ class Predictor:
             with the mean pixel at the bottom and right to sides of the form `output_stride * k + side_remainder`.
         side_remainder: 1, as the papers do: only there do the corners of logits and image meet. 0 for networks that
             were trained on such sides, their corners pulled to the image's.
-        threshold: Of two classes, the probability above which a pixel is of the second one; the more likely one if
-            None.
+        decision: How scores become a class.
+        weights: Where the network's weights are from, for messages.
         options: Scales, flip, windows and what else is done; by default one view of the whole image.
         inner_scales: Scales that the network itself looks at (v2's multi-scale inputs); named in the protocol.
 
     Attributes:
+        decide: Makes classes of scores, see `Decision`.
         protocol: How images are evaluated, in words, to stand beside every score.
 
     Raises:
@@ -71,7 +72,8 @@ class Predictor:
         output_stride: int,
         align_corners: bool,
         side_remainder: int = 1,
-        threshold: float | None = None,
+        decision: Decision | None = None,
+        weights: str = "this network",
         options: EvaluationOptions | None = None,
         inner_scales: Sequence[float] = (1.0,),
     ) -> None:
@@ -80,7 +82,8 @@ class Predictor:
         self.output_stride = output_stride
         self.align_corners = align_corners
         self.side_remainder = side_remainder
-        self.threshold = threshold
+        self.decide = decision or Decision()
+        self.weights = weights
         self.options = options or EvaluationOptions()
         window = self.options.window_size
         if align_corners and window is not None and (window - side_remainder) % output_stride:
@@ -93,9 +96,8 @@ class Predictor:
                 f"for example."
             )
         inner = f"inputs at {', '.join(f'{scale:g}' for scale in inner_scales)}, " if len(inner_scales) > 1 else ""
-        self.protocol = f"os{output_stride}, {inner}{self.options.words()}"
-        if threshold is not None:
-            self.protocol += f", threshold {threshold:.3g}"
+        seen = f"os{output_stride}, {inner}{self.options.words()}"
+        self.protocol = ", ".join(filter(None, (seen, str(self.decide))))
 
     def bands(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield `(rows, scores)` from top to bottom, scores `(B, num_classes, rows, W)` float32 at full resolution.
@@ -105,6 +107,10 @@ class Predictor:
 
         Args:
             image: `(B, C, H, W)` as stored.
+
+        Raises:
+            NotFiniteError: The network's logits are not finite; when all rows were yielded, so that nothing waits for
+                the device before.
         """
         crf = self.options.crf_options
         if crf is None:
@@ -121,16 +127,6 @@ class Predictor:
             pred[:, rows] = self.decide(scores)
         return pred
 
-    def decide(self, logits: Tensor) -> Tensor:
-        """Return the class of each pixel, `(B, C, H, W) -> (B, H, W)` uint8: the most likely, or by the threshold.
-
-        Args:
-            logits: Or logarithms of probabilities.
-        """
-        if self.threshold is None:
-            return most_likely(logits)
-        return (logits[:, 1] - logits[:, 0] > math.log(self.threshold / (1 - self.threshold))).to(torch.uint8)
-
     @torch.no_grad()
     def postprocess(self, image: Tensor, morphology: Morphology) -> np.ndarray:
         """Return the class map `(H, W)` uint8 of one image `(1, C, H, W)`, post-processed if anything is to be done."""
@@ -140,7 +136,7 @@ class Predictor:
 
     def postprocess_probs(self, probs: Tensor, morphology: Morphology) -> np.ndarray:
         """Likewise from class probabilities `(1, num_classes, H, W)`."""
-        return morphology.apply(self.decide(probs.log())[0].cpu().numpy(), probs[0].cpu().numpy())
+        return morphology.apply(self.decide.of_probs(probs)[0].cpu().numpy(), probs[0].cpu().numpy())
 
     @torch.no_grad()
     def probs(self, image: Tensor) -> Tensor:
@@ -157,15 +153,18 @@ class Predictor:
         averages_probs = options.fusion == "mean" and not single
         for rows in first.bands():
             # The two ways round are added first: mirroring the image then changes no bit of the sum.
-            at_scales = [_sum([view.band(rows, averages_probs) for view in pair]) for pair in views]
+            at_scales = [reduce(torch.add, [view.band(rows, averages_probs) for view in pair]) for pair in views]
             if options.fusion == "max":
-                scores = at_scales[0]
-                for other in at_scales[1:]:
-                    scores = torch.maximum(scores, other)
-                yield rows, scores.div_(len(mirrored))
+                yield rows, reduce(torch.maximum, at_scales).div_(len(mirrored))
             else:
-                scores = _sum(at_scales).div_(len(views) * len(mirrored))
+                scores = reduce(torch.add, at_scales).div_(len(views) * len(mirrored))
                 yield rows, _log(scores) if averages_probs else scores
+        finite = [view.finite for pair in views for view in pair]
+        if not bool(torch.stack([flag for flags in finite for flag in flags]).all()):
+            raise NotFiniteError(
+                f"The network's logits are NaN or infinite, and no class can be made of them. Its weights are those of "
+                f"{self.weights}: choose another checkpoint, and if half precision overflowed, full or bfloat16."
+            )
 
     def part(self, image: Tensor, vertical: WindowSpan, horizontal: WindowSpan) -> Tensor:
         """Return a window of the scaled image as the network takes it in, padded: `(B, C, h, w)` float32.
@@ -195,19 +194,11 @@ class Predictor:
         return F.pad(image, (0, right, 0, bottom))
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What the network says of a window.
-
-    Attributes:
-        coarse: Its logits.
-        resizing: Brings them to the pixels that the window covers.
-        down: `(rows, 1)`: how much each covered row counts.
-        across: `(columns,)`: likewise.
-    """
+class _Answer(NamedTuple):
+    """What the network says of a window, and how much each covered row `(rows, 1)` and column `(columns,)` counts."""
 
     coarse: Tensor
-    resizing: BandedResize
+    resizing: BandedResize  # to the pixels that the window covers
     down: Tensor
     across: Tensor
 
@@ -234,6 +225,7 @@ class _View:
         )
         self.across = len(columns)
         self.windows = [(vertical, horizontal) for vertical in rows for horizontal in columns]
+        self.finite: list[Tensor] = []  # of each window, whether its logits are
         self._answers: dict[int, _Answer] = {}
 
     def bands(self) -> Iterator[slice]:
@@ -283,6 +275,7 @@ class _View:
             vertical, horizontal = self.windows[index]
             part = self.predictor.part(self.image, vertical, horizontal)
             coarse = self.predictor.network(part).float()
+            self.finite.append(coarse.isfinite().all())
             placements = (
                 vertical.among_cells(part.shape[-2], coarse.shape[-2]),
                 horizontal.among_cells(part.shape[-1], coarse.shape[-1]),
@@ -293,13 +286,6 @@ class _View:
                 coarse, resizing, vertical.weights(coarse)[:, None], horizontal.weights(coarse)
             )
         return self._answers[index]
-
-
-def _sum(values: list[Tensor]) -> Tensor:
-    total = values[0]
-    for other in values[1:]:
-        total = total + other
-    return total
 
 
 def _log(probs: Tensor) -> Tensor:

@@ -7,17 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
-from .fields import (
-    FROM_SINGLE,
-    SAME,
-    Reach,
-    adaptive,
-    interpolated,
-    nearest,
-    transposed,
-    unpooled,
-    windowed,
-)
+from .fields import FROM_SINGLE, SAME, Reach, adaptive, interpolated, nearest, transposed, unpooled, windowed
 
 Kind = Literal["conv", "transposed conv", "max pool", "average pool", "global pool", "unpool", "resize", "linear"]
 Pair = tuple[int, int]
@@ -78,11 +68,15 @@ def _pooling(kind: Kind, dilated: bool = False) -> Callable[[Sequence[Any], Tens
     return step
 
 
+def _sides(args: Sequence[Any], made: Tensor) -> list[Pair]:
+    """Return, for rows and for columns, the side of the map that is read, and of the one made."""
+    return list(zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True))
+
+
 def _adaptive_pooling(kind: Kind) -> Callable[[Sequence[Any], Tensor], Operation | None]:
     def step(args: Sequence[Any], made: Tensor) -> Operation | None:
-        sizes = list(zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True))
-        rows, columns = (adaptive(*sides) for sides in sizes)
-        height, width = (-(-side_in // side) for side_in, side in sizes)
+        rows, columns = (adaptive(*sides) for sides in _sides(args, made))
+        height, width = (-(-side_in // side) for side_in, side in _sides(args, made))
         return None if size_of(made) == (1, 1) else Operation(kind, rows, columns, (height, width), (height, width))
 
     return step
@@ -90,10 +84,9 @@ def _adaptive_pooling(kind: Kind) -> Callable[[Sequence[Any], Tensor], Operation
 
 def _resize(margin: int) -> Callable[[Sequence[Any], Tensor], Operation]:
     def step(args: Sequence[Any], made: Tensor) -> Operation:
-        read = size_of(args[0]) or (1, 1)
-        sizes = zip(read, size_of(made) or (1, 1), strict=True)
         rows, columns = (
-            interpolated(side_in, side, args[2], margin) if side_in > 1 else FROM_SINGLE for side_in, side in sizes
+            interpolated(side_in, side, args[2], margin) if side_in > 1 else FROM_SINGLE
+            for side_in, side in _sides(args, made)
         )
         return Operation("resize", rows, columns)
 
@@ -102,8 +95,7 @@ def _resize(margin: int) -> Callable[[Sequence[Any], Tensor], Operation]:
 
 def _copy(kind: Kind, reach: Callable[[int, int], Reach]) -> Callable[[Sequence[Any], Tensor], Operation]:
     def step(args: Sequence[Any], made: Tensor) -> Operation:
-        sizes = zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True)
-        rows, columns = (reach(*sides) for sides in sizes)
+        rows, columns = (reach(*sides) for sides in _sides(args, made))
         return Operation(kind, rows, columns)
 
     return step
@@ -134,7 +126,7 @@ def is_over_the_map(args: Sequence[Any]) -> bool:
 
 
 def _nearest(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
-    rows, columns = (nearest(*sides) for sides in zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True))
+    rows, columns = (nearest(*sides) for sides in _sides(args, made))
     return rows, columns
 
 

@@ -328,23 +328,22 @@ class _Recorder(TorchDispatchMode):
     def _append(self, step: Operation, read: Tensor, made: Tensor, parent: int, node: int) -> None:
         name, module = self._running[-1]
         size_in, size = self._sizes[read] or (1, 1), size_of(made) or (1, 1)
-        has_weights = step.kind in ("conv", "transposed conv", "linear")
-        channel = -1 if step.kind == "linear" else 1
+        channel = 1
         if step.kind == "linear":
-            size = (1, made.shape[:-1].numel())
+            size, channel = (1, made.shape[:-1].numel()), -1
         taps = None
         if step.kind == "conv" and max(step.kernel) > 1:
             taps = valid_taps(size_in, size, step.kernel, step.stride, step.padding, step.dilation)
-        seen, sees_all = self.graph.field(node, *_all_positions(size))
+        # All rows and all columns, the shorter axis repeating its last: fields are asked for in pairs.
+        longer = np.arange(max(size))
+        seen, sees_all = self.graph.field(node, *(np.minimum(longer, side - 1) for side in size))
+        has_weights = step.kind in ("conv", "transposed conv", "linear")
+        facts = step._asdict()
+        del facts["rows"], facts["columns"]
         self.layers.append(
             Layer(
+                **facts,
                 name=name,
-                kind=step.kind,
-                kernel=step.kernel,
-                stride=step.stride,
-                padding=step.padding,
-                dilation=step.dilation,
-                groups=step.groups,
                 in_channels=read.shape[channel],
                 out_channels=made.shape[channel],
                 size_in=size_in,
@@ -353,18 +352,11 @@ class _Recorder(TorchDispatchMode):
                 field=None if seen is None else (_largest(*seen.rows), _largest(*seen.columns)),
                 sees_all=sees_all,
                 parameters=sum(p.numel() for p in module.parameters(recurse=False)) if has_weights else 0,
-                multiply_adds=step.multiply_adds,
                 valid_taps=taps,
                 node=node,
                 parent=parent,
             )
         )
-
-
-def _all_positions(size: Pair) -> tuple[np.ndarray, np.ndarray]:
-    """Return all rows and all columns, the shorter axis repeating its last: fields are asked for in pairs."""
-    longer = np.arange(max(size))
-    return np.minimum(longer, size[0] - 1), np.minimum(longer, size[1] - 1)
 
 
 def _largest(first: np.ndarray, last: np.ndarray) -> int:

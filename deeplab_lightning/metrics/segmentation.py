@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..errors import NotFiniteError, of_image
 from .by_image import ByImage, Counted, images_of
 from .confusion import confusion_matrix, most_likely
 from .per_image import ImageCounts
@@ -53,11 +54,14 @@ class SegmentationScores(ByImage):
         if loss_sum is not None:
             losses = torch.as_tensor(loss_sum, dtype=torch.float64, device="cpu").reshape(-1, 1).tolist()
         for (guess, labels, name), loss in zip(images, losses, strict=True):
-            self.add(name, self.count(guess, labels)._replace(sums=loss))
+            with of_image(name or "An image"):
+                self.add(name, self.count(guess, labels)._replace(sums=loss))
 
     def count(self, pred: Tensor, truth: Tensor) -> Counted:
         """Return the confusion matrix of one image."""
         if pred.is_floating_point():
+            if not bool(pred.isfinite().all()):
+                raise NotFiniteError("its logits are NaN or infinite, and no class can be made of them.")
             pred = most_likely(pred[None])[0]
         return Counted(confusion_matrix(pred, truth, len(self.class_names), self.ignore_index).cpu().numpy())
 

@@ -42,16 +42,6 @@ class SeenWindow(NamedTuple):
     taps: Sequence[tuple[float, float]] = ()
     note: str = ""
 
-    @property
-    def tap_rows(self) -> tuple[float, float]:
-        """The uppermost and the lowest row of taps."""
-        return min(row for row, _ in self.taps), max(row for row, _ in self.taps)
-
-    @property
-    def tap_columns(self) -> tuple[float, float]:
-        """The leftmost and the rightmost column of taps."""
-        return min(column for _, column in self.taps), max(column for _, column in self.taps)
-
 
 def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], title: str, png: Path | IO[bytes]) -> None:
     """Draw windows over an image, and beside it the taps of each that has some.
@@ -77,10 +67,10 @@ def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], titl
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     for window in windows:
         _outline(axes, window, colours.get(window.label, INK))
-    axes.plot(*_centre(windows[0])[::-1], marker="+", color=INK, markersize=11, markeredgewidth=1.6)
+    axes.plot(sum(windows[0].columns) / 2, sum(windows[0].rows) / 2, marker="+", color=INK, markersize=11, markeredgewidth=1.6)
     axes.set_xlabel("pixels")
 
-    reached = [(window.tap_rows, window.tap_columns) for window in branches]
+    reached = [[(min(axis), max(axis)) for axis in zip(*window.taps, strict=True)] for window in branches]
     for index, window in enumerate(branches):
         small = figure.add_subplot(grid[index // columns, 1 + index % columns])
         _show(small, image, reached)
@@ -88,7 +78,7 @@ def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], titl
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
-def _show(axes: Axes, image: np.ndarray, in_view: Sequence[tuple[Extent, Extent]]) -> None:
+def _show(axes: Axes, image: np.ndarray, in_view: Sequence[Sequence[Extent]]) -> None:
     """Show the faded image, with room for it and for rows and columns that reach beyond it."""
     height, width = image.shape[:2]
     axes.imshow((255 - FADED * (255 - image.astype(np.float32))).astype(np.uint8), interpolation="bilinear")
@@ -139,7 +129,3 @@ def _rectangle(rows: tuple[int, int], columns: tuple[int, int], **style: Any) ->
     corner = (columns[0] - 0.5, rows[0] - 0.5)
     size = (columns[1] - columns[0] + 1, rows[1] - rows[0] + 1)
     return Rectangle(corner, *size, fill=False, **style)
-
-
-def _centre(window: SeenWindow) -> tuple[float, float]:
-    return sum(window.rows) / 2, sum(window.columns) / 2

@@ -109,13 +109,3 @@ def check_batch(images: Tensor, masks: Tensor, description: DataDescription) -> 
             f"one, or set pixel_range to 1."
         )
     return largest > 1
-
-
-def check_two_classes(description: DataDescription) -> None:
-    """Refuse `binary` for data of more or fewer classes than two."""
-    names = description["class_names"]
-    if len(names) != 2:
-        raise ConfigError(
-            f"--model.binary is for data of two classes; this has {len(names)} ({', '.join(names[:4])}"
-            f"{', ...' if len(names) > 4 else ''}). Leave it out."
-        )

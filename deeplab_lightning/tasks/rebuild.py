@@ -51,4 +51,5 @@ def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
     task.on_load_checkpoint(checkpoint)
+    task.weights_from = str(path)
     return task

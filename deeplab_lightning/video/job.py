@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, of_image
 from ..files import atomic_open, write_csv
 from ..labels import LabelSet
 from ..ledger import Ledger
@@ -236,7 +236,8 @@ class VideoJob:
         try:
             for frame in frames:
                 if mask is None or not frame.repeated:
-                    mask = self.segment(frame.image)
+                    with of_image(f"{self.source.path}, frame {first + len(facts['pts'])}"):
+                        mask = self.segment(frame.image)
                 written = self.written_ids[mask]
                 view = self._view(frame.image, written)
                 if not writers:

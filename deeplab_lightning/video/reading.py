@@ -6,6 +6,7 @@ and their times stay those of the video. What stands before the first good frame
 
 from __future__ import annotations
 
+import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -105,8 +106,6 @@ class FrameFolder(FrameSource):
 
     def fingerprint(self) -> str:
         """Return the images' names, sizes and times of change, hashed."""
-        import hashlib
-
         digest = hashlib.sha256()
         for image in self.images:
             facts = image.stat()
@@ -193,9 +192,7 @@ def _in_order(container: Any, stream: Any, failure: type[Exception]) -> Iterator
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
-            break
-        except failure:  # the container is broken from here on; the decoder still holds frames
+        except (StopIteration, failure):  # broken from here on, perhaps; the decoder still holds frames
             break
         frames, error = _decoded(packet, failure)
         if error and packet.pts is not None:
@@ -243,23 +240,19 @@ def find_videos(inputs: Sequence[str | Path], folders_are_videos: bool) -> tuple
     others = []
     for entry in map(str, inputs):
         path = on_disk(Path(entry).expanduser())
-        try:
-            found = find_images([entry], VIDEO_SUFFIXES)
-        except DataError:  # there is no video
-            found = []
-        if path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES:
-            found = []
+        is_other_file = path.is_file() and path.suffix.lower() not in VIDEO_SUFFIXES
+        found = [] if is_other_file else _found(entry, VIDEO_SUFFIXES)
         if found:
             videos.update(dict.fromkeys(found))
         if folders_are_videos and path.is_dir() and not found:
             videos[path] = None
-        elif not found or (path.is_dir() and not folders_are_videos and _has_images(path)):
+        elif not found or (path.is_dir() and not folders_are_videos and _found(path)):
             others.append(entry)
     return list(videos), others
 
 
-def _has_images(folder: Path) -> bool:
+def _found(entry: str | Path, *suffixes: tuple[str, ...]) -> list[Path]:
     try:
-        return bool(find_images([folder]))
-    except DataError:
-        return False
+        return find_images([entry], *suffixes)
+    except DataError:  # there is none
+        return []

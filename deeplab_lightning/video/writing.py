@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -124,10 +125,8 @@ def join(segments: Sequence[Path], path: Path, times: Times, sound: Path | None 
 
     try:
         _join(segments, path, times, sound)
-    except DataError:
-        raise
-    except (av.error.FFmpegError, ValueError):  # the latter for a codec that the container does not know at all
-        if sound is None or not has_audio(sound):
+    except (av.error.FFmpegError, ValueError) as error:  # the latter for a codec that the container does not know
+        if isinstance(error, DataError) or sound is None or not has_audio(sound):
             raise
         _join(segments, path, times, None)
         return True
@@ -146,9 +145,11 @@ def _join(segments: Sequence[Path], path: Path, times: Times, sound: Path | None
     import av
 
     temporary = path.with_name(f".{path.stem}.part{path.suffix}")
-    source = None if sound is None else av.open(str(sound))
     try:
-        with av.open(str(temporary), "w") as container:
+        with (
+            nullcontext() if sound is None else av.open(str(sound)) as source,
+            av.open(str(temporary), "w") as container,
+        ):
             with av.open(str(segments[0])) as first:
                 video = container.add_stream_from_template(first.streams.video[0])
             video.time_base = times.time_base
@@ -161,8 +162,6 @@ def _join(segments: Sequence[Path], path: Path, times: Times, sound: Path | None
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-        if source is not None:
-            source.close()
 
 
 def _video_packets(segments: Iterable[Path], stream: Any, times: Times) -> Iterator[tuple[float, Any]]:

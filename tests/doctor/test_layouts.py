@@ -12,8 +12,9 @@ from PIL import Image
 
 from deeplab_lightning.data.datamodule import SegmentationDataModule
 from deeplab_lightning.data.sets import datamodule_named
-from deeplab_lightning.doctor.contents import fitting_crop, look_at_masks
-from deeplab_lightning.doctor.layouts import as_yaml, propose
+from deeplab_lightning.doctor.advice import fitting_crop
+from deeplab_lightning.doctor.contents import look_at_masks
+from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import ConfigError
 
 from ..fakes.ade20k import write_ade20k
@@ -28,7 +29,7 @@ from ..fakes.voc import write_voc
 
 def read_back(folder: Path) -> SegmentationDataModule:
     """Build the datamodule of the written configuration."""
-    data = yaml.safe_load(as_yaml(propose(folder), "title"))["data"]
+    data = yaml.safe_load(propose(folder).as_yaml("title"))["data"]
     return datamodule_named(data.pop("name"))(**data, num_workers=0)
 
 
@@ -62,7 +63,7 @@ def test_voc_with_its_augmentation(tmp_path: Path) -> None:
     assert propose(write_voc(tmp_path / "a", aug=True)).options["train_split"] == "train_aug"
     plain = propose(write_voc(tmp_path / "b", aug=False))
     assert plain.options["train_split"] == "train"
-    assert "train_split: train  # there is no list for train_aug" in as_yaml(plain, "title")
+    assert "train_split: train  # there is no list for train_aug" in plain.as_yaml("title")
 
 
 @pytest.mark.parametrize(("images", "masks"), [("Imgs", "Labels"), ("JPEGImages", "annotations")])
@@ -81,7 +82,7 @@ def test_splits_may_be_the_outer_folders(tmp_path: Path) -> None:
 def test_class_names_come_from_a_file_if_there_are_enough(tmp_path: Path) -> None:
     write_folder(tmp_path, classes=3)
     assert propose(tmp_path).options["class_names"] == ["class_0", "class_1", "class_2"]
-    assert "# name them" in as_yaml(propose(tmp_path), "title")
+    assert "# name them" in propose(tmp_path).as_yaml("title")
     (tmp_path / "classes.txt").write_text("ground\nwater\n")
     assert any("names 2 classes (ground, water), but its masks hold 3" in line for line in propose(tmp_path).remarks)
     (tmp_path / "classes.txt").write_text("ground\nwater\nroof\nroad\n")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deeplab_lightning.doctor.cost import GIB, Cost, TrialStep, batch, cost_of
+from deeplab_lightning.doctor.cost import GIB, Cost, batch, cost_of
 from deeplab_lightning.doctor.throughput import speed
 from deeplab_lightning.doctor.trial import TrialError, measure
 from deeplab_lightning.errors import ConfigError
@@ -67,8 +67,7 @@ def test_a_step_that_fails_says_why() -> None:
 
 
 def test_the_line_through_two_points() -> None:
-    steps = [TrialStep(1, 999, 9.0), TrialStep(1, 500, 1.0), TrialStep(2, 950, 9.0), TrialStep(2, 800, 1.0)]
-    cost = cost_of("cpu", 10_000, steps)
+    cost = cost_of("cpu", 10_000, {1: (500, 1.0), 2: (800, 1.0)})
     assert (cost.fixed, cost.per_image, cost.seconds_per_image) == (200, 300, 0.5)
     assert cost.need(4) == 1400
     assert cost.largest_batch() == 26  # (0.8 * 10000 - 200) / 300

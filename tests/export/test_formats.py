@@ -76,7 +76,7 @@ def test_onnx_at_sizes_not_seen(in_onnx: tuple[torch.nn.Module, Exported]) -> No
 def test_onnx_for_one_size(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     net, exported = written("onnx", "corners", tmp_path / "model.onnx", one_size=True)
-    assert (exported.fixed_size, exported.fixed_batch) == ((113, 70), 1)
+    assert exported.fixed_size == (113, 70)
     check(net, exported)
     with pytest.raises(Exception, match="Got invalid dimensions"):
         exported.run(images(64, 80, batch=1).numpy())
@@ -187,7 +187,8 @@ def test_the_script_loses_no_image_of_a_list(
 def test_a_file_in_the_folder_is_a_format_that_says_all_that_is_needed() -> None:
     """Nothing else lists them: what asks for a format reads it off its class."""
     known = formats()
-    assert list(known) == format_names() == ["litert", "onnx", "openvino", "pt2", "torchscript"]
+    assert list(known) == format_names()
+    assert {"litert", "onnx", "openvino", "pt2", "torchscript"} <= set(known)
     assert len({format.suffix for format in known.values()}) == len(known)
     for format in known.values():
         assert {*format.precisions, *format.why_not} == {"fp32", "fp16", "bf16", "int8"}

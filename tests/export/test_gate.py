@@ -24,6 +24,7 @@ from deeplab_lightning.export.gate import (
     write_report,
 )
 from deeplab_lightning.export.model import ImageModel, Outputs
+from deeplab_lightning.metrics.deciding import Decision
 
 from .networks import NORMALISE, network
 from .test_model import images, predictor
@@ -49,7 +50,7 @@ def gate(path: Path, outputs: Outputs = "classes", noise: float = 0.0, **other: 
             return (model(torch.from_numpy(image)) + noise).numpy()
         return (worse(image).softmax(1) if outputs == "probs" else worse(image)).numpy()
 
-    exported = Exported(path, run, lambda image: worse(image).numpy(), None, None, "test 1.0")
+    exported = Exported(path, run, lambda image: worse(image).numpy(), None, "test 1.0")
     stored = [images(40, 50, batch=1).numpy(), images(33, 49).numpy()]
     masks = [(str(index), stored[0], np.full((40, 50), index, np.uint8)) for index in range(3)]
     return Gate(predictor(net), model, exported, TOLERANCES["fp32"]).check(stored, masks, "drawn", NAMES, 255)
@@ -84,9 +85,7 @@ def test_weights_that_stand_beside_a_file_are_weighed_too(tmp_path: Path) -> Non
     for name, size in (("model.xml", 300), ("model.bin", 4000), ("run_model.py", 50)):
         (tmp_path / name).write_bytes(b"x" * size)
     weights, script = tmp_path / "model.bin", tmp_path / "run_model.py"
-    exported = Exported(
-        tmp_path / "model.xml", np.asarray, None, None, None, "test 1.0", (), (weights, script), weights
-    )
+    exported = Exported(tmp_path / "model.xml", np.asarray, None, None, "test 1.0", (), (weights, script), weights)
     assert exported.bytes == 4300
 
 
@@ -135,3 +134,25 @@ def test_table_and_json(tmp_path: Path) -> None:
     assert content["passed"]
     assert content["exported"] == {"precision": "fp32"}
     assert content["miou"] == [0.5, 0.5]
+
+
+def test_a_file_of_another_threshold_is_stopped_without_any_data(tmp_path: Path) -> None:
+    net, stored = network("encoder_decoder"), [images(40, 50, batch=1).numpy()]
+    net.coarse_logits, five = lambda image: five(image)[:, :2], net.coarse_logits
+    probs = torch.cat([band.softmax(1) for _, band in predictor(net).bands(torch.from_numpy(stored[0]))], dim=2)
+    half = Decision(float(probs[:, 1].median()))
+    original = predictor(net)
+    original.decide = half
+    for decision, passes in ((half, True), (Decision(), False)):
+        (tmp_path / "model").write_bytes(b"x")
+        model = ImageModel(net, NORMALISE, decision=decision)
+        of_logits = ImageModel(net, NORMALISE, outputs="logits")
+        exported = Exported(
+            tmp_path / "model",
+            lambda image, model=model: model(torch.from_numpy(image)).numpy(),  # type: ignore[misc]
+            lambda image, model=of_logits: model(torch.from_numpy(image)).numpy(),  # type: ignore[misc]
+            None,
+            "test 1.0",
+        )
+        report = Gate(original, model, exported, TOLERANCES["fp32"]).check(stored, [], "no data", ["a", "b"], 255)
+        assert (not report.failures) == passes

@@ -15,7 +15,7 @@ from deeplab_lightning.inference.crf import PAPERS, CRFOptions, DenseCRF
 from deeplab_lightning.inference.crf.exact import ExactKernel
 from deeplab_lightning.inference.crf.gaussian import GaussianKernel
 from deeplab_lightning.inference.crf.kernels import Normalise
-from deeplab_lightning.inference.crf.lattice import LatticeKernel
+from deeplab_lightning.inference.crf.lattice import lattice_kernel
 from deeplab_lightning.inference.crf.mean_field import bilateral_features
 
 NORMALISE: list[Normalise] = ["symmetric", "before", "after", "none"]
@@ -128,7 +128,7 @@ def test_lattice_is_near_brute_force(paper: str, normalise: Normalise, compiled:
     features = bilateral_features(scene()[None], options.sigma_alpha, options.sigma_beta)
     values = some_probs(4, 40, 52).flatten(1).T
     exact = ExactKernel(features, normalise)(values.double())
-    lattice = LatticeKernel(features.float(), normalise, compiled)(values)
+    lattice = lattice_kernel(features.float(), normalise, compiled)(values)
     error = (lattice - exact).abs().mean() / exact.abs().mean()
     assert error < {"symmetric": 0.07, "before": 0.1, "after": 0.07, "none": 0.2}[normalise]
 
@@ -136,7 +136,7 @@ def test_lattice_is_near_brute_force(paper: str, normalise: Normalise, compiled:
 @pytest.mark.parametrize("compiled", FORMS)
 def test_lattice_is_symmetric(compiled: bool) -> None:
     features = bilateral_features(scene(20, 30)[None], 67, 3).float()
-    kernel = LatticeKernel(features, "symmetric", compiled)
+    kernel = lattice_kernel(features, "symmetric", compiled)
     picked = torch.randperm(600, generator=torch.Generator().manual_seed(0))[:200]
     matrix = kernel(torch.eye(600)[:, picked])[picked]
     assert (matrix - matrix.T).abs().max() < 1e-6
@@ -147,8 +147,8 @@ def test_both_forms_are_the_same() -> None:
     pytest.importorskip("numba")
     features = bilateral_features(torch.stack([scene(index=0), scene(index=1)]), 49, 5).float()
     values = torch.rand(2 * 40 * 52, 5)
-    torch_form = LatticeKernel(features, "symmetric", compiled=False)
-    compiled = LatticeKernel(features, "symmetric", compiled=True)
+    torch_form = lattice_kernel(features, "symmetric", compiled=False)
+    compiled = lattice_kernel(features, "symmetric", compiled=True)
     assert torch.allclose(compiled(values), torch_form(values), atol=1e-5)
     alone = compiled(values)
     threads = torch.get_num_threads()
@@ -274,3 +274,11 @@ def test_options_that_cannot_be_used(options: dict[str, float], expected: str) -
 def test_sigmas_too_small_for_the_lattice() -> None:
     with pytest.raises(ConfigError, match="larger sigmas"):
         DenseCRF(CRFOptions(sigma_beta=0.001))(some_probs(2, 20, 20), scene(20, 20))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_around_it_changes_nothing(dtype: torch.dtype) -> None:
+    image, probs = scene()[None], some_probs(3, 40, 52)[None]
+    expected = DenseCRF(PAPERS["v1"])(probs, image)
+    with torch.autocast("cpu", dtype):
+        assert torch.equal(DenseCRF(PAPERS["v1"])(probs, image), expected)

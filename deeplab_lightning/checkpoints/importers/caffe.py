@@ -16,7 +16,7 @@ from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .resnet import BOTTLENECKS
 from .torchvision import COUNTERS
-from .translation import Imported, Renames, translate, units
+from .translation import Imported, renamed, translate, units
 
 NAME = "caffe"
 
@@ -24,12 +24,26 @@ MEAN = tuple(value / 255 for value in (122.675, 116.669, 104.008))
 """Of the red, green and blue pixels."""
 STD = (1 / 255,) * 3
 
-_KAZUTO_PARTS = {"reduce": ("conv1", "bn1"), "conv3x3": ("conv2", "bn2"), "increase": ("conv3", "bn3"),
-                 "shortcut": ("downsample.0", "downsample.1")}  # fmt: skip
+_RESNET = renamed("""
+layer1.conv1.{conv,bn}                                      backbone.features.{conv1,bn1}
+layer{2..5}.block{1..36}.{reduce,conv3x3,increase}.conv     backbone.features.layer{1..4}.{0..35}.conv{1..3}
+layer{2..5}.block{1..36}.{reduce,conv3x3,increase}.bn       backbone.features.layer{1..4}.{0..35}.bn{1..3}
+layer{2..5}.block{1..36}.shortcut.{conv,bn}                 backbone.features.layer{1..4}.{0..35}.downsample.{0,1}
+aspp.c{0..3}                                                classifier.branches.{0..3}
+""")
+_VGG = renamed("""
+conv1_{1,2}         backbone.stages.0.{0,2}
+conv2_{1,2}         backbone.stages.1.{0,2}
+conv{3..5}_{1..3}   backbone.stages.{2..4}.{0,2,4}
+fc{6,7}             backbone.branches.0.fc{6,7}
+{fc8,fc8_voc12}     {classifier,classifier}
+fc6_{1..4}          backbone.branches.{0..3}.fc6
+fc7_{1..4}          backbone.branches.{0..3}.fc7
+fc8_{1..4}          classifier.{0..3}
+fc8_voc12_{1..4}    classifier.{0..3}
+""")
 _CAFFE_PARTS = {"2a": "reduce", "2b": "conv3x3", "2c": "increase", "1": "shortcut"}
 _OTHER_SCALES = {r".*res0\d+.*": "a copy, shared by the other scales"}
-_VGG_LAYERS = {f"conv{stage + 1}_{index + 1}": f"backbone.stages.{stage}.{2 * index}"
-               for stage, count in enumerate((2, 2, 3, 3, 3)) for index in range(count)}  # fmt: skip
 
 
 def recognise(file: ForeignFile) -> Imported | None:
@@ -77,7 +91,7 @@ def _resnet(tensors: Mapping[str, Tensor], format: str, align_corners: bool) -> 
             "freeze_batch_norm": True,
         },
         tensors["aspp.c0.weight"].shape[0],
-        **translate(_counted_from_zero(tensors), _resnet_renames(), COUNTERS | _OTHER_SCALES),
+        **translate(tensors, _RESNET, COUNTERS | _OTHER_SCALES),
         mean=MEAN,
         std=STD,
         notes=[
@@ -89,31 +103,6 @@ def _resnet(tensors: Mapping[str, Tensor], format: str, align_corners: bool) -> 
     )
     rgb_first(imported, "backbone.features.conv1.weight")
     return imported
-
-
-def _counted_from_zero(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Count stages from layer1 = res2 and units from 0: a pattern cannot subtract."""
-    return {
-        re.sub(
-            r"^layer([2-5])\.block(\d+)\.", lambda found: f"stage{int(found[1]) - 1}.{int(found[2]) - 1}.", name
-        ): tensor
-        for name, tensor in tensors.items()
-    }
-
-
-def _resnet_renames() -> Renames:
-    features = "backbone.features"
-    renames = [
-        (r"layer1\.conv1\.conv\.(.+)", rf"{features}.conv1.\1"),
-        (r"layer1\.conv1\.bn\.(.+)", rf"{features}.bn1.\1"),
-        (r"aspp\.c(\d)\.(.+)", r"classifier.branches.\1.\2"),
-    ]
-    for part, (conv, norm) in _KAZUTO_PARTS.items():
-        renames += [
-            (rf"stage(\d)\.(\d+)\.{part}\.conv\.(.+)", rf"{features}.layer\1.\2.{conv}.\3"),
-            (rf"stage(\d)\.(\d+)\.{part}\.bn\.(.+)", rf"{features}.layer\1.\2.{norm}.\3"),
-        ]
-    return renames
 
 
 def _as_kazuto(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,7 +145,7 @@ def _vgg(tensors: Mapping[str, Tensor]) -> Imported:
     plain = {re.sub(r"/(0|1)$", lambda found: {"0": ".weight", "1": ".bias"}[found[1]], name): tensor
              for name, tensor in tensors.items()}  # fmt: skip
     several = "fc6_1.weight" in plain
-    suffix, first = (r"_(\d)", "fc8_voc12_1.weight") if several else ("", "fc8_voc12.weight")
+    first = "fc8_voc12_1.weight" if several else "fc8_voc12.weight"
     first = first if first in plain else first.replace("_voc12", "")
     if first not in plain:
         raise CheckpointError(f"It is a VGG16 of Caffe, but no DeepLab: it has no {first.removesuffix('.weight')}.")
@@ -164,22 +153,14 @@ def _vgg(tensors: Mapping[str, Tensor]) -> Imported:
     fc6 = {(1024, 3): "largefov", (4096, 4): "4x4", (4096, 7): "7x7"}.get((kernel[0], kernel[-1]))
     if fc6 is None or (several and fc6 != "largefov"):
         raise CheckpointError(f"Its fc6 has shape {tuple(kernel)}; known are 1024x3x3, 4096x4x4 and 4096x7x7.")
-    renames = [(rf"{layer}\.(.+)", rf"{ours}.\1") for layer, ours in _VGG_LAYERS.items()]
-    if several:
-        plain = {re.sub(r"^(fc[678](?:_voc12)?)_(\d)\.", lambda m: f"{m[1]}_{int(m[2]) - 1}.", name): tensor
-                 for name, tensor in plain.items()}  # fmt: skip
-    renames += [
-        (rf"(fc[67]){suffix}\.(.+)", r"backbone.branches.\2.\1.\3" if several else r"backbone.branches.0.\1.\2"),
-        (rf"fc8(?:_voc12)?{suffix}\.(.+)", r"classifier.\1.\2" if several else r"classifier.\1"),
-    ]
     options: dict[str, Any] = {"backbone": "vgg16"} if several else {"fc6": fc6}
     imported = Imported(
         NAME,
         f"DeepLab v{2 if several else 1} on VGG16",
         "DeepLabV2" if several else "DeepLabV1",
         options | ({"scales": [1.0]} if several else {}),
-        plain[first.replace("_1.", "_0.") if several else first].shape[0],
-        **translate(plain, renames, _OTHER_SCALES),
+        plain[first].shape[0],
+        **translate(plain, _VGG, _OTHER_SCALES),
         mean=MEAN,
         std=STD,
         notes=["atrous rates of fc6 are the paper's: the file does not tell them"],

@@ -9,18 +9,44 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .caffe import rgb_first
-from .resnet import BOTTLENECKS
-from .translation import IMAGENET, Imported, Renames, first_last, folded_norm, translate, units
+from .resnet import BOTTLENECKS, FEATURES
+from .translation import IMAGENET, Imported, folded_norm, low_level_last, renamed, translate, units
 
 NAME = "detectron2"
 
-_NORM = r"(weight|bias|running_mean|running_var)"
+_ASPP = """
+convs.{0..3}                              branches.{0..3}.0
+convs.{0..3}.norm                         branches.{0..3}.1
+convs.{1..3}.{depthwise,pointwise}        branches.{1..3}.{0,1}.0
+convs.{1..3}.{depthwise,pointwise}.norm   branches.{1..3}.{0,1}.1
+convs.4.1.{weight,bias}                   branches.4.{conv.weight,norm.bias}
+project                                   project.0
+project.norm                              project.1
+"""
+_DECODER = """
+project_conv                              reduce.0.0
+project_conv.norm                         reduce.0.1
+fuse_conv.{0,1}                           refine.0.{0,1}.0
+fuse_conv.{0,1}.norm                      refine.0.{0,1}.1
+fuse_conv.{depthwise,pointwise}           refine.0.0.{0,1}.0
+fuse_conv.{depthwise,pointwise}.norm      refine.0.0.{0,1}.1
+"""
+_BACKBONE = """
+res{2..5}.{0..35}.conv{1..3}              layer{1..4}.{0..35}.conv{1..3}
+res{2..5}.{0..35}.conv{1..3}.norm         layer{1..4}.{0..35}.bn{1..3}
+res{2..5}.{0..35}.shortcut                layer{1..4}.{0..35}.downsample.0
+res{2..5}.{0..35}.shortcut.norm           layer{1..4}.{0..35}.downsample.1
+"""
+_STEM = "stem.conv1 conv1\n stem.conv1.norm bn1"
+_BETA_STEM = """
+stem.conv{1..3}                           {conv1.0,conv1.3,conv1.6}
+stem.conv{1..3}.norm                      {conv1.1,conv1.4,bn1}
+"""
 _UNUSED = {
     r"pixel_(mean|std)": "the scale of pixels, which the data description holds",
     r".*\.num_batches_tracked": "counts batches, which only averages without momentum need",
@@ -58,9 +84,11 @@ def recognise(file: ForeignFile) -> Imported | None:
         options |= {
             "decoder_channels": logits.shape[1],
             "low_level_channels": tensors["sem_seg_head.decoder.res2.project_conv.weight"].shape[0],
-        }
+        } | ({"decoder_convs": 1} if separable else {})
     pooling = f"{aspp}.convs.4.1.bias"
-    renames = [*_backbone(beta), *_aspp(aspp, separable), *(_decoder(separable) if plus else [])]
+    renames = renamed(_BACKBONE + (_BETA_STEM if beta else _STEM), "backbone.", FEATURES)
+    renames |= renamed(_ASPP, f"{aspp}.", "context.aspp.") | {"sem_seg_head.predictor": "classifier"}
+    renames |= renamed(_DECODER, "sem_seg_head.decoder.res2.", "decoder.")
     imported = Imported(
         NAME,
         f"DeepLab v3{'+' if plus else ''} on {options['backbone']}",
@@ -79,78 +107,9 @@ def recognise(file: ForeignFile) -> Imported | None:
     if pooling in tensors:
         imported.state |= folded_norm("context.aspp.branches.4.norm", tensors[pooling])
     if plus:
-        _low_level_last(imported, separable)
+        low_level_last(imported, options["low_level_channels"], separable)
     _take_pixels(imported, tensors)
     return imported
-
-
-def _conv(theirs: str, conv: str, norm: str) -> Renames:
-    theirs = theirs.replace(".", r"\.")
-    return [(rf"{theirs}\.weight", f"{conv}.weight"), (rf"{theirs}\.norm\.{_NORM}", rf"{norm}.\1")]
-
-
-def _conv3x3(theirs: str, ours: str, separable: bool) -> Renames:
-    if not separable:
-        return _conv(theirs, f"{ours}.0", f"{ours}.1")
-    return [
-        *_conv(f"{theirs}.depthwise", f"{ours}.0.0", f"{ours}.0.1"),
-        *_conv(f"{theirs}.pointwise", f"{ours}.1.0", f"{ours}.1.1"),
-    ]
-
-
-def _backbone(beta: bool) -> Renames:
-    features = "backbone.features"
-    stem = [("conv1.0", "conv1.1"), ("conv1.3", "conv1.4"), ("conv1.6", "bn1")] if beta else [("conv1", "bn1")]
-    renames: list[tuple[str, str]] = []
-    for number, (conv, norm) in enumerate(stem, start=1):
-        renames += _conv(f"backbone.stem.conv{number}", f"{features}.{conv}", f"{features}.{norm}")
-    for stage in (1, 2, 3, 4):
-        theirs, ours = rf"backbone\.res{stage + 1}\.(\d+)\.", rf"{features}.layer{stage}.\1"
-        renames += [
-            (rf"{theirs}conv([123])\.weight", rf"{ours}.conv\2.weight"),
-            (rf"{theirs}conv([123])\.norm\.{_NORM}", rf"{ours}.bn\2.\3"),
-            (rf"{theirs}shortcut\.weight", rf"{ours}.downsample.0.weight"),
-            (rf"{theirs}shortcut\.norm\.{_NORM}", rf"{ours}.downsample.1.\2"),
-        ]
-    return renames
-
-
-def _aspp(theirs: str, separable: bool) -> Renames:
-    ours = "context.aspp"
-    renames = [*_conv(f"{theirs}.convs.0", f"{ours}.branches.0.0", f"{ours}.branches.0.1")]
-    for index in (1, 2, 3):
-        renames += _conv3x3(f"{theirs}.convs.{index}", f"{ours}.branches.{index}", separable)
-    pooling = theirs.replace(".", r"\.") + r"\.convs\.4\.1\."
-    return [
-        *renames,
-        (rf"{pooling}weight", f"{ours}.branches.4.conv.weight"),
-        (rf"{pooling}bias", f"{ours}.branches.4.norm.bias"),
-        *_conv(f"{theirs}.project", f"{ours}.project.0", f"{ours}.project.1"),
-        (r"sem_seg_head\.predictor\.(weight|bias)", r"classifier.\1"),
-    ]
-
-
-def _decoder(separable: bool) -> Renames:
-    theirs = "sem_seg_head.decoder.res2"
-    renames = [*_conv(f"{theirs}.project_conv", "decoder.reduce.0.0", "decoder.reduce.0.1")]
-    if separable:
-        return [*renames, *_conv3x3(f"{theirs}.fuse_conv", "decoder.refine.0.0", separable)]
-    for index in (0, 1):
-        renames += _conv3x3(f"{theirs}.fuse_conv.{index}", f"decoder.refine.0.{index}", separable)
-    return renames
-
-
-def _low_level_last(imported: Imported, separable: bool) -> None:
-    width = imported.options["low_level_channels"]
-    if separable:
-        imported.options["decoder_convs"] = 1
-        depthwise = "decoder.refine.0.0.0."
-        for key in [key for key in imported.state if key.startswith(depthwise)]:
-            imported.state[key] = torch.cat([imported.state[key][width:], imported.state[key][:width]])
-    first = f"decoder.refine.0.0.{'1.0' if separable else '0'}.weight"
-    if first in imported.state:
-        imported.state[first] = first_last(imported.state[first], width)
-        imported.notes.append("concatenation: the low-level map moved from the first to the last place")
 
 
 def _take_pixels(imported: Imported, tensors: dict[str, Tensor]) -> None:

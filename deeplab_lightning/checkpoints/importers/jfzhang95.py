@@ -12,31 +12,19 @@ from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .resnet import is_resnet, resnet_name, resnet_renames
 from .torchvision import COUNTERS
-from .translation import Imported, Renames, translate
+from .translation import Imported, renamed, translate
 
 NAME = "jfzhang95"
 
-BRANCHES: Renames = [
-    pair
-    for index in range(4)
-    for pair in (
-        (rf"aspp\.aspp{index + 1}\.atrous_conv\.(.+)", rf"context.aspp.branches.{index}.0.\1"),
-        (rf"aspp\.aspp{index + 1}\.bn\.(.+)", rf"context.aspp.branches.{index}.1.\1"),
-    )
-]
-RENAMES: Renames = [
-    *BRANCHES,
-    (r"aspp\.global_avg_pool\.1\.(.+)", r"context.aspp.branches.4.conv.\1"),
-    (r"aspp\.global_avg_pool\.2\.(.+)", r"context.aspp.branches.4.norm.\1"),
-    (r"aspp\.conv1\.(.+)", r"context.aspp.project.0.\1"),
-    (r"aspp\.bn1\.(.+)", r"context.aspp.project.1.\1"),
-    (r"decoder\.conv1\.(.+)", r"decoder.reduce.0.0.\1"),
-    (r"decoder\.bn1\.(.+)", r"decoder.reduce.0.1.\1"),
-    (r"decoder\.last_conv\.([01])\.(.+)", r"decoder.refine.0.0.\1.\2"),
-    (r"decoder\.last_conv\.4\.(.+)", r"decoder.refine.0.1.0.\1"),
-    (r"decoder\.last_conv\.5\.(.+)", r"decoder.refine.0.1.1.\1"),
-    (r"decoder\.last_conv\.8\.(.+)", r"classifier.\1"),
-]
+RENAMES = renamed("""
+aspp.aspp{1..4}.{atrous_conv,bn}   context.aspp.branches.{0..3}.{0,1}
+aspp.global_avg_pool.{1,2}         context.aspp.branches.4.{conv,norm}
+aspp.{conv1,bn1}                   context.aspp.project.{0,1}
+decoder.{conv1,bn1}                decoder.reduce.0.{0,1}
+decoder.last_conv.{0,1}            decoder.refine.0.0.{0,1}
+decoder.last_conv.{4,5}            decoder.refine.0.1.{0,1}
+decoder.last_conv.8                classifier
+""") | resnet_renames("backbone.")
 
 
 def recognise(file: ForeignFile) -> Imported | None:
@@ -49,7 +37,7 @@ def recognise(file: ForeignFile) -> Imported | None:
             f"{file.path} is a network of jfzhang95's code, but not on its ResNet: its other backbones compute "
             f"something else than ours."
         )
-    backbone = resnet_name(tensors, r"backbone\.")
+    backbone = resnet_name(tensors, "backbone.")
     logits = tensors["decoder.last_conv.8.weight"]
     options: dict[str, Any] = {
         "backbone": backbone,
@@ -68,7 +56,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         "DeepLabV3Plus",
         options,
         logits.shape[0],
-        **translate(tensors, [*resnet_renames(r"backbone\."), *RENAMES], COUNTERS),
+        **translate(tensors, RENAMES, COUNTERS),
         notes=[
             "dilation: all units of a dilated stage have its rate (full), multi-grid 1, 2, 4",
             "output stride 16, its default: the file does not tell it",

@@ -12,22 +12,25 @@ from typing import Any
 
 from ...errors import CheckpointError
 from ..reading import ForeignFile
-from .resnet import BASIC, RESNEXTS, resnet_name
+from .resnet import BASIC, RESNEXTS, resnet_name, resnet_renames
 from .torchvision import COUNTERS
-from .translation import Imported, Renames, first_last, translate
+from .translation import Imported, first_last, renamed, translate
 
 NAME = "mmsegmentation"
 
-_RESNET: Renames = [
-    (r"backbone\.stem\.([01346]\..+)", r"backbone.features.conv1.\1"),
-    (r"backbone\.stem\.7\.(.+)", r"backbone.features.bn1.\1"),
-    (r"backbone\.((?:conv1|bn1|layer\d)\..+)", r"backbone.features.\1"),
-]
-_AUXILIARY: Renames = [
-    (r"auxiliary_head\.convs\.0\.conv\.(.+)", r"aux_head.0.0.\1"),
-    (r"auxiliary_head\.convs\.0\.bn\.(.+)", r"aux_head.0.1.\1"),
-    (r"auxiliary_head\.conv_seg\.(.+)", r"aux_head.2.\1"),
-]
+RENAMES = renamed("""
+backbone.stem.{0,1,3,4,6}                 backbone.features.conv1.{0,1,3,4,6}
+backbone.stem.7                           backbone.features.bn1
+decode_head.image_pool.1.{conv,bn}        context.aspp.branches.4.{conv,norm}
+decode_head.aspp_modules.{0..3}.{conv,bn} context.aspp.branches.{0..3}.{0,1}
+decode_head.aspp_modules.{1..3}.{depthwise,pointwise}_conv.{conv,bn} context.aspp.branches.{1..3}.{0,1}.{0,1}
+decode_head.bottleneck.{conv,bn}          context.aspp.project.{0,1}
+decode_head.c1_bottleneck.{conv,bn}       decoder.reduce.0.{0,1}
+decode_head.sep_bottleneck.{0,1}.{depthwise,pointwise}_conv.{conv,bn} decoder.refine.0.{0,1}.{0,1}.{0,1}
+decode_head.conv_seg                      classifier
+auxiliary_head.convs.0.{conv,bn}          aux_head.0.{0,1}
+auxiliary_head.conv_seg                   aux_head.2
+""") | resnet_renames("backbone.")
 
 
 def recognise(file: ForeignFile) -> Imported | None:
@@ -46,7 +49,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         raise CheckpointError(
             f"{file.path} is a DeepLab of mmsegmentation, but not on a ResNet: those are known alone."
         )
-    backbone = resnet_name(tensors, r"backbone\.")
+    backbone = resnet_name(tensors, "backbone.")
     deep_stem = "backbone.stem.0.weight" in tensors
     if deep_stem and backbone in (*BASIC.values(), *RESNEXTS):
         raise CheckpointError(
@@ -72,7 +75,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         "DeepLabV3Plus" if plus else "DeepLabV3",
         options,
         logits.shape[0],
-        **translate(tensors, [*_RESNET, *_head(plus), *_AUXILIARY], COUNTERS),
+        **translate(tensors, RENAMES, COUNTERS),
         notes=[
             "dilation: a stage that lost its stride keeps the previous rate in its first unit (lag)",
             "ASPP's rates and the output stride (8) are the program's defaults: the file does not tell them",
@@ -83,32 +86,3 @@ def recognise(file: ForeignFile) -> Imported | None:
     projection = "context.aspp.project.0.weight"
     imported.state[projection] = first_last(imported.state[projection], aspp.shape[0])
     return imported
-
-
-def _head(plus: bool) -> Renames:
-    head = r"decode_head\."
-    renames = [
-        *_conv(rf"{head}image_pool\.1", "context.aspp.branches.4.conv", "context.aspp.branches.4.norm"),
-        *_conv(rf"{head}aspp_modules\.0", "context.aspp.branches.0.0", "context.aspp.branches.0.1"),
-        *_conv(rf"{head}bottleneck", "context.aspp.project.0", "context.aspp.project.1"),
-        (rf"{head}conv_seg\.(.+)", r"classifier.\1"),
-    ]
-    for branch in (1, 2, 3):
-        theirs, ours = rf"{head}aspp_modules\.{branch}", f"context.aspp.branches.{branch}"
-        renames += _separable(theirs, ours) if plus else _conv(theirs, f"{ours}.0", f"{ours}.1")
-    if plus:
-        renames += _conv(rf"{head}c1_bottleneck", "decoder.reduce.0.0", "decoder.reduce.0.1")
-        for place in (0, 1):
-            renames += _separable(rf"{head}sep_bottleneck\.{place}", f"decoder.refine.0.{place}")
-    return renames
-
-
-def _conv(theirs: str, conv: str, norm: str) -> Renames:
-    return [(rf"{theirs}\.conv\.(.+)", rf"{conv}.\1"), (rf"{theirs}\.bn\.(.+)", rf"{norm}.\1")]
-
-
-def _separable(theirs: str, ours: str) -> Renames:
-    return [
-        *_conv(rf"{theirs}\.depthwise_conv", f"{ours}.0.0", f"{ours}.0.1"),
-        *_conv(rf"{theirs}\.pointwise_conv", f"{ours}.1.0", f"{ours}.1.1"),
-    ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from ...errors import CheckpointError
-from .translation import Renames, units
+from .translation import Renames, renamed, units
 
 BOTTLENECKS: dict[tuple[int, ...], str] = {
     (2, 2, 2, 2): "resnet26",
@@ -15,6 +16,8 @@ BOTTLENECKS: dict[tuple[int, ...], str] = {
     (3, 4, 23, 3): "resnet101",
     (3, 8, 36, 3): "resnet152",
 }
+FEATURES = "backbone.features."
+"""What all our names of a timm network begin with."""
 BASIC: dict[tuple[int, ...], str] = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
 
 RESNEXTS = (
@@ -29,9 +32,9 @@ def resnet_name(tensors: Mapping[str, Tensor], prefix: str) -> str:
     Raises:
         CheckpointError: No ResNet has so many units.
     """
-    counts = units(tensors, rf"{prefix}layer(\d+)\.(\d+)\.conv1\.weight")
-    deep = f"{prefix}layer1.0.conv3.weight".replace("\\", "") in tensors
-    kernel = tuple(tensors[f"{prefix}layer1.0.conv2.weight".replace("\\", "")].shape)
+    counts = units(tensors, rf"{re.escape(prefix)}layer(\d+)\.(\d+)\.conv1\.weight")
+    deep = f"{prefix}layer1.0.conv3.weight" in tensors
+    kernel = tuple(tensors[f"{prefix}layer1.0.conv2.weight"].shape)
     name = (BOTTLENECKS if deep else BASIC).get(counts)
     width, per_group = kernel[:2]
     if name is not None and width != per_group:
@@ -54,5 +57,5 @@ def is_resnet(tensors: Mapping[str, Tensor], prefix: str) -> bool:
 
 
 def resnet_renames(prefix: str) -> Renames:
-    """Return its renames; `prefix` is a pattern."""
-    return [(rf"{prefix}((?:conv1|bn1|layer\d)\..+)", r"backbone.features.\1")]
+    """Return its renames."""
+    return renamed("{conv1,bn1,layer1,layer2,layer3,layer4} {conv1,bn1,layer1,layer2,layer3,layer4}", prefix, FEATURES)

@@ -13,37 +13,21 @@ from typing import Any
 from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .smp_encoders import find_encoder
-from .torchvision import COUNTERS
-from .translation import Imported, Renames, translate
+from .torchvision import ASPP, COUNTERS
+from .translation import Imported, renamed, translate
 
 NAME = "segmentation_models_pytorch"
 
-_POOLING: Renames = [
-    (r"aspp\.convs\.4\.1\.(.+)", r"context.aspp.branches.4.conv.\1"),
-    (r"aspp\.convs\.4\.2\.(.+)", r"context.aspp.branches.4.norm.\1"),
-    (r"aspp\.convs\.0\.([01]\..+)", r"context.aspp.branches.0.\1"),
-    (r"aspp\.project\.([01]\..+)", r"context.aspp.project.\1"),
-    (r"segmentation_head\.0\.(.+)", r"classifier.\1"),
-]
-V3: Renames = [
-    *_POOLING,
-    (r"aspp\.convs\.([1-3])\.([01]\..+)", r"context.aspp.branches.\1.\2"),
-    (r"decoder\.conv\.(.+)", r"context.head_conv.0.\1"),
-    (r"decoder\.bn\.(.+)", r"context.head_conv.1.\1"),
-]
-V3PLUS: Renames = [
-    *_POOLING,
-    (r"aspp\.convs\.([1-3])\.0\.0\.(.+)", r"context.aspp.branches.\1.0.\2"),
-    (r"aspp\.convs\.([1-3])\.0\.1\.(.+)", r"context.aspp.branches.\1.1.0.\2"),
-    (r"aspp\.convs\.([1-3])\.1\.(.+)", r"context.aspp.branches.\1.1.1.\2"),
-    (r"decoder\.aspp\.1\.0\.(.+)", r"context.head_conv.0.\1"),
-    (r"decoder\.aspp\.1\.1\.(.+)", r"context.head_conv.1.0.\1"),
-    (r"decoder\.aspp\.2\.(.+)", r"context.head_conv.1.1.\1"),
-    (r"decoder\.block1\.([01]\..+)", r"decoder.reduce.0.\1"),
-    (r"decoder\.block2\.0\.0\.(.+)", r"decoder.refine.0.0.0.\1"),
-    (r"decoder\.block2\.0\.1\.(.+)", r"decoder.refine.0.0.1.0.\1"),
-    (r"decoder\.block2\.1\.(.+)", r"decoder.refine.0.0.1.1.\1"),
-]
+V3 = renamed(ASPP, "decoder.aspp.", "context.aspp.") | renamed("decoder.{conv,bn} context.head_conv.{0,1}")
+V3PLUS = renamed(ASPP, "decoder.aspp.0.", "context.aspp.") | renamed("""
+decoder.aspp.0.convs.{1..3}.0.{0,1}   context.aspp.branches.{1..3}.{0,1.0}
+decoder.aspp.0.convs.{1..3}.1         context.aspp.branches.{1..3}.1.1
+decoder.aspp.1.{0,1}                  context.head_conv.{0,1.0}
+decoder.aspp.2                        context.head_conv.1.1
+decoder.block1                        decoder.reduce.0
+decoder.block2.0.{0,1}                decoder.refine.0.0.{0,1.0}
+decoder.block2.1                      decoder.refine.0.0.1.1
+""")
 _UNUSED = {
     r"encoder\.fc\..+": "the classifier of ImageNet's classes",
     r"classification_head\..+": "a classifier of whole images",
@@ -83,9 +67,7 @@ def recognise(file: ForeignFile, backbone: str | None = None) -> Imported | None
         "dropout": 0.5,
         "output_stride": 16 if plus else 8,
     }
-    renames = [(pattern.replace(r"aspp\.", r"decoder\.aspp\.0\." if plus else r"decoder\.aspp\.", 1), ours)
-               if pattern.startswith(r"aspp\.") else (pattern, ours)
-               for pattern, ours in (V3PLUS if plus else V3)]  # fmt: skip
+    renames = {"segmentation_head.0": "classifier", **encoder.renames, **(V3PLUS if plus else V3)}
     if plus:
         options |= {
             "atrous_rates": [12, 24, 36],
@@ -100,7 +82,7 @@ def recognise(file: ForeignFile, backbone: str | None = None) -> Imported | None
         "DeepLabV3Plus" if plus else "DeepLabV3",
         options,
         head.shape[0],
-        **translate(tensors, [*encoder.renames, *renames], COUNTERS | _UNUSED | encoder.not_needed),
+        **translate(tensors, renames, COUNTERS | _UNUSED | encoder.not_needed),
         mean=encoder.mean,
         std=encoder.std,
         norm_eps={"": 1e-5, "backbone.": None},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
@@ -14,8 +14,8 @@ from ...backbones.atrous import atrous_support
 from ...backbones.by_weights import compute_the_same, named_network, networks_with, timm_network
 from ...backbones.smp_encoders import NAME as SMP_ENCODER
 from ...errors import CheckpointError
-from .resnet import BOTTLENECKS, is_resnet, resnet_name, resnet_renames
-from .translation import IMAGENET, PLUS_MINUS_ONE, Renames, some, units
+from .resnet import BOTTLENECKS, FEATURES, is_resnet, resnet_name, resnet_renames
+from .translation import IMAGENET, PLUS_MINUS_ONE, Renames, renamed, some, unit_places, units
 
 FULL = "dilation: all units of a dilated stage have its rate (full)"
 TAKEN = (
@@ -37,8 +37,35 @@ EFFICIENTNETS = {
 }
 """Units and last width -> name, and what the plan's units are multiplied with (Tan and Le 2019)."""
 
+UNIT = """
+{depthwise_conv,bn1}     {conv_dw,bn1}
+{project_conv,bn2}       {conv_pw,bn2}
+se_{reduce,expand}       se.conv_{reduce,expand}
+"""
+EXPANDING_UNIT = """
+{expand_conv,bn0}        {conv_pw,bn1}
+{depthwise_conv,bn1}     {conv_dw,bn2}
+{project_conv,bn2}       {conv_pwl,bn3}
+se_{reduce,expand}       se.conv_{reduce,expand}
+"""
+"""Of an EfficientNet, behind `encoder._blocks.INDEX._`."""
+
 MOBILEONES = {(48, 1024): "s0", (96, 1280): "s1", (96, 2048): "s2", (128, 2048): "s3", (192, 2048): "s4"}
 """Widths of the first and the last stage -> name (Vasu et al. 2022, table 1)."""
+
+
+SENET = """
+layer{1..4}                     layer{1..4}
+layer{1..4}.{0..35}.se_module   layer{1..4}.{0..35}.se
+"""
+PLAIN_STEM = "layer0.{conv1,bn1} {conv1,bn1}"
+DEEP_STEM = "layer0.{conv1,bn1,conv2,bn2,conv3,bn3} {conv1.0,conv1.1,conv1.3,conv1.4,conv1.6,bn1}"
+MOBILEONE = """
+stage0.rbr_{conv,scale,skip}                stem.{conv_kxk,conv_scale,identity}
+stage0.se.{reduce,expand}                   stem.attn.{fc1,fc2}
+stage{1..4}.{0..35}.rbr_{conv,scale,skip}    stages_{0..3}.{0..35}.{conv_kxk,conv_scale,identity}
+stage{1..4}.{0..35}.se.{reduce,expand}       stages_{0..3}.{0..35}.attn.{fc1,fc2}
+"""
 
 
 @dataclass
@@ -49,10 +76,6 @@ class Encoder:
         backbone: Our name.
         renames: From its names, with `encoder.` in front, to ours.
         options: Of our task, besides the backbone.
-        not_needed: As in `Imported`, by patterns.
-        mean: Of its images, per channel in 0..1.
-        std: Likewise.
-        notes: As in `Imported`.
     """
 
     backbone: str
@@ -82,7 +105,7 @@ def find_encoder(tensors: Mapping[str, Tensor], backbone: str | None = None) -> 
     elif find is not None:
         encoder = find(names)
     elif is_resnet(names, ""):
-        encoder = Encoder(resnet_name(names, ""), resnet_renames(r"encoder\."), {"first_unit": "full"})
+        encoder = Encoder(resnet_name(names, ""), resnet_renames("encoder."), {"first_unit": "full"})
     else:
         raise CheckpointError(
             f"It is a DeepLab of segmentation_models_pytorch on an encoder ({some(list(names), 4)}) that no backbone "
@@ -121,24 +144,16 @@ def _of_timm(weights: Mapping[str, Tensor], backbone: str | None) -> Encoder:
     notes = ["dilation: as timm does it (lag)"]
     if len(fitting) > 1:
         notes.append(f"its weights fit {', '.join(names[1:])} as well, and compute the same: {names[0]} is taken")
-    return Encoder(names[0], [(r"encoder\.model\.(.+)", r"backbone.features.\1")], mean=mean, std=std, notes=notes)
+    return Encoder(names[0], {"encoder.model": "backbone.features"}, mean=mean, std=std, notes=notes)
 
 
 def _mobilenet_v2(weights: Mapping[str, Tensor]) -> Encoder:
-    ours = "backbone.features."
-    renames = [
-        *_conv_norm(r"encoder\.features\.0\.0", r"encoder\.features\.0\.1", f"{ours}conv_stem", f"{ours}bn1"),
-        *_conv_norm(
-            r"encoder\.features\.18\.0", r"encoder\.features\.18\.1", f"{ours}blocks.7.0.conv", f"{ours}blocks.7.0.bn1"
-        ),
-    ]
-    for index, (stage, unit) in enumerate(_places((1, 2, 3, 4, 3, 3, 1)), start=1):
-        theirs, block = rf"encoder\.features\.{index}\.conv\.", f"{ours}blocks.{stage}.{unit}."
-        convs = ["conv_dw", "conv_pw"] if index == 1 else ["conv_pw", "conv_dw", "conv_pwl"]
-        last = len(convs) - 1
-        for place, conv in enumerate(convs):
-            parts = (str(last), str(last + 1)) if place == last else (rf"{place}\.0", rf"{place}\.1")
-            renames += _conv_norm(theirs + parts[0], theirs + parts[1], block + conv, f"{block}bn{place + 1}")
+    renames = renamed("0.{0,1} {conv_stem,bn1}\n 18.{0,1} blocks.7.0.{conv,bn1}", "encoder.features.", FEATURES)
+    first = "0.{0,1} {conv_dw,bn1}\n {1,2} {conv_pw,bn2}"
+    other = "0.{0,1} {conv_pw,bn1}\n 1.{0,1} {conv_dw,bn2}\n {2,3} {conv_pwl,bn3}"
+    for index, (stage, unit) in enumerate(unit_places((1, 2, 3, 4, 3, 3, 1)), start=1):
+        table = first if index == 1 else other
+        renames |= renamed(table, f"encoder.features.{index}.conv.", f"{FEATURES}blocks.{stage}.{unit}.")
     return Encoder("smp_mobilenet_v2", renames)
 
 
@@ -153,18 +168,11 @@ def _efficientnet(weights: Mapping[str, Tensor]) -> Encoder:
             f"efficientnet-b0 to b7, of {', '.join(f'{many} and {last}' for many, last in EFFICIENTNETS)}."
         )
     name, depth = found
-    ours = "backbone.features."
-    renames = [*_conv_norm(r"encoder\._conv_stem", r"encoder\._bn0", f"{ours}conv_stem", f"{ours}bn1")]
-    for index, (stage, unit) in enumerate(_places(ceil(repeats * depth) for repeats in (1, 2, 2, 3, 3, 4, 1))):
-        theirs, block = rf"encoder\._blocks\.{index}\._", f"{ours}blocks.{stage}.{unit}."
-        convs = [("depthwise_conv", 1, "conv_dw"), ("project_conv", 2, "conv_pwl")]
-        if f"_blocks.{index}._expand_conv.weight" in weights:
-            convs.insert(0, ("expand_conv", 0, "conv_pw"))
-        else:
-            convs[-1] = ("project_conv", 2, "conv_pw")
-        for number, (conv, norm, our_conv) in enumerate(convs, start=1):
-            renames += _conv_norm(f"{theirs}{conv}", f"{theirs}bn{norm}", f"{block}{our_conv}", f"{block}bn{number}")
-        renames.append((rf"{theirs}se_(reduce|expand)\.(.+)", rf"{block}se.conv_\1.\2"))
+    renames = renamed("{_conv_stem,_bn0} {conv_stem,bn1}", "encoder.", FEATURES)
+    for index, (stage, unit) in enumerate(unit_places(ceil(many * depth) for many in (1, 2, 2, 3, 3, 4, 1))):
+        expands = f"_blocks.{index}._expand_conv.weight" in weights
+        table = EXPANDING_UNIT if expands else UNIT
+        renames |= renamed(table, f"encoder._blocks.{index}._", f"{FEATURES}blocks.{stage}.{unit}.")
     return Encoder(
         f"smp_efficientnet_{name}",
         renames,
@@ -189,7 +197,7 @@ def _timm_efficientnet(weights: Mapping[str, Tensor]) -> Encoder:
     mean, std = PLUS_MINUS_ONE if lite else IMAGENET
     return Encoder(
         name,
-        [(r"encoder\.((?:conv_stem|bn1|blocks)\..+)", r"backbone.features.\1")],
+        renamed("{conv_stem,bn1,blocks} {conv_stem,bn1,blocks}", "encoder.", FEATURES),
         {"first_unit": "full"},
         {rf"encoder\.{head}": _HEAD},
         mean,
@@ -210,16 +218,7 @@ def _senet(weights: Mapping[str, Tensor]) -> Encoder:
             f"Its encoder is a squeeze-and-excite ResNet of {counts} units with a first 3x3 of shape {kernel}; known "
             f"are se_resnet50, 101 and 152, se_resnext50_32x4d and 101_32x4d, senet154."
         )
-    renames = [
-        (r"encoder\.(layer[1-4]\.\d+)\.se_module\.(.+)", r"backbone.features.\1.se.\2"),
-        (r"encoder\.(layer[1-4]\..+)", r"backbone.features.\1"),
-    ]
-    stem = {"conv1": "conv1", "bn1": "bn1"}
-    if deep:
-        stem = {"conv1": "conv1.0", "bn1": "conv1.1", "conv2": "conv1.3", "bn2": "conv1.4", "conv3": "conv1.6"}
-        stem["bn3"] = "bn1"
-    for theirs, ours in stem.items():
-        renames.append((rf"encoder\.layer0\.{theirs}\.(.+)", rf"backbone.features.{ours}.\1"))
+    renames = renamed(SENET + (DEEP_STEM if deep else PLAIN_STEM), "encoder.", FEATURES)
     return Encoder(backbone, renames)
 
 
@@ -232,24 +231,7 @@ def _mobileone(weights: Mapping[str, Tensor]) -> Encoder:
             f"Its encoder is a MobileOne whose first and last stage have widths {widths}; known are mobileone_s0 to "
             f"s4, of {', '.join(map(str, MOBILEONES))}."
         )
-    stages = {"stem": "stage0", **{rf"stages_{stage}.\1": rf"stage{stage + 1}\.(\d+)" for stage in range(4)}}
-    parts = {"conv_kxk": "rbr_conv", "conv_scale": "rbr_scale", "identity": "rbr_skip"}
-    parts |= {"attn.fc1": r"se\.reduce", "attn.fc2": r"se\.expand"}
-    renames = [
-        (rf"encoder\.{their_stage}\.{their_part}\.(.+)", rf"backbone.features.{stage}.{part}.\{2 - (stage == 'stem')}")
-        for stage, their_stage in stages.items()
-        for part, their_part in parts.items()
-    ]
-    return Encoder(f"smp_mobileone_{MOBILEONES[widths]}", renames)
-
-
-def _places(counts: Iterable[int]) -> list[tuple[int, int]]:
-    """Return stage and unit of units that are numbered through."""
-    return [(stage, unit) for stage, count in enumerate(counts) for unit in range(count)]
-
-
-def _conv_norm(conv: str, norm: str, our_conv: str, our_norm: str) -> list[tuple[str, str]]:
-    return [(rf"{conv}\.(.+)", rf"{our_conv}.\1"), (rf"{norm}\.(.+)", rf"{our_norm}.\1")]
+    return Encoder(f"smp_mobileone_{MOBILEONES[widths]}", renamed(MOBILEONE, "encoder.", FEATURES))
 
 
 _KINDS: dict[str, Callable[[Mapping[str, Tensor]], Encoder]] = {

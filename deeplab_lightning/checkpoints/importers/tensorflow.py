@@ -7,15 +7,15 @@ inside units (`backbones/feature_hooks.py`); corners are aligned; images are sca
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from ...errors import CheckpointError
 from ..reading import ForeignFile
-from .translation import PLUS_MINUS_ONE, Imported, first_last, folded_norm, translate, units
+from .resnet import FEATURES
+from .translation import PLUS_MINUS_ONE, Imported, Renames, first_last, folded_norm, rows, translate, unit_places, units
 
 NAME = "tensorflow"
 
@@ -36,13 +36,38 @@ RESNETS = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101"}
 RESNET_EPS, TRUNK_EPS, HEAD_EPS = 1e-5, 1e-3, 1e-5
 
 
-@dataclass(frozen=True)
-class LayerNames:
-    """A convolution: TensorFlow's scope, our name of it, and of the batch norm behind it (none: it has a bias)."""
+Layers = list[tuple[str, ...]]
+"""Of convolutions: TensorFlow's scope, our name of it, and of the batch norm behind it (none: it has a bias)."""
 
-    scope: str
-    conv: str
-    norm: str | None = None
+_MOBILENET_FIRST_UNIT = """
+depthwise   conv_dw    bn1
+project     conv_pw    bn2
+"""
+_MOBILENET_UNIT = """
+expand      conv_pw    bn1
+depthwise   conv_dw    bn2
+project     conv_pwl   bn3
+"""
+_XCEPTION_BLOCK = """
+separable_conv{1..3}_{depthwise,pointwise}   stack.conv{1..3}.conv_{dw,pw}   stack.conv{1..3}.bn_{dw,pw}
+shortcut                                     shortcut.conv                   shortcut.bn
+"""
+_RESNET = """
+conv1_{1..3}                                        {conv1.0,conv1.3,conv1.6}       {conv1.1,conv1.4,bn1}
+block{1..4}/unit_{1..23}/bottleneck_v1/conv{1..3}   layer{1..4}.{0..22}.conv{1..3}  layer{1..4}.{0..22}.bn{1..3}
+block{1..4}/unit_1/bottleneck_v1/shortcut           layer{1..4}.0.downsample.0      layer{1..4}.0.downsample.1
+"""
+_HEAD = """
+concat_projection                           context.aspp.project.0            context.aspp.project.1
+aspp{0..3}                                  context.aspp.branches.{0..3}.0    context.aspp.branches.{0..3}.1
+aspp{1..3}_{depthwise,pointwise}  context.aspp.branches.{1..3}.{0,1}.0  context.aspp.branches.{1..3}.{0,1}.1
+logits/semantic                             classifier
+"""
+_DECODER = """
+feature_projection0                         reduce.0.0                  reduce.0.1
+decoder_conv0/decoder_conv0_{1,2}           refine.0.{0,1}.0            refine.0.{0,1}.1
+decoder_conv{0,1}_{depthwise,pointwise}     refine.0.{0,1}.{0,1}.0      refine.0.{0,1}.{0,1}.1
+"""
 
 
 def recognise(file: ForeignFile) -> Imported | None:
@@ -106,28 +131,21 @@ def _layout(name: str, tensor: Tensor, container: str) -> Tensor:
     return tensor.permute(3, 2, 0, 1)
 
 
-def _renames(layers: Iterable[LayerNames]) -> list[tuple[str, str]]:
-    renames = []
-    for layer in layers:
-        renames += [(f"{layer.scope}/{kernel}", f"{layer.conv}.weight") for kernel in KERNELS]
-        if layer.norm is None:
-            renames += [(f"{layer.scope}/{bias}", f"{layer.conv}.bias") for bias in ("biases", "Conv2D_bias")]
+def _renames(layers: Layers) -> Renames:
+    renames: Renames = {}
+    for scope, conv, *norm in layers:
+        renames |= {f"{scope}/{kernel}": f"{conv}.weight" for kernel in KERNELS}
+        if norm:
+            renames |= {f"{scope}/BatchNorm/{theirs}": f"{norm[0]}.{ours}" for theirs, ours in BATCH_NORM.items()}
         else:
-            renames += [
-                (f"{layer.scope}/BatchNorm/{theirs}", f"{layer.norm}.{ours}") for theirs, ours in BATCH_NORM.items()
-            ]
+            renames |= {f"{scope}/{bias}": f"{conv}.bias" for bias in ("biases", "Conv2D_bias")}
     return renames
 
 
-def _folded(tensors: Mapping[str, Tensor], layers: Iterable[LayerNames]) -> dict[str, str]:
+def _folded(tensors: Mapping[str, Tensor], layers: Layers) -> dict[str, str]:
     """Return the biases that batch norms became: their names -> our norms."""
-    return {
-        f"{layer.scope}/{bias}": layer.norm
-        for layer in layers
-        if layer.norm is not None
-        for bias in FOLDED
-        if f"{layer.scope}/{bias}" in tensors
-    }
+    biases = {f"{scope}/{bias}": norm[0] for scope, _, *norm in layers if norm for bias in FOLDED}
+    return {bias: norm for bias, norm in biases.items() if bias in tensors}
 
 
 def _follow_operations(file: ForeignFile, imported: Imported) -> None:
@@ -156,7 +174,7 @@ def _follow_operations(file: ForeignFile, imported: Imported) -> None:
 
 # --- trunks ---------------------------------------------------------------------------------------------------------
 
-Trunk = tuple[str, list[LayerNames], dict[str, Any], float]
+Trunk = tuple[str, Layers, dict[str, Any], float]
 """Backbone, its layers, options that go with it, and the eps of its batch norms."""
 
 
@@ -165,7 +183,7 @@ def _trunk(tensors: Mapping[str, Tensor]) -> Trunk:
         return _mobilenet_v2(tensors)
     for depth in (41, 65, 71):
         if f"xception_{depth}/entry_flow/conv1_1/weights" in tensors:
-            return _xception(tensors, depth)
+            return _xception(depth)
     for scope in ("resnet_v1_50", "resnet_v1_101"):
         if f"{scope}/block1/unit_1/bottleneck_v1/conv1/weights" in tensors:
             return _resnet(tensors, scope)
@@ -177,53 +195,31 @@ def _trunk(tensors: Mapping[str, Tensor]) -> Trunk:
 
 
 def _mobilenet_v2(tensors: Mapping[str, Tensor]) -> Trunk:
-    features = "backbone.features"
-    layers = [LayerNames("MobilenetV2/Conv", f"{features}.conv_stem", f"{features}.bn1")]
-    index = 0
-    for stage, count in enumerate(MOBILENET_STAGES):
-        for unit in range(count):
-            scope = f"MobilenetV2/expanded_conv{f'_{index}' if index else ''}"
-            ours = f"{features}.blocks.{stage}.{unit}"
-            # The first unit does not expand.
-            parts = [("expand", "conv_pw"), ("depthwise", "conv_dw"), ("project", "conv_pwl")]
-            for number, (part, conv) in enumerate(parts if index else [parts[1], ("project", "conv_pw")], start=1):
-                layers.append(LayerNames(f"{scope}/{part}", f"{ours}.{conv}", f"{ours}.bn{number}"))
-            index += 1
-    deepest = tensors.get(f"MobilenetV2/expanded_conv_{index - 1}/project/weights")
+    layers: Layers = [("MobilenetV2/Conv", f"{FEATURES}conv_stem", f"{FEATURES}bn1")]
+    for index, (stage, unit) in enumerate(unit_places(MOBILENET_STAGES)):
+        scope = f"MobilenetV2/expanded_conv{f'_{index}' if index else ''}/"
+        ours = f"{FEATURES}blocks.{stage}.{unit}."
+        layers += rows(_MOBILENET_UNIT if index else _MOBILENET_FIRST_UNIT, scope, ours, ours)
+    deepest = tensors.get(f"MobilenetV2/expanded_conv_{index}/project/weights")
     percent = 0 if deepest is None else round(100 * deepest.shape[0] / 320)
     return f"mobilenetv2_{percent:03d}_unrounded", layers, {"low_level_map": "tensorflow"}, TRUNK_EPS
 
 
-def _xception(tensors: Mapping[str, Tensor], depth: int) -> Trunk:
-    scope, features = f"xception_{depth}", "backbone.features"
-    layers = [
-        LayerNames(
-            f"{scope}/entry_flow/conv1_{number}",
-            f"{features}.stem_{number - 1}.conv",
-            f"{features}.stem_{number - 1}.bn",
-        )
-        for number in (1, 2)
-    ]
+def _xception(depth: int) -> Trunk:
+    scope = f"xception_{depth}"
+    stem = "entry_flow/conv1_{1,2} stem_{0,1}.conv stem_{0,1}.bn"
+    layers = [*rows(stem, f"{scope}/", FEATURES, FEATURES)]
     entry = 5 if depth == 71 else 3
     flows = [("entry_flow", block, 1) for block in range(1, entry + 1)]
     flows += [("middle_flow", 1, unit) for unit in range(1, (8 if depth == 41 else 16) + 1)]
     flows += [("exit_flow", block, 1) for block in (1, 2)]
     for index, (flow, block, unit) in enumerate(flows):
-        inner = f"{scope}/{flow}/block{block}/unit_{unit}/xception_module"
-        ours = f"{features}.blocks_{index}"
-        for number in (1, 2, 3):
-            for part, short in (("depthwise", "dw"), ("pointwise", "pw")):
-                conv = f"{ours}.stack.conv{number}"
-                layers.append(
-                    LayerNames(f"{inner}/separable_conv{number}_{part}", f"{conv}.conv_{short}", f"{conv}.bn_{short}")
-                )
-        if f"{inner}/shortcut/weights" in tensors:
-            layers.append(LayerNames(f"{inner}/shortcut", f"{ours}.shortcut.conv", f"{ours}.shortcut.bn"))
+        inner, ours = f"{scope}/{flow}/block{block}/unit_{unit}/xception_module/", f"{FEATURES}blocks_{index}."
+        layers += rows(_XCEPTION_BLOCK, inner, ours, ours)
     return f"xception{depth}", layers, {"low_level_map": "tensorflow"}, TRUNK_EPS
 
 
 def _resnet(tensors: Mapping[str, Tensor], scope: str) -> Trunk:
-    features = "backbone.features"
     if f"{scope}/conv1_1/weights" not in tensors:
         raise CheckpointError(
             f"It stands on {scope} with one 7x7 convolution at its start; TensorFlow's DeepLab has three of 3x3 (its "
@@ -232,18 +228,7 @@ def _resnet(tensors: Mapping[str, Tensor], scope: str) -> Trunk:
     counts = units(tensors, rf"{scope}/block(\d)/unit_(\d+)/bottleneck_v1/conv1/weights")
     if counts not in RESNETS:
         raise CheckpointError(f"{scope} has blocks of {counts} units; known are {', '.join(map(str, RESNETS))}.")
-    stem = [("conv1.0", "conv1.1"), ("conv1.3", "conv1.4"), ("conv1.6", "bn1")]
-    layers = [
-        LayerNames(f"{scope}/conv1_{number}", f"{features}.{conv}", f"{features}.{norm}")
-        for number, (conv, norm) in enumerate(stem, start=1)
-    ]
-    for stage, count in enumerate(counts, start=1):
-        for unit in range(count):
-            inner = f"{scope}/block{stage}/unit_{unit + 1}/bottleneck_v1"
-            ours = f"{features}.layer{stage}.{unit}"
-            layers += [LayerNames(f"{inner}/conv{n}", f"{ours}.conv{n}", f"{ours}.bn{n}") for n in (1, 2, 3)]
-            if not unit:
-                layers.append(LayerNames(f"{inner}/shortcut", f"{ours}.downsample.0", f"{ours}.downsample.1"))
+    layers = [*rows(_RESNET, f"{scope}/", FEATURES, FEATURES)]
     options = {"beta_stem": True, "stride_place": "previous", "multi_grid": [1, 2, 4], "low_level_map": "tensorflow"}
     return RESNETS[counts], layers, options, RESNET_EPS
 
@@ -251,24 +236,17 @@ def _resnet(tensors: Mapping[str, Tensor], scope: str) -> Trunk:
 # --- heads ----------------------------------------------------------------------------------------------------------
 
 
-def _head(tensors: Mapping[str, Tensor]) -> tuple[list[LayerNames], dict[str, Any]]:
+def _head(tensors: Mapping[str, Tensor]) -> tuple[Layers, dict[str, Any]]:
     """Return the layers behind the trunk, and the options that they tell."""
-    aspp = "context.aspp"
     separable = "aspp1_depthwise/depthwise_weights" in tensors
     branches = [index for index in (1, 2, 3) if f"aspp{index}{'_depthwise/depthwise_' if separable else '/'}weights"
                 in tensors]  # fmt: skip
     pooling = "image_pooling/weights" in tensors
     decoder = "decoder/feature_projection0/weights" in tensors
-    layers = [
-        LayerNames("aspp0", f"{aspp}.branches.0.0", f"{aspp}.branches.0.1"),
-        LayerNames("concat_projection", f"{aspp}.project.0", f"{aspp}.project.1"),
-        LayerNames("logits/semantic", "classifier"),
-    ]
-    for index in branches:
-        layers += _conv3x3(f"aspp{index}", f"{aspp}.branches.{index}", separable)
+    layers = [*rows(_HEAD), *rows(_DECODER, "decoder/", "decoder.", "decoder.")]
     if pooling:
-        last = f"{aspp}.branches.{len(branches) + 1}"
-        layers.append(LayerNames("image_pooling", f"{last}.conv", f"{last}.norm"))
+        last = f"context.aspp.branches.{len(branches) + 1}"
+        layers.append(("image_pooling", f"{last}.conv", f"{last}.norm"))
     options: dict[str, Any] = {
         "atrous_rates": [6, 12, 18][: len(branches)],
         "image_pooling": pooling,
@@ -277,28 +255,10 @@ def _head(tensors: Mapping[str, Tensor]) -> tuple[list[LayerNames], dict[str, An
         "decoder": decoder,
     }
     if decoder:
-        layers.append(LayerNames("decoder/feature_projection0", "decoder.reduce.0.0", "decoder.reduce.0.1"))
         decoder_separable = "decoder/decoder_conv0_depthwise/depthwise_weights" in tensors
         if branches and decoder_separable != separable:
             raise CheckpointError("Its ASPP and its decoder are not both separable: our networks are one or the other.")
         options["separable"] = decoder_separable
-        for index in (0, 1):
-            # Dense convolutions are repeated in one scope.
-            scope = (
-                f"decoder/decoder_conv{index}"
-                if decoder_separable
-                else f"decoder/decoder_conv0/decoder_conv0_{index + 1}"
-            )
-            layers += _conv3x3(scope, f"decoder.refine.0.{index}", decoder_separable)
         options["low_level_channels"] = tensors["decoder/feature_projection0/weights"].shape[0]
         options["decoder_channels"] = tensors["logits/semantic/weights"].shape[1]
     return layers, options
-
-
-def _conv3x3(scope: str, ours: str, separable: bool) -> list[LayerNames]:
-    if not separable:
-        return [LayerNames(scope, f"{ours}.0", f"{ours}.1")]
-    return [
-        LayerNames(f"{scope}_depthwise", f"{ours}.0.0", f"{ours}.0.1"),
-        LayerNames(f"{scope}_pointwise", f"{ours}.1.0", f"{ours}.1.1"),
-    ]

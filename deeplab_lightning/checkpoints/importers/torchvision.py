@@ -15,31 +15,30 @@ from torch import Tensor
 
 from ...errors import CheckpointError
 from ..reading import ForeignFile
-from .resnet import is_resnet, resnet_name, resnet_renames
-from .translation import Imported, Renames, translate
+from .resnet import FEATURES, is_resnet, resnet_name, resnet_renames
+from .translation import Imported, Renames, renamed, translate, unit_places
 
 NAME = "torchvision"
 
 COUNTERS = {r".*\.num_batches_tracked": "counts batches, which only averages without momentum need"}
 
-ASPP: Renames = [
-    (r"classifier\.0\.convs\.([0-3])\.([01]\..+)", r"context.aspp.branches.\1.\2"),
-    (r"classifier\.0\.convs\.4\.1\.(.+)", r"context.aspp.branches.4.conv.\1"),
-    (r"classifier\.0\.convs\.4\.2\.(.+)", r"context.aspp.branches.4.norm.\1"),
-    (r"classifier\.0\.project\.([01]\..+)", r"context.aspp.project.\1"),
-    (r"classifier\.1\.(.+)", r"context.head_conv.0.\1"),
-    (r"classifier\.2\.(.+)", r"context.head_conv.1.\1"),
-    (r"classifier\.4\.(.+)", r"classifier.\1"),
-]
-FCN: Renames = [
-    (r"classifier\.0\.(.+)", r"context.conv.0.\1"),
-    (r"classifier\.1\.(.+)", r"context.conv.1.\1"),
-    (r"classifier\.4\.(.+)", r"classifier.\1"),
-]
-AUXILIARY: Renames = [
-    (r"aux_classifier\.([01])\.(.+)", r"aux_head.0.\1.\2"),
-    (r"aux_classifier\.4\.(.+)", r"aux_head.2.\1"),
-]
+ASPP = """
+convs.{0..3}    branches.{0..3}
+convs.4.{1,2}   branches.4.{conv,norm}
+project         project
+"""
+"""Behind what stands before ASPP: its dense form."""
+HEAD = renamed("classifier.{1,2} context.head_conv.{0,1}") | renamed(ASPP, "classifier.0.", "context.aspp.")
+FCN = renamed("classifier.{0,1} context.conv.{0,1}")
+ENDS = """
+classifier.4             classifier
+aux_classifier.{0,1}     aux_head.0.{0,1}
+aux_classifier.4         aux_head.2
+"""
+FIRST_UNIT = "0.{0,1} {conv_dw,bn1}\n 1.{0,1} {conv_pw,bn2}"
+UNIT = "0.{0,1} {conv_pw,bn1}\n 1.{0,1} {conv_dw,bn2}\n 2.{0,1} {conv_pwl,bn3}"
+ATTENDING_UNIT = UNIT.replace("2.", "3.") + "\n 2.fc{1,2} se.{conv_reduce,conv_expand}"
+"""Of MobileNetV3 behind `block`."""
 
 
 def recognise(file: ForeignFile) -> Imported | None:
@@ -57,14 +56,14 @@ def recognise(file: ForeignFile) -> Imported | None:
         options |= {"head_conv": True, "dropout": 0.5, "aspp_channels": tensors["classifier.1.weight"].shape[0]}
     num_classes = tensors["classifier.4.weight"].shape[0]
     if is_resnet(tensors, "backbone."):
-        name = resnet_name(tensors, r"backbone\.")
+        name = resnet_name(tensors, "backbone.")
         return Imported(
             NAME,
             f"{'fcn' if fcn else 'deeplabv3'}_{name}",
             "DeepLabV3",
             {"backbone": name, "output_stride": 8, "multi_grid": [], **options},
             num_classes,
-            **translate(tensors, [*resnet_renames(r"backbone\."), *(FCN if fcn else ASPP), *AUXILIARY], COUNTERS),
+            **translate(tensors, resnet_renames("backbone.") | (FCN if fcn else HEAD) | renamed(ENDS), COUNTERS),
             notes=["dilation: a stage that lost its stride keeps the previous rate in its first unit (lag)"],
         )
     renames = _mobilenet_v3_large(tensors)
@@ -83,7 +82,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         num_classes,
         **translate(
             tensors,
-            [*renames, *ASPP],
+            renames | HEAD | renamed("classifier.4 classifier"),
             COUNTERS | {r"aux_classifier\..+": "an auxiliary head on another map than ours, for training alone"},
         ),
         norm_eps={"": 1e-5, "backbone.": 1e-3},
@@ -97,28 +96,9 @@ def _mobilenet_v3_large(tensors: Mapping[str, Tensor]) -> Renames:
         raise CheckpointError(
             "It is built like torchvision's DeepLab v3, but on another backbone than ResNet or MobileNetV3 large."
         )
-    renames = [
-        (r"backbone\.0\.0\.(.+)", r"backbone.features.conv_stem.\1"),
-        (r"backbone\.0\.1\.(.+)", r"backbone.features.bn1.\1"),
-        (r"backbone\.16\.0\.(.+)", r"backbone.features.blocks.6.0.conv.\1"),
-        (r"backbone\.16\.1\.(.+)", r"backbone.features.blocks.6.0.bn1.\1"),
-    ]
-    index = 0
-    for stage, count in enumerate((1, 2, 3, 4, 2, 3)):
-        for unit in range(count):
-            index += 1
-            theirs, ours = rf"backbone\.{index}\.block\.", f"backbone.features.blocks.{stage}.{unit}."
-            attends = f"backbone.{index}.block.{2 if index > 1 else 1}.fc1.weight" in tensors
-            convs = ["conv_dw", "conv_pw"] if index == 1 else ["conv_pw", "conv_dw", "conv_pwl"]
-            places = [0, 1] if index == 1 else [0, 1, 3 if attends else 2]
-            for number, (place, conv) in enumerate(zip(places, convs, strict=True), start=1):
-                renames += [
-                    (rf"{theirs}{place}\.0\.(.+)", rf"{ours}{conv}.\1"),
-                    (rf"{theirs}{place}\.1\.(.+)", rf"{ours}bn{number}.\1"),
-                ]
-            if attends:
-                renames += [
-                    (rf"{theirs}2\.fc1\.(.+)", rf"{ours}se.conv_reduce.\1"),
-                    (rf"{theirs}2\.fc2\.(.+)", rf"{ours}se.conv_expand.\1"),
-                ]
+    renames = renamed("0.{0,1} {conv_stem,bn1}\n 16.{0,1} blocks.6.0.{conv,bn1}", "backbone.", FEATURES)
+    for index, (stage, unit) in enumerate(unit_places((1, 2, 3, 4, 2, 3)), start=1):
+        attends = f"backbone.{index}.block.2.fc1.weight" in tensors
+        table = FIRST_UNIT if index == 1 else ATTENDING_UNIT if attends else UNIT
+        renames |= renamed(table, f"backbone.{index}.block.", f"{FEATURES}blocks.{stage}.{unit}.")
     return renames

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -16,8 +17,8 @@ from ...errors import CheckpointError
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLUS_MINUS_ONE = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
-Renames = Sequence[tuple[str, str]]
-"""Pairs of a pattern that matches a whole foreign name, and our name, in which \\1 stands for its first group."""
+Renames = dict[str, str]
+"""Beginnings of foreign names, at whose end a part of the name ends, and what they are with us; the longest counts."""
 
 NORM_COUNTER = "num_batches_tracked"
 
@@ -97,7 +98,7 @@ def translate(tensors: Mapping[str, Tensor], renames: Renames, not_needed: Mappi
 
     Args:
         tensors: By foreign names, in PyTorch's layout.
-        renames: The first pattern that matches counts.
+        renames: As `renamed` makes them.
         not_needed: Pattern -> why it is not; asked first.
 
     Returns:
@@ -115,17 +116,50 @@ def translate(tensors: Mapping[str, Tensor], renames: Renames, not_needed: Mappi
         if reason is not None:
             skipped[name] = reason
             continue
-        for pattern, ours in renames:
-            if match := re.fullmatch(pattern, name):
-                used[name] = match.expand(ours)
-                break
-        else:
+        start = name
+        while start and start not in renames:
+            start = start.rpartition(".")[0]
+        if not start:
             left_over.append(name)
             continue
+        used[name] = renames[start] + name.removeprefix(start)
         if used[name] in state:
             raise CheckpointError(f"Two weights of the file would become {used[name]}; one is {name}.")
         state[used[name]] = tensor
     return {"state": state, "used": used, "not_needed": skipped, "left_over": left_over}
+
+
+def rows(table: str, *starts: str) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a table, a line each.
+
+    In a line, `{a,b}` and `{1..3}` stand for each of these in turn; columns have braces of as many in the same order.
+
+    Args:
+        table: Columns are separated by blanks.
+        starts: What stands before each column.
+    """
+    for line in filter(None, map(str.strip, table.splitlines())):
+        columns = itertools.zip_longest(starts, line.split(), fillvalue="")
+        yield from zip(*(_expanded(start + word) for start, word in columns), strict=True)
+
+
+def renamed(table: str, *starts: str) -> dict[str, str]:
+    """Return the renames of a table of foreign beginnings and ours, see `rows`."""
+    return dict(rows(table, *starts))  # type: ignore[arg-type]
+
+
+def _expanded(word: str) -> Iterator[str]:
+    choices = []
+    for index, part in enumerate(re.split(r"[{}]", word)):
+        first, dots, last = part.partition("..")
+        inside = map(str, range(int(first), int(last) + 1)) if dots else part.split(",")
+        choices.append(inside if index % 2 else [part])
+    return map("".join, itertools.product(*choices))
+
+
+def unit_places(counts: Iterable[int]) -> list[tuple[int, int]]:
+    """Return stage and unit, from 0, of units that are numbered through."""
+    return [(stage, unit) for stage, count in enumerate(counts) for unit in range(count)]
 
 
 def place(imported: Imported, model: nn.Module) -> ImportReport:
@@ -177,12 +211,20 @@ def first_last(weight: Tensor, width: int) -> Tensor:
     return torch.cat([weight[:, width:], weight[:, :width]], dim=1)
 
 
-def units(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
-    """Count the units of numbered stages: `pattern` has the groups stage and unit, both from any number on.
+def low_level_last(imported: Imported, width: int, separable: bool) -> None:
+    """Move the low-level map, of `width` channels, behind the context in what a v3+ decoder concatenates."""
+    state = imported.state
+    if separable:
+        for key in [key for key in state if key.startswith("decoder.refine.0.0.0.")]:  # depthwise
+            state[key] = torch.cat([state[key][width:], state[key][:width]])
+    first = f"decoder.refine.0.0.{'1.0' if separable else '0'}.weight"
+    if first in state:
+        state[first] = first_last(state[first], width)
+        imported.notes.append("concatenation: the low-level map moved from the first to the last place")
 
-    Raises:
-        CheckpointError: A number is missing.
-    """
+
+def units(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
+    """Count the units of numbered stages: `pattern` has the groups stage and unit, both from any number on."""
     found: dict[int, set[int]] = {}
     for name in tensors:
         if match := re.match(pattern, name):

@@ -12,24 +12,27 @@ from typing import Any
 from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .resnet import is_resnet, resnet_name, resnet_renames
-from .torchvision import COUNTERS
-from .translation import Imported, Renames, first_last, translate
+from .torchvision import ASPP, COUNTERS
+from .translation import Imported, low_level_last, renamed, translate
 
 NAME = "vainf"
 
 LOW_LEVEL_WIDTH = 48
-_ASPP: Renames = [
-    (r"ASPP\.convs\.4\.1\.(.+)", r"context.aspp.branches.4.conv.\1"),
-    (r"ASPP\.convs\.4\.2\.(.+)", r"context.aspp.branches.4.norm.\1"),
-    (r"ASPP\.convs\.([1-3])\.0\.body\.0\.(.+)", r"context.aspp.branches.\1.0.\2"),
-    (r"ASPP\.convs\.([1-3])\.0\.body\.1\.(.+)", r"context.aspp.branches.\1.1.0.\2"),
-    (r"ASPP\.project\.([01]\..+)", r"context.aspp.project.\1"),
-]
-_DENSE: Renames = [(r"ASPP\.convs\.([0-3])\.([01]\..+)", r"context.aspp.branches.\1.\2")]
-_SEPARABLE: Renames = [
-    (r"ASPP\.convs\.0\.([01]\..+)", r"context.aspp.branches.0.\1"),
-    (r"ASPP\.convs\.([1-3])\.1\.(.+)", r"context.aspp.branches.\1.1.1.\2"),
-]
+_SEPARABLE = """
+convs.{1..3}.0.body.{0,1}   branches.{1..3}.{0,1.0}
+convs.{1..3}.1              branches.{1..3}.1.1
+"""
+_DECODER = """
+classifier.project              decoder.reduce.0
+classifier.classifier.0         decoder.refine.0.0.0
+classifier.classifier.0.body.{0,1}  decoder.refine.0.0.{0,1.0}
+classifier.classifier.3         classifier
+"""
+_HEAD = """
+classifier.classifier.1         context.head_conv.0
+classifier.classifier.1.body.{0,1}  context.head_conv.{0,1.0}
+classifier.classifier.4         classifier
+"""
 
 
 def recognise(file: ForeignFile) -> Imported | None:
@@ -45,20 +48,22 @@ def recognise(file: ForeignFile) -> Imported | None:
         )
     separable = any(".body." in name for name in tensors)
     logits = tensors[f"classifier.classifier.{3 if plus else 4}.weight"]
-    backbone = resnet_name(tensors, r"backbone\.")
-    aspp = r"classifier\.aspp\." if plus else r"classifier\.classifier\.0\."
-    renames = [(pattern.replace(r"ASPP\.", aspp), ours)
-               for pattern, ours in [*_ASPP, *(_SEPARABLE if separable else _DENSE)]]  # fmt: skip
-    renames += _decoder(separable) if plus else _head(separable)
+    backbone = resnet_name(tensors, "backbone.")
+    aspp = "classifier.aspp." if plus else "classifier.classifier.0."
+    renames = resnet_renames("backbone.") | renamed(ASPP + _SEPARABLE * separable, aspp, "context.aspp.")
+    renames |= renamed(_DECODER if plus else _HEAD)
+    norm = "1.1" if separable else "1"
+    if plus:
+        renames["classifier.classifier.1"] = f"decoder.refine.0.0.{norm}"
+    else:
+        renames["classifier.classifier.2"] = f"context.head_conv.{norm}"
     options: dict[str, Any] = {
         "backbone": backbone,
         "output_stride": 16,
         "multi_grid": [],
         "separable": separable,
         "norm_between": False,
-        "aspp_channels": tensors[f"{'classifier.aspp' if plus else 'classifier.classifier.0'}.project.0.weight"].shape[
-            0
-        ],
+        "aspp_channels": tensors[f"{aspp}project.0.weight"].shape[0],
         "align_corners": False,
     }
     options |= {"decoder_convs": 1, "decoder_channels": logits.shape[1]} if plus else {"head_conv": True}
@@ -68,39 +73,12 @@ def recognise(file: ForeignFile) -> Imported | None:
         "DeepLabV3Plus" if plus else "DeepLabV3",
         options,
         logits.shape[0],
-        **translate(tensors, [*resnet_renames(r"backbone\."), *renames], COUNTERS),
+        **translate(tensors, renames, COUNTERS),
         notes=[
             "dilation: a stage that lost its stride keeps the previous rate in its first unit (lag)",
             "output stride 16, its default: the file does not tell it",
         ],
     )
-    first = "decoder.refine.0.0.0.weight"  # dense, or the depthwise part of a separable convolution
-    if plus and first in imported.state:
-        if separable:
-            imported.state[first] = first_last(imported.state[first].transpose(0, 1), LOW_LEVEL_WIDTH).transpose(0, 1)
-            first = "decoder.refine.0.0.1.0.weight"
-        imported.state[first] = first_last(imported.state[first], LOW_LEVEL_WIDTH)
-        imported.notes.append("concatenation: the low-level map moved from the first to the last place")
+    if plus:
+        low_level_last(imported, LOW_LEVEL_WIDTH, separable)
     return imported
-
-
-def _decoder(separable: bool) -> Renames:
-    refine: Renames = [
-        (r"classifier\.classifier\.0\.body\.0\.(.+)", r"decoder.refine.0.0.0.\1"),
-        (r"classifier\.classifier\.0\.body\.1\.(.+)", r"decoder.refine.0.0.1.0.\1"),
-        (r"classifier\.classifier\.0\.(.+)", r"decoder.refine.0.0.0.\1"),
-        (r"classifier\.classifier\.1\.(.+)", rf"decoder.refine.0.0.{'1.1' if separable else '1'}.\1"),
-        (r"classifier\.classifier\.3\.(.+)", r"classifier.\1"),
-        (r"classifier\.project\.([01]\..+)", r"decoder.reduce.0.\1"),
-    ]
-    return refine
-
-
-def _head(separable: bool) -> Renames:
-    return [
-        (r"classifier\.classifier\.1\.body\.0\.(.+)", r"context.head_conv.0.\1"),
-        (r"classifier\.classifier\.1\.body\.1\.(.+)", r"context.head_conv.1.0.\1"),
-        (r"classifier\.classifier\.1\.(.+)", r"context.head_conv.0.\1"),
-        (r"classifier\.classifier\.2\.(.+)", rf"context.head_conv.{'1.1' if separable else '1'}.\1"),
-        (r"classifier\.classifier\.4\.(.+)", r"classifier.\1"),
-    ]

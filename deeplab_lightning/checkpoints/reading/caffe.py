@@ -32,36 +32,22 @@ def read_caffe(path: Path) -> ForeignFile:
     for field, value in protobuf.fields(data):
         if field not in NAME or isinstance(value, int):
             continue
-        name, blobs = "", []
-        for inner, content in protobuf.fields(value):
-            if inner == NAME[field]:
-                name = protobuf.text(content)
-            elif inner == BLOBS[field]:
-                blobs.append(_blob(protobuf.message(content)))
+        layer = protobuf.grouped(value)
+        name = protobuf.text(layer.get(NAME[field], []))
+        blobs = (_blob(blob) for blob in layer.get(BLOBS[field], []))
         tensors |= {f"{name}/{index}": blob for index, blob in enumerate(blobs)}
     if not tensors:
         raise BrokenFile("it has no layer with weights (a .prototxt is text and has none either)")
     return ForeignFile(path, "caffe", tensors)
 
 
-def _blob(message: memoryview) -> Tensor:
-    shape: list[int] | None = None
-    legacy = {1: 1, 2: 1, 3: 1, 4: 1}  # num, channels, height, width
-    parts = []
-    for field, value in protobuf.fields(message):
-        if field == 5:
-            parts.append(protobuf.message(value))
-        elif field == 7:
-            shape = [
-                size
-                for inner, sizes in protobuf.fields(protobuf.message(value))
-                if inner == 1
-                for size in protobuf.integers(sizes)
-            ]
-        elif field in legacy:
-            legacy[field] = protobuf.number(value)
-    values = protobuf.floats(parts or [memoryview(b"")])
-    sizes = list(legacy.values()) if shape is None else shape
+def _blob(value: protobuf.Value) -> Tensor:
+    blob = protobuf.grouped(value)
+    values = protobuf.floats(blob.get(5, []))
+    if 7 in blob:
+        sizes = [size for part in protobuf.grouped(blob[7][-1]).get(1, []) for size in protobuf.integers(part)]
+    else:
+        sizes = [protobuf.number(blob.get(field, []), 1) for field in (1, 2, 3, 4)]  # num, channels, height, width
     if math.prod(sizes) != values.numel():
         raise BrokenFile(f"a blob of shape {sizes} has {values.numel()} values")
     return values.reshape(sizes)

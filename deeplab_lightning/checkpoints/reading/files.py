@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from ...errors import CheckpointError, did_you_mean
@@ -14,6 +16,11 @@ from .tflite import IDENTIFIER, read_tflite
 KNOWN = (
     "PyTorch (.pth, .pt, .pkl), .safetensors, .tflite, .caffemodel, TensorFlow checkpoints (.index) and graphs (.pb)"
 )
+BY_SUFFIX: dict[str, tuple[str, Callable[[Path], ForeignFile]]] = {
+    ".safetensors": ("a safetensors file", read_safetensors),
+    ".caffemodel": ("a Caffe model", read_caffe),
+    ".pb": ("a frozen graph", read_frozen_graph),
+}
 
 
 def read_foreign(path: str | Path, trust: bool = False) -> ForeignFile:
@@ -36,20 +43,14 @@ def read_foreign(path: str | Path, trust: bool = False) -> ForeignFile:
         raise CheckpointError(f"There is no file {path}.{did_you_mean(str(path), siblings)}")
     with path.open("rb") as file:
         start = file.read(8)
-    suffix = path.suffix.lower()
+    read: Callable[[Path], ForeignFile]
     if start[4:8] == IDENTIFIER:
-        with explained(path, "a TFLite file"):
-            return read_tflite(path)
-    if suffix == ".safetensors":
-        with explained(path, "a safetensors file"):
-            return read_safetensors(path)
-    if suffix == ".caffemodel":
-        with explained(path, "a Caffe model"):
-            return read_caffe(path)
-    if suffix == ".pb":
-        with explained(path, "a frozen graph"):
-            return read_frozen_graph(path)
-    if start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        with explained(path, "a PyTorch file"):
-            return read_pytorch(path, trust)
-    raise CheckpointError(f"{path} begins with {start!r}, as no file of a known kind does. Known: {KNOWN}.")
+        kind, read = "a TFLite file", read_tflite
+    elif path.suffix.lower() in BY_SUFFIX:
+        kind, read = BY_SUFFIX[path.suffix.lower()]
+    elif start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        kind, read = "a PyTorch file", partial(read_pytorch, trust=trust)
+    else:
+        raise CheckpointError(f"{path} begins with {start!r}, as no file of a known kind does. Known: {KNOWN}.")
+    with explained(path, kind):
+        return read(path)

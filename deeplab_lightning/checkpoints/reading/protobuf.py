@@ -6,7 +6,7 @@ Enough for weights (Caffe, TensorFlow) without either's package. Nothing is copi
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -48,6 +48,14 @@ def fields(message: memoryview) -> Iterator[tuple[int, Value]]:
         place += length
 
 
+def grouped(value: Value) -> dict[int, list[Value]]:
+    """Return the fields of a field that is to be a message: number -> values in their order."""
+    found: dict[int, list[Value]] = {}
+    for number, content in fields(message(value)):
+        found.setdefault(number, []).append(content)
+    return found
+
+
 def message(value: Value) -> memoryview:
     """Return a field that is to be a message, a string or a vector."""
     if not isinstance(value, memoryview):
@@ -55,13 +63,14 @@ def message(value: Value) -> memoryview:
     return value
 
 
-def text(value: Value) -> str:
-    """Return a field that is a string."""
-    return str(message(value), "utf-8", "replace")
+def text(values: Sequence[Value]) -> str:
+    """Return a field that is a string, given all its occurrences: the last one counts."""
+    return str(message(values[-1]), "utf-8", "replace") if values else ""
 
 
-def number(value: Value) -> int:
-    """Return a field that is to be an integer."""
+def number(values: Sequence[Value], default: int = 0) -> int:
+    """Return a field that is to be an integer, given all its occurrences: the last one counts."""
+    value = values[-1] if values else default
     if isinstance(value, memoryview):
         if len(value) == 4:
             return int(struct.unpack("<I", value)[0])
@@ -80,8 +89,9 @@ def integers(value: Value) -> list[int]:
     return found
 
 
-def floats(parts: list[memoryview]) -> Tensor:
+def floats(values: Sequence[Value]) -> Tensor:
     """Return a repeated float field, given all its occurrences: packed vectors, or one number each."""
+    parts = [message(value) for value in values]
     content: memoryview | bytearray = parts[0] if len(parts) == 1 else bytearray().join(parts)
     if len(content) % 4:
         raise BrokenFile(f"a vector of floats in it has {len(content)} bytes")

@@ -10,7 +10,7 @@ import math
 import mmap
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -100,23 +100,13 @@ def _block(index: memoryview, handle: memoryview) -> Iterator[tuple[bytes, memor
 
 def _variable(name: str, entry: memoryview, data: memoryview) -> Tensor | None:
     """Return a variable, given its `BundleEntryProto`; None for one that is no number (strings)."""
-    dtype, shape, shard, offset, size = 0, [], 0, 0, 0
-    for field, value in protobuf.fields(entry):
-        if field == 1:
-            dtype = protobuf.number(value)
-        elif field == 2:
-            shape = _shape(protobuf.message(value))
-        elif field == 3:
-            shard = protobuf.number(value)
-        elif field == 4:
-            offset = protobuf.number(value)
-        elif field == 5:
-            size = protobuf.number(value)
+    parts = protobuf.grouped(entry)
+    dtype, shard, offset, size = (protobuf.number(parts.get(field, [])) for field in (1, 3, 4, 5))
     if dtype not in DTYPES:
         return None
     if shard or offset + size > len(data):
         raise BrokenFile(f"{name} lies at bytes {offset} to {offset + size} of a data file of {len(data)}")
-    return _tensor(name, data[offset : offset + size], dtype, shape)
+    return _tensor(name, data[offset : offset + size], dtype, _shape(parts))
 
 
 # --- frozen graphs --------------------------------------------------------------------------------------------------
@@ -133,17 +123,10 @@ def read_frozen_graph(path: Path) -> ForeignFile:
     for field, node in protobuf.fields(data):
         if field != 1:
             continue
-        name = operation = ""
-        constant = None
-        for inner, value in protobuf.fields(protobuf.message(node)):
-            if inner == 1:
-                name = protobuf.text(value)
-            elif inner == 2:
-                operation = protobuf.text(value)
-            elif inner == 5:
-                constant = _attribute(protobuf.message(value), "value") or constant
-        if operation == "Const" and constant is not None:
-            tensor = _constant(name, constant)
+        parts = protobuf.grouped(node)
+        if protobuf.text(parts.get(2, [])) == "Const":
+            name = protobuf.text(parts.get(1, []))
+            tensor = _constant(name, parts.get(5, []))
             if tensor is not None and tensor.is_floating_point():
                 tensors[name] = tensor
     if not tensors:
@@ -151,49 +134,29 @@ def read_frozen_graph(path: Path) -> ForeignFile:
     return ForeignFile(path, "tensorflow", tensors)
 
 
-def _attribute(entry: memoryview, wanted: str) -> memoryview | None:
-    """Return the tensor of a node's attribute, if it has that name."""
-    name, content = "", None
-    for field, value in protobuf.fields(entry):
-        if field == 1:
-            name = protobuf.text(value)
-        elif field == 2:
-            content = protobuf.message(value)
-    if name != wanted or content is None:
+def _constant(name: str, attributes: Sequence[protobuf.Value]) -> Tensor | None:
+    """Return the tensor of a node's attribute `value`; None for one that is no number or is one value for all."""
+    named = (protobuf.grouped(entry) for entry in attributes)
+    value = [content for entry in named if protobuf.text(entry.get(1, [])) == "value" for content in entry.get(2, [])]
+    proto = protobuf.grouped(value[-1]).get(8, []) if value else []
+    if not proto:
         return None
-    return next((protobuf.message(value) for field, value in protobuf.fields(content) if field == 8), None)
-
-
-def _constant(name: str, proto: memoryview) -> Tensor | None:
-    """Return a `TensorProto`, or None for one that is no number or is given as one value for all."""
-    dtype, shape, content, values = 0, [], None, []
-    for field, value in protobuf.fields(proto):
-        if field == 1:
-            dtype = protobuf.number(value)
-        elif field == 2:
-            shape = _shape(protobuf.message(value))
-        elif field == 4:
-            content = protobuf.message(value)
-        elif field == 5:
-            values.append(protobuf.message(value))
+    parts = protobuf.grouped(proto[0])
+    dtype, shape = protobuf.number(parts.get(1, [])), _shape(parts)
     if dtype not in DTYPES:
         return None
-    if content is not None:
-        return _tensor(name, content, dtype, shape)
-    floats = protobuf.floats(values or [memoryview(b"")])
+    if 4 in parts:
+        return _tensor(name, protobuf.message(parts[4][-1]), dtype, shape)
+    floats = protobuf.floats(parts.get(5, []))
     return floats.reshape(shape) if math.prod(shape) == floats.numel() else None
 
 
-def _shape(proto: memoryview) -> list[int]:
-    """Return a `TensorShapeProto`."""
-    sizes = [
-        next((protobuf.number(size) for inner, size in protobuf.fields(protobuf.message(value)) if inner == 1), 0)
-        for field, value in protobuf.fields(proto)
-        if field == 2
-    ]
-    if len(sizes) > MOST_DIMENSIONS:
-        raise BrokenFile(f"a tensor in it has {len(sizes)} dimensions")
-    return sizes
+def _shape(parts: Mapping[int, Sequence[protobuf.Value]]) -> list[int]:
+    """Return the `TensorShapeProto` in field 2 of a message."""
+    dimensions = protobuf.grouped(parts[2][-1]).get(2, []) if 2 in parts else []
+    if len(dimensions) > MOST_DIMENSIONS:
+        raise BrokenFile(f"a tensor in it has {len(dimensions)} dimensions")
+    return [protobuf.number(protobuf.grouped(one).get(1, [])) for one in dimensions]
 
 
 def _tensor(name: str, content: memoryview, dtype: int, shape: list[int]) -> Tensor:

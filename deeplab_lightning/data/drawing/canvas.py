@@ -77,16 +77,23 @@ class Canvas:
     Attributes:
         image: `(3, height, width)` float32 RGB, nominally 0..255. Planes first, because NumPy is several times faster
             on long inner rows than on inner triples.
+        instances: `(height, width)` int32, the number of the thing that covers half a pixel or more; 0 = background.
     """
 
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
         self.image = np.zeros((3, height, width), np.float32)
+        self.instances = np.zeros((height, width), np.int32)
         self._pen = max(1, round(min(height, width) / 160))  # pixels
 
     def fill(
-        self, outline: np.ndarray, material: Material, light: Light | None = None, rounded: bool = False
-    ) -> tuple[Box, np.ndarray] | None:
+        self,
+        outline: np.ndarray,
+        material: Material,
+        light: Light | None = None,
+        rounded: bool = False,
+        instance: int = 0,
+    ) -> None:
         """Paint a polygon with antialiasing: bare, or, under a `light`, shaded and with an inked contour.
 
         Args:
@@ -94,15 +101,12 @@ class Canvas:
             material: What it is filled with.
             light: How it is lit: as a part of the flat thing that the light falls on.
             rounded: Light the polygon itself as a ball instead.
-
-        Returns:
-            The polygon's box on the canvas and the share of each of its pixels covered, uint8 0..255; None when all of
-            it lies outside.
+            instance: What it is part of.
         """
         (left, top), (right, bottom) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
         box = self._clipped(math.floor(top) - 1, math.floor(left) - 1, math.ceil(bottom) + 1, math.ceil(right) + 1)
         if box is None:
-            return None
+            return
         cover = np.zeros((box.bottom - box.top, box.right - box.left), np.uint8)
         corners = np.rint((outline - (box.left + 0.5, box.top + 0.5)) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         cv2.fillPoly(cover, [corners], 255, cv2.LINE_AA, _SUBPIXEL_BITS)
@@ -117,7 +121,8 @@ class Canvas:
             ink = np.zeros_like(cover)
             cv2.polylines(ink, [corners], True, 255, self._pen, cv2.LINE_AA, _SUBPIXEL_BITS)
             region *= 1 - ink * np.float32(_INK / 255)
-        return box, cover
+        if instance:
+            self.instances[rows, columns][cover > 127] = instance
 
     def darken(self, x: float, y: float, radius_x: float, radius_y: float, strength: float) -> None:
         """Lay a soft elliptic shadow around `x`, `y`; a negative `strength` is a glow."""

@@ -60,21 +60,13 @@ class Landscape:
         """Return 0 for ground at the horizon (and all above it), 1 at the lower border."""
         return max((y - self.horizon) / (1 - self.horizon), 0.0)
 
-    def land_between(self) -> tuple[float, float]:
-        """Return the heights between which things stand on land."""
+    def between(self, on_water: bool) -> tuple[float, float]:
+        """Return the heights between which things stand on the land, or lie on the water."""
         if self.shore is None:
             return self.horizon + 0.04, 1.04
-        if self.water_in_front:
-            return self.horizon + 0.03, self.shore - 0.02
-        return self.shore + 0.05, 1.04
-
-    def water_between(self) -> tuple[float, float]:
-        """Return the heights between which things lie on the water."""
-        if self.shore is None:
-            raise ValueError("This landscape has no water.")
-        if self.water_in_front:
-            return self.shore + 0.08, 1.0
-        return self.horizon + 0.04, self.shore - 0.04
+        if self.water_in_front == on_water:
+            return (self.shore + 0.08, 1.0) if on_water else (self.shore + 0.05, 1.04)
+        return (self.horizon + 0.04, self.shore - 0.04) if on_water else (self.horizon + 0.03, self.shore - 0.02)
 
     def shore_line(self, width: int, height: int) -> np.ndarray:
         """Return the shore from left to right, `(points, 2)` x, y in pixels."""
@@ -182,10 +174,8 @@ def _paint_hills(rng: np.random.Generator, canvas: Canvas, scape: Landscape) -> 
     )
     top = scape.horizon - rng.uniform(0.03, 0.11) * (1.1 + 0.55 * ridge)
     outline = np.stack([x * (canvas.width + 4) - 2, top * canvas.height], axis=1)
-    outline = np.concatenate(
-        [outline, _band(canvas.width, scape.horizon * canvas.height, scape.horizon * canvas.height + 2)[2:]]
-    )
-    canvas.fill(outline, material)
+    foot = scape.horizon * canvas.height + 4
+    canvas.fill(np.concatenate([outline, [[canvas.width + 2, foot], [-2, foot]]]), material)
 
 
 def _band(width: int, top: float, bottom: float) -> np.ndarray:

@@ -9,14 +9,12 @@ windows are houses, vans and cabins.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .palettes import Colour
-from .shapes import Fill, Part, arc, box, ellipse, line, lobed, polygon, soft_box
-
-MAIN, SECOND, DETAIL = Fill.MAIN, Fill.SECOND, Fill.DETAIL
+from .shapes import DETAIL, MAIN, SECOND, Part, arc, box, ellipse, line, lobed, polygon, soft_box
 
 
 def house(rng: np.random.Generator, thin: float) -> list[Part]:
@@ -49,11 +47,8 @@ def tree(rng: np.random.Generator, thin: float) -> list[Part]:
     if kind == 1:
         return [trunk, Part(lobed(rng, 0, 0.58, rng.uniform(0.17, 0.24), 0.42), MAIN, rounded=True)]
     width = rng.uniform(0.28, 0.4)
-    tiers = [(0.16, 0.6, width), (0.38, 0.8, width * 0.8), (0.6, 1.0, width * 0.6)]
-    return [trunk] + [
-        Part(polygon((-half, low), (half, low), (0, high)), SECOND if tier == 1 else MAIN)
-        for tier, (low, high, half) in enumerate(tiers)
-    ]
+    tiers = ((0.16, 0.6, width, MAIN), (0.38, 0.8, width * 0.8, SECOND), (0.6, 1.0, width * 0.6, MAIN))
+    return [trunk, *(Part(polygon((-half, low), (half, low), (0, high)), fill) for low, high, half, fill in tiers)]
 
 
 def car(rng: np.random.Generator, thin: float) -> list[Part]:
@@ -120,12 +115,8 @@ def balloon(rng: np.random.Generator, thin: float) -> list[Part]:
 
 def lantern(rng: np.random.Generator, thin: float) -> list[Part]:
     """A decorated disc that hangs in the air between two small collars: a balloon by day, a lamp by night."""
-    radius = rng.uniform(0.38, 0.42)
-    return [
-        Part(box(-0.13, 0, 0.13, 0.24), DETAIL),
-        Part(box(-0.16, 0.84, 0.16, 1), SECOND),
-        *_disc(rng, 0, 0.53, radius),
-    ]
+    collars = [Part(box(-0.13, 0, 0.13, 0.24), DETAIL), Part(box(-0.16, 0.84, 0.16, 1), SECOND)]
+    return collars + _disc(rng, 0, 0.53, rng.uniform(0.38, 0.42))
 
 
 def ball(rng: np.random.Generator, thin: float) -> list[Part]:
@@ -144,13 +135,8 @@ def lamp(rng: np.random.Generator, thin: float) -> list[Part]:
     if kind == 1:
         radius, reach = rng.uniform(0.14, 0.18), rng.uniform(0.24, 0.32)
         arm = line(np.array([[-reach, 0.86], [-reach, 0.66], [reach, 0.66], [reach, 0.86]]), width)
-        return [
-            foot,
-            _pole(0.9, width),
-            Part(arm, DETAIL),
-            *_disc(rng, -reach, 1 - radius, radius),
-            *_disc(rng, reach, 1 - radius, radius),
-        ]
+        discs = _disc(rng, -reach, 1 - radius, radius) + _disc(rng, reach, 1 - radius, radius)
+        return [foot, _pole(0.9, width), Part(arm, DETAIL), *discs]
     half = rng.uniform(0.18, 0.24)
     glass = polygon((-half * 0.6, 0.6), (half * 0.6, 0.6), (half, 0.88), (-half, 0.88))
     hood = polygon((-half * 1.15, 0.87), (half * 1.15, 0.87), (0, 1))
@@ -229,13 +215,11 @@ def _hull(half: float, height: float, keel: float) -> list[Part]:
         (-half, height), (half * 1.12, height), (half * 0.95, height * 0.45), (half * keel, 0), (-half * keel, 0),
         (-half * 0.92, height * 0.4),
     )  # fmt: skip
-    rail = polygon(
-        (-half, height * 0.76),
-        (half * 1.06, height * 0.76),
-        (half * 1.12, height * 1.04),
-        (-half * 1.01, height * 1.04),
-    )
-    return [Part(hull), Part(rail, SECOND)]
+    low, high = height * 0.76, height * 1.04
+    return [
+        Part(hull),
+        Part(polygon((-half, low), (half * 1.06, low), (half * 1.12, high), (-half * 1.01, high)), SECOND),
+    ]
 
 
 def _pole(top: float, width: float) -> Part:
@@ -244,33 +228,43 @@ def _pole(top: float, width: float) -> Part:
 
 
 class Look(NamedTuple):
-    """What one kind of thing looks like.
+    """What a thing can look like, and how it appears.
 
     Attributes:
         build: Makes its parts.
-        leaning: The RGB colour that its things lean to. Some lean only a little: colour hints, and does not tell.
-        textures: What it is made of. Texture narrows the choice, shape and place decide: most belong to several
-            classes, all of them appear in the landscape, and ball, balloon and lamp are made of the same.
+        leaning: RGB that its things lean to. Some lean only a little: colour hints, and does not tell.
+        textures: What it is made of. Texture narrows the choice, shape and place decide: most textures belong to
+            several classes, all of them appear in the landscape, and ball, balloon and lamp are made of the same.
+        where: On the land, on the water or in the air.
+        size: Its height in a near view.
+        aspect: Its width per height.
+        chances: Of none, one, two.
+        tilt: How far it tilts either way, in radians.
     """
 
     build: Callable[[np.random.Generator, float], list[Part]]
     leaning: Colour
-    textures: tuple[str, ...]
+    textures: tuple[str, str]
+    where: Literal["land", "water", "air"]
+    size: float
+    aspect: float
+    chances: tuple[float, float, float]
+    tilt: float = 0.03
 
 
 LOOKS = {
-    "house": Look(house, (186, 84, 62), ("bricks", "planks")),
-    "tree": Look(tree, (74, 140, 70), ("blotches", "dots")),
-    "car": Look(car, (52, 104, 190), ("grain", "checks")),
-    "boat": Look(boat, (236, 148, 52), ("planks", "checks")),
-    "balloon": Look(balloon, (216, 84, 160), ("grain", "ribs")),
-    "ball": Look(ball, (60, 182, 186), ("grain", "ribs")),
-    "lamp": Look(lamp, (60, 58, 72), ("grain", "ribs")),
-    "fish": Look(fish, (128, 88, 190), ("dots", "zigzag")),
-    "tent": Look(tent, (206, 172, 96), ("zigzag", "stripes")),
-    "lantern": Look(lantern, (226, 74, 74), ("grain", "ribs")),
-    "streamer": Look(fish, (150, 196, 60), ("dots", "zigzag")),
+    "house": Look(house, (186, 84, 62), ("bricks", "planks"), "land", 0.62, 1.2, (0.6, 0.4, 0)),
+    "tree": Look(tree, (74, 140, 70), ("blotches", "dots"), "land", 0.72, 0.75, (0.55, 0.35, 0.1)),
+    "car": Look(car, (52, 104, 190), ("grain", "checks"), "land", 0.35, 2.2, (0.55, 0.4, 0.05)),
+    "ball": Look(ball, (60, 182, 186), ("grain", "ribs"), "land", 0.4, 1.0, (0.5, 0.4, 0.1), tilt=0.8),
+    "lamp": Look(lamp, (60, 58, 72), ("grain", "ribs"), "land", 0.84, 0.5, (0.5, 0.4, 0.1), tilt=0.02),
+    "tent": Look(tent, (206, 172, 96), ("zigzag", "stripes"), "land", 0.5, 1.6, (0.55, 0.4, 0.05)),
+    "boat": Look(boat, (236, 148, 52), ("planks", "checks"), "water", 0.6, 1.3, (0.4, 0.5, 0.1), tilt=0.08),
+    "fish": Look(fish, (128, 88, 190), ("dots", "zigzag"), "water", 0.32, 2.3, (0.4, 0.4, 0.2), tilt=0.4),
+    "balloon": Look(balloon, (216, 84, 160), ("grain", "ribs"), "air", 0.62, 0.65, (0.6, 0.35, 0.05), tilt=0.12),
+    "lantern": Look(lantern, (226, 74, 74), ("grain", "ribs"), "air", 0.46, 0.85, (0.35, 0.4, 0.25), tilt=0.12),
+    "streamer": Look(fish, (150, 196, 60), ("dots", "zigzag"), "air", 0.32, 2.3, (0.5, 0.4, 0.1), tilt=0.4),
 }
-"""Two looks are shared by two classes, which only sun or moon, elsewhere in the sky, tell apart: a `lantern` is a
-balloon by day and a lamp by night; a `streamer`, a fish in the air, is a balloon by day and a flying fish by night. The
-other looks are named like their class."""
+"""Looks are named like their class. Two are shared by two classes, which only sun or moon, elsewhere in the sky, tell
+apart: a `lantern` is a balloon by day and a lamp by night; a `streamer`, a fish in the air, is a balloon by day and a
+flying fish by night."""

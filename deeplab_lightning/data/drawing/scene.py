@@ -8,21 +8,18 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .camera import expose
-from .canvas import Box, Canvas, Light
+from .canvas import Canvas, Light
 from .landscape import Landscape, background_distance, distance, paint_landscape, pick_landscape
 from .objects import LOOKS
 from .palettes import pick_colour, pick_palette
 from .placement import Placement, place_objects
-from .shapes import Fill
-from .textures import Material, pick_material
+from .textures import Material, noise_bank, pick_material, soft_field, wrapped_crop
 
 CLASS_NAMES = ("background", "house", "tree", "car", "boat", "balloon", "ball", "lamp", "fish", "tent")
 """What is told apart, in the order of the ids in masks."""
 VOID = 255
 """The value in masks of the borders between regions."""
 
-_CLASS_IDS = {name: index for index, name in enumerate(CLASS_NAMES)}
 _BORDER_SHARE = 1 / 130  # width of the void border as a share of the shorter side: VOC's is about 1/75
 _LEANING = (0.5, 1.0)  # how far a thing leans to its class's colour, drawn anew for each
 _THINNEST = 2.2  # pixels: the narrowest line that is drawn
@@ -65,63 +62,61 @@ class DrawnScene:
 
 
 def draw_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
-    """Draw the scene that belongs to `key`, such as `(seed, split, index)`: always the same for the same arguments."""
+    """Draw the scene that belongs to `key`, always the same for the same arguments.
+
+    Args:
+        key: Non-negative integers that seed the random stream, for example `(seed, split, index)`.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+    """
     rng = np.random.default_rng(key)
     palette = pick_palette(rng)
     scape = pick_landscape(rng, palette)
     placements = place_objects(rng, scape, width / height)
     canvas = Canvas(height, width)
     paint_landscape(rng, canvas, scape)
-    instances = np.zeros((height, width), np.int32)
-    depth = background_distance(scape, height, width)
     for instance_id, placement in enumerate(placements, start=1):
-        shown = _paint_object(rng, canvas, scape, placement)
-        if shown is not None:
-            box, seen = shown
-            instances[box.window][seen] = instance_id
-            depth[box.window][seen] = distance(placement.nearness)
-    classes = np.array([0, *(_CLASS_IDS[placement.name] for placement in placements)], np.uint8)
+        _paint_object(rng, canvas, scape, placement, instance_id)
+    instances = canvas.instances
+    classes = np.array([0, *(CLASS_NAMES.index(placement.name) for placement in placements)], np.uint8)
+    distances = np.array([0, *(distance(placement.nearness) for placement in placements)])
     visible = np.bincount(instances.ravel(), minlength=len(classes))
-    objects = tuple(
-        DrawnObject(int(classes[i]), i, float(distance(placement.nearness)), int(visible[i]))
-        for i, placement in enumerate(placements, start=1)
-    )
+    facts = list(zip(classes.tolist(), range(len(classes)), distances.tolist(), visible.tolist(), strict=True))
+    depth = np.where(instances > 0, distances.astype(np.float32)[instances], background_distance(scape, height, width))
     mask = classes[instances]
     mask[_borders(instances)] = VOID
-    return DrawnScene(expose(rng, canvas.image), mask, instances, depth, objects)
+    objects = tuple(DrawnObject(*fact) for fact in facts[1:])
+    return DrawnScene(_expose(rng, canvas.image), mask, instances, depth, objects)
 
 
 def _paint_object(
-    rng: np.random.Generator, canvas: Canvas, scape: Landscape, placement: Placement
-) -> tuple[Box, np.ndarray] | None:
-    """Paint one object with its shadow; return its box and which of the box's pixels it covers, or None if outside."""
-    scale = placement.size * canvas.height  # pixels per unit of the object
-    parts = LOOKS[placement.look].build(rng, _THINNEST / scale)
+    rng: np.random.Generator, canvas: Canvas, scape: Landscape, placement: Placement, instance_id: int
+) -> None:
+    """Paint one object with its shadow."""
+    look, scale = LOOKS[placement.look], placement.size * canvas.height  # pixels per unit of the object
+    parts = look.build(rng, _THINNEST / scale)
     materials = _pick_materials(rng, scape, placement)
     corners = _to_pixels(np.concatenate([part.outline for part in parts]), placement, scale, canvas)
     light = Light.over(corners, 0.16 * scape.light, -0.1)
-    if placement.casts_shadow:
-        _paint_shadow(canvas, scape, light)
-    covered, start = [], 0
-    for part in parts:
-        stop = start + len(part.outline)
-        covered.append(canvas.fill(corners[start:stop], materials[part.fill], light, part.rounded))
-        start = stop
-    return _union([one for one in covered if one is not None])
+    if look.where != "air" and placement.look != "fish":  # a shadow, on the side away from the light
+        (x, y), (half, half_height) = light.middle, light.half
+        canvas.darken(x - 0.5 * half * scape.light, y + half_height, 1.5 * half, 0.4 * half + 2, 0.55)
+    ends = np.cumsum([len(part.outline) for part in parts])
+    for part, outline in zip(parts, np.split(corners, ends[:-1]), strict=True):
+        canvas.fill(outline, materials[part.fill], light, part.rounded, instance_id)
 
 
-def _pick_materials(rng: np.random.Generator, scape: Landscape, placement: Placement) -> dict[Fill, Material]:
-    ground = scape.water if placement.on_water else scape.land
-    behind = [scape.sky.colour, ground.colour]
+def _pick_materials(rng: np.random.Generator, scape: Landscape, placement: Placement) -> list[Material]:
+    """Return the materials `MAIN`, `SECOND` and `DETAIL` of an object."""
     look = LOOKS[placement.look]
+    behind = [scape.sky.colour, (scape.water if look.where == "water" else scape.land).colour]
     main = pick_material(rng, scape.palette, behind, look.textures)
     second = pick_material(rng, scape.palette, [main.colour, *behind], look.textures)
     detail = pick_colour(rng, scape.palette, [main.colour, second.colour, *behind])
     leaning = rng.uniform(*_LEANING)
-    main, second = (material.tinted(look.leaning, leaning) for material in (main, second))
     haze = 0.4 * max(0.0, 1 - 2.2 * placement.nearness)
-    materials = {Fill.MAIN: main, Fill.SECOND: second, Fill.DETAIL: Material(detail, detail)}
-    return {fill: material.tinted(scape.veil, haze) for fill, material in materials.items()}
+    materials = [*(material.tinted(look.leaning, leaning) for material in (main, second)), Material(detail, detail)]
+    return [material.tinted(scape.veil, haze) for material in materials]
 
 
 def _to_pixels(outline: np.ndarray, placement: Placement, scale: float, canvas: Canvas) -> np.ndarray:
@@ -133,29 +128,28 @@ def _to_pixels(outline: np.ndarray, placement: Placement, scale: float, canvas: 
     return np.stack([placement.x * canvas.width + across, placement.base * canvas.height - up], axis=1)
 
 
-def _paint_shadow(canvas: Canvas, scape: Landscape, light: Light) -> None:
-    """Darken the ground, or the water, under a thing that stands on it, on the side away from the light."""
-    half, foot = light.half[0], light.middle[1] + light.half[1]
-    canvas.darken(light.middle[0] - 0.5 * half * scape.light, foot, 1.5 * half, 0.4 * half + 2, 0.55)
-
-
-def _union(covered: list[tuple[Box, np.ndarray]]) -> tuple[Box, np.ndarray] | None:
-    """Return the box of all parts, and where any of them covers half a pixel or more."""
-    if not covered:
-        return None
-    tops, lefts, bottoms, rights = zip(*(box for box, _ in covered), strict=True)
-    whole = Box(min(tops), min(lefts), max(bottoms), max(rights))
-    seen = np.zeros((whole.bottom - whole.top, whole.right - whole.left), bool)
-    for box, cover in covered:
-        seen[box.top - whole.top : box.bottom - whole.top, box.left - whole.left : box.right - whole.left] |= (
-            cover > 127
-        )
-    return whole, seen
-
-
 def _borders(instances: np.ndarray) -> np.ndarray:
     """Return where two instances meet, `(height, width)` bool: a band that grows with the image."""
     side = 1 + max(1, round(min(instances.shape) * _BORDER_SHARE))
     ids = instances.astype(np.uint8)
     window = np.ones((side, side), np.uint8)
     return cv2.dilate(ids, window) != cv2.erode(ids, window)
+
+
+def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+    """Turn a painted image, `(3, height, width)` float32, into a photographed one, `(height, width, 3)` uint8.
+
+    A camera adds exposure, a colour cast, uneven light and sensor noise.
+    """
+    height, width = image.shape[1:]
+    cast = (rng.uniform(0.78, 1.14) * rng.uniform(0.92, 1.08, 3)).astype(np.float32)
+    slope_x, slope_y = rng.uniform(-0.18, 0.18, 2).astype(np.float32)
+    light = 1 + slope_y * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    light = light + slope_x * np.linspace(-1, 1, width, dtype=np.float32)
+    if rng.random() < 0.5:  # shadows of clouds
+        light -= np.float32(rng.uniform(0.1, 0.3)) * np.clip(soft_field(rng, height, width) * 2, 0, 1)
+    row, column = (int(corner) for corner in rng.integers(256, size=2))
+    noise = wrapped_crop(noise_bank(), row, column, height, width)
+    strength = np.float32(rng.uniform(1.5, 5.0))
+    planes = image * light * cast[:, None, None] + strength * noise
+    return cv2.merge([np.clip(plane, 0, 255).astype(np.uint8) for plane in planes])

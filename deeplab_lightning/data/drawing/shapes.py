@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
-
-class Fill(IntEnum):
-    """Which of an object's materials a part takes."""
-
-    MAIN = 0
-    SECOND = 1
-    DETAIL = 2
+MAIN, SECOND, DETAIL = range(3)
+"""An object's materials."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(NamedTuple):
     """One filled polygon of an object.
 
     Attributes:
@@ -27,7 +20,7 @@ class Part:
     """
 
     outline: np.ndarray
-    fill: Fill = Fill.MAIN
+    fill: int = MAIN
     rounded: bool = False
 
 
@@ -43,36 +36,30 @@ def box(left: float, bottom: float, right: float, top: float) -> np.ndarray:
 
 def soft_box(left: float, bottom: float, right: float, top: float, radius: float) -> np.ndarray:
     """Return an upright rectangle with rounded corners."""
-    angle = np.linspace(0, np.pi / 2, 5)
-    corners = [
-        (right - radius, top - radius, 0.0),
-        (left + radius, top - radius, np.pi / 2),
-        (left + radius, bottom + radius, np.pi),
-        (right - radius, bottom + radius, 1.5 * np.pi),
-    ]
-    arcs = [
-        np.stack([x + radius * np.cos(angle + turn), y + radius * np.sin(angle + turn)], axis=1)
-        for x, y, turn in corners
-    ]
+    quarter = np.linspace(0, np.pi / 2, 5)
+    left, bottom, right, top = left + radius, bottom + radius, right - radius, top - radius
+    corners = (right, top), (left, top), (left, bottom), (right, bottom)
+    arcs = [_around(x, y, radius, radius, quarter + turn * np.pi / 2) for turn, (x, y) in enumerate(corners)]
     return np.concatenate(arcs)
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float | None = None) -> np.ndarray:
     """Return an ellipse, or a disc when `radius_y` is left out."""
-    return np.array([x, y]) + _CIRCLE * [radius_x, radius_x if radius_y is None else radius_y]
+    angle = np.linspace(0, 2 * np.pi, 36, endpoint=False)
+    return _around(x, y, radius_x, radius_x if radius_y is None else radius_y, angle)
 
 
 def arc(x: float, y: float, radius_x: float, radius_y: float, start: float, stop: float) -> np.ndarray:
     """Return the points of an ellipse between two angles in radians."""
-    angle = np.linspace(start, stop, 12)
-    return np.stack([x + radius_x * np.cos(angle), y + radius_y * np.sin(angle)], axis=1)
+    return _around(x, y, radius_x, radius_y, np.linspace(start, stop, 12))
 
 
 def lobed(rng: np.random.Generator, x: float, y: float, radius_x: float, radius_y: float) -> np.ndarray:
     """Return an ellipse with bulges, like the crown of a tree."""
     lobes, phase = int(rng.integers(6, 10)), rng.uniform(0, 2 * np.pi)
-    reach = 0.88 + 0.16 * np.abs(np.sin(_LOBE_ANGLES * lobes / 2 + phase))
-    return np.stack([x + radius_x * reach * np.cos(_LOBE_ANGLES), y + radius_y * reach * np.sin(_LOBE_ANGLES)], axis=1)
+    angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+    reach = 0.88 + 0.16 * np.abs(np.sin(angle * lobes / 2 + phase))
+    return _around(x, y, radius_x * reach, radius_y * reach, angle)
 
 
 def line(points: np.ndarray, width: float) -> np.ndarray:
@@ -83,10 +70,7 @@ def line(points: np.ndarray, width: float) -> np.ndarray:
     return np.concatenate([points + aside, (points - aside)[::-1]])
 
 
-def _unit_circle(points: int) -> np.ndarray:
-    angle = np.linspace(0, 2 * np.pi, points, endpoint=False)
-    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
-
-
-_CIRCLE = _unit_circle(36)
-_LOBE_ANGLES = np.linspace(0, 2 * np.pi, 72, endpoint=False)
+def _around(
+    x: float, y: float, radius_x: float | np.ndarray, radius_y: float | np.ndarray, angle: np.ndarray
+) -> np.ndarray:
+    return np.stack([x + radius_x * np.cos(angle), y + radius_y * np.sin(angle)], axis=1)

@@ -76,18 +76,22 @@ def noise_bank() -> np.ndarray:
 def texture_bank() -> dict[str, np.ndarray]:
     """Return the textures by name, each `(512, 512)` float32 in -1..1 and seamless at its borders."""
     rng = np.random.default_rng(_BANK_SEED)
+    x, y = np.meshgrid(np.arange(_SIDE) / _SIDE, np.arange(_SIDE) / _SIDE)
+    course = y * 48  # every second course of bricks is shifted by half a brick
+    along, down = (x * 24 + 0.5 * (np.floor(course) % 2)) % 1, course % 1
+    joint = np.minimum(np.minimum(along, 1 - along) * 2, np.minimum(down, 1 - down))
     tiles = {
         "grain": _cloud(rng, 0.8, 1),
         "blotches": _cloud(rng, 1.3, 1),
         "wood": _cloud(rng, 1.2, 6),
-        "planks": _stripes(0, 48),
-        "ribs": _stripes(48, 0),
-        "stripes": _stripes(32, 32),
-        "slants": _stripes(48, -32),
-        "checks": _checks(48),
-        "dots": _dots(40),
-        "bricks": _bricks(48),
-        "zigzag": _zigzag(36),
+        "planks": _edge(np.sin(2 * np.pi * 48 * y)),
+        "ribs": _edge(np.sin(2 * np.pi * 48 * x)),
+        "stripes": _edge(np.sin(2 * np.pi * (32 * x + 32 * y))),
+        "slants": _edge(np.sin(2 * np.pi * (48 * x - 32 * y))),
+        "checks": _edge(np.sin(np.pi * 48 * x) * np.sin(np.pi * 48 * y), 4.0),
+        "dots": _edge(np.cos(2 * np.pi * 40 * x) + np.cos(2 * np.pi * 40 * y) - 0.6, 2.0),
+        "bricks": np.clip(joint * 12 - 1.8, -1, 0.5),
+        "zigzag": _edge(np.sin(2 * np.pi * (36 * y + np.abs((x * 36) % 1 - 0.5)))),
     }
     return {name: _rounded(tile) for name, tile in tiles.items()}
 
@@ -107,12 +111,6 @@ def _rounded(tiles: np.ndarray) -> np.ndarray:
     return np.round(tiles * 64).astype(np.float32) / 64
 
 
-def _grid() -> tuple[np.ndarray, np.ndarray]:
-    """Return column and row coordinates in 0..1, both `(512, 512)`."""
-    ramp = np.arange(_SIDE) / _SIDE
-    return ramp[None, :] + np.zeros((_SIDE, 1)), ramp[:, None] + np.zeros((1, _SIDE))
-
-
 def _edge(wave: np.ndarray, sharpness: float = 3.0) -> np.ndarray:
     """Steepen a wave in -1..1 towards a square wave, its edges left about a pixel wide."""
     return np.clip(wave * sharpness, -1, 1)
@@ -127,34 +125,3 @@ def _cloud(rng: np.random.Generator, power: float, stretch: float) -> np.ndarray
     spectrum[0, 0] = 0
     cloud = np.fft.ifft2(spectrum).real
     return np.clip(cloud / (2.2 * cloud.std()), -1, 1)
-
-
-def _stripes(across: int, down: int) -> np.ndarray:
-    x, y = _grid()
-    return _edge(np.sin(2 * np.pi * (across * x + down * y)))
-
-
-def _checks(cells: int) -> np.ndarray:
-    x, y = _grid()
-    return _edge(np.sin(np.pi * cells * x) * np.sin(np.pi * cells * y), 4.0)
-
-
-def _dots(cells: int) -> np.ndarray:
-    x, y = _grid()
-    wave = np.cos(2 * np.pi * cells * x) + np.cos(2 * np.pi * cells * y)
-    return _edge(wave - 0.6, 2.0)
-
-
-def _bricks(rows: int) -> np.ndarray:
-    """Courses of bricks, every second one shifted by half a brick; joints at -1."""
-    x, y = _grid()
-    course = np.floor(y * rows)
-    along = (x * rows / 2 + 0.5 * (course % 2)) % 1
-    joint = np.minimum(np.minimum(along, 1 - along) * 2, np.minimum(y * rows % 1, 1 - y * rows % 1))
-    return np.clip(joint * 12 - 1.8, -1, 0.5)
-
-
-def _zigzag(rows: int) -> np.ndarray:
-    x, y = _grid()
-    tooth = np.abs((x * rows) % 1 - 0.5)
-    return _edge(np.sin(2 * np.pi * (rows * y + tooth)))

@@ -66,7 +66,6 @@ class LiteRT(Format):
             _interpreter(str(order.path)),
             run_logits,
             (height, width),
-            1,
             self.runtime(),
             (f"takes one image of {height}x{width}; its metadata stands in {facts.name}",),
             (facts,),

@@ -13,7 +13,7 @@ import numpy as np
 from ...extras import need
 from ...files import atomic_open
 from .. import run_model
-from ..format import Exported, Format, Order, Run
+from ..format import Exported, Format, Order, Run, sizes_in_words
 from ..metadata import KEY, as_json
 
 QUANTISED = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
@@ -42,7 +42,7 @@ class ONNX(Format):
 
         from ..blocked_decoder import block_decoder
         from ..onnx_ending import append_ending
-        from ..onnx_graph import LOGITS, drop_second_output, onnx_graph
+        from ..onnx_graph import fixed_size_of, logits_taken_off, onnx_graph, opset_of, precision_of
 
         onnx = need("onnx", "export", "Export to ONNX")
         need("onnxscript", "export", "Export to ONNX")
@@ -55,27 +55,27 @@ class ONNX(Format):
         if order.precision == "int8":
             proto = _quantise(proto, order)
         append_ending(proto, order.model)
-        for key, text in ((KEY, as_json(order.metadata)), ("opset", str(order.opset))):
+        for key, text in ((KEY, as_json(order.metadata)), ("opset", str(opset_of(proto)))):
             proto.metadata_props.add(key=key, value=text)
-        threads, run_logits = torch.get_num_threads(), None
-        if len(proto.graph.output) > 1:
-            run_logits = _runner(proto.SerializeToString(), LOGITS, threads)
-            drop_second_output(proto.graph)
+        threads = torch.get_num_threads()
+        run_logits = logits_taken_off(proto, lambda output: _runner(proto.SerializeToString(), output, threads))
         onnx.checker.check_model(proto)
         with atomic_open(order.path) as file:
             file.write(proto.SerializeToString())
         runner = order.path.parent / RUNNER
         with atomic_open(runner) as file:
             file.write(Path(run_model.__file__).read_bytes())
+        written = onnx.load(order.path)
+        order.expect_precision(precision_of(written))
+        fixed_size = fixed_size_of(written)
         run = _runner(order.path, order.model.outputs, threads)
         return Exported(
             order.path,
             run,
             run if order.model.outputs == "logits" else run_logits,
-            order.fixed_size,
-            1 if order.one_size else None,
+            fixed_size,
             runtime,
-            (f"opset {order.opset}; {order.sizes}",),
+            (f"opset {opset_of(written)}; {sizes_in_words(fixed_size)}",),
             (runner,),
         )
 

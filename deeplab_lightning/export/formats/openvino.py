@@ -7,9 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ...extras import need
 from ...files import atomic_open
-from ..format import NO_INT8, Exported, Format, Order, Run
+from ..format import NO_INT8, Exported, Format, Order, Run, sizes_in_words
 from ..metadata import KEY, as_json
 
 IN_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
@@ -39,31 +41,29 @@ class OpenVINO(Format):
         """
         import torch
 
-        from ..onnx_graph import LOGITS, drop_second_output, onnx_graph
+        from ..onnx_graph import logits_taken_off, onnx_graph
 
         runtime = self.runtime()
         for package in ("onnx", "onnxscript"):
             need(package, "openvino", "Export to OpenVINO")
         proto = onnx_graph(order.model, order)
-        threads, run_logits = torch.get_num_threads(), None
-        if len(proto.graph.output) > 1:
-            run_logits = _runner(_files_of(proto, order), LOGITS, threads)
-            drop_second_output(proto.graph)
+        threads = torch.get_num_threads()
+        run_logits = logits_taken_off(proto, lambda output: _runner(_files_of(proto, order), output, threads))
         graph, weights = _files_of(proto, order)
         beside = order.path.with_suffix(".bin")
         with atomic_open(order.path) as xml, atomic_open(beside) as binary:  # the last one opened is in its place first
             xml.write(graph)
             binary.write(weights)
+        fixed_size = _read_back(order)
         run = _runner(order.path, order.model.outputs, threads)
         return Exported(
             order.path,
             run,
             run if order.model.outputs == "logits" else run_logits,
-            order.fixed_size,
-            1 if order.one_size else None,
+            fixed_size,
             runtime,
             (
-                f"{order.sizes}; its weights stand in {beside.name}",
+                f"{sizes_in_words(fixed_size)}; its weights stand in {beside.name}",
                 "compile it with INFERENCE_PRECISION_HINT f32, as the gate does: by itself OpenVINO chooses bfloat16 "
                 "or float16 where the processor has them",
             ),
@@ -87,6 +87,17 @@ def _runner(model: Path | tuple[bytes, bytes], output: str, threads: int) -> Run
     options = {**IN_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
     compiled = core.compile_model(read, "CPU", options)
     return lambda image: compiled(image)[output]
+
+
+def _read_back(order: Order) -> tuple[int, int] | None:
+    """Return the one size that the file takes, None for any; refuse it where its weights have another precision."""
+    model = openvino_without_telemetry().Core().read_model(order.path)
+    constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
+    largest = max(constants, key=lambda node: node.get_output_shape(0).size and np.prod(node.get_output_shape(0)))
+    kind = largest.get_element_type().get_type_name()
+    order.expect_precision({"f32": "fp32", "f16": "fp16"}.get(kind, kind))
+    *_, height, width = model.input(0).get_partial_shape()
+    return None if height.is_dynamic else (height.get_length(), width.get_length())
 
 
 def openvino_without_telemetry() -> Any:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..options import Normalise
 from .kernels import Kernel, factors, has_compiled_form
+
+if TYPE_CHECKING:
+    from .compiled.gaussian import CompiledBand
 
 BLOCK = 64
 """Rows of an axis's matrix multiplied together with the band that they reach."""
@@ -37,14 +40,12 @@ class GaussianKernel(Kernel):
         reach = math.ceil(sigma * math.sqrt(-2 * math.log(torch.finfo(like.dtype).eps)))
         matrices = [_axis(length, sigma, reach, normalise, like) for length in size]
         self._along_rows = like.new_empty(0)
-        self.rows: Band
-        self.columns: Band
+        form: type[TorchBand | CompiledBand] = TorchBand
         if has_compiled_form(like) if compiled is None else compiled:
             from .compiled.gaussian import CompiledBand
 
-            self.rows, self.columns = (CompiledBand(matrix, reach) for matrix in matrices)
-        else:
-            self.rows, self.columns = (TorchBand(matrix, reach) for matrix in matrices)
+            form = CompiledBand
+        self.rows, self.columns = (form(matrix, reach) for matrix in matrices)
 
     def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:
         """See `Kernel`."""
@@ -56,13 +57,6 @@ class GaussianKernel(Kernel):
         self.columns.add_to(self._along_rows.view(-1, width, classes), values.view(-1, width, classes), 1.0)
         images = (-1, height, width * classes)
         self.rows.add_to(sums.view(images), self._along_rows.view(images), weight)
-
-
-class Band(Protocol):
-    """A matrix with entries near its diagonal, applied along an axis."""
-
-    def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
-        """Add `weight * matrix @ values[k]` to `sums[k]`, both `(outer, length, inner)` and contiguous."""
 
 
 class TorchBand:
@@ -77,7 +71,7 @@ class TorchBand:
         self.matrix, self.reach = matrix, reach
 
     def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
-        """See `Band`."""
+        """Add `weight * matrix @ values[k]` to `sums[k]`, both `(outer, length, inner)` and contiguous."""
         length = len(self.matrix)
         for start in range(0, length, BLOCK):
             stop = min(start + BLOCK, length)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ from torch import Tensor
 from ...errors import ConfigError
 from ..options import Normalise
 from .kernels import Kernel, factors, has_compiled_form
+
+if TYPE_CHECKING:
+    from .compiled.lattice import CompiledLattice
 
 SAMPLES = 256
 """Pixels of an image that are summed exactly to measure the scale of an unnormalised kernel."""
@@ -51,18 +54,8 @@ class Points(NamedTuple):
     steps: Tensor
 
 
-class Lattice(Protocol):
-    """A form of the computation."""
-
-    def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
-        """Splat, blur and slice `values`, and add `weight` times the result to `sums`, both `(n, C)` float32."""
-
-    def scale(self, before: Tensor, after: Tensor) -> None:
-        """From now on, multiply values by `before` and what is added by `after`, both `(n, 1)`."""
-
-
-class LatticeKernel(Kernel):
-    """`k(i, j) = exp(-|f_i - f_j|^2 / 2)`, approximately. Made once for some images, applied to all classes together.
+def lattice_kernel(features: Tensor, normalise: Normalise, compiled: bool | None = None) -> Kernel:
+    """Return `k(i, j) = exp(-|f_i - f_j|^2 / 2)`, approximately: made once for some images, applied to all classes.
 
     Args:
         features: `(B, N, d)` float32: pixels' properties, divided by their sigmas.
@@ -72,30 +65,22 @@ class LatticeKernel(Kernel):
     Raises:
         ConfigError: The sigmas are too small for the range of the features.
     """
+    points = elevate(features)
+    form: type[TorchLattice | CompiledLattice] = TorchLattice
+    if has_compiled_form(features) if compiled is None else compiled:
+        from .compiled.lattice import CompiledLattice
 
-    def __init__(self, features: Tensor, normalise: Normalise, compiled: bool | None = None) -> None:
-        points = elevate(features)
-        if compiled is None:
-            compiled = has_compiled_form(features)
-        self.lattice: Lattice
-        if compiled:
-            from .compiled.lattice import CompiledLattice
-
-            self.lattice = CompiledLattice(points)
-        else:
-            self.lattice = TorchLattice(points)
-        row_sums = self(features.new_ones(len(points.base), 1))
-        before, after = factors(row_sums, normalise)
-        if normalise == "none":
-            after = after * _measured_scale(features, row_sums)
-        self.lattice.scale(before, after)
-
-    def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:
-        """See `Kernel`."""
-        self.lattice.add_to(sums, values, weight)
+        form = CompiledLattice
+    lattice = form(points)
+    row_sums = lattice(features.new_ones(len(points.base), 1))
+    before, after = factors(row_sums, normalise)
+    if normalise == "none":
+        after = after * _measured_scale(features, row_sums)
+    lattice.scale(before, after)
+    return lattice
 
 
-class TorchLattice:
+class TorchLattice(Kernel):
     """The lattice in plain torch: splat, the blur along each axis, and slice are sparse matrices.
 
     Args:
@@ -130,13 +115,13 @@ class TorchLattice:
         self.blurs = [_blur(vertices, step) for step in points.steps]
 
     def scale(self, before: Tensor, after: Tensor) -> None:
-        """See `Lattice`."""
+        """From now on, multiply values by `before` and what is added by `after`, both `(n, 1)`."""
         self.splat.values().mul_(before[self.splat.col_indices(), 0])
         corners = len(self.slice.values()) // len(after)
         self.slice.values().mul_(after.repeat_interleave(corners))
 
-    def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
-        """See `Lattice`."""
+    def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:
+        """Splat, blur and slice, see `Kernel`."""
         forward = backward = self.splat @ values
         for blur in self.blurs:
             forward = blur @ forward

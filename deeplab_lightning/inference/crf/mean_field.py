@@ -35,7 +35,7 @@ from ..options import CRFOptions
 from .exact import ExactKernel
 from .gaussian import GaussianKernel
 from .kernels import Kernel, has_compiled_form
-from .lattice import LatticeKernel
+from .lattice import lattice_kernel
 
 FLOOR = 1e-8
 """Smallest probability of a label."""
@@ -70,6 +70,10 @@ class DenseCRF:
         _check(probs, image)
         if probs.ndim == 3:
             return self(probs[None], image[None])[0]
+        with torch.autocast(probs.device.type, enabled=False):  # places in the lattice are no numbers of 16 bits
+            return self._sharpened(probs, image)
+
+    def _sharpened(self, probs: Tensor, image: Tensor) -> Tensor:
         images, classes, height, width = probs.shape
         precision = torch.float64 if self.method == "exact" else torch.float32
         rows = probs.permute(0, 2, 3, 1).reshape(-1, classes).to(precision).contiguous()
@@ -108,7 +112,7 @@ class DenseCRF:
         return kernels
 
     def _bilateral(self, features: Tensor) -> Kernel:
-        make = ExactKernel if self.method == "exact" else LatticeKernel
+        make = ExactKernel if self.method == "exact" else lattice_kernel
         return make(features, self.options.normalise)
 
 

@@ -11,12 +11,7 @@ from .lanes import LANES, load, plus, store
 
 
 class CompiledBand:
-    """A matrix with entries near its diagonal, applied along an axis.
-
-    Args:
-        matrix: `(length, length)` float32.
-        reach: Entries further than this from the diagonal are 0.
-    """
+    """See `gaussian.TorchBand`; its matrix is float32."""
 
     def __init__(self, matrix: Tensor, reach: int) -> None:
         length = len(matrix)
@@ -26,10 +21,7 @@ class CompiledBand:
         self.band = (matrix.gather(1, column.clamp(0, length - 1)) * inside).numpy()
 
     def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
-        """Add `weight * matrix @ values[k]` to `sums[k]`, both `(outer, length, inner)` float32 and contiguous.
-
-        `inner` is a multiple of `LANES`.
-        """
+        """See `gaussian.TorchBand`; `inner` is a multiple of `LANES`."""
         inner = values.shape[-1]
         rows = values.view(-1, inner).numpy(), sums.view(-1, inner).numpy()
         in_threads(_apply, len(rows[0]), *rows, np.float32(weight) * self.band, self.reach)

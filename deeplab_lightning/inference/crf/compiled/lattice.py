@@ -12,6 +12,7 @@ import math
 import numpy as np
 from torch import Tensor
 
+from ..kernels import Kernel
 from ..lattice import Points
 from .compiling import compiled, in_threads
 from .lanes import LANES, load, plus, prefetch, store, whole_lanes, zeros
@@ -23,8 +24,8 @@ AHEAD = 24
 HALF, ONE = np.float32(0.5), np.float32(1)
 
 
-class CompiledLattice:
-    """See `lattice.Lattice`.
+class CompiledLattice(Kernel):
+    """See `lattice.TorchLattice`.
 
     Args:
         points: Pixels in the space of the lattice, on the CPU.
@@ -53,12 +54,12 @@ class CompiledLattice:
         self._buffers = np.empty((0, 0, 0), np.float32)
 
     def scale(self, before: Tensor, after: Tensor) -> None:
-        """See `lattice.Lattice`."""
+        """See `lattice.TorchLattice`."""
         self.to_vertices *= before[:, 0].numpy()[self.pixels]
         self.to_pixels *= after.numpy()
 
-    def add_to(self, sums: Tensor, values: Tensor, weight: float) -> None:
-        """See `lattice.Lattice`."""
+    def add_to(self, sums: Tensor, values: Tensor, weight: float = 1.0) -> None:
+        """See `Kernel`."""
         classes = values.shape[1]
         if classes % LANES:
             wide = whole_lanes(sums)
