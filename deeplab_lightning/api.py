@@ -12,7 +12,6 @@ result.mask, result.probs, result.overlay()
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,13 +27,34 @@ from .checkpoints.loading import read_checkpoint
 from .data.rasters import Source, as_declared, of_pillow, read_source
 from .errors import DataError, of_image
 from .inference import EvaluationOptions
+from .inference.devices import chosen_device
 from .inference.morphology import Morphology
+from .inference.predictor import Predictor
 from .labels import LabelSet
 from .models import Network
 from .reporting.panels import overlay
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask
 from .tasks.rebuild import load_task
+
+
+class LookAgain:
+    """The network's second look at an image, which finds its probabilities; a pickled result leaves it behind."""
+
+    def __init__(self, predictor: Predictor, batch: Tensor, image: object) -> None:
+        self.predictor, self.batch = predictor, batch
+        self.name = image if isinstance(image, str | Path | Source) else None
+
+    def __call__(self) -> np.ndarray:
+        """Return the class probabilities, `(num_classes, H, W)` float32."""
+        with torch.inference_mode(), _named(self.name):
+            return self.predictor.probs(self.batch)[0].cpu().numpy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LookAgain:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
 
 
 @dataclass(frozen=True)
@@ -46,13 +66,16 @@ class Segmentation:
         mask: `(H, W)` uint8 class ids.
         labels: What the ids mean.
         protocol: How the image was looked at, in words.
+
+    It can be pickled, and sent from process to process: without the network, and so with `probs` only if they were
+    asked for before.
     """
 
     image: np.ndarray
     mask: np.ndarray
     labels: LabelSet
     protocol: str = ""
-    _look_again: Callable[[], np.ndarray] | None = field(default=None, repr=False)
+    _look_again: LookAgain | None = field(default=None, repr=False)
 
     @cached_property
     def probs(self) -> np.ndarray:
@@ -61,7 +84,9 @@ class Segmentation:
         They are many times larger than the mask: the network sees the image once more when they are first asked for.
         """
         if self._look_again is None:
-            raise DataError("This segmentation was made without a network: it has no probabilities.")
+            raise DataError(
+                "This segmentation has left its network behind (it was pickled): ask for its probabilities before."
+            )
         return self._look_again()
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
@@ -136,12 +161,8 @@ class Segmenter:
         with torch.inference_mode(), _named(image):
             mask = predictor.postprocess(batch, morphology or Morphology())
 
-        def look_again() -> np.ndarray:
-            with torch.inference_mode(), _named(image):
-                return predictor.probs(batch)[0].cpu().numpy()
-
         protocol = ", ".join(filter(None, (predictor.protocol, str(morphology or ""))))
-        return Segmentation(stored, mask, self.labels, protocol, look_again)
+        return Segmentation(stored, mask, self.labels, protocol, LookAgain(predictor, batch, image))
 
     def probs(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return the class probabilities of one image, `(C, H, W)` float32, at its own size.
@@ -205,10 +226,10 @@ def load(
 
     Raises:
         CheckpointError: There is no such checkpoint, or it does not fit the options.
-        ConfigError: An option is unknown.
+        ConfigError: An option is unknown, or there is no such device.
     """
+    chosen = chosen_device(device)
     path = resolve_checkpoint(path)
     checkpoint = read_checkpoint(path)
     task = load_task(checkpoint, path, **model_options)
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return Segmenter(task.to(chosen).eval(), evaluation)

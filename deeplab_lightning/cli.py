@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import seed_everything
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from .callbacks.best_checkpoint import BestCheckpoint
 from .callbacks.divergence import Divergence
 from .callbacks.evaluation_files import EvaluationFiles
 from .callbacks.last_checkpoint import LastCheckpoint, TrainingStopped
@@ -29,7 +30,7 @@ from .config_words import asks_for_help, config_files, option_value, without_opt
 from .data.datamodule import Split
 from .errors import CheckpointError, ConfigError
 from .runs import RunFolder, new_run, resolve_checkpoint, run_of
-from .trainer_parts import as_list, place_logger, plugins
+from .trainer_parts import as_list, check_monitors, place_logger, plugins
 
 Command = Literal["fit", "validate", "test"]
 
@@ -126,6 +127,8 @@ class Session:
             place_logger(logger, self.folder)
         if _is_first_process():
             self._print_overview()
+        if self.command == "fit":
+            check_monitors(as_list(parts.get("callbacks"), Callback), self.task)
         trainer = configuration.make_trainer(
             default_root_dir=str(self.folder.path),
             logger=[*loggers, MetricsCsv(self.folder)],
@@ -157,18 +160,11 @@ class Session:
         if self.command == "fit":
             callbacks += [Preview(self.folder), Divergence(), Speed(self.folder)]
         callbacks += self._wandb_callbacks(text, loggers)
-        if parts.get("enable_progress_bar") is not False:
+        has_bar = any(isinstance(callback, ProgressBar) for callback in as_list(parts.get("callbacks"), Callback))
+        if parts.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(TrainingProgress())
         if self.command == "fit" and parts.get("enable_checkpointing") is not False:
-            best = ModelCheckpoint(
-                self.folder.checkpoints,
-                "best",
-                monitor="val/mIoU",
-                mode="max",
-                auto_insert_metric_name=False,
-                enable_version_counter=False,
-            )
-            callbacks += [best, LastCheckpoint(self.folder)]
+            callbacks += [BestCheckpoint(self.folder), LastCheckpoint(self.folder)]
         return callbacks
 
     def _wandb_callbacks(self, text: str, loggers: list[Logger]) -> list[Callback]:

@@ -10,10 +10,11 @@ What is lower in this list wins: declared defaults, a checkpoint's own settings,
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401 - the parser finds callbacks and loggers by their short names
@@ -22,8 +23,9 @@ import yaml
 from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from .checkpoints.loading import check_fits, checkpoint_config, read_checkpoint
+from .checkpoints.loading import check_fits, checkpoint_config, own_hyper_parameters, read_checkpoint
 from .config_words import (
     asks_for_help,
     check_options,
@@ -40,13 +42,15 @@ from .data.sets import SegmentationDataModule, datamodule_named, datamodules
 from .errors import ConfigError
 from .inference import EvaluationOptions
 from .losses import loss_options
-from .models import network_named, networks
+from .models import networks
 from .models.base import NetworkOptions
 from .optim import OptimizerOptions
-from .options import Options, constraint_words, group_of, hints_of
+from .options import Between, Options, at_least, constraint_words, group_of, hints_of, problem_of
+from .plugins import name_of
 from .runs import resolve_checkpoint
-from .tasks import SegmentationTask, TaskOptions, task_class_of
+from .tasks import SegmentationTask, TaskOptions, model_named, task_class_in, task_class_of
 from .tasks.precision import expect_precision
+from .trainer_ranges import check_trainer
 from .types import DataDescription
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -59,6 +63,7 @@ CHOICES = ("model", "data")
 RUNS = "runs"
 Layer = Mapping[str, Any]
 """The sections of one file, or of a checkpoint."""
+SEED = Annotated[int, Between(0, 2**32 - 1)]
 TRAINER_DEFAULTS = {"use_distributed_sampler": False, "enable_model_summary": False}
 
 
@@ -72,7 +77,7 @@ class RunOptions(Options):
     """Name of the run; the stem of the first configuration file if not given."""
     folder: str = RUNS
     """Folder of all runs, in which a run gets `NAME/version_N`."""
-    watch_gradients: int = 0
+    watch_gradients: Annotated[int, at_least(0)] = 0
     """Weights & Biases: write histograms of the gradients every so many steps; 0 for never."""
 
 
@@ -128,9 +133,10 @@ class Configuration:
         chosen_data = _name_on_line(options, "data") or _last(names["data"]) or DEFAULT_DATA
         if chosen_model is None and needs_model and not helps:
             _refuse_without_model(options)
-        self.network_class = network_named(chosen_model or DEFAULT_MODEL)
+        self.network_class, self.task_class = model_named(chosen_model or DEFAULT_MODEL)
+        if self.checkpoint is not None and chosen_model == first["model"]["name"]:
+            self.task_class = task_class_in(self.checkpoint)
         self.data_class = datamodule_named(chosen_data)
-        self.task_class = task_class_of(self.network_class)
         for key in CHOICES:
             options = without_option(without_option(options, f"--{key}"), f"--{key}.name")
         self._trainer: dict[str, Any] | None = None
@@ -149,7 +155,11 @@ class Configuration:
     def seed(self) -> int | None:
         """The run's seed; None where it is not to be seeded."""
         seed = self._namespace.seed_everything
-        return None if seed is False or seed is None else int(seed)
+        if seed is False or seed is None:
+            return None
+        if (problem := problem_of(seed, SEED)) is not None:
+            raise ConfigError(f"--seed_everything is {seed!r}; expected a whole number, {problem}, or false for none.")
+        return int(seed)
 
     @property
     def trainer_options(self) -> Namespace:
@@ -184,10 +194,17 @@ class Configuration:
                 optimizer=self.optimizer,
                 loss=self.loss,
                 **values,
+                **self._own_hyper_parameters(),
             )
         task.evaluation_options = self.evaluation
         task.weights_from = str(self.checkpoint_path or task.weights_from)
         return task
+
+    def _own_hyper_parameters(self) -> dict[str, Any]:
+        """Return what the checkpoint's task saved of its own, if it is this one."""
+        if self.checkpoint is None or self.checkpoint["deeplab_lightning"]["task"] != name_of(self.task_class):
+            return {}
+        return own_hyper_parameters(self.checkpoint)
 
     def trained_task(self) -> SegmentationTask:
         """Make the task with the checkpoint's weights; with those that training starts from where there is none.
@@ -213,12 +230,15 @@ class Configuration:
         Args:
             ours: What this framework adds; it wins over the configuration.
         """
-        return Trainer(**{**self.trainer_parts(), **ours})
+        with _as_config_error():
+            return Trainer(**{**self.trainer_parts(), **ours})
 
     def trainer_parts(self) -> dict[str, Any]:
         """Return the trainer's arguments, with callbacks, loggers and plugins made."""
         if self._trainer is None:
-            self._trainer = self._parser.instantiate(Namespace(trainer=self._namespace.trainer)).trainer.as_dict()
+            check_trainer(self._namespace.trainer.as_dict())
+            with _as_config_error():
+                self._trainer = self._parser.instantiate(Namespace(trainer=self._namespace.trainer)).trainer.as_dict()
         return self._trainer
 
     def as_yaml(self) -> str:
@@ -240,7 +260,7 @@ class Configuration:
         parser.add_argument("--seed_everything", type=bool | int, default=0, help=what)
         for section, group, defaults in self._groups():
             if section in ("model", "data") and group in (self.network_class.Options, self.data_class.Options):
-                name = self.network_class.__name__ if section == "model" else self.data_class.name_in_yaml()
+                name = self._model_name() if section == "model" else self.data_class.name_in_yaml()
                 parser.add_argument(f"--{section}.name", type=str, default=name, help="Which one it is.")
             parser.add_class_arguments(group, section, instantiate=False, as_group=group is not TaskOptions)
             if defaults is not None:
@@ -250,6 +270,11 @@ class Configuration:
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint or run to start from.")
         _say_ranges(parser, [group for _, group, _ in self._groups()])
         return parser
+
+    def _model_name(self) -> str:
+        """Return what chooses the network, and a task of the user's own with it."""
+        own = self.task_class is not task_class_of(self.network_class)
+        return name_of(self.task_class if own and self.task_class.network_class else self.network_class)
 
     def _groups(self) -> list[tuple[str, type[Options], Options | None]]:
         """Return section, options and other defaults than theirs."""
@@ -307,7 +332,7 @@ class Configuration:
     def _options_of(self, key: str, class_name: str | None) -> list[str]:
         """Return the options of a section, with those of the named class, or of the one that is chosen."""
         if key == "model" and class_name is not None:
-            return [*hints_of(network_named(class_name).Options), *hints_of(TaskOptions)]
+            return [*hints_of(model_named(class_name)[0].Options), *hints_of(TaskOptions)]
         if key == "data" and class_name is not None:
             return list(hints_of(datamodule_named(class_name).Options))
         return [name for section, group, _ in self._groups() if section == key for name in hints_of(group)]
@@ -339,6 +364,16 @@ class Configuration:
         self.data = self.data_class.Options.of(_only(sections.data.as_dict(), self.data_class.Options))
         self.evaluation = EvaluationOptions.of(sections.evaluation.as_dict())
         self.run = RunOptions.of(sections.run.as_dict())
+
+
+@contextmanager
+def _as_config_error() -> Iterator[None]:
+    """Say in one line what Lightning does not take in the trainer's section."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"--trainer cannot be made with these options: {said.rstrip('.')}.") from error
 
 
 def expect_full_precision(words: Sequence[str], command: str) -> None:

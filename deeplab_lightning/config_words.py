@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from .errors import ConfigError, did_you_mean
+from .files import read_text
 
 CONFIG_FLAGS = ("-c", "--config")
 SECTIONS = ("model", "optimizer", "loss", "data", "trainer", "evaluation", "run")
@@ -71,11 +72,11 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: It is missing, no YAML, or holds a key that no section has.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except FileNotFoundError as error:
         raise ConfigError(f"The configuration {path} does not exist.{_nearest_file(path)}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The configuration {path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     if content is None:

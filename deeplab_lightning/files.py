@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -34,6 +35,18 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, with or without a byte order mark.
+
+    Raises:
+        OSError: It cannot be read, or is not in UTF-8; `strerror` says which.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OSError(errno.EILSEQ, "it is not text in UTF-8; save it in that encoding", str(path)) from error
 
 
 def sha256(path: Path) -> str:

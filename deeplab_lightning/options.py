@@ -231,7 +231,8 @@ def problem_of(value: Any, hint: Any) -> str | None:
         problems = [problem_of(value, each) for each in possible]
         return None if None in problems or not problems else problems[0]
     if hint in _PLAIN:
-        return None if _may_be(value, hint) else _PLAIN[hint]
+        endless = isinstance(value, float) and not math.isfinite(value)
+        return None if _may_be(value, hint) and not endless else _PLAIN[hint]
     if origin is Literal and value not in inner:
         near = did_you_mean(str(value), [str(choice) for choice in inner])
         return f"one of {', '.join(map(str, inner))}.{near}"
@@ -239,6 +240,8 @@ def problem_of(value: Any, hint: Any) -> str | None:
         members = [each for each in inner if each is not Ellipsis]
         wanted = members if len(members) == len(value) and Ellipsis not in inner else [members[0]] * len(value)
         return next(filter(None, (problem_of(each, kind) for each, kind in zip(value, wanted, strict=True))), None)
+    if origin is dict and isinstance(value, Mapping):
+        return next(filter(None, (problem_of(each, inner[1]) for each in value.values())), None)
     return None
 
 

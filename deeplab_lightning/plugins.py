@@ -6,6 +6,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import sys
 from typing import TypeVar
 
 from .errors import ConfigError, did_you_mean
@@ -26,6 +27,41 @@ def subclasses(base: type[Kind]) -> list[type[Kind]]:
     for direct in base.__subclasses__():
         found |= {direct, *subclasses(direct)}
     return sorted((one for one in found if not inspect.isabstract(one)), key=lambda one: one.__name__)
+
+
+def name_of(found: type) -> str:
+    """Return the name by which configurations and checkpoints know a class: with its module if it is the user's own."""
+    if found.__module__.split(".")[0] == __package__:
+        return found.__name__
+    return f"{found.__module__}.{found.__qualname__}"
+
+
+def own_class(what: str, name: str, base: type[Kind]) -> type[Kind]:
+    """Return a class of the user's own, imported unless it is there already, as in a notebook.
+
+    Args:
+        what: Such as `network`, for the message.
+        name: With its module, such as `mymodule.MyNet`.
+        base: What it must be below.
+
+    Raises:
+        ConfigError: There is no such module, or no such class in it.
+    """
+    known = next((one for one in subclasses(base) if name_of(one) == name), None)
+    if known is not None:
+        return known
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute, None)
+    except ImportError as error:
+        raise ConfigError(
+            f"The {what} {name} cannot be had: importing {module} failed ({error}). Modules of your own are looked for "
+            f"in the working folder and on PYTHONPATH."
+        ) from error
+    if not isinstance(found, type) or not issubclass(found, base):
+        near = [one for one in dir(sys.modules[module]) if not one.startswith("_")]
+        raise ConfigError(f"{module} has no {what} {attribute}.{did_you_mean(attribute, near)}")
+    return found
 
 
 def named(what: str, name: str, choices: dict[str, Kind]) -> Kind:

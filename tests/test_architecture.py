@@ -66,7 +66,7 @@ LIGHT = ["errors", "types", "files", "labels", "data.display", "data.spacing",
          "__main__", "metrics.scores", "metrics.per_image",
          "runs", "reporting.tables", "reporting.panels", "reporting.plots", "reporting.boundaries",
          "reporting.card", "reporting.gallery", "reporting.run_report", "studies.comparison_report",
-         "studies.study_report", "metrics.trimap", "metrics.boundary_iou", "metrics.bf_score", "studies.tables",
+         "studies.study_report", "studies.tables",
          "studies.cells",
          "studies.statistics", "command_line", "inference.options", "export.format", "export.formats.onnx",
          "export.formats.openvino"]  # fmt: skip

@@ -172,7 +172,7 @@ def test_evaluating_at_another_output_stride_really_does_so(
     network = trained["model"].model
     image = torch.zeros(1, 3, 65, 65)
     assert network.output_stride == 8
-    assert network.eval().backbone(image).high_level.shape[-2:] == (9, 9)  # 16 would give 5x5
+    assert network.eval().backbone(image)[-1].shape[-2:] == (9, 9)  # 16 would give 5x5
     assert "os8, scale 1, whole image" in capsys.readouterr().out
 
 

@@ -16,7 +16,7 @@ import torch
 import yaml
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.commands import stages
+from deeplab_lightning.studies import programs
 
 from .conftest import SMALL, SMALL_SCENES, V3PLUS
 
@@ -43,11 +43,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Run the stages in this process, and write down their command lines."""
     words: list[list[str]] = []
 
-    def run(arguments: Sequence[str]) -> int:
+    def run(arguments: Sequence[str]) -> programs.Ended:
         words.append(list(arguments))
-        return main(arguments)
+        return programs.Ended(main(arguments), stopped_by_user=False, stopped_by_us=False)
 
-    monkeypatch.setattr(stages, "_run", run)
+    monkeypatch.setattr(programs, "run", run)
     return words
 
 

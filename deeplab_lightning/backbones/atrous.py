@@ -15,8 +15,6 @@ from typing import Literal
 
 from .smp_encoders import NAME as SMP_ENCODER
 
-AtrousSupport = Literal["exact", "approximate", "unknown"]
-
 EXACT = re.compile(
     r"resnet(18|26|34|50|101|152)|resnet(50|101|152)[cs]|resnet(32|33)ts|resnet(51|61)q|resnetv2_(18|34|50|101|152)"
     r"|resnext\d+_\d+x\d+d|resnext26ts|wide_resnet\d+_2|regnetx_\w+"
@@ -24,7 +22,7 @@ EXACT = re.compile(
     r"|mobilenetv[12]_\w+|mobilenetv4_conv_(small|medium|large)\w*|mnasnet_\d+|fbnetc_100|spnasnet_100"
     r"|efficientnet_(lite\d|e[slm])(_pruned)?|repvgg_[ab]\w+|(csp)?darknet\d+|cspresnet50[dw]?|cspresnext50"
 )
-"""Dense features, subsampled, equal the strided ones to rounding (`xception71` with help, see `xception71.py`)."""
+"""Dense features, subsampled, equal the strided ones to rounding (`xception71` with help, see `timm_backbone.py`)."""
 
 APPROXIMATE = re.compile(
     # squeeze-and-excite and other attention over the whole map, which sees other maps
@@ -41,7 +39,7 @@ APPROXIMATE = re.compile(
 """Accept an output stride, but then compute something else than the strided network."""
 
 
-def atrous_support(name: str) -> AtrousSupport:
+def atrous_support(name: str) -> Literal["exact", "approximate", "unknown"]:
     """Return how faithfully the timm backbone `name` can be run at output strides 8 and 16."""
     architecture = name.split(".")[0]
     if EXACT.fullmatch(architecture):

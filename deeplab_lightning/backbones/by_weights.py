@@ -21,12 +21,7 @@ OUTPUT_STRIDE = 16
 
 @dataclass(frozen=True)
 class TimmNetwork:
-    """One of timm's networks that take an output stride.
-
-    Attributes:
-        name: timm's.
-        shapes: Of its weights, by their names.
-    """
+    """One of timm's networks that take an output stride, by its name, with the shapes of its weights by theirs."""
 
     name: str
     shapes: Shapes

@@ -59,7 +59,7 @@ def is_resnet(features: nn.Module) -> bool:
     return {"conv1", "maxpool", *_STAGES} <= set(children) and hasattr(children["layer4"][0], "conv2")
 
 
-def apply_variant(features: nn.Module, options: ResNetOptions, generation: ResNetOptions, name: str) -> None:
+def apply_variant(features: Any, options: ResNetOptions, generation: ResNetOptions, name: str) -> None:
     """Change strides, rates and pooling of timm's network `name` in place.
 
     Args:
@@ -77,7 +77,10 @@ def apply_variant(features: nn.Module, options: ResNetOptions, generation: ResNe
         if first_unit == "lag":
             return
         if hasattr(features, "blocks"):
-            _give_mobilenet_units_the_stages_rate(features)
+            for stage in features.blocks:  # of inverted residuals (MobileNet v2 and v3): as torchvision does
+                depthwise = [unit.conv_dw for unit in stage if hasattr(unit, "conv_dw")]
+                for conv in depthwise:
+                    set_rate(conv, depthwise[-1].dilation[0])
             return
     if not is_resnet(features):
         raise ConfigError(
@@ -87,13 +90,21 @@ def apply_variant(features: nn.Module, options: ResNetOptions, generation: ResNe
     stages: list[Any] = [features.get_submodule(stage) for stage in _STAGES]
     if first_unit == "full" or options.stride_place == "previous":
         for stage in stages:
-            _give_first_unit_the_stages_rate(stage)
+            for conv in _spatial(stage[0]):
+                set_rate(conv, _spatial(stage[-1])[-1].dilation[0])
     if options.stride_place != "conv2":
         _move_strides(stages, options.stride_place, name)
     if multi_grid:
-        _multiply_rates(stages[-1], multi_grid, name)
+        last = stages[-1]
+        if len(last) != len(multi_grid):
+            raise ConfigError(
+                f"multi_grid {multi_grid} has {len(multi_grid)} factors, the last stage of {name!r} {len(last)} units."
+            )
+        for unit, factor in zip(last, multi_grid, strict=True):
+            for conv in _spatial(unit):
+                set_rate(conv, conv.dilation[0] * factor)
     if options.ceil_mode:
-        features.get_submodule("maxpool").ceil_mode = True  # type: ignore[assignment]
+        features.get_submodule("maxpool").ceil_mode = True
 
 
 def _fitting(features: nn.Module, multi_grid: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -102,20 +113,6 @@ def _fitting(features: nn.Module, multi_grid: tuple[int, ...] | None) -> tuple[i
         return ()
     units: Any = features.get_submodule("layer4")
     return multi_grid if hasattr(units[0], "conv3") and len(units) == len(multi_grid) else ()
-
-
-def _give_first_unit_the_stages_rate(stage: Any) -> None:
-    rate = _spatial(stage[-1])[-1].dilation[0]
-    for conv in _spatial(stage[0]):
-        set_rate(conv, rate)
-
-
-def _give_mobilenet_units_the_stages_rate(features: Any) -> None:
-    """Do the same for stages of inverted residuals (MobileNet v2 and v3), as torchvision does."""
-    for stage in features.blocks:
-        depthwise = [unit.conv_dw for unit in stage if hasattr(unit, "conv_dw")]
-        for conv in depthwise:
-            set_rate(conv, depthwise[-1].dilation[0])
 
 
 def _move_strides(stages: list[Any], place: StridePlace, name: str) -> None:
@@ -137,16 +134,6 @@ def _move_strides(stages: list[Any], place: StridePlace, name: str) -> None:
             first.downsample[0].stride = (1, 1)
             before[-1].conv2.stride = stride
             before[-1].downsample = nn.MaxPool2d(1, stride)  # the shortcut is sampled, as TensorFlow does
-
-
-def _multiply_rates(stage: Any, multi_grid: tuple[int, ...], name: str) -> None:
-    if len(stage) != len(multi_grid):
-        raise ConfigError(
-            f"multi_grid {multi_grid} has {len(multi_grid)} factors, the last stage of {name!r} {len(stage)} units."
-        )
-    for unit, factor in zip(stage, multi_grid, strict=True):
-        for conv in _spatial(unit):
-            set_rate(conv, conv.dilation[0] * factor)
 
 
 def _spatial(unit: Any) -> list[nn.Conv2d]:

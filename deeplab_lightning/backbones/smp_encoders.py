@@ -38,14 +38,7 @@ SIDES = {"b0": 224, "b1": 240, "b2": 260, "b3": 300, "b4": 380, "b5": 456, "b6":
 
 
 def smp_encoder(name: str, output_stride: int, in_chans: int, **options: Any) -> Any:
-    """Build the feature extractor `name`, such as `smp_mobilenet_v2`.
-
-    Args:
-        name: Matches `NAME`.
-        output_stride: As timm's.
-        in_chans: Channels of the image.
-        options: `out_indices`, as timm's.
-    """
+    """Build the feature extractor `name`, such as `smp_mobilenet_v2`, further options as in timm."""
     kind = name.removeprefix("smp_")
     options |= {"output_stride": output_stride, "in_chans": in_chans}
     at_16: Iterable[nn.Module]

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
 from ..errors import ConfigError, did_you_mean
 from ..layers.grid import StrideOptions
+from ..layers.resize import padded_side
 from . import smp_encoders, unrounded_mobilenet, xception71
 from .atrous import atrous_support
-from .feature_hooks import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
+from .low_level_maps import Walk, resnet_stages, resnet_tensorflow, tensorflow_low_level_map
 from .resnet_variants import AS_IN_TIMM, ResNetOptions, apply_variant
-from .weight_files import PretrainedOptions, load_features
+from .weight_files import PretrainedOptions, first_line, load_features, not_fetched
 
 LowLevelMap = Literal["stage", "tensorflow"]
 
 LOW_LEVEL_REDUCTION = 4
+TRIED_SIZES: tuple[tuple[int, int], ...] = ((65, 65), (49, 34))
+"""Of the images that a network is tried on: sides as training has them, and sides of no form at all."""
 WORKING = "resnet50, resnet101, xception65, mobilenetv2_100"
 
 _OTHERS: tuple[tuple[re.Pattern[str], Callable[..., Any]], ...] = (
@@ -43,26 +49,6 @@ class BackboneOptions(ResNetOptions, PretrainedOptions, StrideOptions):
     smp_mobilenet_v2 and its like, as segmentation_models_pytorch builds them."""
 
 
-class BackboneFeatures(NamedTuple):
-    """Feature maps from stride 4 to the deepest.
-
-    Attributes:
-        stages: One map per stage of the network, as it offers them.
-    """
-
-    stages: tuple[Tensor, ...]
-
-    @property
-    def low_level(self) -> Tensor:
-        """The map at stride 4, `(B, C_low, H/4, W/4)`."""
-        return self.stages[0]
-
-    @property
-    def high_level(self) -> Tensor:
-        """The deepest map, `(B, C_high, H/output_stride, W/output_stride)`."""
-        return self.stages[-1]
-
-
 class TimmBackbone(nn.Module):
     """Any timm network that honours an output stride of 8, 16 or 32.
 
@@ -76,13 +62,17 @@ class TimmBackbone(nn.Module):
         in_channels: Channels of the image.
         generation: Multi-grid and first unit of the generation, taken where `options` has none and they fit.
 
+    Some networks round the sides of their maps down, or add maps up that only fit one another where the stride divides
+    the image's sides (ConvNeXt, HRNet, DLA): these see the image with zeros, the mean pixel, to the right and below.
+
     Attributes:
-        stage_channels: Channels of each map of `BackboneFeatures.stages`.
-        stage_reductions: Stride of each of them.
+        stage_channels: Channels of each map, from stride 4 to the deepest.
+        stage_reductions: Stride of each of them; maps have the image's sides over it, rounded up.
+        takes_channels_last: Whether it runs on maps in channels-last order.
 
     Raises:
-        ConfigError: The name is unknown, the network has no output stride or not the parts that an option changes, or
-            the weights cannot be fetched.
+        ConfigError: The name is unknown, the network has no output stride or not the parts that an option changes, it
+            fails on an image or makes maps of other sizes, or the weights cannot be fetched.
     """
 
     def __init__(self, options: BackboneOptions, in_channels: int = 3, generation: ResNetOptions = AS_IN_TIMM) -> None:
@@ -101,7 +91,7 @@ class TimmBackbone(nn.Module):
                 f"{output_stride}. Backbones that can: {WORKING}."
             )
         # Only the maps from stride 4 on are taken, so that the first ones need not be kept.
-        indices = tuple(range(reductions.index(LOW_LEVEL_REDUCTION), len(reductions)))
+        indices = tuple(features.feature_info.out_indices[reductions.index(LOW_LEVEL_REDUCTION) :])
         fetch = options.pretrained is True
         self.features = _create(name, output_stride, in_channels, out_indices=indices, pretrained=fetch, **stem)
         if not isinstance(options.pretrained, bool):
@@ -113,24 +103,79 @@ class TimmBackbone(nn.Module):
             _warn_if_not_exact(name)
         apply_variant(self.features, options, generation, name)
         self._walk: Walk | None = resnet_stages if options.stride_place == "previous" else None
-
-    @property
-    def low_level_channels(self) -> int:
-        """Channels of the stride-4 map."""
-        return self.stage_channels[0]
+        self._channels = in_channels
+        self._try_images()
 
     @property
     def high_level_channels(self) -> int:
         """Channels of the deepest map."""
         return self.stage_channels[-1]
 
-    def forward(self, image: Tensor) -> BackboneFeatures:
-        """`(B, C, H, W)` normalised image to its two feature maps."""
-        maps = self.features(image) if self._walk is None else self._walk(self.features, image)
-        return BackboneFeatures(tuple(maps))
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps of a normalised image `(B, C, H, W)`, one per stage, from stride 4 to the deepest."""
+        if self._divisor == 1:
+            return self._maps(image)
+        height, width = image.shape[-2:]
+        maps = self._maps(self._padded(image))
+        return tuple(
+            each[..., : (height + stride - 1) // stride, : (width + stride - 1) // stride]
+            for each, stride in zip(maps, self.stage_reductions, strict=True)
+        )
+
+    def _maps(self, image: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.features(image) if self._walk is None else self._walk(self.features, image))
+
+    def _padded(self, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        right, below = (padded_side(side, self._divisor, 0) - side for side in (width, height))
+        return F.pad(image, (0, right, 0, below))
+
+    def _try_images(self) -> None:
+        """Find out whether the network makes maps of the promised sizes, of all images or of padded ones alone.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        self._divisor, stride, sizes = 1, self.stage_reductions[-1], TRIED_SIZES
+        if self._problem(sizes) is not None:
+            sizes = tuple((padded_side(height, stride, 0), padded_side(width, stride, 0)) for height, width in sizes)
+            if (problem := self._problem(sizes)) is not None:
+                raise ConfigError(
+                    f"Backbone {self.name!r} cannot be used at output stride {stride}: {problem}. Backbones that can: "
+                    f"{WORKING}."
+                )
+            self._divisor = stride
+        self.takes_channels_last = self._problem(sizes[1:], torch.channels_last) is None
+
+    def _problem(
+        self, sizes: Iterable[tuple[int, int]], order: torch.memory_format = torch.contiguous_format
+    ) -> str | None:
+        """Say what is wrong with the maps of images of some sizes; None if nothing is, or paper cannot tell."""
+        tensors = itertools.chain(self.named_parameters(), self.named_buffers())
+        ordered = {name: _ordered(tensor.detach(), order) for name, tensor in tensors}
+        device = next(self.parameters()).device
+        self.eval()
+        try:
+            for height, width in sizes:
+                image = _ordered(torch.zeros(2, self._channels, height, width, device=device), order)
+                with torch.no_grad():
+                    maps = functional_call(self, ordered, (image,))
+                for each, stride in zip(maps, self.stage_reductions, strict=True):
+                    found, expected = tuple(each.shape[-2:]), (-(-height // stride), -(-width // stride))
+                    if found != expected:
+                        return (
+                            f"of an image of {height}x{width} its map at stride {stride} has {found[0]}x{found[1]} "
+                            f"positions, not {expected[0]}x{expected[1]}"
+                        )
+        except Exception as error:  # whatever a network of timm's raises
+            on_paper = device.type == "meta" and isinstance(error, NotImplementedError)
+            return None if on_paper else f"it fails on an image of {height}x{width} ({first_line(error)})"
+        finally:
+            self.train()
+        return None
 
     def take_low_level_map_of_tensorflow(self) -> None:
-        """Take the stride-4 map from inside a unit, as TensorFlow does (see `feature_hooks.py`).
+        """Take the stride-4 map from inside a unit, as TensorFlow does (see `low_level_maps.py`).
 
         Raises:
             ConfigError: The place is known for ResNets, Xception and MobileNetV2 alone.
@@ -147,6 +192,7 @@ class TimmBackbone(nn.Module):
         else:
             self.stage_channels = [channels, self.stage_channels[-1]]
             self.stage_reductions = [LOW_LEVEL_REDUCTION, self.stage_reductions[-1]]
+        self._try_images()
 
     def checkpoint_gradients(self) -> None:
         """Forget inner maps in training and compute them again on the way back: a third slower, less memory.
@@ -175,6 +221,10 @@ class TimmBackbone(nn.Module):
                 f"({sorted(difference)[0][0]}): one checkpoint cannot serve both. Take --model.output_stride "
                 f"{'16 or 32' if output_stride == 8 else '32'}, or another backbone: {WORKING}."
             )
+
+
+def _ordered(tensor: Tensor, order: torch.memory_format) -> Tensor:
+    return tensor.contiguous(memory_format=order) if tensor.dim() == 4 else tensor
 
 
 def _shapes(module: nn.Module) -> set[tuple[str, tuple[int, ...]]]:
@@ -242,12 +292,7 @@ def _create(
                 f"timm has no ImageNet weights for {name!r}: choose a relative that has (mobilenetv2_100), or "
                 f"train from scratch with --model.pretrained false."
             ) from error
-        raise ConfigError(
-            f"The ImageNet weights of {name!r} could not be loaded ({_first_line(error)}). They are fetched from the "
-            f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
-            f"(~/.cache/huggingface) from a machine that has them, or name a file (--model.pretrained FILE), or train "
-            f"from scratch with --model.pretrained false."
-        ) from error
+        raise not_fetched(name, error) from error
     except (AssertionError, TypeError, ValueError, NotImplementedError, AttributeError) as error:
         raise _no_output_stride(name, output_stride, error) from error
     if help_timm:
@@ -258,12 +303,8 @@ def _create(
 def _no_output_stride(name: str, output_stride: int, error: Exception) -> ConfigError:
     # An assertion is how timm says that a network has a fixed stride of 32; a TypeError, that it has no such option.
     fixed = isinstance(error, AssertionError) and output_stride != 32
-    reason = "timm builds it at 32 only" if fixed else _first_line(error)
+    reason = "timm builds it at 32 only" if fixed else first_line(error)
     return ConfigError(
         f"Backbone {name!r} does not honour output stride {output_stride} ({reason}). "
         f"Choose one that does: {WORKING}{'; or try --model.output_stride 32' if fixed else ''}."
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -15,7 +15,6 @@ from timm.models.efficientnet import EfficientNetFeatures
 from torch import nn
 
 NAME = re.compile(r"mobilenetv2_(?P<percent>\d{3})_unrounded")
-EXAMPLE = "mobilenetv2_050_unrounded"
 
 STAGES = [
     ["ds_r1_k3_s1_c16"],
@@ -30,14 +29,7 @@ STAGES = [
 
 
 def unrounded_mobilenet(name: str, output_stride: int, in_chans: int, **options: Any) -> EfficientNetFeatures:
-    """Build the feature extractor `name`, such as `mobilenetv2_050_unrounded`.
-
-    Args:
-        name: Matches `NAME`; the depth multiplier in hundredths stands in it.
-        output_stride: As timm's.
-        in_chans: Channels of the image.
-        options: `out_indices`, as timm's.
-    """
+    """Build the feature extractor `name`, such as `mobilenetv2_050_unrounded`, further options as in timm."""
     match = NAME.fullmatch(name)
     assert match is not None
     return EfficientNetFeatures(

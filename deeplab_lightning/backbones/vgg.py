@@ -21,9 +21,8 @@ from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..layers import NormOptions
 from ..options import Between
-from .weight_files import PretrainedOptions, read_state_dict
+from .weight_files import PretrainedOptions, not_fetched, read_state_dict
 
 VGG16_WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """Output channels of the 13 convolutions, by stage; a max pool follows each stage."""
@@ -43,25 +42,17 @@ class VGGOptions(PretrainedOptions):
 # --- layers ---------------------------------------------------------------------------------------------------------
 
 
-def vgg_stage(
-    in_channels: int, widths: Sequence[int], *, atrous_rate: int = 1, norm: NormOptions | None = None
-) -> nn.Sequential:
+def vgg_stage(in_channels: int, widths: Sequence[int], *, atrous_rate: int = 1, norm: bool = False) -> nn.Sequential:
     """Return 3x3 convolutions with bias, each followed by batch norm (if asked for) and ReLU.
 
     `(B, in_channels, H, W) -> (B, widths[-1], H, W)`. The bias stays in front of a batch norm, as in SegNet, whose
     published count includes both.
-
-    Args:
-        in_channels: Channels in.
-        widths: Output channels of each convolution.
-        atrous_rate: Spacing of the taps of every kernel.
-        norm: Constants of the batch norms; None builds none.
     """
     layers: list[nn.Module] = []
     for width in widths:
         layers.append(nn.Conv2d(in_channels, width, 3, padding=atrous_rate, dilation=atrous_rate))
-        if norm is not None:
-            layers.append(norm.build(width))
+        if norm:
+            layers.append(nn.BatchNorm2d(width))
         layers.append(nn.ReLU(inplace=True))
         in_channels = width
     stage = nn.Sequential(*layers)
@@ -69,14 +60,8 @@ def vgg_stage(
     return stage
 
 
-def vgg16_stages(in_channels: int = 3, *, conv5_rate: int = 1, norm: NormOptions | None = None) -> nn.ModuleList:
-    """Return VGG16's five stages, without pools.
-
-    Args:
-        in_channels: Channels of the image.
-        conv5_rate: Atrous rate of the fifth stage.
-        norm: As in `vgg_stage`.
-    """
+def vgg16_stages(in_channels: int = 3, *, conv5_rate: int = 1, norm: bool = False) -> nn.ModuleList:
+    """Return VGG16's five stages, without pools; the fifth has the atrous rate `conv5_rate`."""
     stages = nn.ModuleList()
     for index, widths in enumerate(VGG16_WIDTHS):
         rate = conv5_rate if index == len(VGG16_WIDTHS) - 1 else 1
@@ -128,11 +113,7 @@ def imagenet_vgg16(pretrained: bool | str) -> VGG16Weights | None:
     try:
         network = timm.create_model("vgg16", pretrained=True)
     except (OSError, RuntimeError) as error:
-        raise ConfigError(
-            f"The ImageNet weights of 'vgg16' could not be loaded ({_first_line(error)}). They are fetched from the "
-            f"Hugging Face hub the first time: run once with network access, or name a local file of timm or "
-            f"torchvision with --model.pretrained FILE, or train from scratch with --model.pretrained false."
-        ) from error
+        raise not_fetched("vgg16", error) from error
     return vgg16_from_state_dict(network.state_dict(), "timm's vgg16")
 
 
@@ -227,7 +208,3 @@ def _pair(state: Mapping[str, Tensor], key: str, shape: tuple[int, ...], source:
     if weight.flatten(1).shape != (shape[0], torch.Size(shape[1:]).numel()):
         raise ConfigError(f"{source}: {key}.weight has shape {tuple(weight.shape)}, where VGG16 has {shape}.")
     return weight.reshape(shape), bias
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

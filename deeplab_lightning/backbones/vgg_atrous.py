@@ -37,24 +37,11 @@ FC6_SHAPES: dict[FC6, FC6Shape] = {
 """The variants of the v1 paper, with its atrous rates; it also runs `4x4` at rate 8."""
 
 
-class VGGFeatures(NamedTuple):
-    """What the heads of v1 and v2 are built on."""
-
-    pools: list[Tensor]
-    """Outputs of pool1..pool4: `(B, 64 | 128 | 256 | 512, h, w)` at strides 2, 4, 8, 8."""
-    branches: list[Tensor]
-    """One map `(B, high_level_channels, H/8, W/8)` per fc6-fc7 branch."""
-
-
 class FullyConvolutional(nn.Module):
     """VGG's fully connected layers as convolutions: fc6 with a spacing of its taps, fc7 as 1x1, ReLU and dropout.
 
     The maps keep their size. A 4x4 kernel has no middle tap, and is put half-way between its two inner ones: at an even
     rate, as in the paper, its padding is the same on both sides; at an odd one the right and bottom get one more.
-
-    Args:
-        shape: Of both layers.
-        dropout: Probability of dropping an activation after each layer.
     """
 
     def __init__(self, shape: FC6Shape, dropout: float) -> None:
@@ -111,11 +98,16 @@ class VGGAtrous(nn.Module):
             for seed, branch in enumerate(made):
                 load_fully_connected(branch.fc6, branch.fc7, weights, seed)
 
-    def forward(self, image: Tensor) -> VGGFeatures:
-        """`(B, in_channels, H, W)` normalised image to the maps of the pools and of the fc branches."""
+    def forward(self, image: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the maps of a normalised image `(B, in_channels, H, W)`.
+
+        Returns:
+            Outputs of pool1..pool4, `(B, 64 | 128 | 256 | 512, h, w)` at strides 2, 4, 8, 8; and one map
+            `(B, high_level_channels, H/8, W/8)` per fc6-fc7 branch.
+        """
         features, pools = image, []
         for stage, pool in zip(self.stages, self.pools, strict=True):
             features = pool(stage(features))
             pools.append(features)
         features = self.pool5a(features)
-        return VGGFeatures(pools[:-1], [branch(features) for branch in self.branches])
+        return pools[:-1], [branch(features) for branch in self.branches]

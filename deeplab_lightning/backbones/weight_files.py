@@ -30,6 +30,34 @@ class PretrainedOptions(Options):
     (.pth, .pt, .safetensors) with a state dict of timm or torchvision."""
 
 
+def first_line(error: Exception) -> str:
+    """Return what an error of another library says first, or its kind."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def misfits(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> list[str]:
+    """Say which weights are missing, not expected, or of another shape."""
+    return [
+        *(f"{key} is missing" for key in expected if key not in found),
+        *(f"{key} is not expected" for key in found if key not in expected),
+        *(
+            f"{key} is {tuple(found[key].shape)}, expected {tuple(value.shape)}"
+            for key, value in expected.items()
+            if key in found and found[key].shape != value.shape
+        ),
+    ]
+
+
+def not_fetched(name: str, error: Exception) -> ConfigError:
+    """Return what to do where the ImageNet weights of timm's network `name` cannot be had."""
+    return ConfigError(
+        f"The ImageNet weights of {name!r} could not be loaded ({first_line(error)}). They are fetched from the "
+        f"Hugging Face hub the first time: run once with network access, or copy the hub's cache folder "
+        f"(~/.cache/huggingface) from a machine that has them, or name a file of timm or torchvision "
+        f"(--model.pretrained FILE), or train from scratch with --model.pretrained false."
+    )
+
+
 def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     """Read the state dict in a `.pth`, `.pt` or `.safetensors` file; nothing in it is executed.
 
@@ -43,10 +71,9 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
     try:
         state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise many kinds on a file that is not theirs
-        first_line = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(
-            f"The weights in {str(path)!r} could not be read ({first_line}): a .pth, .pt or .safetensors file with a "
-            f"state dict is expected."
+            f"The weights in {str(path)!r} could not be read ({first_line(error)}): a .pth, .pt or .safetensors file "
+            f"with a state dict is expected."
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(
@@ -82,16 +109,7 @@ def load_features(features: nn.Module, path: Path, name: str) -> None:
     channels = ours[first].shape[1]
     if first in found and found[first].dim() == 4 and found[first].shape[1] == 3 != channels:
         found[first] = adapt_input_conv(channels, found[first].clone())
-    wrong = [
-        *(f"{key} is missing" for key in ours if key not in found),
-        *(f"{key} is not expected" for key in found if key not in ours),
-        *(
-            f"{key} is {tuple(found[key].shape)}, expected {tuple(value.shape)}"
-            for key, value in ours.items()
-            if key in found and found[key].shape != value.shape
-        ),
-    ]
-    if wrong:
+    if wrong := misfits(found, ours):
         raise ConfigError(
             f"{str(path)!r} is no {name}: {len(wrong)} of its weights do not fit ({'; '.join(wrong[:3])}). Give a file "
             f"of timm's or torchvision's {name.split('.')[0]}, or --model.pretrained true or false."

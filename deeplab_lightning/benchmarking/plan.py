@@ -12,6 +12,7 @@ import yaml
 
 from ..errors import ConfigError, did_you_mean
 from ..export.format import format_named, formats
+from ..files import read_text
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PYTORCH = ("eager", "contiguous", "compile")
@@ -83,7 +84,7 @@ def read_plan(path: Path) -> list[BenchmarkCase]:
         ConfigError: The file is missing, or says something that is not known.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}. configs/benchmarks/ has examples.") from error
     except yaml.YAMLError as error:

@@ -67,10 +67,9 @@ class Divergence(Callback):
         """Look before the weights are scored and saved."""
         self._look(trainer, pl_module)
 
-    def _look(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _look(self, trainer: Trainer, pl_module: Any) -> None:
         if not self._pending:
             return
-        task: Any = pl_module
         losses = torch.stack([step.loss.detach().float() for step in self._pending]).tolist()
         steps, self._pending = self._pending, []
         for step, loss in zip(steps, losses, strict=True):
@@ -79,13 +78,12 @@ class Divergence(Callback):
             self._recent.append(loss)
             if len(self._first) < WINDOW:
                 self._first.append(loss)
-            elif self._is_far_worse(task.num_classes):
+                continue
+            # Far worse than the first steps, and than guessing all classes alike.
+            limit = max(TIMES_WORSE * median(self._first), 2 * math.log(max(pl_module.num_classes, 2)))
+            if median(self._recent) > limit:
                 what = f"the loss has risen from {median(self._first):.3g} to {median(self._recent):.3g}"
                 raise DivergenceError(self._message(what, step, trainer))
-
-    def _is_far_worse(self, classes: int) -> bool:
-        """Whether the last steps are far worse than the first, and than guessing all classes alike."""
-        return median(self._recent) > max(TIMES_WORSE * median(self._first), 2 * math.log(max(classes, 2)))
 
     def _message(self, what: str, step: Step, trainer: Trainer) -> str:
         files = _files(trainer, step.sample_ids)

@@ -129,27 +129,19 @@ class EvaluationFiles(Callback):
             run.panels.mkdir(exist_ok=True)
             write_image(run.panels / "panels.png", panel_overview(self._panels, class_names, description["palette"]))
         write_gallery(run.images, self._gallery.images(), class_names, description["palette"])
-        protocol, images = pl_module.protocol, len(counts)
+        protocol, step = pl_module.protocol, trainer.global_step or self.step
         score = None if math.isnan(scores.mIoU) else scores.mIoU
         seconds = round(time.monotonic() - self._began, 3)
-        write_evaluation(
-            run, EvaluationRecord(split, protocol, images, trainer.global_step or self.step, score, seconds)
-        )
-        caption = f"{images} images; {protocol}"
-        self._table = per_class_table(scores, title, caption)
+        write_evaluation(run, EvaluationRecord(split, protocol, len(counts), step, score, seconds))
+        self._table = per_class_table(scores, title, f"{len(counts)} images; {protocol}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                self._to_wandb(logger, scores, matrix, class_names, trainer.global_step)
+                from ..reporting import wandb_runs
 
-    def _to_wandb(
-        self, logger: WandbLogger, scores: Scores, matrix: np.ndarray, class_names: list[str], step: int
-    ) -> None:
-        from ..reporting import wandb_runs
-
-        wandb_runs.log_per_class_table(logger.experiment, scores, step)
-        wandb_runs.log_confusion(logger.experiment, matrix, class_names, step)
-        if self._panels:
-            wandb_runs.log_panels(logger.experiment, self._panels, class_names, step)
+                wandb_runs.log_per_class_table(logger.experiment, scores, trainer.global_step)
+                wandb_runs.log_confusion(logger.experiment, matrix, class_names, trainer.global_step)
+                if self._panels:
+                    wandb_runs.log_panels(logger.experiment, self._panels, class_names, trainer.global_step)
 
     def _print(self) -> None:
         if self._table is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -18,8 +19,6 @@ from ..runs import RunFolder
 
 SAVE_EVERY_SECONDS = 600
 """Longest stretch of training, besides a validation, that a power failure can cost."""
-
-
 AGREE_EVERY_STEPS = 10
 """Steps after which several processes on GPUs ask one another for signals: the answer waits for the device."""
 
@@ -57,8 +56,10 @@ class LastCheckpoint(Checkpoint):
         self._saved_step: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Listen."""
+        """Listen; outside of a program's main thread, where no signal arrives, there is nothing to hear."""
         self._saved_at = time.monotonic()
+        if threading.current_thread() is not threading.main_thread():
+            return
         for number in (signal.SIGINT, signal.SIGTERM):
             self._handlers[number] = signal.signal(number, self._receive)
 

@@ -41,7 +41,7 @@ class TrainingProgress(ProgressBar):
         self._first_step = trainer.global_step
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(
-                total=self._steps(trainer),
+                total=int(trainer.estimated_stepping_batches),
                 initial=trainer.global_step,
                 desc="training",
                 unit="step",
@@ -110,7 +110,7 @@ class TrainingProgress(ProgressBar):
         if not self._enabled:
             return
         self._last_line = time.monotonic()
-        step, steps = trainer.global_step, self._steps(trainer)
+        step, steps = trainer.global_step, int(trainer.estimated_stepping_batches)
         numbers = "  ".join(f"{name} {value}" for name, value in self._numbers(trainer).items())
         line = f"step {step}/{steps}  {numbers}  {self._time_left(step, steps)} left"
         if self._bar is not None:
@@ -134,7 +134,3 @@ class TrainingProgress(ProgressBar):
             shown["mIoU"] = f"{float(metrics['val/mIoU']):.4f}"
             shown["best"] = f"{self._best:.4f}"
         return shown
-
-    @staticmethod
-    def _steps(trainer: Trainer) -> int:
-        return int(trainer.estimated_stepping_batches)

@@ -50,7 +50,7 @@ class RunFiles(Callback):
         if not trainer.is_global_zero:
             return
         write_text(self.run.config, self.config)
-        self._card = environment(self.seed, _gpu_names(trainer))
+        self._card = environment(self.seed, list(map(torch.cuda.get_device_name, _gpu_numbers(trainer))))
         write_code_diff(self.run)
         self._card |= {"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}
         self._card["parameters"] = sum(parameter.numel() for parameter in pl_module.parameters())
@@ -66,11 +66,13 @@ class RunFiles(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Become the newest run of this name, and drop log rows that a resumed run is about to repeat."""
-        if trainer.is_global_zero and self.is_newest:
-            mark_latest(self.run)
         if trainer.is_global_zero:
+            if self.is_newest:
+                mark_latest(self.run)
             self._session, self._began = begin_session(self._card, trainer.global_step), time.monotonic()
-            self._meter = EnergyMeter(_gpu_ids(trainer))
+            # By UUIDs: numbers differ where only some GPUs are visible.
+            gpus = map(torch.cuda.get_device_properties, _gpu_numbers(trainer))
+            self._meter = EnergyMeter([f"GPU-{gpu.uuid}" for gpu in gpus])
             self._meter.start()
         if trainer.global_step > 0:
             for logger in trainer.loggers:
@@ -114,26 +116,13 @@ class RunFiles(Callback):
             return
         for logger in trainer.loggers:
             logger.save()
-        try:
+        with suppress(DeepLabError):  # nothing logged yet
             plot_curves(self.run.metrics, self.run.curves_image)
-        except DeepLabError:  # nothing logged yet
-            return
-
-
-def _gpu_names(trainer: Trainer) -> list[str]:
-    return [torch.cuda.get_device_name(number) for number in _gpu_numbers(trainer)]
-
-
-def _gpu_ids(trainer: Trainer) -> list[str]:
-    """Return the UUIDs of the GPUs: numbers differ where only some are visible."""
-    return [f"GPU-{torch.cuda.get_device_properties(number).uuid}" for number in _gpu_numbers(trainer)]
 
 
 def _gpu_numbers(trainer: Trainer) -> list[int]:
     """Return the GPUs that the run uses on this machine."""
-    if trainer.strategy.root_device.type != "cuda":
-        return []
-    return list(trainer.device_ids)
+    return list(trainer.device_ids) if trainer.strategy.root_device.type == "cuda" else []
 
 
 def _rounded(value: float | None) -> float | None:

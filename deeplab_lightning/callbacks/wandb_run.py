@@ -50,7 +50,7 @@ class WandbRun(Callback):
         wandb_runs.write_identity(experiment, self.run)
         wandb_runs.describe_run(experiment, self.config, read_card(self.run))
         if self.watch_gradients:
-            wandb_runs.watch_gradients(experiment, pl_module.model, self.watch_gradients)
+            experiment.watch(pl_module.model, log="gradients", log_freq=self.watch_gradients)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Keep the best score in the summary."""
@@ -58,10 +58,8 @@ class WandbRun(Callback):
             return
         score = pl_module.evaluation.scores().mIoU
         if score > self.best_score:
-            from ..reporting import wandb_runs
-
             self.best_score = score
-            wandb_runs.note_best(self.logger.experiment, score, trainer.global_step)
+            self.logger.experiment.summary.update({"val/mIoU": score, "best_step": trainer.global_step})
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Hand over files and checkpoints."""

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from ..backbones.weight_files import misfits
 from ..errors import CheckpointError
 from ..runs import expect_checkpoint
 
 FROM_DATA = ("num_classes", "ignore_index", "class_names")
 """Options of a model that follow from its data."""
+OF_EVERY_TASK = ("network", "model", "optimizer", "loss", "description")
+"""Hyper-parameters that every task saves."""
 PIXELS = ("mean", "std", "pixel_range")
 """What of a data description says how an image's pixels reach the network."""
 
@@ -66,6 +69,12 @@ def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
+def own_hyper_parameters(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a task of the user's own saved besides what every task does: its constructor gets it again."""
+    kept = checkpoint["hyper_parameters"]
+    return {name: value for name, value in kept.items() if name not in OF_EVERY_TASK}
+
+
 def check_fits(
     task: nn.Module, description: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str | Path
 ) -> None:
@@ -83,8 +92,8 @@ def check_fits(
     names, class_names = trained_for(checkpoint).get("class_names"), list(description["class_names"])
     if names is not None and list(names) != class_names:
         raise CheckpointError(
-            f"{path} was trained for {len(names)} classes ({_some(names)}), but the data has {len(class_names)} "
-            f"({_some(class_names)}). Choose the data it was trained on (leave out -c and --data), or train anew."
+            f"{path} was trained for {len(names)} classes ({some(names, 4)}), but the data has {len(class_names)} "
+            f"({some(class_names, 4)}). Choose the data it was trained on (leave out -c and --data), or train anew."
         )
     check_pixels(description, checkpoint, path)
     check_weights(task, checkpoint, path)
@@ -102,14 +111,14 @@ def check_pixels(description: Mapping[str, Any], checkpoint: Mapping[str, Any], 
         CheckpointError: Both scales, and the options that make them one.
     """
     theirs = trained_for(checkpoint)
-    differing = [key for key in PIXELS if theirs and theirs[key] != description[key]]
-    if not differing:
+    different = [key for key in PIXELS if theirs and theirs[key] != description[key]]
+    if not different:
         return
-    said = "; ".join(f"{key} {theirs[key]}, not {description[key]}" for key in differing)
-    pixels = f" and a pixel range of {theirs['pixel_range']}" if "pixel_range" in differing else ""
+    said = "; ".join(f"{key} {theirs[key]}, not {description[key]}" for key in different)
+    scale = f" and a pixel range of {theirs['pixel_range']}" if "pixel_range" in different else ""
     raise CheckpointError(
         f"{path} was trained on pixels of another scale: {said}. Set --data.mean '{list(theirs['mean'])}' --data.std "
-        f"'{list(theirs['std'])}'{pixels}."
+        f"'{list(theirs['std'])}'{scale}."
     )
 
 
@@ -119,27 +128,16 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | P
     Raises:
         CheckpointError: What differs.
     """
-    ours, theirs = (
-        {key: tuple(value.shape) for key, value in state.items()}
-        for state in (model.state_dict(), checkpoint["state_dict"])
-    )
-    wrong = [
-        *(f"{key} is missing" for key in ours if key not in theirs),
-        *(f"{key} is not expected" for key in theirs if key not in ours),
-        *(
-            f"{key} is {theirs[key]}, expected {shape}"
-            for key, shape in ours.items()
-            if theirs.get(key, shape) != shape
-        ),
-    ]
-    if wrong:
+    ours, theirs = model.state_dict(), checkpoint["state_dict"]
+    if wrong := misfits(theirs, ours):
         was = checkpoint["hyper_parameters"]["model"]
         raise CheckpointError(
             f"{path} belongs to another model: it was written by {checkpoint['deeplab_lightning']['task']} with "
             f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit "
-            f"({_some(wrong, 3)}). Leave out the options that change the model, or choose another checkpoint."
+            f"({some(wrong)}). Leave out the options that change the model, or choose another checkpoint."
         )
 
 
-def _some(words: list[str], count: int = 4) -> str:
+def some(words: Sequence[str], count: int = 3) -> str:
+    """Return the first words, and a sign that there are more."""
     return ", ".join(words[:count]) + (", ..." if len(words) > count else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from ..types import DataDescription
 from .loading import check_pixels, check_weights, trained_for
@@ -41,7 +41,9 @@ def transfer(
     check_pixels(description, checkpoint, path)
     ours, weights = task.state_dict(), dict(checkpoint["state_dict"])
     num_classes = len(description["class_names"])
-    last_layers = [key for key, value in ours.items() if _tells_apart(key, value, classifiers, num_classes)]
+    channels = (1, 2) if num_classes == 2 else (num_classes,)  # two classes may share one logit
+    in_last_layers = (key for key in ours if _within_network(key).split(".")[0] in classifiers)
+    last_layers = [key for key in in_last_layers if ours[key].dim() > 0 and ours[key].shape[0] in channels]
     theirs = trained_for(checkpoint).get("class_names")
     unfit = any(key in weights and weights[key].shape != ours[key].shape for key in last_layers)
     new = last_layers if unfit or (theirs is not None and list(theirs) != description["class_names"]) else []
@@ -52,11 +54,6 @@ def transfer(
     check_weights(task, {**checkpoint, "state_dict": weights}, path)
     task.load_state_dict(weights)
     return sorted({_within_network(key).rpartition(".")[0] for key in new})
-
-
-def _tells_apart(key: str, weight: Tensor, classifiers: Collection[str], num_classes: int) -> bool:
-    channels = (1, 2) if num_classes == 2 else (num_classes,)  # two classes may share one logit
-    return _within_network(key).split(".")[0] in classifiers and weight.dim() > 0 and weight.shape[0] in channels
 
 
 def _within_network(key: str) -> str:

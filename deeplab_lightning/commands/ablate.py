@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shlex
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DeepLabError
 from ..options import Written, at_least
+from ..studies.options import as_words, merged, parse_words, value_of
+from ..studies.study_file import Cell, Study, StudyEvaluation, load_study
 
 if TYPE_CHECKING:
+    from ..locks import Lock
     from ..studies.cells import StudyFolder
-    from ..studies.study_file import Cell, Study, StudyEvaluation
-
-SECONDS_BETWEEN_LINES = 30.0
 
 
 def ablate(
@@ -55,15 +59,13 @@ def ablate(
         raise ConfigError("--dry_run and --table do not go together: give one of them.")
 
     from ..studies.cells import StudyFolder
-    from ..studies.options import parse_words
-    from ..studies.study_file import load_study
 
     if any(word.partition("=")[0] in ("-c", "--config") for word in configuration):
         raise ConfigError("ablate takes no -c: list configurations under `base` in the study file.")
     more = parse_words(configuration)
     of_study = StudyFolder(folder / load_study(file).name)
     if table and not more:
-        more = of_study.options()
+        more = of_study.whole.read("study") or {}
     study = load_study(file, more)
     if table:
         return write(study, of_study, resamples)
@@ -91,15 +93,14 @@ def write(study: Study, folder: StudyFolder, resamples: int) -> int:
 
 def print_plan(study: Study, folder: StudyFolder) -> int:
     """Check every cell's options against the command line, and print what there is to do and what it costs."""
-    from ..studies.cells import Costs
+    from ..studies.cells import cell_seconds, seconds_left
     from ..studies.programs import describe_duration
 
     recipes = check_recipes(study, folder)
-    costs = Costs(folder, study)
-    seconds = costs.cell_seconds(recipes, {})
+    seconds = cell_seconds(study, folder, recipes, {})
     measured = not all(value != value for value in seconds.values())
     if not measured:
-        seconds = costs.cell_seconds(recipes, _trial(study, recipes))
+        seconds = cell_seconds(study, folder, recipes, _trial(study, recipes))
     print(f"{study.name}: {len(study.rows)} rows, {len(study.cells)} cells, in {folder.path}\n")
     names = {cell.key: row.name for row in reversed(study.rows) for cell in row.cells}
     width = max(map(len, names.values()))
@@ -112,18 +113,15 @@ def print_plan(study: Study, folder: StudyFolder) -> int:
             f"{state(study, folder, cell)}"
         )
     source = "measured in this folder" if measured else "an estimate from two trial steps, without validation"
-    print(f"\ntime left, one cell after the other: {describe_duration(costs.seconds_left(seconds))} ({source})")
+    left = describe_duration(seconds_left(study, folder, seconds))
+    print(f"\ntime left, one cell after the other: {left} ({source})")
     return 0
 
 
 def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples: int) -> int:
     """Run cells until none is left that another process does not have; then write the tables.
 
-    Args:
-        study: The study.
-        folder: Its files.
-        more: Options given on the command line, to be remembered for `--table`.
-        resamples: Of the bootstrap.
+    `more`, the options given on the command line, is remembered for `--table`.
 
     Returns:
         0, 1 if a cell failed, or the exit code of a stop by the user.
@@ -131,14 +129,12 @@ def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples:
     from ..studies.cells import run_cell
     from ..studies.programs import tail
 
-    folder.write_options(more)
+    folder.whole.write("study", more)
     recipes = check_recipes(study, folder)
     began = time.time()
     failed: list[Cell] = []
-    while True:
-        cell, lock = _next(study, folder, failed, began)
-        if cell is None or lock is None:
-            break
+    while claimed := _next(study, folder, failed, began):
+        cell, lock = claimed
         position = study.cells.index(cell) + 1
         names = next(row.name for row in study.rows if any(other.key == cell.key for other in row.cells))
         title = f"cell {position} of {len(study.cells)}: {names}, seed {cell.seed}"
@@ -153,23 +149,25 @@ def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples:
         if ended is not None:
             failed.append(cell)
             print(f"{title} failed with exit code {ended.code}:\n{tail(folder.log(cell))}", file=sys.stderr)
-            print(_command(cell), file=sys.stderr)
+            words = f"{shlex.join(cell.words)} --seed_everything {cell.seed}"
+            print(f"  to see it alone: python -m deeplab_lightning fit {words}", file=sys.stderr)
         else:
             record = folder.record(cell)
             print(f"{title} finished in {0 if record is None else record.seconds:.0f} s", flush=True)
     others = [cell for cell in study.cells if folder.ledger.holder(cell.key)]
     if others:
         print(f"{len(others)} cells are at work in other processes; the last one to end has the whole table.")
-    if any((record := folder.record(cell)) and record.state == "finished" for cell in study.cells):
+    states = {record.state for cell in study.cells if (record := folder.record(cell))}
+    if "finished" in states:
         write(study, folder, resamples)
-    if failed or any((record := folder.record(cell)) and record.state == "failed" for cell in study.cells):
+    if failed or "failed" in states:
         print("Some cells failed (see above and their logs); the same command tries them again.", file=sys.stderr)
         return 1
     return 0
 
 
-def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: float) -> tuple[Any, Any]:
-    """Return a cell that is to be done and the lock on it, or two times None.
+def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: float) -> tuple[Cell, Lock] | None:
+    """Return a cell that is to be done and the lock on it, or None.
 
     What failed since this process began, here or elsewhere, is left for another time.
     """
@@ -185,7 +183,7 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
             lock.release()
             continue
         return cell, lock
-    return None, None
+    return None
 
 
 def state(study: Study, folder: StudyFolder, cell: Cell) -> str:
@@ -207,24 +205,22 @@ class _Progress:
     """Prints how far the cell and the study are: over and over on one line of a terminal, seldom into a log."""
 
     def __init__(self, study: Study, folder: StudyFolder, cell: Cell, recipes: Mapping[str, Mapping[str, Any]]) -> None:
-        from ..studies.cells import Costs
         from ..studies.programs import RateLimiter
 
-        self.folder, self.cell, self.recipes = folder, cell, recipes
-        self.costs = Costs(folder, study)
-        self.on_terminal = sys.stdout.isatty()
-        self.due = RateLimiter(2.0 if self.on_terminal else SECONDS_BETWEEN_LINES)
+        self.study, self.folder, self.cell, self.recipes = study, folder, cell, recipes
+        self.due = RateLimiter()
 
     def __call__(self) -> None:
+        from ..studies.cells import cell_seconds, seconds_left
         from ..studies.programs import describe_duration
 
         if not self.due():
             return
         done, total = self.folder.progress(self.cell)
-        seconds = self.costs.cell_seconds(self.recipes, {})
-        left = describe_duration(self.costs.seconds_left(seconds))
+        seconds = cell_seconds(self.study, self.folder, self.recipes, {})
+        left = describe_duration(seconds_left(self.study, self.folder, seconds))
         line = f"  step {done}/{total or '?'}, {left} left for the study by one process"
-        print(f"\r{line}\033[K" if self.on_terminal else line, end="" if self.on_terminal else "\n", flush=True)
+        print(f"\r{line}\033[K" if sys.stdout.isatty() else f"{line}\n", end="", flush=True)
 
 
 def check_recipes(study: Study, folder: StudyFolder) -> dict[str, dict[str, Any]]:
@@ -238,7 +234,7 @@ def check_recipes(study: Study, folder: StudyFolder) -> dict[str, dict[str, Any]
     Raises:
         ConfigError: An option does not exist or cannot have this value; names the row.
     """
-    recipes = folder.recipes()
+    recipes = folder.whole.read("recipes") or {}
     wanted: dict[str, tuple[str, Cell, StudyEvaluation | None]] = {}
     for row in study.rows:
         cell = row.cells[0]
@@ -256,33 +252,27 @@ def check_recipes(study: Study, folder: StudyFolder) -> dict[str, dict[str, Any]
     if unknown:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr)
-        folder.write_recipes(recipes)
+        folder.whole.write("recipes", recipes)
     return recipes
 
 
 def _cost_of_network(cell: Cell, evaluation: StudyEvaluation | None) -> dict[str, Any]:
-    import contextlib
-    import io
-    import warnings
-
     from ..config import Configuration
     from ..inspection import trace
-    from ..studies.options import as_words
 
     words = [*cell.words, *(as_words(evaluation.options) if evaluation else [])]
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         configuration = Configuration(words)
-        size = (configuration.data.crop_size, configuration.data.crop_size)
+        crop = configuration.data.crop_size
         task = configuration.make_task(on_paper=True)
-        executed = trace(task.model, size, task.description["channels"])
-    return {"parameters": executed.parameters, "multiply_adds": executed.multiply_adds, "crop_size": size[0]}
+        executed = trace(task.model, (crop, crop), task.description["channels"])
+    return {"parameters": executed.parameters, "multiply_adds": executed.multiply_adds, "crop_size": crop}
 
 
 def _trial(study: Study, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     """Estimate whole cells from trial steps of the baseline, scaled by multiply-adds; empty if those fail."""
     from ..doctor.trial import TrialError, measure
-    from ..studies.options import merged, value_of
     from .doctor import build_for_trial
 
     baseline = study.rows[study.baseline].cells[0]
@@ -299,9 +289,3 @@ def _trial(study: Study, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         work = recipes[cell.recipe]["multiply_adds"] / recipes[baseline.recipe]["multiply_adds"]
         guess[cell.recipe] = cost.seconds_per_image * batch * work * (steps or float("nan"))
     return guess
-
-
-def _command(cell: Cell) -> str:
-    import shlex
-
-    return f"  to see it alone: python -m deeplab_lightning fit {shlex.join(cell.words)} --seed_everything {cell.seed}"

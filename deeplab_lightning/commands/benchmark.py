@@ -59,6 +59,7 @@ def benchmark(
     output = output or Path("benchmarks") / plan.stem
     from ..benchmarking.plan import file_runtimes, read_plan
     from ..export.format import format_named
+    from ..reporting.card import cpu_name
 
     cells = read_plan(plan)
     names = list(dict.fromkeys(cell.variant for cell in cells))
@@ -69,13 +70,16 @@ def benchmark(
 
     import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    from ..inference.devices import chosen_device
+
+    device = str(chosen_device(device))
     known = file_runtimes()
     files = {cell.runtime: known[cell.runtime].format for cell in cells if cell.runtime in known}
     if files and device.startswith("cuda"):
         raise ConfigError(f"{plan}: {', '.join(files)} run on a CPU, not on {device}. What works is --device cpu.")
     versions = {runtime: format_named(format).runtime() for runtime, format in files.items()}
-    machine = describe_machine(device)
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
+    machine = f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, PyTorch {torch.__version__}"
     output.mkdir(parents=True, exist_ok=True)
     ledger = Ledger(output)
     results = ledger.read(RESULTS) or {}
@@ -103,16 +107,6 @@ def benchmark(
     for failure in failed:
         print(f"not measured: {failure}", file=sys.stderr)
     return 1 if failed else 0
-
-
-def describe_machine(device: str) -> str:
-    """Return what stands above the table: processor or GPU, threads, versions."""
-    import torch
-
-    from ..reporting.card import cpu_name
-
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
-    return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, PyTorch {torch.__version__}"
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

@@ -15,7 +15,7 @@ from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError, of_image
 from ..files import atomic_open, write_json
 from ..ledger import Ledger
-from ..options import Written, at_least
+from ..options import Written, above, at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,9 +42,9 @@ def crf_search(
     ckpt_path: str,
     configuration: ConfigurationWords = (),
     images: Annotated[int, at_least(1)] = 100,
-    w2: float = 3.0,
-    sigma_gamma: Annotated[float, Written(metavar="PIXELS")] = 3.0,
-    iterations: int = 10,
+    w2: Annotated[float, at_least(0)] = 3.0,
+    sigma_gamma: Annotated[float, above(0, near=3), Written(metavar="PIXELS")] = 3.0,
+    iterations: Annotated[int, at_least(0)] = 10,
     output: Path = Path("crf-search"),
 ) -> int:
     """Find the dense CRF's parameters, coarse to fine.
@@ -76,8 +76,8 @@ def crf_search(
     from ..inference.options import CRFOptions
 
     expect_full_precision(configuration, "crf-search")
-    fixed = {"iterations": iterations, "w2": w2, "sigma_gamma": sigma_gamma}
-    base = CRFOptions(iterations=iterations, w2=w2, sigma_gamma=sigma_gamma)
+    fixed: dict[str, Any] = {"iterations": iterations, "w2": w2, "sigma_gamma": sigma_gamma}
+    base = CRFOptions(**fixed)
     configured = Configuration(configuration, ckpt_path)
     dataset = configured.datamodule().dataset("val")
     chosen = spread(len(dataset), images)
@@ -99,7 +99,7 @@ def crf_search(
     print(table(tried.scores))
     found = asdict(options_at(base, best)) | {"mIoU": tried.scores[best], "mIoU_without": without}
     write_json(output / "best.json", found)
-    subset.forget()
+    shutil.rmtree(output / "probs", ignore_errors=True)
     print(f"{options_at(base, best)}: mIoU {tried.scores[best]:.4f} ({tried.scores[best] - without:+.4f})")
     print(f"best: {output}/best.json")
     return 0
@@ -120,10 +120,7 @@ def search(score: Callable[[Point], float]) -> Point:
     points = list(itertools.product(*COARSE.values()))
     best = _best(score, "coarse", points[0], points)
     for level in range(len(FINE_STEPS["w1"])):
-        while True:
-            better = _best(score, f"step {level + 1}", best, neighbours(best, level))
-            if better == best:
-                break
+        while (better := _best(score, f"step {level + 1}", best, neighbours(best, level))) != best:
             best = better
     return best
 
@@ -235,10 +232,6 @@ class ProbabilityCache:
             pred = self.predictor.decide.of_probs(marginals)[0].cpu()
             evaluation.update(pred, torch.from_numpy(mask), self.dataset.sample_id(index))
         return evaluation.scores().mIoU
-
-    def forget(self) -> None:
-        """Delete the probabilities."""
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _probs(self, index: int, image: Tensor) -> Tensor:
         import numpy as np

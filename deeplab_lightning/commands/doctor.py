@@ -61,8 +61,12 @@ def doctor(
     """
     if folder is None and not configuration:
         raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
-    if write is not None:
-        _check_writable(write, folder, overwrite)
+    if write is not None and folder is None:
+        raise ConfigError("--write is for a folder whose layout is found out: doctor FOLDER --write my_data.yaml")
+    if write is not None and write.suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"The configuration is YAML: name it {write.with_suffix('.yaml')} instead of {write}.")
+    if write is not None and write.exists() and not overwrite:
+        raise ConfigError(f"{write} exists. Name another file, or add --overwrite.")
     from ..config import Configuration
     from ..doctor.examination import by_split, class_table, examine
     from ..doctor.findings import Severity, as_text, counted, exit_code
@@ -76,14 +80,16 @@ def doctor(
         chosen = [] if any(word.partition("=")[0] in ("-c", "--config", "--model") for word in arguments) else [
             *DEFAULT_MODEL
         ]  # fmt: skip
-        arguments = [*chosen, *_data_last(arguments, out / "data.yaml")]
+        # The data's behind the user's: fit takes files in their order, and options after them.
+        arguments = [*chosen, *arguments, "-c", str(out / "data.yaml")]
     configured = Configuration(arguments, needs_model=False)
     datamodule, options = configured.datamodule(), configured.data.plain()
     where = options.get("root", "drawn on the fly")
     print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
     done = examine(datamodule, configured.describes, options, limit)
     cost, rate = (None, None) if no_trial else _try(datamodule, done, arguments)
-    code = exit_code([*done.findings, *done.advice], strict)
+    everything = [*done.findings, *done.advice]
+    code = exit_code(everything, strict)
 
     print(f"looked at {by_split(done.looks)} images\n")
     print(as_text(done.findings) or "nothing is wrong")
@@ -167,20 +173,6 @@ def _propose(folder: Path, out: Path, write: Path | None) -> Proposal:
         except OSError as error:
             raise DataError(f"Cannot write {path}: {error.strerror}. Choose another place.") from error
     return proposal
-
-
-def _data_last(arguments: Sequence[str], data: Path) -> list[str]:
-    """Add the data's configuration behind the user's: fit takes files in their order, and options after them."""
-    return [*arguments, "-c", str(data)]
-
-
-def _check_writable(write: Path, folder: Path | None, overwrite: bool) -> None:
-    if folder is None:
-        raise ConfigError("--write is for a folder whose layout is found out: doctor FOLDER --write my_data.yaml")
-    if write.suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"The configuration is YAML: name it {write.with_suffix('.yaml')} instead of {write}.")
-    if write.exists() and not overwrite:
-        raise ConfigError(f"{write} exists. Name another file, or add --overwrite.")
 
 
 def _name(folder: Path | None, configuration: Sequence[str]) -> str:

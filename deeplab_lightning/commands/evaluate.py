@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -91,7 +92,6 @@ def evaluate(
     except OSError as error:
         raise DataError(f"Cannot write to {folder} ({error.strerror}): choose a folder with --output.") from error
 
-    by_default = not asked
     rows_wanted = asked or default_protocols(networks.task(None), type(dataset).__name__)
     subject = {
         "checkpoint": sha256(checkpoint),
@@ -105,7 +105,7 @@ def evaluate(
             task = networks.task(row.output_stride)
             predictor = task.predictor(row.options)
         except ConfigError as error:
-            if not by_default:
+            if asked:
                 raise
             print(f"left out: output stride {row.output_stride}: {error}", file=sys.stderr)
             continue
@@ -118,19 +118,19 @@ def evaluate(
     name = published or (run.path.parent.name if run is not None else "")
     is_whole = split == "val" and len(chosen) == len(dataset)
     where = configured.data_class.name_in_yaml().lower() if is_whole else ""
-    progress = Progress(evaluations, len(chosen))
     rows = []
-    try:
+    with closing(Progress(evaluations, len(chosen))) as progress:
         for evaluation in evaluations:
             if evaluation.result is None:
                 task = networks.task(evaluation.protocol.output_stride)
                 predictor = task.predictor(evaluation.protocol.options, task.folded())
                 evaluation.run(predictor, task.device, dataset, chosen, progress)
             rows.append(evaluation.row(name, where))
-    finally:
-        progress.close()
     table = as_markdown(rows)
-    caption = f"{checkpoint}, {type(dataset).__name__} {split}; {_machine(networks.device, torch.get_num_threads())}"
+    threads, on_gpu = torch.get_num_threads(), torch.device(networks.device).type == "cuda"
+    cpu = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+    machine = torch.cuda.get_device_name(networks.device) if on_gpu else cpu
+    caption = f"{checkpoint}, {type(dataset).__name__} {split}; {machine}"
     write_text(folder / "table.md", f"{table}\n\n{caption}\n")
     write_csv(folder / "table.csv", rows)
     files = ["table.md", "table.csv", *_draw_trimaps(folder, evaluations, measured, dataset.labels)]
@@ -175,18 +175,12 @@ def _draw_trimaps(
 
 
 class _Networks:
-    """The checkpoint's network at the output stride at hand: one at a time.
-
-    Args:
-        configuration: As given to `evaluate`.
-        ckpt_path: Likewise.
-        device: Likewise.
-    """
+    """The checkpoint's network, by the options of `evaluate`, at the output stride at hand: one at a time."""
 
     def __init__(self, configuration: list[str], ckpt_path: str, device: str | None) -> None:
-        import torch
+        from ..inference.devices import chosen_device
 
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = str(chosen_device(device))
         self._configuration, self._ckpt_path = configuration, ckpt_path
         self._at: int | None = None
         self._task: SegmentationTask | None = None
@@ -205,11 +199,3 @@ class _Networks:
             self._task = self.configured(output_stride).trained_task().eval().to(self.device)
             self._at = output_stride
         return self._task
-
-
-def _machine(device: str, threads: int) -> str:
-    import torch
-
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"

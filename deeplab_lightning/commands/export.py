@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
     from ..api import Segmenter
     from ..data.dataset import SegmentationDataset
-    from ..export.model import Inputs, Outputs
 
 UNSEEN_SIZES = ((97, 130), (160, 113))
 """Of the gate's drawn images: no side fits an output stride, and none is the size that files are exported with."""
 CALIBRATION_IMAGES = 64
 SMALLEST_SIDE = 33
+
+Side = Annotated[int, at_least(1)]
+"""Of an image, in pixels."""
 
 
 def export(
@@ -34,8 +36,8 @@ def export(
     precision: Precision = "fp32",
     outputs: Outputs = "classes",
     inputs: Inputs = "pixels",
-    size: Annotated[tuple[int, int] | None, Written(metavar=("H", "W"))] = None,
-    opset: int = 18,
+    size: Annotated[tuple[Side, Side] | None, Written(metavar=("H", "W"))] = None,
+    opset: Annotated[int, at_least(1)] = 18,
     calibration: Annotated[Path | None, Written(metavar="FOLDER")] = None,
     output_stride: Annotated[Literal[8, 16, 32] | None, Written("--model.output_stride")] = None,
     check_data: Annotated[list[str] | None, Written(metavar="IMAGE")] = None,
@@ -132,18 +134,8 @@ def export(
     tolerance = replace(TOLERANCES[precision], **{name: limit for name, limit in limits.items() if limit is not None})
     labelled, of = labelled_images(segmenter, path, configuration, images, size)
     print(f"writing {output} ({chosen}, {precision}) ...", flush=True)
-    exported = writer.write(
-        Order(
-            model,
-            image,
-            output,
-            facts,
-            precision,
-            opset,
-            calibrate if precision == "int8" else None,
-            one_size=size is not None,
-        )
-    )
+    to_calibrate_by = calibrate if precision == "int8" else None
+    exported = writer.write(Order(model, image, output, facts, precision, opset, to_calibrate_by, size is not None))
     for note in exported.notes:
         print(f"note: {note}")
     unseen = unseen_images(segmenter, check_data, exported.fixed_size)
@@ -176,11 +168,6 @@ def calibration_images(
     segmenter: Segmenter, folder: Path | None, size: tuple[int, int] | None = None
 ) -> list[np.ndarray]:
     """Return images `(1, C, H, W)` as stored: of the folder, or drawn ones for a model of drawn scenes.
-
-    Args:
-        segmenter: The model.
-        folder: Of images.
-        size: That they must have, if that matters.
 
     Raises:
         ConfigError: No folder is given, and the model is of other classes.
@@ -285,9 +272,8 @@ def unseen_images(
         raise ConfigError("The model is of other data than 8-bit RGB: give images of it with --check_data.")
     sizes = UNSEEN_SIZES if fixed is None else (fixed,)
     batches = []
-    for number, (height, width) in enumerate(sizes):
+    for count, (height, width) in enumerate(sizes, start=1):
         scenes = DrawnScenes("val", 2, height, width)
-        count = 1 if number == 0 else 2
         batches.append(np.concatenate([channels_first(scenes.load(index)[0]) for index in range(count)]))
     return batches
 

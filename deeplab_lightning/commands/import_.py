@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from ..errors import CheckpointError, ConfigError, did_you_mean
+from ..files import atomic_open, write_text
 from ..options import Written, above
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ def import_file(
     backbone: str | None = None,
     classes: str | None = None,
     mean: list[float] | None = None,
-    std: list[float] | None = None,
+    std: list[Annotated[float, above(0)]] | None = None,
     pixel_range: Annotated[float, above(0)] = 255.0,
     trust: bool = False,
     dry_run: bool = False,
@@ -60,7 +62,6 @@ def import_file(
 
     from ..checkpoints.importers import place, recognise
     from ..checkpoints.reading import read_foreign
-    from ..errors import CheckpointError
     from ..models import network_named
     from ..tasks import task_class_of
 
@@ -95,8 +96,6 @@ def describe(
     pixel_range: float,
 ) -> tuple[DataDescription, str]:
     """Return what the network must know of its data, and where its classes are known from, in words."""
-    from ..errors import ConfigError
-
     labels, origin = _labels(imported.num_classes, classes)
     if labels.num_classes != imported.num_classes:
         raise ConfigError(
@@ -124,7 +123,6 @@ def describe(
 
 def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
     from ..data.sets import published
-    from ..errors import ConfigError, did_you_mean
     from ..labels import LabelSet, voc_palette
 
     known = published()
@@ -155,15 +153,11 @@ def _print_report(report: ImportReport, description: DataDescription, origin: st
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
     print(f"network: {imported.generation} ({options})")
     print(f"classes: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''} ({origin})")
-    print(f"pixels: (value / {description['pixel_range']:g} - mean) / std, mean {_numbers(description['mean'])}, "
-          f"std {_numbers(description['std'])}")  # fmt: skip
+    mean, std = (" ".join(f"{one:.4g}" for one in values) for values in (description["mean"], description["std"]))
+    print(f"pixels: (value / {description['pixel_range']:g} - mean) / std, mean {mean}, std {std}")
     for note in imported.notes:
         print(f"note: {note}")
     print("\n".join(report.lines()))
-
-
-def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.4g}" for value in values)
 
 
 def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
@@ -173,8 +167,6 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
 
     from .. import __version__
     from ..data.sets import published
-    from ..errors import ConfigError
-    from ..files import atomic_open, write_text
 
     description = task.description
     pixels = {"mean": description["mean"], "std": description["std"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from ..options import Written
+from ..options import Written, at_least
 
 if TYPE_CHECKING:
     from ..inspection import Layer, Trace
@@ -17,13 +18,16 @@ if TYPE_CHECKING:
 
 SMALLEST_SIDE = 33
 
+Side = Annotated[int, at_least(1)]
+"""Of an image, in pixels."""
+
 
 def inspect(
     checkpoint: Annotated[str | None, Written(metavar="CHECKPOINT|RUN")] = None,
     /,
     *,
     configuration: ConfigurationWords = (),
-    size: Annotated[tuple[int, int] | None, Written(metavar=("H", "W"))] = None,
+    size: Annotated[tuple[Side, Side] | None, Written(metavar=("H", "W"))] = None,
     every_layer: Annotated[bool, Written("--all")] = False,
     csv: Annotated[Path | None, Written(metavar="FILE")] = None,
     plot: Annotated[Path | None, Written(metavar="FILE.png")] = None,
@@ -69,27 +73,13 @@ def inspect(
 
 def describe(
     configuration: Sequence[str],
-    checkpoint: str | None = None,
-    size: Sequence[int] | None = None,
-    every_layer: bool = False,
-    csv: Path | None = None,
-    plot: Path | None = None,
+    checkpoint: str | None,
+    size: Sequence[int] | None,
+    every_layer: bool,
+    csv: Path | None,
+    plot: Path | None,
 ) -> int:
-    """Print the report on a network; no weights are read or fetched, no data is opened.
-
-    Args:
-        configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
-        checkpoint: A checkpoint or a run.
-        size: `(H, W)` of the image; the data's crop if None.
-        every_layer: Do not fold blocks that repeat one another.
-        csv: File for the layers.
-        plot: File for the drawing.
-
-    Returns:
-        0.
-    """
-    import warnings
-
+    """Print the report on a network, by the options of `inspect`; no weights are read or fetched, no data is opened."""
     from ..config import Configuration
     from ..inspection import report, trace, warnings_of, write_layers_csv
 
@@ -123,18 +113,7 @@ def describe(
 def draw_activations(
     configuration: Sequence[str], checkpoint: str | None, image: str, names: Sequence[str], output: Path
 ) -> int:
-    """Run a network on an image as `predict` does, and draw what some of its modules make of it.
-
-    Args:
-        configuration: `-c`, `--model.x` and `--data.x` as given to `fit`.
-        checkpoint: A checkpoint or a run; without one the weights are those a training starts from.
-        image: The image.
-        names: Modules, see `inspection.find_parts`; none stands for all parts of the network.
-        output: Folder for the drawings, `NAME.png` each.
-
-    Returns:
-        0.
-    """
+    """Run a network on an image as `predict` does, and draw what some modules, or all of its parts, make of it."""
     import torch
 
     from ..config import Configuration

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..command_line import from_yaml
 from ..errors import ConfigError, DeepLabError, did_you_mean
+from ..files import read_text
 from ..inference.options import EvaluationOptions, Postprocessing
 from ..options import hints_of
 
@@ -62,7 +63,7 @@ def default_protocols(task: SegmentationTask, dataset: str) -> list[Protocol]:
 def read_list(path: Path) -> list[Any]:
     """Read a YAML list of protocols, as written."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         raise ConfigError(f"Cannot read {path} ({error.strerror}): expected a YAML list of protocols.") from error
     found = from_yaml(text, str(path))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from ..command_line import ConfigurationWords
+from ..config_words import option_value
 from ..errors import ConfigError, DeepLabError
 from ..options import Written
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from ..data.datamodule import Split
     from ..reporting.card import Difference
     from ..runs import RunFolder
-
-EVALUATIONS = ("validate", "test")
 
 
 def reproduce(
@@ -43,7 +42,7 @@ def reproduce(
     from ..runs import find_run
 
     old = find_run(folder)
-    if old.path.parent.name in EVALUATIONS or not old.config.is_file():
+    if old.path.parent.name in ("validate", "test") or not old.config.is_file():
         raise ConfigError(
             f"{old.path} is no run of fit with a config.yaml: reproduce takes the folder that training left."
         )
@@ -53,9 +52,8 @@ def reproduce(
     took = "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes, energy: {describe_energy(card)}"
     print(f"{old.path}, {card.get('date', 'date not recorded')}\ntook: {took}")
     if len(card.get("sessions") or []) > 1:
-        print(
-            f"It was stopped and went on {len(card['sessions']) - 1} times; made again in one go, it is the same run."
-        )
+        stops = len(card["sessions"]) - 1
+        print(f"It was stopped and went on {stops} times; made again in one go, it is the same run.")
     print("\ncommand:")
     for line in (*_code_steps(old, card), f"python -m deeplab_lightning {shlex.join(words)}"):
         print(f"  {line}")
@@ -73,7 +71,8 @@ def reproduce(
     print("\nrunning it:", flush=True)
     code = programs.run(words).code
     if code == 0:
-        print(_compared(old, find_run(_new_runs(words))))
+        made = Path(option_value(words, "--run.folder") or "") / (option_value(words, "--run.name") or "")
+        print(_compared(old, find_run(made)))
     return code
 
 
@@ -85,12 +84,6 @@ def command(run: RunFolder, card: Mapping[str, Any], handed_on: Sequence[str]) -
         # `auto` takes what there is, and the number of processes decides which image comes when.
         words += ["--trainer.devices", str(card["devices"])]
     return [*words, *handed_on]
-
-
-def _new_runs(words: Sequence[str]) -> Path:
-    from ..config_words import option_value
-
-    return Path(option_value(words, "--run.folder") or "") / (option_value(words, "--run.name") or "")
 
 
 def _code_steps(run: RunFolder, card: Mapping[str, Any]) -> list[str]:
@@ -118,13 +111,18 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
     """Return what differs on this machine, and what could not be compared."""
     import torch
 
+    from ..config import Configuration
+    from ..data.fingerprint import fingerprint
     from ..reporting.card import differences, environment, file_hash
 
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     now = environment(card.get("seed"), gpus)
     unknown = []
     try:
-        now["data"], weights = _data_here(words, cast("list[Split]", list(card.get("data") or {})))
+        configured = Configuration(words[1:])
+        datamodule, weights = configured.datamodule(), configured.task.weights
+        splits = cast("list[Split]", list(card.get("data") or {}))
+        now["data"] = {split: fingerprint(datamodule.dataset(split)) for split in splits}
         if card.get("weights"):
             now["weights"] = None if weights is None else file_hash(Path(weights))
     except DeepLabError as error:
@@ -132,16 +130,6 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
     if not card.get("data"):
         unknown.append("The card has no fingerprint of the data.")
     return differences(card, now), unknown
-
-
-def _data_here(words: Sequence[str], splits: Sequence[Split]) -> tuple[dict[str, Any], str | None]:
-    """Return the splits' fingerprints, and the file of weights that the configuration names."""
-    from ..config import Configuration
-    from ..data.fingerprint import fingerprint
-
-    configured = Configuration(words[1:])
-    datamodule = configured.datamodule()
-    return {split: fingerprint(datamodule.dataset(split)) for split in splits}, configured.task.weights
 
 
 def _compared(old: RunFolder, new: RunFolder) -> str:

@@ -7,7 +7,6 @@ here. What is finished is written down, so that the same command goes on whereve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -57,56 +56,30 @@ def stages(
     missing = [path for path in configs if not Path(path).is_file()]
     if missing:
         raise ConfigError(f"There is no configuration {missing[0]}; stages takes one file for each stage.")
-    name = name or "-".join(Path(path).stem for path in configs)
-    return run_stages(configs, folder / name, configuration)
-
-
-def run_stages(configs: Sequence[str], folder: Path, options: Sequence[str]) -> int:
-    """Train one configuration after the other.
-
-    Args:
-        configs: One file a stage.
-        folder: Where the stages' runs and the record of what is finished are put.
-        options: Of `fit`, for every stage.
-
-    Returns:
-        0, or the exit code of the stage that failed or was stopped.
-
-    Raises:
-        ConfigError: The folder holds other stages.
-    """
     from ..runs import RunFolder, find_run
     from ..studies import programs
 
-    ledger = Ledger(folder)
-    before = ledger.read(STATE) or {"configs": list(configs), "finished": []}
-    ledger.expect_same(before, {"configs": list(configs)}, "choose another --name")
+    whole = folder / (name or "-".join(Path(path).stem for path in configs))
+    ledger = Ledger(whole)
+    before = ledger.read(STATE) or {"configs": configs, "finished": []}
+    ledger.expect_same(before, {"configs": configs}, "choose another --name")
     finished = list(before["finished"])
     for number, config in enumerate(configs, start=1):
         if number <= len(finished):
             print(f"stage {number} of {len(configs)}, {config}: finished before, {finished[number - 1]}", flush=True)
             continue
-        name = f"{number}_{Path(config).stem}"
-        words = ["fit", "-c", config, *options, "--run.folder", str(folder), "--run.name", name]
+        of_stage = f"{number}_{Path(config).stem}"
+        words = ["fit", "-c", config, *configuration, "--run.folder", str(whole), "--run.name", of_stage]
         if number > 1:
             words += ["--model.weights", str(RunFolder(Path(finished[-1])).checkpoint())]
-        stopped_at = programs.last_checkpoint(folder / name)
-        if stopped_at is not None:
-            words += ["--ckpt_path", str(stopped_at)]
-        print(f"stage {number} of {len(configs)}, {config}{', going on' if stopped_at else ''}", flush=True)
-        code = _run(words)
+        going_on = programs.going_on(whole / of_stage)
+        print(f"stage {number} of {len(configs)}, {config}{', going on' if going_on else ''}", flush=True)
+        code = programs.run([*words, *going_on]).code
         if code != 0:
             return code
-        run = find_run(folder / name)
+        run = find_run(whole / of_stage)
         run.checkpoint()  # the next one starts from it
         finished.append(str(run.path))
-        ledger.write(STATE, {"configs": list(configs), "finished": finished})
+        ledger.write(STATE, {"configs": configs, "finished": finished})
     print(f"All {len(configs)} stages are finished: {finished[-1]}")
     return 0
-
-
-def _run(words: Sequence[str]) -> int:
-    """Run a command of ours; hand signals on to it and wait until it has saved."""
-    from ..studies import programs
-
-    return programs.run(words).code

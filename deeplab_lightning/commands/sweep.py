@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
-from ..options import Written
+from ..options import Between, Written
+from ..studies.options import parse_words
+from ..studies.sweep_file import load_sweep
 
 if TYPE_CHECKING:
     from ..studies.local_sweep import Claim, LocalSweep
-
-SECONDS_BETWEEN_LINES = 30.0
 
 
 def sweep(
@@ -22,7 +23,7 @@ def sweep(
     *,
     local: bool = False,
     folder: Path = Path("runs"),
-    seed: int = 0,
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0,
     configuration: ConfigurationWords = (),
 ) -> int:
     """Search hyper-parameters by a sweep file, without a server.
@@ -50,15 +51,10 @@ def sweep(
             f"sweep runs without a server, with --local. With Weights & Biases: wandb sweep {file}, then "
             f"wandb agent and the name that it prints."
         )
-    from ..studies.options import parse_words
-
     for name in parse_words(configuration):
         if name in ("run.name", "run.folder", "ckpt_path"):
             raise ConfigError(f"sweep takes no --{name}: it names the trials' runs itself; use --folder.")
-    from ..studies.sweep_file import load_sweep
-
     read = load_sweep(file)
-
     from ..studies.local_sweep import LocalSweep
 
     return run(LocalSweep(read, folder / read.name, configuration, seed))
@@ -70,19 +66,20 @@ def run(local: LocalSweep) -> int:
     Returns:
         0, 1 if the last trials all failed, or the exit code of a stop by the user.
     """
-    with _Display(local) as display:
+    with closing(_Display(local)) as display:
         while (claim := local.claim()) is not None:
             display.begin(claim)
             ended = local.run(claim, display)
             if ended.stopped_by_user:
-                display.end("Stopped; the same command goes on here.")
+                display.close()
+                print("Stopped; the same command goes on here.")
                 return ended.code if ended.code > 0 else 128 - ended.code
-            display.ended(claim.trial.number)
+            display.ended()
             if local.nothing_works():
                 from ..studies.programs import tail
 
                 log = local.log(claim.trial.number)
-                display.end("")
+                display.close()
                 print(f"The last trials all failed; {log} ends with:\n{tail(log)}", file=sys.stderr)
                 return 1
     from ..studies.sweep_summary import write_summary
@@ -108,63 +105,48 @@ class _Display:
 
         self.local = local
         self.live: Any = None
-        self.due = RateLimiter(2.0 if sys.stdout.isatty() else SECONDS_BETWEEN_LINES)
+        self.due = RateLimiter()
         self.number = 0
-
-    def __enter__(self) -> _Display:
         if sys.stdout.isatty():
             from rich.live import Live
 
             # Without a thread of its own: this process starts others.
             self.live = Live(auto_refresh=False, vertical_overflow="visible")
             self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live is not None:
-            self._refresh()
-            self.live.stop()
-            self.live = None
 
     def begin(self, claim: Claim) -> None:
         self.number = claim.trial.number
-        if self.live is None:
-            values = ", ".join(f"{name} {value}" for name, value in claim.values.items())
-            print(f"trial {self.number} of {self.local.sweep.run_cap}: {values}", flush=True)
-        else:
-            self._refresh()
+        values = ", ".join(f"{name} {value}" for name, value in claim.values.items())
+        self._show(f"trial {self.number} of {self.local.sweep.run_cap}: {values}")
 
     def __call__(self) -> None:
-        if not self.due():
-            return
-        if self.live is not None:
-            self._refresh()
-            return
-        scores = self.local.scores(self.number)
-        latest = f"{scores[-1]:.4f}" if scores else "no validation yet"
-        print(f"  trial {self.number}: {self.local.sweep.metric} {latest}; {self._left()}", flush=True)
+        if self.due():
+            scores = self.local.scores(self.number)
+            latest = f"{scores[-1]:.4f}" if scores else "no validation yet"
+            self._show(f"  trial {self.number}: {self.local.sweep.metric} {latest}; {self._left()}")
 
-    def ended(self, number: int) -> None:
-        if self.live is not None:
-            self._refresh()
-            return
+    def ended(self) -> None:
         from ..studies.sweep_summary import score_of, state_of
 
-        frozen = self.local.study.get_trials(deepcopy=False)[number]
+        frozen = self.local.study.get_trials(deepcopy=False)[self.number]
         score = score_of(frozen, self.local.sweep.maximise)
-        print(f"trial {number} {state_of(frozen)}: {self.local.sweep.metric} {score:.4f}; {self._left()}", flush=True)
+        self._show(f"trial {self.number} {state_of(frozen)}: {self.local.sweep.metric} {score:.4f}; {self._left()}")
 
-    def end(self, message: str) -> None:
-        self.__exit__()
-        if message:
-            print(message)
+    def close(self) -> None:
+        if self.live is not None:
+            self._show()
+            self.live.stop()
+            self.live = None
 
     def _left(self) -> str:
         from ..studies.programs import describe_duration
 
         return f"{describe_duration(self.local.seconds_left())} left"
 
-    def _refresh(self) -> None:
+    def _show(self, line: str = "") -> None:
+        if self.live is None:
+            print(line, flush=True)
+            return
         from ..studies.sweep_summary import live_table
 
         self.live.update(live_table(self.local, self._left()), refresh=True)

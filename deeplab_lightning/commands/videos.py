@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from ..options import Options, Written
+from ..options import Between, Options, Written, at_least
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,11 +29,11 @@ class VideoSettings(Options):
     """Frames per second of folders of images, a number such as 29.97 or 30000/1001."""
     view: Literal["overlay", "side_by_side"] = "overlay"
     """What the video to look at shows."""
-    smoothing: float = 0.0
+    smoothing: Annotated[float, Between(0, 1, open_high=True, near=0.9)] = 0.0
     """Weight of the past in the mean of the frames' probabilities, from 0 to below 1; 0 for none."""
     objects: Annotated[tuple[str, ...], Written(metavar="CLASS")] = ()
     """Classes whose objects are followed and listed."""
-    object_area: Annotated[int, Written(metavar="PIXELS")] = 100
+    object_area: Annotated[int, at_least(0), Written(metavar="PIXELS")] = 100
     """Pixels below which an object is left out."""
 
 
@@ -49,15 +49,8 @@ def segment_videos(
 ) -> list[str]:
     """Segment videos one after the other; what was done before, whole or in part, is not done again.
 
-    Args:
-        videos: Files, and folders of frames.
-        model: The model.
-        morphology: Post-processes the masks.
-        output: Gets `masks/NAME.mkv`, `overlays/NAME.mp4`, `objects/NAME.csv` and `reports/NAME.json`.
-        settings: What is made.
-        opacity: Of the classes in overlays.
-        label_ids: Write Cityscapes' label ids.
-        table: Colours of the ids that are written, `(256, 3)` uint8.
+    `output` gets `masks/NAME.mkv`, `overlays/NAME.mp4`, `objects/NAME.csv` and `reports/NAME.json`; `table` has the
+    colours of the ids that are written, `(256, 3)` uint8.
 
     Returns:
         A sentence for each video that could not be segmented.

@@ -44,7 +44,7 @@ def check_declared_size(
 
     Args:
         image: `(H, W, 3)`.
-        height: Of the image, as the annotation says; None where it does not.
+        height: As the annotation says; None where it does not.
         width: Likewise.
         source: The image, for the message.
         annotation: What says the size, likewise.

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from ..errors import ConfigError, DataError, did_you_mean
+from .wording import first_few
 
 
 def check_pair(image: np.ndarray, mask: np.ndarray, image_path: str | Path, mask_path: str | Path) -> None:
@@ -51,12 +52,11 @@ def check_labels(
         return
     counts = np.bincount(mask.ravel(), minlength=256)
     wrong = np.flatnonzero(illegal & (counts > 0)).tolist()
-    named = ", ".join(f"{value} ({counts[value]} pixels)" for value in wrong[:10])
-    more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
+    named = first_few((f"{value} ({counts[value]} pixels)" for value in wrong), 10)
     if remedy is None:
         remedy = _guessed_remedy(set(np.flatnonzero(counts).tolist()), wrong, ignore_index)
     raise DataError(
-        f"Mask {path} holds labels out of range: {named}{more}. Allowed are the classes 0..{num_classes - 1} and "
+        f"Mask {path} holds labels out of range: {named}. Allowed are the classes 0..{num_classes - 1} and "
         f"{ignore_index} (ignored). {remedy}",
         kind="black_white" if not counts[1:255].any() else "labels",
     )

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from ..errors import ConfigError
 from ..labels import LabelSet
-from ..options import Options, at_least
+from ..options import Between, Options, at_least
+from ..plugins import name_of
 from ..types import DataDescription, Sample
 from .checks import check_labels
 from .dataset import SegmentationDataset
@@ -87,7 +88,7 @@ class LoaderOptions(Options):
     of Cityscapes. Needs the package zstandard."""
     preview: Annotated[int, at_least(0)] = 0
     """Before training, write an overview of so many augmented samples into the run folder."""
-    repeat_classes: dict[str, int] | None = None
+    repeat_classes: dict[str, Annotated[int, at_least(1)]] | None = None
     """Let training images that show certain classes be drawn several times an epoch, by name: {chair: 2, sofa: 2}. All
     training masks are read once for it."""
     train_limit: Annotated[int, at_least(1)] | None = None
@@ -95,7 +96,7 @@ class LoaderOptions(Options):
     val_on_train: bool = False
     """Validate on the training images (those of train_limit), whole and not augmented: a network that does not learn
     these by heart has something wrong."""
-    seed: Annotated[int, at_least(0)] | None = None
+    seed: Annotated[int, Between(0, 2**32 - 1)] | None = None
     """Seed of the order and the augmentation of training images; null takes the run's (--seed_everything)."""
 
 
@@ -150,8 +151,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     @classmethod
     def name_in_yaml(cls) -> str:
-        """Return the name by which a configuration chooses it, such as `VOC`."""
-        return cls.__name__.removesuffix("DataModule")
+        """Return the name by which a configuration chooses it: `VOC`, or `mymodule.MyDataModule`."""
+        name = name_of(cls)
+        return name if "." in name else name.removesuffix("DataModule")
 
     @property
     def hparams_initial(self) -> AttributeDict:
@@ -238,7 +240,8 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Open what a stage needs, so that missing data is reported before anything else happens."""
-        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}
+        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",), "predict": ("val",)}
+        splits["test"] = ("test",)
         for split in splits.get(stage, ()):
             self.dataset(split)
 
@@ -283,10 +286,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
             batch_size=self.options.batch_size,
             drop_last=True,
             collate_fn=collate_crops,
-            num_workers=self.options.num_workers,
-            persistent_workers=self.options.num_workers > 0,
-            worker_init_fn=leave_signals_to_the_main_process,
-            pin_memory=self._on_gpu(),
+            **self._reading(),
         )
         self._loaders.append(loader)
         return loader
@@ -299,17 +299,18 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """Whole images of the test split, each exactly once over all processes."""
         return self._evaluation_loader("test")
 
+    def predict_dataloader(self) -> DataLoader[Sample]:
+        """Those of validation: `Trainer.predict` returns their class maps."""
+        return self._evaluation_loader("val")
+
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
         loader = DataLoader(
             LoaderView(dataset, with_depth=self._with_depth),
             batch_size=self.options.eval_batch_size,
             sampler=ShardSampler(len(dataset), *self._rank()),
-            num_workers=self.options.num_workers,
-            worker_init_fn=leave_signals_to_the_main_process,
-            persistent_workers=self.options.num_workers > 0,
             collate_fn=collate_images,
-            pin_memory=self._on_gpu(),
+            **self._reading(),
         )
         self._loaders.append(loader)
         return loader
@@ -328,8 +329,13 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _rank(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
-    def _on_gpu(self) -> bool:
-        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+    def _reading(self) -> dict[str, Any]:
+        return {
+            "num_workers": self.options.num_workers,
+            "persistent_workers": self.options.num_workers > 0,
+            "worker_init_fn": leave_signals_to_the_main_process,
+            "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        }
 
     def _batches_trained(self) -> int:
         if self.trainer is None:

@@ -67,7 +67,13 @@ def fetch(archive: Archive, target: Path) -> Path:
         return target
     part = target.with_name(f"{target.name}.part")
     _make_folder(target.parent)
-    _check_room(target.parent, archive, part.stat().st_size if part.exists() else 0)
+    # The archive's content is about as large as itself.
+    needed, free = 2 * archive.size - _size(part), shutil.disk_usage(target.parent).free
+    if free < needed:
+        raise DataError(
+            f"{archive.name} needs {_gigabytes(needed)} in {target.parent} until it is unpacked, {_gigabytes(free)} "
+            f"are free. Make room, or choose another place for the data."
+        )
     failures = []
     for url in archive.urls:
         try:
@@ -98,7 +104,7 @@ def _fetch_from(url: str, part: Path, archive: Archive) -> None:
     """Fetch into `part` from where it ends, connecting again as long as that brings something."""
     attempt, pause = 1, PAUSE
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = _size(part)
         try:
             _fetch_once(url, part, before, archive)
             return
@@ -114,8 +120,7 @@ def _fetch_from(url: str, part: Path, archive: Archive) -> None:
             if _disk_is_full(error):
                 raise
             failure = error
-        gained = part.exists() and part.stat().st_size > before
-        attempt, pause = (1, PAUSE) if gained else (attempt + 1, 2 * pause)
+        attempt, pause = (1, PAUSE) if _size(part) > before else (attempt + 1, 2 * pause)
         if attempt > ATTEMPTS:
             raise failure
         time.sleep(pause)
@@ -217,14 +222,8 @@ def _make_folder(folder: Path) -> None:
         raise DataError(f"Cannot make the folder {folder}: {error.strerror}. Choose one you may write to.") from error
 
 
-def _check_room(folder: Path, archive: Archive, fetched: int) -> None:
-    """Refuse to begin where the archive and its content, which is about as large, will not fit."""
-    needed, free = 2 * archive.size - fetched, shutil.disk_usage(folder).free
-    if free < needed:
-        raise DataError(
-            f"{archive.name} needs {_gigabytes(needed)} in {folder} until it is unpacked, {_gigabytes(free)} are free. "
-            f"Make room, or choose another place for the data."
-        )
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
 
 
 def _disk_is_full(error: Exception) -> bool:

@@ -33,9 +33,6 @@ _LARGEST = 1 << 22
 def fingerprint(dataset: SegmentationDataset) -> dict[str, int | str]:
     """Return what identifies a split's data.
 
-    Args:
-        dataset: The split.
-
     Returns:
         `images`, how many; `files`, a hash of all sample ids with the names and sizes of their files, in order; and
         `masks`, a hash of the content of some masks. The same data in another folder has the same.
@@ -63,11 +60,7 @@ def exact_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> st
     """Return what changes when some images, their masks or their reading do: for scores that are kept.
 
     Unlike `fingerprint` it counts files' times, so that an edited file is never taken for the old one, and how classes
-    are read.
-
-    Args:
-        dataset: The split.
-        chosen: Places of the images.
+    are read. `chosen` are the images' places in the split.
     """
     digest = hashlib.sha256()
     labels = dataset.labels

@@ -81,12 +81,9 @@ class Folder(SegmentationDataset):
     ) -> None:
         self.labels = decoder.labels
         self._decoder, self._kind = decoder, kind
-        self._pairs: list[tuple[Source, Source]] = []
-        self._ids: list[str] = []
-        for name in names:
-            for image, mask in _parts(*files[name], kind.window_size):
-                self._pairs.append((image, mask))
-                self._ids.append(name + image.mark)
+        named = [(name, pair) for name in names for pair in _parts(*files[name], kind.window_size)]
+        self._pairs = [pair for _, pair in named]
+        self._ids = [name + image.mark for name, (image, _) in named]
         self._depth_files: list[tuple[Path, float]] = []
         if depth_files is not None:
             self._depth_files = [(depth_files[name], depth_scale) for name in names]

@@ -46,19 +46,19 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
     def __getitem__(self, draw: Draw | int) -> Sample:
         epoch, index = draw if isinstance(draw, tuple) else (0, draw)
         depth = self.source.depth(index) if self.with_depth else None
-        if self.transform is None:
-            image, mask = self.source.load(index)
-            if depth is not None:
-                self._check_depth(depth, image.shape, index)
-        else:
-            stream = np.random.SeedSequence([self.seed, epoch, index])
-            seed = int(stream.generate_state(1)[0])
-            stored = self.source.open(index)
+        read: Any = self.source.load if self.transform is None else self.source.open
+        image, mask = read(index)
+        if depth is not None and depth.shape != image.shape[:2]:
+            raise DataError(
+                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its image "
+                f"{image.shape[1]}x{image.shape[0]} (width x height): they must have one size."
+            )
+        if self.transform is not None:
+            seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
             if depth is None:
-                image, mask = self.transform(*stored, seed)
+                image, mask = self.transform(image, mask, seed)
             else:
-                self._check_depth(depth, stored[0].shape, index)
-                image, mask, depth = self.transform.with_depth(*stored, depth, seed)
+                image, mask, depth = self.transform.with_depth(image, mask, depth, seed)
         sample: Sample = {
             "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
             "mask": torch.from_numpy(np.ascontiguousarray(mask)),
@@ -67,13 +67,6 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
         if depth is not None:
             sample["depth"] = torch.from_numpy(np.ascontiguousarray(depth, np.float32))
         return sample
-
-    def _check_depth(self, depth: np.ndarray, shape: tuple[int, ...], index: int) -> None:
-        if depth.shape != shape[:2]:
-            raise DataError(
-                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its image "
-                f"{shape[1]}x{shape[0]} (width x height): they must have one size."
-            )
 
 
 def collate_crops(samples: list[Sample]) -> Batch:
@@ -98,11 +91,7 @@ def collate_images(samples: list[Sample]) -> Batch:
 class ResumableLoader(DataLoader[Sample]):
     """A loader whose saved position counts the batches that were trained, not those its workers had fetched.
 
-    Args:
-        dataset: As for `DataLoader`.
-        sampler: The order.
-        batches_trained: Tells how many batches of this epoch the training loop has used.
-        options: As for `DataLoader`.
+    `batches_trained` tells how many batches of this epoch the training loop has used; all else is `DataLoader`'s.
     """
 
     def __init__(

@@ -52,10 +52,6 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
         return own_labels(options.class_names)
 
     def divided(self, names: Sequence[str]) -> dict[str, list[str]]:
-        """Return the names of each split.
-
-        Args:
-            names: Of all images.
-        """
+        """Return the names of each split, given those of all images."""
         options = self.options
         return split_names(self.root, names, options.val_fraction, options.test_fraction, options.split_seed)

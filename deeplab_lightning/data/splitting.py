@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from ..errors import ConfigError, DataError, did_you_mean
@@ -179,16 +180,14 @@ def _check_both(found: Iterable[str], what: str, mark: str) -> None:
 
 def _check_disjoint(splits: Mapping[str, list[str]], root: Path) -> None:
     """Refuse lists that share images."""
-    order = list(splits)
-    for position, one in enumerate(order):
-        for other in order[position + 1 :]:
-            shared = sorted(set(splits[one]) & set(splits[other]))
-            if shared:
-                raise DataError(
-                    f"{len(shared)} images are in both {one}.txt and {other}.txt of {root}: {first_few(shared)}. "
-                    f"Scores of images that were trained on are worth nothing: take them out of one list.",
-                    kind="leak",
-                )
+    for one, other in combinations(splits, 2):
+        shared = sorted(set(splits[one]) & set(splits[other]))
+        if shared:
+            raise DataError(
+                f"{len(shared)} images are in both {one}.txt and {other}.txt of {root}: {first_few(shared)}. "
+                f"Scores of images that were trained on are worth nothing: take them out of one list.",
+                kind="leak",
+            )
 
 
 def names_of(splits: Mapping[str, list[str]], split: str) -> list[str]:

@@ -70,6 +70,7 @@ def repeated(dataset: SegmentationDataset, times: Mapping[str, int], quiet: bool
         ConfigError: There is no such class, or a number is below 1.
     """
     names = dataset.labels.class_names
+    wanted = np.ones(max(256, len(names)), np.int64)
     for name, number in times.items():
         if name not in names:
             raise ConfigError(
@@ -78,8 +79,6 @@ def repeated(dataset: SegmentationDataset, times: Mapping[str, int], quiet: bool
             )
         if number < 1:
             raise ConfigError(f"--data.repeat_classes has {name}: {number}; expected how often, 1 or more.")
-    wanted = np.ones(max(256, len(names)), np.int64)
-    for name, number in times.items():
         wanted[names.index(name)] = number
     again: list[int] = []
     for index in tqdm(range(len(dataset)), desc="looking for repeated classes", unit="masks", disable=quiet):

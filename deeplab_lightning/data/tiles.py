@@ -120,13 +120,9 @@ class TiledDataset(Subset):
 
 
 class TiledArray:
-    """A stored image or mask: it has a shape, and slicing it reads and decodes what is asked for.
+    """A stored image (`which` 0) or mask (1): it has a shape, and slicing reads and decodes what is asked for.
 
-    Args:
-        dataset: What makes damaged files anew.
-        index: Image in the data set.
-        which: 0 for the image, 1 for the mask.
-        tiles: What is stored of it.
+    The data set makes damaged files anew.
     """
 
     def __init__(self, dataset: TiledDataset, index: int, which: int, tiles: Tiles) -> None:

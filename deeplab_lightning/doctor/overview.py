@@ -55,7 +55,8 @@ def write_overview(done: Examination, title: str, png: Path | IO[bytes]) -> None
         grid[2 * place].imshow(shown.image)
         grid[2 * place].set_title(name, loc="left", fontsize=7, color=GREY)
         grid[2 * place + 1].imshow(done.labels.colour_table()[shown.truth])
-    _draw_bars(*table.subplots(1, 2, sharey=True), done, classes)
+    of_pixels, of_images = table.subplots(1, 2, sharey=True)
+    _draw_bars(of_pixels, of_images, done, classes)
     figure.savefig(png, format="png", dpi=85)
 
 

@@ -49,7 +49,7 @@ def unloadable(dataset: SegmentationDataset, split: str, looks: Sequence[Look]) 
     for look in looks:
         if look.error is not None:
             files = files_of(dataset, look.index) or (look.sample_id,)
-            kind = look.error.kind if look.error.kind in KINDS else "unloadable"
+            kind: str = look.error.kind if look.error.kind in KINDS else "unloadable"
             found.setdefault(kind, []).append((files[0 if look.error.kind in OF_IMAGES else -1], look.error))
     findings = []
     for kind, cases in found.items():

@@ -18,7 +18,6 @@ from ..files import atomic_open
 from .format import NO_INT8, Exported, Format, Order, Run
 from .metadata import KEY, as_json
 
-
 PRECISIONS = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 

@@ -83,7 +83,10 @@ class Morphology(Postprocessing):
                 _take_away(mask, index, (inside != 0) & (kept == 0), probs)
         if self.closing:
             for index in self._chosen(mask):
-                mask[_closed(mask == index, self.closing)] = index
+                # Padded, so that dilation has room, and erosion then gives it back: nothing outside takes part.
+                padded = np.pad((mask == index).view(np.uint8), self.closing)
+                closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _disc(self.closing)).view(bool)
+                mask[closed[self.closing : -self.closing, self.closing : -self.closing]] = index
         for index in map(int, self.largest):
             _keep_components(mask, index, 0, probs)
         if self.min_area > 1:
@@ -97,10 +100,9 @@ class Morphology(Postprocessing):
     def _chosen(self, mask: np.ndarray) -> list[int]:
         """Return the classes that occur and are to be worked on, the smallest first: large ones must not swallow it."""
         found, pixels = np.unique(mask, return_counts=True)
-        by_size = found[np.argsort(pixels, kind="stable")].tolist()
         return [
             index
-            for index in by_size
+            for index in found[np.argsort(pixels, kind="stable")].tolist()
             if (not self.classes or index in self.classes) and not (self.threshold and index == self._unsure_id)
         ]
 
@@ -113,12 +115,6 @@ def _disc(radius: int) -> np.ndarray:
     """Return the pixels within `radius` of the centre, `(2 radius + 1, 2 radius + 1)` uint8."""
     offsets = np.arange(-radius, radius + 1)
     return (np.hypot(offsets[:, None], offsets) <= radius).astype(np.uint8)
-
-
-def _closed(inside: np.ndarray, radius: int) -> np.ndarray:
-    """Return the closing of a region, which nothing outside the image takes part in."""
-    padded = np.pad(inside.view(np.uint8), radius)  # so that dilation has room, and erosion then gives it back
-    return cv2.morphologyEx(padded, cv2.MORPH_CLOSE, _disc(radius))[radius:-radius, radius:-radius].view(bool)
 
 
 def _keep_components(mask: np.ndarray, index: int, min_area: int, probs: np.ndarray | None) -> None:

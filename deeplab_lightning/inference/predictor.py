@@ -167,13 +167,7 @@ class Predictor:
             )
 
     def part(self, image: Tensor, vertical: WindowSpan, horizontal: WindowSpan) -> Tensor:
-        """Return a window of the scaled image as the network takes it in, padded: `(B, C, h, w)` float32.
-
-        Args:
-            image: The whole image as stored.
-            vertical: The window's rows.
-            horizontal: Its columns.
-        """
+        """Return a window of the scaled image as the network takes it in, padded, float32; `image` is the whole one."""
         (rows, down), (columns, across) = vertical.source(), horizontal.source()
         if vertical.scaled == vertical.side and horizontal.scaled == horizontal.side:
             begin, left = vertical.start, horizontal.start
@@ -189,8 +183,8 @@ class Predictor:
     def _pad(self, image: Tensor) -> Tensor:
         if not self.align_corners:
             return image
-        height, width = image.shape[-2:]
-        bottom, right = (padded_side(side, self.output_stride, self.side_remainder) - side for side in (height, width))
+        sides = image.shape[-2:]
+        bottom, right = (padded_side(side, self.output_stride, self.side_remainder) - side for side in sides)
         return F.pad(image, (0, right, 0, bottom))
 
 
@@ -206,11 +200,7 @@ class _Answer(NamedTuple):
 class _View:
     """The image at one scale, one way round: windows, each run through the network when its first row is wanted.
 
-    Args:
-        predictor: Whose network and options.
-        image: `(B, C, H, W)` as stored.
-        scale: That it is looked at.
-        mirrored: Look at it mirrored; what comes out is turned back.
+    What comes out of a mirrored image is turned back.
     """
 
     def __init__(self, predictor: Predictor, image: Tensor, scale: float, mirrored: bool) -> None:

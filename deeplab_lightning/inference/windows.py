@@ -57,12 +57,7 @@ class WindowSpan:
         return slice(first, last), placed._replace(start=placed.start - first)
 
     def among_cells(self, padded: int, cells: int) -> SamplePositions:
-        """Return where the covered pixels stand among the logits.
-
-        Args:
-            padded: Length of the window with its padding.
-            cells: Of the logits made of that.
-        """
+        """Return where the covered pixels stand among the `cells` of logits that the window, `padded` long, has."""
         on = self._on_scaled
         if self.align_corners:
             per_pixel = (cells - 1) / max(padded - 1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -67,16 +68,13 @@ def capture(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tens
     """
     maps: dict[str, Tensor] = {}
 
-    def keep(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, outputs: Any) -> None:
-            made = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.ndim == 4]
-            if made:
-                # A copy: what runs next may work in place.
-                maps[name] = made[-1].detach().clone().float().cpu()
+    def keep(name: str, module: nn.Module, inputs: Any, outputs: Any) -> None:
+        made = [leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor) and leaf.ndim == 4]
+        if made:
+            # A copy: what runs next may work in place.
+            maps[name] = made[-1].detach().clone().float().cpu()
 
-        return hook
-
-    hooks = [network.get_submodule(name).register_forward_hook(keep(name)) for name in names]
+    hooks = [network.get_submodule(name).register_forward_hook(partial(keep, name)) for name in names]
     try:
         yield maps
     finally:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+Pair = tuple[int, int]
+"""Rows, columns."""
 Range = tuple[np.ndarray, np.ndarray]
 """First and last position along one axis, both included: int64, one entry for each position asked about."""
 
@@ -101,29 +103,15 @@ SAME = windowed(1)
 
 
 class Link(NamedTuple):
-    """Where a node's values come from.
-
-    Attributes:
-        parent: The node that is read.
-        rows: Reach along rows.
-        columns: Reach along columns.
-    """
+    """Where a node's values come from: the node that is read, and how far along either axis."""
 
     parent: int
     rows: Reach = SAME
     columns: Reach = SAME
 
 
-class Field(NamedTuple):
-    """What some positions of a map see of the image through windows, spatial means left aside.
-
-    Attributes:
-        rows: Pixels from and to, as int64 `(positions,)` each.
-        columns: Likewise.
-    """
-
-    rows: Range
-    columns: Range
+Field = tuple[Range, Range]
+"""Rows and columns of pixels that some positions of a map see through windows, spatial means left aside."""
 
 
 class Graph:
@@ -171,17 +159,17 @@ class Graph:
             The field, None where spatial means are all there is between image and node; and whether such a mean lies
             on some path.
         """
-        ranges: dict[int, Field] = {node: Field((rows, rows), (columns, columns))}
+        ranges: dict[int, Field] = {node: ((rows, rows), (columns, columns))}
         everywhere = False
         for current in range(node, IMAGE, -1):
             if current not in ranges:
                 continue
-            field = ranges.pop(current)
+            own_rows, own_columns = ranges.pop(current)
             everywhere |= self._everywhere[current]
             for link in self._links[current]:
-                reached = Field(link.rows.follow(*field.rows), link.columns.follow(*field.columns))
-                known = ranges.get(link.parent)
-                ranges[link.parent] = reached if known is None else _hull(known, reached)
+                reached = link.rows.follow(*own_rows), link.columns.follow(*own_columns)
+                known = ranges.get(link.parent, reached)
+                ranges[link.parent] = _hull(known[0], reached[0]), _hull(known[1], reached[1])
         return ranges.get(IMAGE), everywhere
 
     def ancestors(self, node: int) -> set[int]:
@@ -193,24 +181,14 @@ class Graph:
         return found - {node}
 
 
-def _hull(one: Field, other: Field) -> Field:
-    return Field(
-        (np.minimum(one.rows[0], other.rows[0]), np.maximum(one.rows[1], other.rows[1])),
-        (np.minimum(one.columns[0], other.columns[0]), np.maximum(one.columns[1], other.columns[1])),
-    )
+def _hull(one: Range, other: Range) -> Range:
+    return np.minimum(one[0], other[0]), np.maximum(one[1], other[1])
 
 
-def valid_taps(
-    size_in: tuple[int, int],
-    size_out: tuple[int, int],
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-) -> float:
+def valid_taps(size_in: Pair, size_out: Pair, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> float:
     """Return the share of a kernel's taps, over all positions, that fall inside the map instead of on its padding.
 
-    An exact count (v3 paper, figure 4). Everything is `(rows, columns)`.
+    An exact count (v3 paper, figure 4).
     """
     share = 1.0
     for side_in, side_out, k, s, p, d in zip(size_in, size_out, kernel, stride, padding, dilation, strict=True):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from torch import Tensor
 
-from .fields import FROM_SINGLE, SAME, Reach, adaptive, interpolated, nearest, transposed, unpooled, windowed
+from .fields import FROM_SINGLE, SAME, Pair, Reach, adaptive, interpolated, nearest, transposed, unpooled, windowed
 
+T = TypeVar("T")
 Kind = Literal["conv", "transposed conv", "max pool", "average pool", "global pool", "unpool", "resize", "linear"]
-Pair = tuple[int, int]
-"""Rows, columns."""
 
 
 class Operation(NamedTuple):
@@ -57,60 +57,44 @@ def _convolution(args: Sequence[Any], made: Tensor) -> Operation | None:
     return Operation(kind, rows, columns, kernel, stride, padding, dilation, groups, multiply_adds)
 
 
-def _pooling(kind: Kind, dilated: bool = False) -> Callable[[Sequence[Any], Tensor], Operation]:
-    def step(args: Sequence[Any], made: Tensor) -> Operation:
-        kernel = _pair(args[1])
-        stride, padding = _pair(_argument(args, 2, kernel)), _pair(_argument(args, 3, 0))
-        dilation = _pair(_argument(args, 4, 1) if dilated else 1)
-        rows, columns = (windowed(*facts) for facts in zip(kernel, stride, padding, dilation, strict=True))
-        return Operation(kind, rows, columns, kernel, stride, padding, dilation)
-
-    return step
+def _pooling(kind: Kind, dilated: bool, args: Sequence[Any], made: Tensor) -> Operation:
+    kernel = _pair(args[1])
+    stride, padding = _pair(_argument(args, 2, kernel)), _pair(_argument(args, 3, 0))
+    dilation = _pair(_argument(args, 4, 1) if dilated else 1)
+    rows, columns = (windowed(*facts) for facts in zip(kernel, stride, padding, dilation, strict=True))
+    return Operation(kind, rows, columns, kernel, stride, padding, dilation)
 
 
-def _sides(args: Sequence[Any], made: Tensor) -> list[Pair]:
-    """Return, for rows and for columns, the side of the map that is read, and of the one made."""
-    return list(zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True))
+def _by_sides(reach: Callable[[int, int], T], args: Sequence[Any], made: Tensor) -> tuple[T, T]:
+    """Return what follows from the rows, and from the columns, of the map read and the one made."""
+    rows, columns = (reach(*sides) for sides in zip(size_of(args[0]) or (1, 1), size_of(made) or (1, 1), strict=True))
+    return rows, columns
 
 
-def _adaptive_pooling(kind: Kind) -> Callable[[Sequence[Any], Tensor], Operation | None]:
-    def step(args: Sequence[Any], made: Tensor) -> Operation | None:
-        rows, columns = (adaptive(*sides) for sides in _sides(args, made))
-        height, width = (-(-side_in // side) for side_in, side in _sides(args, made))
-        return None if size_of(made) == (1, 1) else Operation(kind, rows, columns, (height, width), (height, width))
-
-    return step
+def _adaptive_pooling(kind: Kind, args: Sequence[Any], made: Tensor) -> Operation | None:
+    if size_of(made) == (1, 1):
+        return None
+    cells = _by_sides(lambda side_in, side: -(-side_in // side), args, made)
+    return Operation(kind, *_by_sides(adaptive, args, made), cells, cells)
 
 
-def _resize(margin: int) -> Callable[[Sequence[Any], Tensor], Operation]:
-    def step(args: Sequence[Any], made: Tensor) -> Operation:
-        rows, columns = (
-            interpolated(side_in, side, args[2], margin) if side_in > 1 else FROM_SINGLE
-            for side_in, side in _sides(args, made)
-        )
-        return Operation("resize", rows, columns)
+def _resize(margin: int, args: Sequence[Any], made: Tensor) -> Operation:
+    def reach(side_in: int, side: int) -> Reach:
+        return interpolated(side_in, side, args[2], margin) if side_in > 1 else FROM_SINGLE
 
-    return step
-
-
-def _copy(kind: Kind, reach: Callable[[int, int], Reach]) -> Callable[[Sequence[Any], Tensor], Operation]:
-    def step(args: Sequence[Any], made: Tensor) -> Operation:
-        rows, columns = (reach(*sides) for sides in _sides(args, made))
-        return Operation(kind, rows, columns)
-
-    return step
+    return Operation("resize", *_by_sides(reach, args, made))
 
 
 LAYERS: dict[str, Callable[[Sequence[Any], Tensor], Operation | None]] = {
     "convolution": _convolution,
-    "max_pool2d_with_indices": _pooling("max pool", dilated=True),
-    "avg_pool2d": _pooling("average pool"),
-    "_adaptive_avg_pool2d": _adaptive_pooling("average pool"),
-    "adaptive_max_pool2d": _adaptive_pooling("max pool"),
-    "max_unpool2d": _copy("unpool", unpooled),
-    "upsample_nearest2d": _copy("resize", nearest),
-    "upsample_bilinear2d": _resize(margin=0),
-    "upsample_bicubic2d": _resize(margin=1),
+    "max_pool2d_with_indices": partial(_pooling, "max pool", True),
+    "avg_pool2d": partial(_pooling, "average pool", False),
+    "_adaptive_avg_pool2d": partial(_adaptive_pooling, "average pool"),
+    "adaptive_max_pool2d": partial(_adaptive_pooling, "max pool"),
+    "max_unpool2d": lambda args, made: Operation("unpool", *_by_sides(unpooled, args, made)),
+    "upsample_nearest2d": lambda args, made: Operation("resize", *_by_sides(nearest, args, made)),
+    "upsample_bilinear2d": partial(_resize, 0),
+    "upsample_bicubic2d": partial(_resize, 1),
 }
 """Operators that are reported; each gives None where it is used in a way that is none of the layer's."""
 
@@ -125,11 +109,6 @@ def is_over_the_map(args: Sequence[Any]) -> bool:
     return tensor.ndim >= 3 and any(dim % tensor.ndim >= tensor.ndim - 2 for dim in dims)
 
 
-def _nearest(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
-    rows, columns = (nearest(*sides) for sides in _sides(args, made))
-    return rows, columns
-
-
 def _cut(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
     tensor, axis = args[0], _argument(args, 1, 0) % args[0].ndim
     start, step = _argument(args, 2, 0), _argument(args, 4, 1)
@@ -142,17 +121,13 @@ def _pad(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
     return windowed(1, padding=top), windowed(1, padding=left)
 
 
-def _unshuffle(args: Sequence[Any], made: Tensor) -> tuple[Reach, Reach]:
-    return windowed(args[1], args[1]), windowed(args[1], args[1])
-
-
 REACHES: dict[str, Callable[[Sequence[Any], Tensor], tuple[Reach, Reach]]] = {
     "slice": _cut,
     "constant_pad_nd": _pad,
     "reflection_pad2d": _pad,
     "replication_pad2d": _pad,
-    "pixel_shuffle": _nearest,
-    "pixel_unshuffle": _unshuffle,
+    "pixel_shuffle": lambda args, made: _by_sides(nearest, args, made),
+    "pixel_unshuffle": lambda args, made: (windowed(args[1], args[1]), windowed(args[1], args[1])),
 }
 """Operators that move or resample positions without being worth a line in a report."""
 

@@ -24,11 +24,6 @@ class LayerRow(NamedTuple):
     layers: tuple[Layer, ...]
 
 
-def unfolded(layers: Sequence[Layer]) -> list[LayerRow]:
-    """Return a row for every layer."""
-    return [LayerRow(layer.name, (layer,)) for layer in layers]
-
-
 def folded(layers: Sequence[Layer]) -> list[LayerRow]:
     """Return a row for every layer, or for all repetitions of one in a chain of equal blocks.
 
@@ -40,8 +35,9 @@ def folded(layers: Sequence[Layer]) -> list[LayerRow]:
     while start < len(layers):
         length, count = _best_block(layers, start)
         for offset in range(length):
-            same = tuple(layers[start + offset + turn * length] for turn in range(count))
-            rows.append(LayerRow(_range_of_names(same[0].name, same[-1].name), same))
+            same = tuple(layers[start + offset : start + length * count : length])
+            words = zip(_words(same[0].name), _words(same[-1].name), strict=True)
+            rows.append(LayerRow("".join(a if a == b else f"{a}-{b}" for a, b in words), same))
         start += length * count
     return rows
 
@@ -87,8 +83,3 @@ def _what(layer: Layer) -> tuple[object, ...]:
 
 def _words(name: str) -> list[str]:
     return re.findall(r"\d+|\D+", name)
-
-
-def _range_of_names(first: str, last: str) -> str:
-    pairs = zip(_words(first), _words(last), strict=True)
-    return "".join(a if a == b else f"{a}-{b}" for a, b in pairs)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import write_csv
-from .repetition import LayerRow, folded, unfolded
+from .repetition import LayerRow, folded
 from .tracing import Layer, Pair, Trace
 
 WIDTH = 120
@@ -24,7 +24,7 @@ def report(trace: Trace, every_layer: bool = False) -> str:
     Returns:
         Lines of at most 120 characters.
     """
-    rows = unfolded(trace.layers) if every_layer else folded(trace.layers)
+    rows = [LayerRow(layer.name, (layer,)) for layer in trace.layers] if every_layer else folded(trace.layers)
     sections = [_layer_table(rows), _legend(trace.size), "", _part_table(trace)]
     if branches := trace.atrous_branches():
         sections += ["", _branch_table(branches)]
@@ -79,11 +79,11 @@ def write_layers_csv(path: Path, trace: Trace) -> None:
 
 # --- the tables -------------------------------------------------------------------------------------------------------
 
-_HEADINGS = ("layer", "", "what", "channels", "map", "stride", "field", "params", "mult-adds", "taps")
-
 
 def _layer_table(rows: Sequence[LayerRow]) -> str:
-    cells: list[tuple[str, ...]] = [_HEADINGS]
+    cells: list[tuple[str, ...]] = [
+        ("layer", "", "what", "channels", "map", "stride", "field", "params", "mult-adds", "taps")
+    ]
     previous = None
     for row in rows:
         last = row.layers[-1]
@@ -147,17 +147,16 @@ def _aligned(cells: Sequence[tuple[str, ...]], left: int) -> str:
     widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1))
     lines = []
     for row in cells:
-        words = [_cut(word, width) for word, width in zip(row, widths, strict=False)]
+        words = [
+            word if len(word) <= width else "…" + word[len(word) - width + 1 :]
+            for word, width in zip(row, widths, strict=False)
+        ]
         aligned = [
             word.ljust(width) if column < left else word.rjust(width)
             for column, (word, width) in enumerate(zip(words, widths, strict=False))
         ]
         lines.append("  ".join(aligned).rstrip())
     return "\n".join(lines)
-
-
-def _cut(word: str, width: int) -> str:
-    return word if len(word) <= width else "…" + word[len(word) - width + 1 :]
 
 
 def _what(layer: Layer) -> str:

@@ -8,6 +8,7 @@ that a large network takes no memory and hardly any time.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -213,29 +214,24 @@ def _run(network: nn.Module, size: Pair, channels: int, on_meta: bool) -> _Recor
     device = next((value.device for value in state.values()), torch.device("cpu"))
     image = torch.zeros(1, channels, *size, dtype=example.dtype, device=device)
     recorder = _Recorder(image)
-    with _in_evaluation(network), recorder.following(network), torch.no_grad(), recorder:
-        torch.func.functional_call(network, state, (image,))
-    return recorder
-
-
-@contextmanager
-def _in_evaluation(network: nn.Module) -> Iterator[None]:
     training = [module for module in network.modules() if module.training]
     network.eval()
     try:
-        yield
+        with recorder.following(network), torch.no_grad(), recorder:
+            torch.func.functional_call(network, state, (image,))
     finally:
         for module in training:
             module.training = True
+    return recorder
 
 
 def _parts(network: nn.Module, layers: list[Layer]) -> list[Part]:
-    costs: dict[str, int] = {}
+    costs: Counter[str] = Counter()
     for layer in layers:
-        costs[layer.part] = costs.get(layer.part, 0) + layer.multiply_adds
+        costs[layer.part] += layer.multiply_adds
     counts = {name: sum(p.numel() for p in child.parameters()) for name, child in network.named_children()}
     counts[""] = sum(parameter.numel() for parameter in network.parameters(recurse=False))
-    parts = [Part(name, count, costs.get(name, 0)) for name, count in counts.items()]
+    parts = [Part(name, count, costs[name]) for name, count in counts.items()]
     return [part for part in parts if part.parameters or part.multiply_adds]
 
 
@@ -243,11 +239,7 @@ def _parts(network: nn.Module, layers: list[Layer]) -> list[Part]:
 
 
 class _Recorder(TorchDispatchMode):
-    """Sees every operator between entering and leaving, and notes those that read something made from the image.
-
-    Args:
-        image: The image, before the network is called on it.
-    """
+    """Sees every operator between entering and leaving, and notes those that read something made from the image."""
 
     def __init__(self, image: Tensor) -> None:
         super().__init__()
@@ -349,7 +341,7 @@ class _Recorder(TorchDispatchMode):
                 size_in=size_in,
                 size=size,
                 output_stride=self.graph.stride(node) if any(self.graph.stride(node)) else None,
-                field=None if seen is None else (_largest(*seen.rows), _largest(*seen.columns)),
+                field=None if seen is None else (_largest(*seen[0]), _largest(*seen[1])),
                 sees_all=sees_all,
                 parameters=sum(p.numel() for p in module.parameters(recurse=False)) if has_weights else 0,
                 valid_taps=taps,

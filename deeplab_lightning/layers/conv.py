@@ -11,24 +11,6 @@ from ..options import Between, Options
 
 
 @dataclass(frozen=True)
-class NormOptions:
-    """Constants of the batch norms that this framework adds to a backbone.
-
-    Attributes:
-        momentum: PyTorch's convention, the weight of the *new* batch. TensorFlow's `decay` is one minus this: the
-            papers' decay of 0.9997 is a momentum of 0.0003, which only suits pretrained weights.
-        eps: Added to the variance.
-    """
-
-    momentum: float = 0.1
-    eps: float = 1e-5
-
-    def build(self, channels: int) -> nn.BatchNorm2d:
-        """Make the batch norm for `channels` channels."""
-        return nn.BatchNorm2d(channels, eps=self.eps, momentum=self.momentum)
-
-
-@dataclass(frozen=True)
 class ConvOptions(Options):
     """How the convolutions behind a backbone are built."""
 
@@ -42,11 +24,6 @@ class ConvOptions(Options):
     """Weight of the new batch in the running statistics of all batch norms behind the backbone, one minus TensorFlow's
     decay; the papers' 0.0003 needs pretrained statistics."""
 
-    @property
-    def norm_constants(self) -> NormOptions:
-        """What those batch norms are built with."""
-        return NormOptions(momentum=self.norm_momentum)
-
 
 class ConvNormAct(nn.Sequential):
     """`k x k` convolution without bias, batch norm, ReLU: `(B, C_in, H, W) -> (B, C_out, H, W)`, padded.
@@ -57,7 +34,7 @@ class ConvNormAct(nn.Sequential):
         kernel_size: Odd side of the kernel.
         atrous_rate: Spacing of the kernel's taps.
         groups: Groups of the convolution; equal to the channels it is depthwise.
-        norm: Constants of the batch norm.
+        momentum: Of the batch norm, the weight of the new batch.
     """
 
     def __init__(
@@ -68,13 +45,13 @@ class ConvNormAct(nn.Sequential):
         *,
         atrous_rate: int = 1,
         groups: int = 1,
-        norm: NormOptions,
+        momentum: float = 0.1,
     ) -> None:
         padding = atrous_rate * (kernel_size - 1) // 2
         conv = nn.Conv2d(
             in_channels, out_channels, kernel_size, padding=padding, dilation=atrous_rate, groups=groups, bias=False
         )
-        super().__init__(conv, norm.build(out_channels), nn.ReLU(inplace=True))
+        super().__init__(conv, nn.BatchNorm2d(out_channels, momentum=momentum), nn.ReLU(inplace=True))
 
 
 class AtrousSeparableConv(nn.Sequential):
@@ -85,18 +62,19 @@ class AtrousSeparableConv(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int, form: ConvOptions, *, atrous_rate: int = 1) -> None:
-        norm = form.norm_constants
-        depthwise = ConvNormAct(in_channels, in_channels, 3, atrous_rate=atrous_rate, groups=in_channels, norm=norm)
-        super().__init__(
-            depthwise if form.norm_between else depthwise[0], ConvNormAct(in_channels, out_channels, 1, norm=norm)
+        momentum = form.norm_momentum
+        depthwise = ConvNormAct(
+            in_channels, in_channels, 3, atrous_rate=atrous_rate, groups=in_channels, momentum=momentum
         )
+        pointwise = ConvNormAct(in_channels, out_channels, momentum=momentum)
+        super().__init__(depthwise if form.norm_between else depthwise[0], pointwise)
 
 
 def conv3x3(in_channels: int, out_channels: int, form: ConvOptions, *, atrous_rate: int = 1) -> nn.Sequential:
     """Return a 3x3 convolution block, dense or atrous separable."""
     if form.separable:
         return AtrousSeparableConv(in_channels, out_channels, form, atrous_rate=atrous_rate)
-    return ConvNormAct(in_channels, out_channels, 3, atrous_rate=atrous_rate, norm=form.norm_constants)
+    return ConvNormAct(in_channels, out_channels, 3, atrous_rate=atrous_rate, momentum=form.norm_momentum)
 
 
 def initialise(module: nn.Module) -> None:

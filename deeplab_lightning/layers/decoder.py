@@ -75,17 +75,17 @@ class DecoderV3Plus(nn.Module):
         self.additive = options.additive_decoder
         self.reduce = nn.ModuleList()
         self.refine = nn.ModuleList()
-        width, norm = high_level_channels, options.norm_constants
+        width, momentum = high_level_channels, options.norm_momentum
         for channels in map_channels:
             layers: list[nn.Module] = []
             reduced = width if self.additive else options.low_level_channels
-            self.reduce.append(ConvNormAct(channels, reduced, norm=norm))
+            self.reduce.append(ConvNormAct(channels, reduced, momentum=momentum))
             width = width if self.additive else width + reduced
             for _ in range(options.decoder_convs):
                 layers.append(
                     conv3x3(width, options.decoder_channels, options)
                     if options.decoder_kernel_size == 3
-                    else ConvNormAct(width, options.decoder_channels, norm=norm)
+                    else ConvNormAct(width, options.decoder_channels, momentum=momentum)
                 )
                 width = options.decoder_channels
             self.refine.append(nn.Sequential(*layers))

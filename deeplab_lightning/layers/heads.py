@@ -10,9 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..options import Options, at_least
-from .conv import ConvNormAct, NormOptions, classifier, initialise
-
-AUXILIARY_DROPOUT = 0.1
+from .conv import ConvNormAct, classifier, initialise
 
 
 @dataclass(frozen=True)
@@ -26,12 +24,12 @@ class AuxiliaryOptions(Options):
     """Factor of the auxiliary classifier's loss, where there is one; the main loss has 1."""
 
 
-def auxiliary_head(in_channels: int, num_classes: int, *, norm: NormOptions) -> nn.Sequential:
+def auxiliary_head(in_channels: int, num_classes: int, *, momentum: float) -> nn.Sequential:
     """Return torchvision's auxiliary classifier: 3x3 to a quarter of the width, dropout, 1x1."""
     width = in_channels // 4
-    conv = ConvNormAct(in_channels, width, 3, norm=norm)
+    conv = ConvNormAct(in_channels, width, 3, momentum=momentum)
     initialise(conv)
-    return nn.Sequential(conv, nn.Dropout(AUXILIARY_DROPOUT), classifier(width, num_classes))
+    return nn.Sequential(conv, nn.Dropout(0.1), classifier(width, num_classes))
 
 
 def depth_head(in_channels: int) -> nn.Sequential:
@@ -78,17 +76,9 @@ class OneLogit(nn.Conv2d):
 def use_one_logit(model: nn.Module, classifiers: Collection[str]) -> None:
     """Give every classifier of a two-class network one channel of weights.
 
-    Args:
-        model: A network.
-        classifiers: Names of its parts that end in one channel for each class, as far as it has them.
+    `classifiers` names the parts that end in one channel for each class, as far as the network has them.
     """
-    for part in classifiers:
-        found = [
-            (name, module)
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Conv2d) and name.split(".")[0] == part
-            and module.out_channels == 2 and module.bias is not None
-        ]  # fmt: skip
-        for name, module in found:
-            parent, _, own = name.rpartition(".")
-            model.get_submodule(parent).register_module(own, OneLogit(module))
+    for name, module in list(model.named_modules()):
+        in_classifier = name.split(".")[0] in classifiers
+        if isinstance(module, nn.Conv2d) and in_classifier and module.out_channels == 2 and module.bias is not None:
+            model.set_submodule(name, OneLogit(module))

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .conv import NormOptions
 from .resize import resize
 
 
@@ -24,12 +23,12 @@ class ImagePooling(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, norm: NormOptions, align_corners: bool, bins: int = 1
+        self, in_channels: int, out_channels: int, *, align_corners: bool, bins: int = 1, momentum: float = 0.1
     ) -> None:
         super().__init__()
         self.bins = bins
         self.conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
-        self.norm = norm.build(out_channels)
+        self.norm = nn.BatchNorm2d(out_channels, momentum=momentum)
         self.align_corners = align_corners
 
     def forward(self, features: Tensor) -> Tensor:

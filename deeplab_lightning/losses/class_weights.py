@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
-
-from ..errors import ConfigError
 
 WeightRule = Literal["median_frequency", "effective_number", "enet"]
 
@@ -25,20 +21,6 @@ class ClassCounts(NamedTuple):
     pixels_of_images: Tensor
 
 
-def checked_weights(weights: Sequence[float], num_classes: int) -> Tensor:
-    """Return given weights, `(C,)`.
-
-    Raises:
-        ConfigError: They are not one for each class.
-    """
-    if len(weights) != num_classes:
-        raise ConfigError(
-            f"--loss.cross_entropy.class_weights has {len(weights)} values; the data has {num_classes} classes, and "
-            f"each needs a weight of 0 or more."
-        )
-    return torch.tensor(weights)
-
-
 def class_weights(rule: WeightRule, counts: ClassCounts) -> Tensor:
     """Return a weight for each class, `(C,)` float64; 0 for classes that do not occur.
 
@@ -53,7 +35,7 @@ def class_weights(rule: WeightRule, counts: ClassCounts) -> Tensor:
     occurs = pixels > 0
     if rule == "median_frequency":
         frequency = pixels / counts.pixels_of_images.double().clamp(min=1)
-        weights = _median(frequency[occurs]) / frequency
+        weights = frequency[occurs].quantile(0.5) / frequency  # of an even number the mean of the two in the middle
     elif rule == "enet":
         weights = 1 / (1.02 + pixels / pixels.sum().clamp(min=1)).log()
     else:
@@ -61,8 +43,3 @@ def class_weights(rule: WeightRule, counts: ClassCounts) -> Tensor:
         weights = 1 / -(pixels * log_b).expm1()
         weights = weights / weights[occurs].mean()
     return weights.where(occurs, 0)
-
-
-def _median(values: Tensor) -> Tensor:
-    """The mean of the two middle ones of an even number, unlike `torch.median`."""
-    return values.quantile(0.5)

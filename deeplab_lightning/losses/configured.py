@@ -15,7 +15,7 @@ from ..layers import resize
 from ..options import Options
 from ..plugins import import_all, subclasses
 from .base import CoarseLoss, Loss, LossContext
-from .class_weights import WeightRule, checked_weights
+from .class_weights import WeightRule
 from .cross_entropy import CrossEntropy
 from .depth import DepthOptions
 from .distillation import DistillationOptions
@@ -45,6 +45,10 @@ class LossOptions(Options):
         found = [value for each in dataclasses.fields(self) if isinstance(value := getattr(self, each.name), Loss)]
         return sorted((loss for loss in found if loss.weight > 0), key=lambda loss: _place(loss.name))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle by name and value: the class with all losses is made when it is asked for."""
+        return _options_from, (self.plain(),)
+
     def check(self) -> None:
         """Refuse to train for nothing."""
         if not self.terms():
@@ -68,6 +72,10 @@ def _options_of(losses: tuple[type[Loss], ...]) -> type[LossOptions]:
     fields: list[tuple[str, Any, None]] = [(loss.name, loss | None, None) for loss in further]
     documented = {"__doc__": f"{str(LossOptions.__doc__).splitlines()[0]}\n\nArgs:\n{words}", "__module__": __name__}
     return dataclasses.make_dataclass("AllLossOptions", fields, bases=(LossOptions,), namespace=documented, frozen=True)
+
+
+def _options_from(plain: dict[str, Any]) -> LossOptions:
+    return loss_options().of(plain)
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -101,18 +109,16 @@ class CombinedLoss:
         if isinstance(weights, str):
             self.rule = weights
         elif weights is not None:
-            self.class_weights = checked_weights(weights, num_classes)
+            if len(weights) != num_classes:
+                raise ConfigError(
+                    f"--loss.cross_entropy.class_weights has {len(weights)} values; the data has {num_classes} "
+                    f"classes, and each needs a weight of 0 or more."
+                )
+            self.class_weights = torch.tensor(weights)
 
     def __call__(self, logits: Tensor, mask: Tensor, step: int = 0) -> Tensor:
-        """Return the loss.
-
-        Args:
-            logits: `(B, C, H, W)` floating point.
-            mask: `(B, H, W)` integer train ids.
-            step: Optimiser steps done.
-        """
-        context = self._context(logits.device, step)
-        return _sum([loss.weight * loss(logits, mask, context) for loss in self.terms])
+        """Return the loss of logits `(B, C, H, W)` of the mask's size."""
+        return self.of_coarse(logits, mask, True, step)
 
     def of_coarse(self, coarse: Tensor, mask: Tensor, align_corners: bool, step: int = 0) -> Tensor:
         """Return the loss of `coarse` logits resized to the mask's size: the same up to rounding.
@@ -125,27 +131,17 @@ class CombinedLoss:
             align_corners: Convention of the resize.
             step: Optimiser steps done.
         """
-        context = self._context(coarse.device, step)
+        if self.class_weights is not None:
+            self.class_weights = self.class_weights.to(coarse.device)
+        context = LossContext(self.ignore_index, step, self.class_weights)
         height, width = mask.shape[-2:]
         needed = not all(isinstance(loss, CoarseLoss) for loss in self.terms)
         logits = resize(coarse, (height, width), align_corners) if needed else coarse
-        return _sum(
-            [
-                loss.weight
-                * (
-                    loss.of_coarse(coarse, mask, align_corners, context)
-                    if isinstance(loss, CoarseLoss)
-                    else loss(logits, mask, context)
-                )
-                for loss in self.terms
-            ]
-        )
-
-    def _context(self, device: torch.device, step: int) -> LossContext:
-        if self.class_weights is not None:
-            self.class_weights = self.class_weights.to(device)
-        return LossContext(self.ignore_index, step, self.class_weights)
-
-
-def _sum(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        parts = [
+            loss.of_coarse(coarse, mask, align_corners, context)
+            if isinstance(loss, CoarseLoss)
+            else loss(logits, mask, context)
+            for loss in self.terms
+        ]
+        weighted = [loss.weight * part for loss, part in zip(self.terms, parts, strict=True)]
+        return weighted[0] if len(weighted) == 1 else torch.stack(weighted).sum()

@@ -50,22 +50,14 @@ def scale_invariant(log_depth: Tensor, depth: Tensor, share: float = 0.5) -> Ten
         Scalar, 0 or more; 0 where no depth is known.
     """
     known = known_depth(depth)
-    difference = _difference(log_depth, depth, known).flatten(1)
+    difference = (in_full_precision(log_depth) - depth.where(known, 1).log()).where(known, 0).flatten(1)
     pixels = known.flatten(1).sum(1)
     each = difference.square().sum(1) - share * difference.sum(1).square() / pixels.clamp(min=1)
     return each.sum() / pixels.sum().clamp(min=1)
 
 
 def depth_l1(log_depth: Tensor, depth: Tensor) -> Tensor:
-    """Mean absolute error of the depths themselves, in their unit, over the known pixels of the batch.
-
-    Args:
-        log_depth: As for `scale_invariant`.
-        depth: As for `scale_invariant`.
-
-    Returns:
-        Scalar, 0 or more; 0 where no depth is known.
-    """
+    """Mean absolute error of the depths, in their unit, over the known pixels; the arguments as `scale_invariant`."""
     known = known_depth(depth)
     predicted = in_full_precision(log_depth).clamp(-LOG_RANGE, LOG_RANGE).exp()
     errors = (predicted - depth.where(known, 1)).abs().where(known, 0)
@@ -75,9 +67,3 @@ def depth_l1(log_depth: Tensor, depth: Tensor) -> Tensor:
 def known_depth(depth: Tensor) -> Tensor:
     """Return where the depth is known: above 0 and finite. Bool, of the same shape."""
     return (depth > 0) & depth.isfinite()
-
-
-def _difference(log_depth: Tensor, depth: Tensor, known: Tensor) -> Tensor:
-    """Return predicted minus true logarithm, 0 where the truth is unknown."""
-    difference = in_full_precision(log_depth) - depth.where(known, 1).log()
-    return difference.where(known, 0)

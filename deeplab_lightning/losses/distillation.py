@@ -78,12 +78,7 @@ def distillation(student: Tensor, teachers: Sequence[Tensor], temperature: float
 def hint(student: Tensor, teacher: Tensor) -> Tensor:
     """Mean squared distance of two feature maps, FitNets' hint (Romero et al., 2015, equation 3, up to a factor).
 
-    Args:
-        student: `(B, C, h, w)` features, brought to the teacher's channels where they had others.
-        teacher: Of the same shape; no gradient flows into them.
-
-    Returns:
-        Scalar, 0 or more.
+    Both are `(B, C, h, w)`, the student's brought to the teacher's channels; no gradient flows into the teacher's.
     """
     return (in_full_precision(student) - in_full_precision(teacher.detach())).square().mean()
 

@@ -33,16 +33,7 @@ class Tversky(Loss):
 def tversky(logits: Tensor, mask: Tensor, ignore_index: int, alpha: float, beta: float, smooth: float = 1.0) -> Tensor:
     """Return `1 - (TP + e) / (TP + alpha FP + beta FN + e)` per class, averaged over the classes that occur.
 
-    Args:
-        logits: `(B, C, H, W)` floating point; half precision is computed in float32.
-        mask: `(B, H, W)` integer train ids.
-        ignore_index: Value of pixels that do not count; a batch of nothing else gives 0.
-        alpha: Weight of false positives.
-        beta: Weight of false negatives.
-        smooth: e, in pixels.
-
-    Returns:
-        Scalar, 0..1.
+    e is `smooth`.
     """
     probs, truth = labelled_probs(logits, mask, ignore_index)
     hits = torch.zeros_like(probs).scatter_(1, truth[:, None], probs.gather(1, truth[:, None])).sum(0)

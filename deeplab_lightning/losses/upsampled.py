@@ -32,14 +32,11 @@ def upsampled_cross_entropy(
 
     Args:
         coarse: Logits `(B, C, h, w)` floating point; half precision is computed in float32.
-        mask: `(B, H, W)` integer train ids.
-        ignore_index: Value of pixels that do not count; a batch of nothing else gives 0, and a zero gradient.
+        mask: As for `cross_entropy`, like what follows.
+        ignore_index: Likewise.
         align_corners: Convention of the resize.
-        class_weights: `(C,)` of 0 or more.
-        label_smoothing: Share of the truth, 0..1, that is spread evenly over all classes.
-
-    Returns:
-        Scalar, in nats.
+        class_weights: Likewise.
+        label_smoothing: Likewise.
     """
     weights = None if class_weights is None else class_weights.to(in_full_precision(coarse[:0]))
     terms = _Terms(ignore_index, weights, label_smoothing)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,14 @@ class ImageCounts:
 
     Args:
         class_names: `C` names.
+        cells: For each sample id the matrix's non-zero cells: `(k,)` integer places in the flat matrix, all different,
+            and `(k,)` int64 counts.
     """
 
-    def __init__(self, class_names: Sequence[str]) -> None:
+    def __init__(self, class_names: Sequence[str], cells: Mapping[str, tuple[np.ndarray, np.ndarray]] = {}) -> None:
         self.class_names = tuple(class_names)
-        self._cells: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._shape = (len(self.class_names), len(self.class_names))
+        self._cells = dict(cells)
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -44,29 +48,15 @@ class ImageCounts:
         """
         matrix = check_confusion(matrix, self.class_names).ravel()
         cells = np.flatnonzero(matrix)
-        self.add_cells(sample_id, cells, matrix[cells])
-
-    def add_cells(self, sample_id: str, cells: np.ndarray, pixels: np.ndarray) -> None:
-        """Likewise from the matrix's non-zero cells.
-
-        Args:
-            sample_id: The image's name, unique within its split.
-            cells: `(k,)` integer places in the flat matrix, all different.
-            pixels: `(k,)` int64 counts.
-        """
-        self._cells.setdefault(sample_id, (cells, pixels))
+        self._cells.setdefault(sample_id, (cells, matrix[cells]))
 
     def matrix(self, sample_id: str) -> np.ndarray:
         """Return one image's `(C, C)` int64 confusion matrix."""
-        return self._dense([self._cells[sample_id]])
+        return dense([self._cells[sample_id]], self._shape)
 
     def total(self) -> np.ndarray:
         """Return the `(C, C)` int64 confusion matrix of all images together."""
-        return self._dense(self._cells.values())
-
-    def _dense(self, images: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        size = len(self.class_names)
-        return dense(images, (size, size))
+        return dense(self._cells.values(), self._shape)
 
     def save(self, path: Path) -> None:
         """Write the counts as an `.npz` of plain arrays, cell `k` being `count[k]` pixels of `truth[k]` as `pred[k]`.
@@ -98,14 +88,12 @@ class ImageCounts:
         """
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                counts = cls(arrays["class_names"].tolist())
-                image, count = arrays["image"], arrays["count"]
-                cells = arrays["truth"].astype(np.int64) * len(counts.class_names) + arrays["pred"]
+                class_names, image, count = arrays["class_names"].tolist(), arrays["image"], arrays["count"]
+                cells = arrays["truth"].astype(np.int64) * len(class_names) + arrays["pred"]
                 sample_ids = arrays["sample_ids"].tolist()
                 starts = np.searchsorted(image, np.arange(len(sample_ids) + 1))  # `image` is sorted
-                for sample_id, start, end in zip(sample_ids, starts[:-1], starts[1:], strict=True):
-                    counts.add_cells(sample_id, cells[start:end], count[start:end])
-                return counts
+                of_images = zip(sample_ids, itertools.pairwise(starts), strict=True)
+                return cls(class_names, {name: (cells[a:b], count[a:b]) for name, (a, b) in of_images})
         except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(
                 f"{path} cannot be read as confusion counts per image ({error}). "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..plugins import import_all, named, subclasses
+from ..plugins import import_all, named, own_class, subclasses
 from .base import Network, NetworkOptions, TrainingMaps
 from .deeplab_v1 import DeepLabV1
 from .deeplab_v2 import DeepLabV2
@@ -38,9 +38,11 @@ def networks() -> dict[str, type[Network]]:
 
 
 def network_named(name: str) -> type[Network]:
-    """Return a network's class.
+    """Return a network's class; one of the user's own by its module and name, `mymodule.MyNet`.
 
     Raises:
         ConfigError: There is none of that name; the nearest is named.
     """
+    if "." in name:
+        return own_class("network", name, Network)  # type: ignore[type-abstract]
     return named("network", name, networks())

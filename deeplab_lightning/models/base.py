@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..backbones import TimmBackbone
 from ..errors import ConfigError
 from ..layers import resize
 from ..layers.heads import use_one_logit
@@ -74,7 +75,8 @@ class Network(nn.Module, ABC):
         options: What it was built by.
 
     Raises:
-        ConfigError: An option is unknown, out of range, or contradicts another.
+        ConfigError: An option is unknown, out of range, contradicts another or does not fit the backbone, or trained
+            weights cannot be had.
     """
 
     Options: ClassVar[type[NetworkOptions]] = NetworkOptions
@@ -108,6 +110,8 @@ class Network(nn.Module, ABC):
         if num_classes < 1:
             raise ConfigError(f"num_classes is {num_classes}; a network needs at least one class.")
         self.options = self.Options.of(options)
+        for name in {"output_stride", "align_corners", "side_remainder"} & vars(self.options).keys():
+            setattr(self, name, getattr(self.options, name))
         self.build(num_classes, in_channels)
         self._apply_options(num_classes)
 
@@ -163,7 +167,13 @@ class Network(nn.Module, ABC):
         if options.gradient_checkpointing:
             self._checkpoint_gradients()
         if options.channels_last:
-            self.to(memory_format=torch.channels_last)
+            backbone = getattr(self, "backbone", None)
+            if isinstance(backbone, TimmBackbone) and not backbone.takes_channels_last:
+                raise ConfigError(
+                    f"Backbone {backbone.name!r} fails on maps in channels-last order: add --model.channels_last false."
+                )
+            # Not `self.to`, which fails on the kernels of convolutions over three dimensions.
+            self._apply(lambda one: one.to(memory_format=torch.channels_last) if one.dim() == 4 else one)
 
     def _use_group_norms(self) -> None:
         if getattr(self.options, "pretrained", False) and batch_norms(self):
@@ -179,11 +189,14 @@ class Network(nn.Module, ABC):
             norm.eval().requires_grad_(False)
 
     def _checkpoint_gradients(self) -> None:
-        """Let the backbone forget its inner maps and compute them again on the way back; overridden where it can."""
-        raise ConfigError(
-            f"{type(self).__name__} has no gradient checkpointing: leave out --model.gradient_checkpointing, or take a "
-            f"network on one of timm's backbones (resnet101, mobilenetv2_100)."
-        )
+        """Let the backbone forget its inner maps and compute them again on the way back."""
+        backbone = getattr(self, "backbone", None)
+        if not isinstance(backbone, TimmBackbone):
+            raise ConfigError(
+                f"{type(self).__name__} has no gradient checkpointing: leave out --model.gradient_checkpointing, or "
+                f"take a network on one of timm's backbones (resnet101, mobilenetv2_100)."
+            )
+        backbone.checkpoint_gradients()
 
 
 class FullSizeNetwork(Network):
@@ -192,12 +205,5 @@ class FullSizeNetwork(Network):
     align_corners = False
 
     def forward(self, image: Tensor) -> Tensor:
-        """Segment an image of any size.
-
-        Args:
-            image: `(B, in_channels, H, W)` float, normalised.
-
-        Returns:
-            Logits `(B, num_classes, H, W)`.
-        """
+        """Return the logits `(B, num_classes, H, W)` of an image of any size."""
         return self.coarse_logits(image)

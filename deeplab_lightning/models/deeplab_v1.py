@@ -49,16 +49,7 @@ class DeepLabV1Options(NetworkOptions, ResizeOptions, VGGOptions):
 
 
 class DeepLabV1(Network):
-    """DeepLab v1 at output stride 8.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `DeepLabV1Options`, by name.
-
-    Raises:
-        ConfigError: An option cannot be used, or the ImageNet weights cannot be had.
-    """
+    """DeepLab v1 at output stride 8."""
 
     Options = DeepLabV1Options
     options: DeepLabV1Options
@@ -69,7 +60,6 @@ class DeepLabV1(Network):
     def build(self, num_classes: int, in_channels: int) -> None:
         """Make VGG16, MSc's heads and the classifier."""
         options = self.options
-        self.align_corners, self.side_remainder = options.align_corners, options.side_remainder
         shape = FC6_SHAPES[options.fc6]
         if options.fc6_rate is not None:
             shape = shape._replace(atrous_rate=options.fc6_rate)
@@ -82,10 +72,9 @@ class DeepLabV1(Network):
 
     def coarse_logits(self, image: Tensor) -> Tensor:
         """Return the logits at stride 8, which the paper trains: `(B, num_classes, ceil(H/8), ceil(W/8))`."""
-        features = self.backbone(image)
-        maps = list(features.branches)
+        pools, maps = self.backbone(image)
         if self.multi_scale_heads is not None:
-            sources = [image, *features.pools]
+            sources = [image, *pools]
             maps += [head(source) for head, source in zip(self.multi_scale_heads, sources, strict=True)]
         return self.classifier(torch.cat(maps, dim=1))
 

@@ -24,9 +24,13 @@ Departures from the paper, and why:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from fractions import Fraction
+from functools import reduce
 from typing import Annotated
 
+import torch
 from torch import Tensor, nn
 
 from ..backbones import BackboneOptions, TimmBackbone, VGGAtrous
@@ -34,12 +38,11 @@ from ..backbones.resnet_variants import ResNetOptions
 from ..backbones.vgg import VGGOptions
 from ..backbones.vgg_atrous import FC6_SHAPES
 from ..errors import ConfigError
-from ..layers import ASPPSum
+from ..layers import resize
 from ..layers.grid import ResizeOptions, scale_rates
 from ..options import above, at_least
 from ..types import OutputStride
 from .base import Network, NetworkOptions, TrainingMaps
-from .multi_scale import check_scales, multi_scale_logits
 
 VGG16 = "vgg16"
 
@@ -79,16 +82,7 @@ class DeepLabV2Options(NetworkOptions, ResizeOptions, VGGOptions, BackboneOption
 
 
 class DeepLabV2(Network):
-    """DeepLab v2 with VGG16 or a timm backbone.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `DeepLabV2Options`, by name.
-
-    Raises:
-        ConfigError: An option cannot be used, or the backbone's weights cannot be had.
-    """
+    """DeepLab v2 with VGG16 or a timm backbone."""
 
     Options = DeepLabV2Options
     options: DeepLabV2Options
@@ -98,8 +92,7 @@ class DeepLabV2(Network):
     def build(self, num_classes: int, in_channels: int) -> None:
         """Make the backbone and the classifiers, one for each atrous rate."""
         options = self.options
-        self.output_stride, self.input_scales = options.output_stride, options.scales
-        self.align_corners, self.side_remainder = options.align_corners, options.side_remainder
+        self.input_scales = options.scales
         self.crf_of_paper = "v2_vgg16" if options.backbone == VGG16 else "v2_resnet101"
         rates = scale_rates(options.atrous_rates, options.output_stride, stated_at=8)
         self.backbone: VGGAtrous | TimmBackbone
@@ -130,17 +123,11 @@ class DeepLabV2(Network):
     def _scores(self, image: Tensor) -> Tensor:
         """`(B, in_channels, H, W) -> (B, num_classes, h, w)` at one scale: the sum over the branches."""
         if isinstance(self.backbone, TimmBackbone):
-            return self.classifier(self.backbone(image).high_level)
-        branches = self.backbone(image).branches
+            return self.classifier(self.backbone(image)[-1])
+        _, branches = self.backbone(image)
         assert isinstance(self.classifier, nn.ModuleList)
         fc8 = [classifier(branch) for classifier, branch in zip(self.classifier, branches, strict=True)]
         return sum(fc8[1:], start=fc8[0])
-
-    def _checkpoint_gradients(self) -> None:
-        if isinstance(self.backbone, TimmBackbone):
-            self.backbone.checkpoint_gradients()
-        else:
-            super()._checkpoint_gradients()
 
     def _initialise(self) -> None:
         for conv in self.classifier.modules():
@@ -148,3 +135,69 @@ class DeepLabV2(Network):
                 nn.init.normal_(conv.weight, std=0.01)
                 assert conv.bias is not None
                 nn.init.zeros_(conv.bias)
+
+
+class ASPPSum(nn.Module):
+    """ASPP as in v2 (section 3.2) on a ResNet: parallel 3x3 convolutions straight to the classes, summed.
+
+    ```
+    (B, C_in, h, w) ─┬─ 3x3, rate r1 ─┐
+                     ├─ 3x3, rate r2 ─┼─ sum ─> (B, C_out, h, w)
+                     └─ ...          ─┘
+    ```
+
+    There is no 1x1 branch, no image pooling, no batch norm, no dropout, and every branch has its own bias. One rate
+    alone makes the paper's LargeFOV.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, atrous_rates: Sequence[int]) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(
+            nn.Conv2d(in_channels, out_channels, 3, padding=rate, dilation=rate) for rate in atrous_rates
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(B, C_in, h, w) -> (B, C_out, h, w)`."""
+        first, *others = self.branches
+        return sum((branch(features) for branch in others), start=first(features))
+
+
+def multi_scale_logits(
+    network: Callable[[Tensor], Tensor], image: Tensor, scales: Sequence[float], align_corners: bool
+) -> list[Tensor]:
+    """Run `network` on the image at every scale, and fuse what it says by the element-wise maximum.
+
+    Args:
+        network: `(B, C, H, W) -> (B, num_classes, h, w)`.
+        image: `(B, C, H, W)`.
+        scales: Sides relative to the image's; see `check_scales`.
+        align_corners: Convention of all resizes.
+
+    Returns:
+        One map per scale, each at its own size, and last the fused map at the size of that of scale 1. A single scale
+        has nothing to fuse: its map alone.
+    """
+    maps = [network(resize(image, scaled_size(image, scale), align_corners)) for scale in scales]
+    if len(maps) == 1:
+        return maps
+    height, width = maps[list(scales).index(1)].shape[-2:]
+    return [*maps, reduce(torch.maximum, [resize(logits, (height, width), align_corners) for logits in maps])]
+
+
+def scaled_size(image: Tensor, scale: float) -> tuple[int, int]:
+    """Return `(H, W)` of `image` at `scale`, counted from corner pixel to corner pixel: 321 at 0.5 gives 161.
+
+    In whole numbers, so that an exported network stays open to every size.
+    """
+    height, width = image.shape[-2:]
+    up, down = Fraction(scale).limit_denominator(1000).as_integer_ratio()
+    return (height - 1) * up // down + 1, (width - 1) * up // down + 1
+
+
+def check_scales(scales: Sequence[float]) -> None:
+    """Refuse scales without 1 (the fused map has that map's size), and scales that are not positive."""
+    if 1 not in scales or min(scales) <= 0 or len(set(scales)) != len(scales):
+        raise ConfigError(
+            f"scales {tuple(scales)} cannot be used: they are to be positive and different, with 1 among them, as in "
+            f"(0.5, 0.75, 1.0); (1.0,) is the network on the image alone."
+        )

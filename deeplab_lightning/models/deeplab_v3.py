@@ -38,22 +38,10 @@ from .base import Network, NetworkOptions
 from .with_context import ContextNetwork, ContextNetworkOptions
 
 
-@dataclass(frozen=True)
-class DeepLabV3Options(ContextNetworkOptions):
-    """Options of DeepLab v3."""
-
-
 class DeepLabV3(ContextNetwork):
-    """DeepLab v3 with atrous spatial pyramid pooling.
+    """DeepLab v3 with atrous spatial pyramid pooling."""
 
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `DeepLabV3Options`, by name.
-    """
-
-    Options = DeepLabV3Options
-    options: DeepLabV3Options
+    Options = ContextNetworkOptions
 
     def build(self, num_classes: int, in_channels: int) -> None:
         """Make backbone, context module and classifiers."""
@@ -81,14 +69,6 @@ class DeepLabV3Cascade(Network):
     """DeepLab v3 with copies of the last block in cascade (section 3.2), which start from scratch.
 
     The first unit of a copy always has its block's rate.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `DeepLabV3CascadeOptions`, by name.
-
-    Raises:
-        ConfigError: The backbone is no ResNet of bottlenecks, or an option cannot be used.
     """
 
     Options = DeepLabV3CascadeOptions
@@ -97,8 +77,6 @@ class DeepLabV3Cascade(Network):
     def build(self, num_classes: int, in_channels: int) -> None:
         """Make the backbone, the copies of its last block, and the classifier."""
         options = self.options
-        self.output_stride = options.output_stride
-        self.align_corners, self.side_remainder = options.align_corners, options.side_remainder
         self.backbone = TimmBackbone(options, in_channels)
         if not is_resnet(self.backbone.features) or not hasattr(self.backbone.features.layer4[0], "conv3"):
             raise ConfigError(
@@ -122,7 +100,4 @@ class DeepLabV3Cascade(Network):
 
     def coarse_logits(self, image: Tensor) -> Tensor:
         """Return the logits before the resize: `(B, num_classes, ceil(H/output_stride), ceil(W/output_stride))`."""
-        return self.classifier(self.cascade(self.backbone(image).high_level))
-
-    def _checkpoint_gradients(self) -> None:
-        self.backbone.checkpoint_gradients()
+        return self.classifier(self.cascade(self.backbone(image)[-1]))

@@ -11,7 +11,7 @@ logits (B, num_classes, H, W) <────────────────�
 Departures from the paper, and why:
 
 - Backbones are timm's, as in `deeplab_v3.py`; low-level maps are the ends of timm's stages unless `low_level_map` says
-  `tensorflow` (see `backbones/feature_hooks.py`).
+  `tensorflow` (see `backbones/low_level_maps.py`).
 - New layers start from He's normal distribution (`layers.conv.initialise`), which suits training from scratch.
 - Batch-norm momentum is 0.1 instead of 0.0003 unless set: the paper's value needs pretrained statistics.
 
@@ -44,13 +44,7 @@ class DeepLabV3PlusOptions(DecoderOptions, ContextNetworkOptions):
 
 
 class DeepLabV3Plus(ContextNetwork):
-    """DeepLab v3+ with a timm backbone.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `DeepLabV3PlusOptions`, by name.
-    """
+    """DeepLab v3+ with a timm backbone."""
 
     Options = DeepLabV3PlusOptions
     options: DeepLabV3PlusOptions

@@ -20,7 +20,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from ..backbones.vgg import he_normal_
-from ..layers import ConvNormAct, NormOptions, resize
+from ..layers import ConvNormAct, resize
 from ..options import at_least
 from .base import FullSizeNetwork, NetworkOptions
 
@@ -36,13 +36,7 @@ class EncoderDecoderOptions(NetworkOptions):
 
 
 class EncoderDecoder(FullSizeNetwork):
-    """Three stages down, three up, and a classifier.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `EncoderDecoderOptions`, by name.
-    """
+    """Three stages down, three up, and a classifier."""
 
     Options = EncoderDecoderOptions
     options: EncoderDecoderOptions
@@ -75,7 +69,4 @@ class EncoderDecoder(FullSizeNetwork):
 
 
 def _pair(in_channels: int, out_channels: int) -> nn.Sequential:
-    norm = NormOptions()
-    return nn.Sequential(
-        ConvNormAct(in_channels, out_channels, 3, norm=norm), ConvNormAct(out_channels, out_channels, 3, norm=norm)
-    )
+    return nn.Sequential(ConvNormAct(in_channels, out_channels, 3), ConvNormAct(out_channels, out_channels, 3))

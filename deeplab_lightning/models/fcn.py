@@ -33,7 +33,6 @@ Departures from the paper, and why:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -60,17 +59,6 @@ AT_ONCE_SCALES = 0.01, 0.0001
 """Of pool4 and pool3."""
 
 
-class FCNFeatures(NamedTuple):
-    """What the scores are read from."""
-
-    pool3: Tensor
-    """`(B, 256, h, w)` at stride 8."""
-    pool4: Tensor
-    """`(B, 512, h, w)` at stride 16."""
-    fc7: Tensor
-    """`(B, 4096, h, w)` at stride 32."""
-
-
 @dataclass(frozen=True)
 class FCNOptions(NetworkOptions, VGGOptions):
     """Options of FCN."""
@@ -83,16 +71,7 @@ class FCNOptions(NetworkOptions, VGGOptions):
 
 
 class FCN(FullSizeNetwork):
-    """FCN on VGG16. Enlarging and cropping belong to the network: no resize follows.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `FCNOptions`, by name.
-
-    Raises:
-        ConfigError: An option cannot be used, or the ImageNet weights cannot be had.
-    """
+    """FCN on VGG16. Enlarging and cropping belong to the network: no resize follows."""
 
     Options = FCNOptions
     options: FCNOptions
@@ -102,7 +81,6 @@ class FCN(FullSizeNetwork):
     def build(self, num_classes: int, in_channels: int) -> None:
         """Make VGG16, the scores of its maps, and what enlarges them."""
         options = self.options
-        self.output_stride = options.output_stride
         self.pool4_scale, self.pool3_scale = AT_ONCE_SCALES if options.at_once else (1.0, 1.0)
         self.backbone = FCNBackbone(options, in_channels)
         self.classifier = _score(FC_CHANNELS, num_classes)
@@ -125,12 +103,7 @@ class FCN(FullSizeNetwork):
 
 
 class FCNBackbone(nn.Module):
-    """VGG16 with 2x2 pools that round up, and its fully connected layers as convolutions without padding.
-
-    Args:
-        options: What it starts from and trains with.
-        in_channels: Channels of the image.
-    """
+    """VGG16 with 2x2 pools that round up, and its fully connected layers as convolutions without padding."""
 
     def __init__(self, options: VGGOptions, in_channels: int) -> None:
         super().__init__()
@@ -145,8 +118,8 @@ class FCNBackbone(nn.Module):
             load_stages(self.stages, weights)
             load_fully_connected(self.fc6, self.fc7, weights)
 
-    def forward(self, image: Tensor) -> FCNFeatures:
-        """`(B, in_channels, H, W)` normalised image to its three maps."""
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pool3 (256 channels at stride 8), pool4 (512 at 16) and fc7 (4096 at 32) of a normalised image."""
         # conv1_1 pads by the last of the 100 pixels itself.
         features = F.pad(image, [PADDING - 1] * 4)
         pools = []
@@ -155,7 +128,7 @@ class FCNBackbone(nn.Module):
             pools.append(features)
         features = self.dropout(self.fc6(features).relu())
         features = self.dropout(self.fc7(features).relu())
-        return FCNFeatures(pools[2], pools[3], features)
+        return pools[2], pools[3], features
 
 
 class BilinearDeconvolution(nn.Module):

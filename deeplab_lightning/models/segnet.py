@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from ..backbones.vgg import VGG16_WIDTHS, he_normal_, imagenet_vgg16, load_stages, vgg16_stages, vgg_stage
 from ..backbones.weight_files import PretrainedOptions
 from ..errors import ConfigError
-from ..layers import ConvNormAct, NormOptions
+from ..layers import ConvNormAct
 from ..types import OutputStride
 from .base import FullSizeNetwork, NetworkOptions
 
@@ -63,16 +63,7 @@ class SegNetOptions(NetworkOptions, PretrainedOptions):
 
 
 class SegNet(FullSizeNetwork):
-    """SegNet on VGG16, or SegNet-Basic.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `SegNetOptions`, by name.
-
-    Raises:
-        ConfigError: An option cannot be used, or the ImageNet weights cannot be had.
-    """
+    """SegNet on VGG16, or SegNet-Basic."""
 
     Options = SegNetOptions
     options: SegNetOptions
@@ -81,17 +72,16 @@ class SegNet(FullSizeNetwork):
         """Make encoder, decoder and classifier."""
         variant = self.options.variant
         self.output_stride = OUTPUT_STRIDES[variant]
-        norm = NormOptions()
         self.normalise_input: nn.Module
         if variant == "vgg16":
             self.normalise_input = nn.Identity()
-            self.backbone = vgg16_stages(in_channels, norm=norm)
-            self.decoder = _vgg16_decoder(norm)
+            self.backbone = vgg16_stages(in_channels, norm=True)
+            self.decoder = _vgg16_decoder()
             self.classifier = nn.Conv2d(VGG16_WIDTHS[0][0], num_classes, 3, padding=1)
         else:
             self.normalise_input = nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75)
-            self.backbone = _basic_encoder(in_channels, norm)
-            self.decoder = _basic_decoder(norm)
+            self.backbone = _basic_encoder(in_channels)
+            self.decoder = _basic_decoder()
             self.classifier = nn.Conv2d(BASIC_CHANNELS, num_classes, 1)
         nn.init.normal_(self.classifier.weight, std=0.01)
         assert self.classifier.bias is not None
@@ -122,39 +112,36 @@ def unpool(features: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         features: `(B, C, h, w)`.
         indices: `(B, C, h, w)` int64, places within each flattened map of `size`, as max pooling returns them.
-        size: `(H, W)` before the pooling.
-
-    Returns:
-        `(B, C, H, W)`.
+        size: `(H, W)` before the pooling, and of the result.
     """
     height, width = size
     flat = features.new_zeros(*features.shape[:2], height * width)
     return flat.scatter(2, indices.flatten(2), features.flatten(2)).unflatten(2, (height, width))
 
 
-def _vgg16_decoder(norm: NormOptions) -> nn.ModuleList:
+def _vgg16_decoder() -> nn.ModuleList:
     """Mirror VGG16's stages, deepest first: each narrows in its last convolution to the stage above it.
 
     The first stage's second convolution is missing here: it is the classifier.
     """
     stages = nn.ModuleList()
     for (channels, *widths), above in zip(VGG16_WIDTHS[::-1], [*VGG16_WIDTHS[-2::-1], ()], strict=True):
-        stages.append(vgg_stage(channels, [*widths, *above[-1:]], norm=norm))
+        stages.append(vgg_stage(channels, [*widths, *above[-1:]], norm=True))
     return stages
 
 
-def _basic_encoder(in_channels: int, norm: NormOptions) -> nn.ModuleList:
+def _basic_encoder(in_channels: int) -> nn.ModuleList:
     channels = [in_channels] + [BASIC_CHANNELS] * (BASIC_LEVELS - 1)
-    stages = nn.ModuleList(ConvNormAct(width, BASIC_CHANNELS, BASIC_KERNEL, norm=norm) for width in channels)
+    stages = nn.ModuleList(ConvNormAct(width, BASIC_CHANNELS, BASIC_KERNEL) for width in channels)
     he_normal_(stages)
     return stages
 
 
-def _basic_decoder(norm: NormOptions) -> nn.ModuleList:
+def _basic_decoder() -> nn.ModuleList:
     stages = nn.ModuleList(
         nn.Sequential(
             nn.Conv2d(BASIC_CHANNELS, BASIC_CHANNELS, BASIC_KERNEL, padding=BASIC_KERNEL // 2, bias=False),
-            norm.build(BASIC_CHANNELS),
+            nn.BatchNorm2d(BASIC_CHANNELS),
         )
         for _ in range(BASIC_LEVELS)
     )

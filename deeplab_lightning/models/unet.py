@@ -39,13 +39,11 @@ from torch.nn import functional as F
 
 from ..backbones.vgg import he_normal_
 from ..errors import ConfigError
-from ..layers import NormOptions
 from ..options import at_least
 from .base import FullSizeNetwork, NetworkOptions
 
 Padding = Literal["valid", "same"]
 
-PADDINGS: dict[Padding, int] = {"valid": 0, "same": 1}
 LEVELS = 5
 STRIDE = 2 ** (LEVELS - 1)
 MARGIN = 92
@@ -69,13 +67,7 @@ class UNetOptions(NetworkOptions):
 
 
 class UNet(FullSizeNetwork):
-    """U-Net with five levels.
-
-    Args:
-        num_classes: Classes to tell apart, background included.
-        in_channels: Channels of the image.
-        options: Those of `UNetOptions`, by name.
-    """
+    """U-Net with five levels."""
 
     Options = UNetOptions
     options: UNetOptions
@@ -195,8 +187,8 @@ def _trim(features: Tensor, like: Tensor) -> Tensor:
 def _pair(in_channels: int, out_channels: int, padding: Padding, norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (in_channels, out_channels):
-        layers.append(nn.Conv2d(channels, out_channels, 3, padding=PADDINGS[padding], bias=not norm))
+        layers.append(nn.Conv2d(channels, out_channels, 3, padding=int(padding == "same"), bias=not norm))
         if norm:
-            layers.append(NormOptions().build(out_channels))
+            layers.append(nn.BatchNorm2d(out_channels))
         layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)

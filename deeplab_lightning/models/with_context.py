@@ -41,8 +41,6 @@ class ContextNetwork(Network):
     def build_encoder(self, in_channels: int) -> None:
         """Make the backbone and the context module."""
         options = self.options
-        self.output_stride = options.output_stride
-        self.align_corners, self.side_remainder = options.align_corners, options.side_remainder
         self.needs_fixed_size = context_heads()[options.context].needs_fixed_size
         self.backbone = TimmBackbone(options, in_channels, OF_THE_PAPERS)
         self.context = context_module(options, self.backbone.high_level_channels)
@@ -51,26 +49,23 @@ class ContextNetwork(Network):
         """Make the classifier of a map of so many channels, and the auxiliary head if there is to be one."""
         self.classifier = classifier(channels, num_classes)
         self.aux_head = (
-            auxiliary_head(self.backbone.stage_channels[-2], num_classes, norm=self.options.norm_constants)
+            auxiliary_head(self.backbone.stage_channels[-2], num_classes, momentum=self.options.norm_momentum)
             if self.options.aux_head
             else None
         )
 
     def coarse_logits(self, image: Tensor) -> Tensor:
         """Return the logits before the last resize, `(B, num_classes, h, w)`: see `logits_of`."""
-        return self.logits_of(self.backbone(image).stages)
+        return self.logits_of(self.backbone(image))
 
     def training_maps(self, image: Tensor) -> TrainingMaps:
         """Return the coarse logits; with an auxiliary head its logits as well, both `(B, num_classes, H, W)`."""
         if self.aux_head is None:
             return super().training_maps(image)
         height, width = image.shape[-2:]
-        stages = self.backbone(image).stages
+        stages = self.backbone(image)
         logits, aux_logits = (
             resize(coarse, (height, width), self.align_corners)
             for coarse in (self.logits_of(stages), self.aux_head(stages[-2]))
         )
         return TrainingMaps(logits, (aux_logits,), self.options.aux_loss_weight)
-
-    def _checkpoint_gradients(self) -> None:
-        self.backbone.checkpoint_gradients()

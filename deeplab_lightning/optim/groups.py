@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from .options import OptimizerOptions
 
@@ -61,10 +62,10 @@ def parameter_groups(
 
 
 def _kind(module: nn.Module, name: str) -> str:
-    """Return `kernel` (decays), `bias` (of a convolution), or `other`: norms and depthwise kernels."""
-    if not isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-        return "other"
+    """Return `kernel` (decays), `bias` (of a convolution), or `other`: norms, gains and depthwise kernels."""
+    if not isinstance(module, _ConvNd | nn.Linear) or name not in ("weight", "bias"):
+        return "other"  # such as the gain of a convolution whose weights are standardised
     if name == "bias":
         return "bias"
-    depthwise = isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+    depthwise = isinstance(module, _ConvNd) and module.groups == module.in_channels > 1
     return "other" if depthwise else "kernel"

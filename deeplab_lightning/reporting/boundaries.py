@@ -8,14 +8,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
 from ..files import write_csv
-from ..metrics.trimap import TrimapCurve
 from .plots import BLUE, GREEN, GREY, ORANGE, style
+
+if TYPE_CHECKING:
+    from ..metrics.boundary_metrics import TrimapCurve
 
 COLOURS = (BLUE, ORANGE, GREEN, GREY, "#7c4dbd", "#c2416b")
 MARKERS = "osD^vP"
@@ -64,12 +66,7 @@ def plot_trimaps(curves: Mapping[str, TrimapCurve], png: Path | IO[bytes]) -> No
 
 
 def write_trimap_csv(path: Path, curve: TrimapCurve) -> None:
-    """Write a curve in full precision, a row per width; cells of classes that do not occur in the band are empty.
-
-    Args:
-        path: The file.
-        curve: What to write.
-    """
+    """Write a curve in full precision, a row per width; cells of classes that do not occur in the band are empty."""
     header = ["width", "mIoU", "pixel_acc", "pixels", *(f"IoU/{name}" for name in curve.class_names)]
     columns = (curve.widths, curve.mIoU, curve.pixel_acc, curve.pixels, *curve.iou.T)
     write_csv(path, header, zip(*columns, strict=True))

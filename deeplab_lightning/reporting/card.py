@@ -126,10 +126,9 @@ def code_state(source: Path = SOURCE) -> Code:
 
 def file_hash(path: Path) -> str | None:
     """Return the first 16 hexadecimal digits of a file's SHA-256; None if it cannot be read."""
-    try:
+    with suppress(OSError):
         return sha256(path)[:16]
-    except OSError:
-        return None
+    return None
 
 
 class Difference(NamedTuple):
@@ -147,16 +146,16 @@ def differences(card: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differe
         card: Of the run.
         now: `environment()`, with `data` and `weights` if they are known.
     """
-    found = []
-    flat, flat_now = _flattened(card), _flattened(now)
-    for key, then in flat.items():
-        if key in flat_now and then is not None and flat_now[key] != then:
-            found.append(Difference(key, str(then), str(flat_now[key])))
-    return found
+    flat_now = _flattened(now)
+    return [
+        Difference(key, str(then), str(flat_now[key]))
+        for key, then in _flattened(card).items()
+        if key in flat_now and then is not None and flat_now[key] != then
+    ]
 
 
-_COMPARED = ("deeplab_lightning", "git_commit", "git_dirty", "git_diff", "python", "platform", "cpu", "cpu_cores", "gpu",
-             "devices", "weights")  # fmt: skip
+_COMPARED = ("deeplab_lightning", "git_commit", "git_dirty", "git_diff", "python", "platform", "cpu", "cpu_cores",
+             "gpu", "devices", "weights")  # fmt: skip
 
 
 def _flattened(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,48 +188,39 @@ def wall_seconds(card: Mapping[str, Any]) -> float | None:
 def energy_joules(card: Mapping[str, Any]) -> dict[str, float | None]:
     """Return what processor and GPU used over all stretches; None where it is unknown of one of them."""
     sessions = card.get("sessions") or []
-    total: dict[str, float | None] = {}
-    for part in ("cpu", "gpu"):
-        values = [session["energy_joules"][part] for session in sessions]
-        total[part] = None if not values or None in values else sum(values)
-    return total
+    parts = {part: [session["energy_joules"][part] for session in sessions] for part in ("cpu", "gpu")}
+    return {part: None if not values or None in values else sum(values) for part, values in parts.items()}
 
 
 def describe_energy(card: Mapping[str, Any]) -> str:
     """Return for example `processor 12.3 kJ, GPU unknown`."""
-    names = {"cpu": "processor", "gpu": "GPU"}
-    if not card.get("gpus"):
-        del names["gpu"]
     joules = energy_joules(card)
+    used = {"processor": joules["cpu"]} | ({"GPU": joules["gpu"]} if card.get("gpus") else {})
     return ", ".join(
-        f"{name} unknown" if joules[part] is None else f"{name} {(joules[part] or 0) / 1000:.1f} kJ"
-        for part, name in names.items()
+        f"{name} {'unknown' if found is None else f'{found / 1000:.1f} kJ'}" for name, found in used.items()
     )
 
 
 def _command() -> str:
     """Return what was typed, or something that does the same."""
-    program = Path(sys.argv[0])
-    words = ["python", "-m", SOURCE.name] if program.name == "__main__.py" else [program.name]
+    program = Path(sys.argv[0]).name
+    words = ["python", "-m", SOURCE.name] if program == "__main__.py" else [program]
     return shlex.join([*words, *sys.argv[1:]])
 
 
 def _version_of(package: str) -> str | None:
     """Return the installed version without importing the package."""
-    try:
+    with suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return None
 
 
 def _git(folder: Path, *arguments: str) -> bytes | None:
     """Return what git says about a folder; None where there is no git or no checkout."""
-    try:
-        return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, check=True, timeout=30
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
+    command = ["git", "-C", str(folder), *arguments]
+    with suppress(OSError, subprocess.SubprocessError):
+        return subprocess.run(command, capture_output=True, check=True, timeout=30).stdout
+    return None
 
 
 def cpu_name() -> str:

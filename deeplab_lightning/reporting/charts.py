@@ -51,20 +51,19 @@ class Point(NamedTuple):
         return self.name if len(self.name) <= 28 else f"{self.name[:27]}…"
 
 
-def line_chart(title: str, lines: Sequence[Line], x_label: str, from_zero: bool = True) -> Markup:
+def line_chart(title: str, lines: Sequence[Line], x_label: str) -> Markup:
     """Draw curves over a common axis, with a legend and, for who cannot see them, their ends and extremes in words.
 
     Args:
         title: Above the chart.
         lines: At least one, each with at least one point.
         x_label: Below the axis.
-        from_zero: Let the upright axis begin at zero.
     """
     xs, ys = (np.concatenate(values) for values in ([line.x for line in lines], [line.y for line in lines]))
     return macro("charts.html.j2", "line_chart")(
         title=title,
         words="; ".join(map(_describe_line, lines)),
-        axes=_Axes(_limits(xs), _limits(ys, from_zero)),
+        axes=_Axes(_limits(xs), _limits(ys, from_zero=True)),
         lines=[_thinned(line) for line in lines],
         styles=_styles(len(lines)),
         x_label=x_label,

@@ -31,6 +31,12 @@ class EvaluationRecord:
     mIoU: float | None  # noqa: N815 - the name the field uses
     seconds: float | None = None
 
+    @property
+    def words(self) -> str:
+        """What the scores were measured on, which stands beside all of them."""
+        protocol = f"protocol {UNKNOWN}" if self.protocol == UNKNOWN else self.protocol
+        return f"{self.images} images of the split {self.split}; {protocol}"
+
 
 def write_evaluation(run: RunFolder, evaluation: EvaluationRecord) -> None:
     """Write `evaluation.json`."""

@@ -7,7 +7,6 @@ policy forbids the rest. Whatever a template is given is escaped unless it is `M
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from .. import __version__
+from .tables import number
 
 
 class TableCell(NamedTuple):
@@ -49,20 +49,8 @@ def macro(template: str, name: str) -> Callable[..., Markup]:
     return found
 
 
-def number(value: float | None, digits: int = 4) -> str:
-    """Return `0.1234`, or "-" for NaN and None."""
-    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
 def difference_cell(text: str, low: float, high: float, mark: str = "") -> TableCell:
-    """Return a cell that is coloured, and marked, if the interval of its difference leaves out zero.
-
-    Args:
-        text: The difference.
-        low: Lower end of its interval; NaN if there is none.
-        high: Upper end.
-        mark: Put behind the text.
-    """
+    """Return the cell of a difference, coloured and marked if its interval, NaN for none, leaves out zero."""
     kind = "better" if low > 0 else "worse" if high < 0 else ""
     return TableCell(f"{text}{mark if kind else ''}", kind)
 

@@ -87,12 +87,8 @@ def panel_overview(
         draw.text((lefts[0], top), _cut(image.title, font, 3 * width), FAINT_INK, font)
         draw.text((lefts[3], top), _share_wrong(stored, len(class_names)), FAINT_INK, font)
         top += line
-        views = (
-            image.image,
-            _paint(image.truth, palette),
-            _paint(image.pred, palette),
-            _error_view(image.image, wrong, void),
-        )
+        masks = (_paint(mask, palette) for mask in (image.truth, image.pred))
+        views = (image.image, *masks, _error_view(image.image, wrong, void))
         for left, view in zip(lefts, views, strict=True):
             overview.paste(Image.fromarray(view), (left, top))
         top += image.image.shape[0] + GAP
@@ -202,8 +198,5 @@ def _flow(entries: Sequence[tuple[Entry, int]], width: int) -> list[list[tuple[E
 
 def _cut(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     """Shorten a text at its start, where sample ids say the least, until it is at most `width` pixels wide."""
-    cut = text
-    while font.getlength(cut) > width and len(text) > 1:
-        text = text[1:]
-        cut = "..." + text
-    return cut
+    cuts = (text, *("..." + text[start:] for start in range(1, len(text))))
+    return next((cut for cut in cuts if font.getlength(cut) <= width), cuts[-1])

@@ -35,14 +35,14 @@ def plot_curves(metrics_csv: Path, png: Path | IO[bytes]) -> None:
     from matplotlib.figure import Figure
 
     columns = read_metrics(metrics_csv)
-    series = {name: logged(columns, name) for name in ("train/loss", "val/loss", "val/mIoU", "val/pixel_acc", "lr")}
-    series = {name: points for name, points in series.items() if len(points[0])}
     groups = {
         "loss": ("train/loss", "val/loss"),
         "validation score": ("val/mIoU", "val/pixel_acc"),
         "learning rate": ("lr",),
     }
-    groups = {label: names for label, names in groups.items() if any(name in series for name in names)}
+    series = {name: logged(columns, name) for names in groups.values() for name in names}
+    series = {name: points for name, points in series.items() if len(points[0])}
+    groups = {label: names for label, names in groups.items() if series.keys() & names}
     if not groups:
         raise DataError(
             f"{metrics_csv} has nothing to draw: expected the column 'step' and one of train/loss, val/loss, val/mIoU, "
@@ -101,7 +101,7 @@ def _draw(axes: Axes, name: str, steps: np.ndarray, values: np.ndarray) -> None:
     elif name == "val/mIoU":
         best = int(values.argmax())
         line.set_label(f"mIoU (best {values[best]:.3f} at step {steps[best]:.0f})")
-        ring = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.5}
+        ring: dict[str, Any] = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.5}
         axes.plot(steps[best], values[best], color=GREEN, marker="o", **ring)
     axes.set_ylim(0, 1 if name in ("val/mIoU", "val/pixel_acc") else None)
 

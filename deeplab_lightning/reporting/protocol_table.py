@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .. import files
+from .tables import number
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ def as_markdown(rows: Sequence[ProtocolRow]) -> str:
     heading = ["protocol", *names, *(["published mIoU"] if with_published else []), "s/image", "peak MB", "images"]
     lines = [f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
     for row in rows:
-        cells = [row.protocol, *(_number(row.scores.get(name)) for name in names)]
-        cells += [_number(row.published)] if with_published else []
+        cells = [row.protocol, *(number(row.scores.get(name)) for name in names)]
+        cells += [number(row.published)] if with_published else []
         peak = "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
         lines.append(f"| {' | '.join([*cells, f'{row.seconds:.3g}', peak, str(row.images)])} |")
     return "\n".join(lines)
@@ -58,7 +58,3 @@ def write_csv(path: Path, rows: Sequence[ProtocolRow]) -> None:
 
 def _score_names(rows: Sequence[ProtocolRow]) -> list[str]:
     return list(dict.fromkeys(name for row in rows for name in row.scores))
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None or math.isnan(value) else f"{value:.4f}"

@@ -21,10 +21,6 @@ FADED = 0.55
 """How much of the image is left behind the lines."""
 
 
-Extent = tuple[float, float]
-"""First and last pixel along one axis."""
-
-
 class SeenWindow(NamedTuple):
     """The window of pixels that the centre of a feature map sees.
 
@@ -67,7 +63,9 @@ def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], titl
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     for window in windows:
         _outline(axes, window, colours.get(window.label, INK))
-    axes.plot(sum(windows[0].columns) / 2, sum(windows[0].rows) / 2, marker="+", color=INK, markersize=11, markeredgewidth=1.6)
+    axes.plot(
+        sum(windows[0].columns) / 2, sum(windows[0].rows) / 2, marker="+", color=INK, markersize=11, markeredgewidth=1.6
+    )
     axes.set_xlabel("pixels")
 
     reached = [[(min(axis), max(axis)) for axis in zip(*window.taps, strict=True)] for window in branches]
@@ -78,14 +76,14 @@ def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], titl
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
-def _show(axes: Axes, image: np.ndarray, in_view: Sequence[Sequence[Extent]]) -> None:
+def _show(axes: Axes, image: np.ndarray, in_view: Sequence[Sequence[tuple[float, float]]]) -> None:
     """Show the faded image, with room for it and for rows and columns that reach beyond it."""
     height, width = image.shape[:2]
     axes.imshow((255 - FADED * (255 - image.astype(np.float32))).astype(np.uint8), interpolation="bilinear")
     axes.add_patch(_rectangle((0, height - 1), (0, width - 1), edgecolor=FAINT, linewidth=1))
-    rows, columns = zip(((0, height), (0, width)), *in_view, strict=True)
-    top, bottom = min(first for first, _ in rows), max(last for _, last in rows)
-    left, right = min(first for first, _ in columns), max(last for _, last in columns)
+    # First and last pixel of each, along both axes.
+    extents = np.array([((0, height), (0, width)), *in_view])
+    (top, left), (bottom, right) = extents[..., 0].min(axis=0), extents[..., 1].max(axis=0)
     margin = 0.04 * max(right - left, bottom - top)
     axes.set_xlim(left - margin, right + margin)
     axes.set_ylim(bottom + margin, top - margin)

@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 
 from ..errors import ConfigError, DataError
+from ..files import read_text
 from ..metrics.per_image import ImageCounts
 from ..metrics.scores import Scores, scores_from_confusion
 from ..runs import LATEST, RunFolder, find_run, newest_evaluation, read_metrics
@@ -175,9 +176,11 @@ def _short_name(path: Path) -> str:
 
 def _read_config(run: RunFolder) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except OSError:
+        content = yaml.safe_load(read_text(run.config))
+    except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise DataError(f"{run.config} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
         raise DataError(f"{run.config} is no valid YAML: {error}.") from error
     return content if isinstance(content, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -15,10 +15,10 @@ from .card import describe_energy, wall_seconds
 from .charts import Line, line_chart
 from .evaluation import UNKNOWN
 from .gallery import Gallery
-from .pages import number, page
+from .pages import page
 from .plots import logged, smoothed
 from .records import RunRecord, describe_value, flattened
-from .tables import per_class_rows
+from .tables import number, per_class_rows
 from .viewer import ImageLayer, ViewedImage, class_words, error_png, legend_of, viewer
 
 MOST_LISTED = 25
@@ -35,7 +35,7 @@ def run_report(record: RunRecord) -> str:
     return page(
         "run.html.j2",
         f"Run {record.name}",
-        protocol_line(record),
+        record.evaluation.words,
         record=record,
         UNKNOWN=UNKNOWN,
         settings={key: describe_value(value) for key, value in flattened(record.config).items()},
@@ -48,13 +48,6 @@ def run_report(record: RunRecord) -> str:
         kept=list(gallery.images.values()) if gallery else [],
         viewer=_images(record, gallery) if gallery and gallery.images else None,
     )
-
-
-def protocol_line(record: RunRecord) -> str:
-    """Return what scores of this run were measured on, which stands beside all of them."""
-    evaluation = record.evaluation
-    protocol = f"protocol {UNKNOWN}" if evaluation.protocol == UNKNOWN else evaluation.protocol
-    return f"{evaluation.images} images of the split {evaluation.split}; {protocol}"
 
 
 def curves(records: Sequence[RunRecord]) -> list[Markup]:
@@ -79,25 +72,8 @@ def curves(records: Sequence[RunRecord]) -> list[Markup]:
     return charts
 
 
-@dataclass(frozen=True)
-class _Confusion:
-    """A confusion matrix as the page shows it.
-
-    Attributes:
-        class_names: `C` names.
-        rows: Each true class with the percentages that are predicted as each class; None if there is nothing of it.
-        heatmap: The percentages as a PNG, if there are too many classes for a table.
-        largest: True class, predicted class, percentage and pixels of the largest confusions.
-    """
-
-    class_names: Sequence[str]
-    rows: list[tuple[str, list[float | None]]]
-    heatmap: bytes | None
-    largest: list[tuple[str, str, str, str]]
-
-
-def _confusion(matrix: np.ndarray, class_names: Sequence[str]) -> _Confusion:
-    """Prepare a confusion matrix `(C, C)` of pixel counts; rows are the truth, columns the prediction."""
+def _confusion(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """Prepare a confusion matrix `(C, C)` of pixel counts for the page; rows are the truth, columns the prediction."""
     truth = matrix.sum(axis=1, keepdims=True)
     percent = np.where(truth > 0, 100 * matrix / np.maximum(truth, 1), 0)
     wrong = np.where(np.eye(len(class_names), dtype=bool), 0, percent)
@@ -108,19 +84,19 @@ def _confusion(matrix: np.ndarray, class_names: Sequence[str]) -> _Confusion:
         shades, data = (255 - 2.0 * percent).round().astype(np.uint8), io.BytesIO()
         Image.fromarray(np.stack([shades, shades, np.full_like(shades, 255)], axis=2)).save(data, "PNG")
         heatmap = data.getvalue()
-    return _Confusion(
-        class_names,
-        [
+    return {
+        "class_names": class_names,
+        "rows": [  # the percentages that are predicted as each class; None if there is nothing of the true class
             (name, row.tolist() if pixels else [None] * len(class_names))
             for name, row, pixels in zip(class_names, percent, truth[:, 0], strict=True)
         ],
-        heatmap,
-        [
+        "heatmap": heatmap,
+        "largest": [
             (class_names[t], class_names[p], f"{wrong[t, p]:.1f}", f"{matrix[t, p]:,}")
             for t, p in pairs
             if wrong[t, p] >= 0.5
         ],
-    )
+    }
 
 
 def _worst(record: RunRecord) -> list[tuple[str, str, str, str]]:

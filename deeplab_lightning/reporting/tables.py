@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,25 +47,26 @@ def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
 
     columns = (scores.iou, scores.dice, scores.precision, scores.recall)
     for index, name in enumerate(scores.class_names):
-        cells = [_number(column[index]) for column in columns]
+        cells = [number(column[index]) for column in columns]
         table.add_row(
             Text(name), *cells, f"{scores.support[index]:,}", style="dim" if np.isnan(scores.iou[index]) else ""
         )
     table.add_section()
     for name, mean in (("macro", scores.macro), ("micro", scores.micro), ("weighted", scores.weighted)):
-        cells = [_number(value) for value in (mean.iou, mean.dice, mean.precision, mean.recall)]
+        cells = [number(value) for value in (mean.iou, mean.dice, mean.precision, mean.recall)]
         table.add_row(f"{name} average", *cells, pixels)
 
     overall = Text()
-    overall.append(f"mIoU {_number(scores.mIoU)}", style="bold")
+    overall.append(f"mIoU {number(scores.mIoU)}", style="bold")
     overall.append(f" over {scores.num_averaged} of {len(scores.class_names)} classes\n")
     others = (("pixel acc", scores.pixel_acc), ("mean acc", scores.mean_acc), ("fwIoU", scores.fwIoU))
-    overall.append(" | ".join(f"{name} {_number(value)}" for name, value in others))
+    overall.append(" | ".join(f"{name} {number(value)}" for name, value in others))
     return Group(table, overall, Text(caption, style="dim"))
 
 
-def _number(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.4f}"
+def number(value: float | None, digits: int = 4) -> str:
+    """Return `0.1234`, or "-" for NaN and None."""
+    return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 PER_CLASS_COLUMNS = ("class", "IoU", "Dice", "precision", "recall", "support")
@@ -83,9 +85,7 @@ def per_class_rows(scores: Scores) -> list[tuple[str, float | None, float | None
 def write_per_class_csv(path: Path, scores: Scores) -> None:
     """Write the scores of each class in full precision; cells of absent classes are empty.
 
-    Args:
-        path: The file, `per_class.csv` in a run folder.
-        scores: What to write. Averages are left out: they follow from `confusion.npz`.
+    Averages are left out: they follow from `confusion.npz`.
     """
     write_csv(path, PER_CLASS_COLUMNS, per_class_rows(scores))
 

@@ -110,9 +110,8 @@ def viewer(
 
 def legend_of(gallery: Gallery, images: Sequence[StoredImage]) -> list[tuple[str, Sequence[int]]]:
     """Return names and colours of the classes in some images, void last."""
-    ids: set[int] = set()
-    for image in images:
-        ids |= {*np.unique(image.truth()).tolist(), *np.unique(image.pred()).tolist()}
+    masks = (mask for image in images for mask in (image.truth(), image.pred()))
+    ids = {index for mask in masks for index in np.unique(mask).tolist()}
     legend: list[tuple[str, Sequence[int]]] = [
         (gallery.class_names[index], gallery.palette[index]) for index in sorted(ids - {VOID})
     ]

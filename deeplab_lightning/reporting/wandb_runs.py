@@ -27,7 +27,6 @@ from .records import flattened
 from .tables import PER_CLASS_COLUMNS, per_class_rows
 
 if TYPE_CHECKING:
-    from torch import nn
     from wandb.sdk.wandb_run import Run
 
 STEP_KEY = "trainer/global_step"
@@ -53,30 +52,8 @@ def describe_run(run: Run, config_text: str, card: Mapping[str, Any]) -> None:
     run.define_metric("val/mIoU", step_metric=STEP_KEY, step_sync=True, summary="none")
 
 
-def note_best(run: Run, score: float, step: int) -> None:
-    """Let the summary say `val/mIoU` and `best_step` of the best validation so far."""
-    run.summary.update({"val/mIoU": score, "best_step": step})
-
-
-def watch_gradients(run: Run, network: nn.Module, every: int) -> None:
-    """Log histograms of the gradients of a network's parameters.
-
-    Args:
-        run: The live run.
-        network: The module.
-        every: Backward passes between two histograms.
-    """
-    run.watch(network, log="gradients", log_freq=every)
-
-
 def log_checkpoint(run: Run, path: Path, alias: str) -> None:
-    """Log a checkpoint as a version of the artifact `checkpoint-ID`.
-
-    Args:
-        run: The live run.
-        path: The file; nothing happens if it is not there.
-        alias: `best` or `last`, by which the version can be fetched.
-    """
+    """Log a checkpoint, if it is there, as a version of the artifact `checkpoint-ID`, to be fetched by its alias."""
     if path.is_file():
         artifact = wandb.Artifact(f"checkpoint-{run.id}", type="model")
         # A copy: a resumed training replaces the file, perhaps before an offline run is uploaded.
@@ -94,8 +71,7 @@ def copy_files(run: Run, folder: RunFolder) -> None:
 
 def write_identity(run: Run, folder: RunFolder) -> None:
     """Write down which run of Weights & Biases a run folder is."""
-    content = {"id": run.id, "project": run.project, "entity": run.entity or None}
-    write_json(folder.path / IDENTITY, content)
+    write_json(folder.path / IDENTITY, {"id": run.id, "project": run.project, "entity": run.entity or None})
 
 
 def read_identity(folder: RunFolder) -> dict[str, str | None]:
@@ -157,11 +133,7 @@ def _write_history(run: Any, path: Path) -> None:
 def log_panels(run: Run, panels: Sequence[PanelImage], class_names: Sequence[str], step: int) -> None:
     """Log images as `val/panels`, each with the masks `prediction` and `ground_truth` by class name.
 
-    Args:
-        run: The live run.
-        panels: What to show; large ones are shrunk as in `panels.panel_overview`.
-        class_names: `C` names. Void pixels get the further id `C`, called "void".
-        step: The optimiser step.
+    Large ones are shrunk as in `panels.panel_overview`. Void pixels get the further id `C`, called "void".
     """
     labels = dict(enumerate([*class_names, "void"]))
 
@@ -177,26 +149,13 @@ def log_panels(run: Run, panels: Sequence[PanelImage], class_names: Sequence[str
 
 
 def log_per_class_table(run: Run, scores: Scores, step: int) -> None:
-    """Log the scores of each class as the table `val/per_class`; the scores of absent classes are null.
-
-    Args:
-        run: The live run.
-        scores: What to log.
-        step: The optimiser step.
-    """
+    """Log the scores of each class as the table `val/per_class`; the scores of absent classes are null."""
     rows = [list(row) for row in per_class_rows(scores)]
     run.log({"val/per_class": wandb.Table(columns=list(PER_CLASS_COLUMNS), data=rows), STEP_KEY: step})
 
 
 def log_confusion(run: Run, matrix: np.ndarray, class_names: Sequence[str], step: int) -> None:
-    """Log the confusion matrix as the image `val/confusion`.
-
-    Args:
-        run: The live run.
-        matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.
-        class_names: `C` names.
-        step: The optimiser step.
-    """
+    """Log a confusion matrix `(C, C)` of pixel counts, rows the truth, as the image `val/confusion`."""
     png = io.BytesIO()
     plot_confusion(matrix, class_names, png)
     png.seek(0)

@@ -42,8 +42,6 @@ class Group:
     """Runs whose scores can be compared.
 
     Attributes:
-        split: Of all of them.
-        protocol: Of all of them; `UNKNOWN` for runs from before protocols were recorded.
         records: The runs, the baseline first.
         tallies: What IoU needs of each image, for each run.
         comparisons: Of each run with the first one; None for that.
@@ -51,8 +49,6 @@ class Group:
         disagreements: All images, those scored most differently first; empty for a single run.
     """
 
-    split: str
-    protocol: str
     records: list[RunRecord]
     tallies: list[Tallies]
     comparisons: list[statistics.PairedComparison | None]
@@ -62,8 +58,7 @@ class Group:
     @property
     def title(self) -> str:
         """What the scores were measured on, in words."""
-        protocol = f"protocol {UNKNOWN}" if self.protocol == UNKNOWN else self.protocol
-        return f"{len(self.tallies[0].sample_ids)} images of the split {self.split}; {protocol}"
+        return self.records[0].evaluation.words
 
     @property
     def same_machine(self) -> bool:
@@ -152,11 +147,8 @@ def _group(entries: Sequence[tuple[RunRecord, Tallies]], resamples: int) -> Grou
     records, tallies = [record for record, _ in entries], [counted for _, counted in entries]
     comparisons: list[statistics.PairedComparison | None] = [None]
     comparisons += [statistics.compare(tallies[:1], [counted], resamples) for counted in tallies[1:]]
-    first = records[0].evaluation
     p_values = [float("nan") if found is None else found.p_value for found in comparisons]
-    return Group(
-        first.split, first.protocol, records, tallies, comparisons, statistics.holm(p_values), _disagreements(records)
-    )
+    return Group(records, tallies, comparisons, statistics.holm(p_values), _disagreements(records))
 
 
 def _disagreements(records: Sequence[RunRecord]) -> list[Disagreement]:

@@ -10,9 +10,10 @@ from markupsafe import Markup
 
 from ..reporting.charts import Point, scatter_chart
 from ..reporting.gallery import StoredImage
-from ..reporting.pages import TableCell, difference_cell, number, page
+from ..reporting.pages import TableCell, difference_cell, page
 from ..reporting.records import RunRecord
 from ..reporting.run_report import curves
+from ..reporting.tables import number
 from ..reporting.viewer import ImageLayer, ViewedImage, class_words, disagreement_png, legend_of, viewer
 from .comparison import Comparison, Disagreement, Group, costs, machine
 from .statistics import CONFIDENCE, class_iou
@@ -82,7 +83,7 @@ def _score_rows(group: Group) -> tuple[list[str], Rows]:
                 describe_p(found.p_value),
                 describe_p(adjusted),
             ]
-        rows.append([record.name, _percent(scores.mIoU), *compared, _percent(scores.pixel_acc)])
+        rows.append([record.name, number(100 * scores.mIoU, 2), *compared, number(100 * scores.pixel_acc, 2)])
     return headings, rows
 
 
@@ -96,7 +97,7 @@ def _cost_rows(group: Group) -> tuple[list[str], Rows]:
             "-" if math.isnan(value) else f"{value:,.0f}" if name == "parameters" else f"{value:.3g}"
             for name, value in zip(names, values, strict=True)
         ]
-        rows.append([record.name, _percent(record.scores.mIoU), *texts, machine(record)])
+        rows.append([record.name, number(100 * record.scores.mIoU, 2), *texts, machine(record)])
     return ["run", "mIoU", *names, "machine"], rows
 
 
@@ -105,7 +106,7 @@ def _class_rows(group: Group) -> tuple[list[str], Rows]:
     baseline = class_iou(group.tallies[0])
     rows: Rows = []
     for index, name in enumerate(group.tallies[0].class_names):
-        row: list[TableCell | str] = [name, _percent(baseline[index])]
+        row: list[TableCell | str] = [name, number(100 * baseline[index], 2)]
         for found in group.comparisons[1:]:
             assert found is not None
             value = found.class_difference[index]
@@ -179,24 +180,10 @@ def _cost_charts(group: Group) -> list[Markup]:
     return charts
 
 
-def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:.2f}"
-
-
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[TableCell | str]]) -> str:
     """Return a table whose columns are as wide as they must be."""
     texts = [list(headings), *([cell.text if isinstance(cell, TableCell) else cell for cell in row] for row in rows)]
     widths = [max(len(row[place]) for row in texts) for place in range(len(headings))]
-    lines = [
-        "| " + " | ".join(
-            text.ljust(width) if place == 0 else text.rjust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ) + " |"
-        for row in texts
-    ]  # fmt: skip
-    rule = (
-        "|"
-        + "|".join("-" * (width + 2) if place == 0 else "-" * (width + 1) + ":" for place, width in enumerate(widths))
-        + "|"
-    )
-    return "\n".join([lines[0], rule, *lines[1:], ""])
+    lines = [" | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in texts]
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])])
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:]), ""])

@@ -12,8 +12,8 @@ next one, from the run's last checkpoint.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 ENDED, SECONDS, START = "ended", "seconds", "start"
 """Attributes of a trial: how it ended, how long it was at work, whether it is the configuration as it stands."""
-DIVERGED = "diverged"
 MOST_FAILURES = 3
 """After so many trials that failed one after the other, without one that did not, nothing will work."""
 
@@ -68,6 +67,7 @@ class LocalSweep:
         self.trials_folder.mkdir(parents=True, exist_ok=True)
         optuna = need("optuna", "sweep", "A sweep without a server")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        from optuna.pruners import NopPruner, SuccessiveHalvingPruner
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 
@@ -77,21 +77,26 @@ class LocalSweep:
                 study_name=sweep.name,
                 storage=storage,
                 direction="maximize" if sweep.maximise else "minimize",
-                pruner=_pruner(sweep),
+                pruner=SuccessiveHalvingPruner(*sweep.halving) if sweep.halving else NopPruner(),
                 load_if_exists=True,
             )
             self._check_same()
 
-    def _alone(self) -> _Alone:
-        """Hold off the other workers for a moment."""
-        return _Alone(self.folder / "sweep.lock")
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold off the other workers, which would choose a trial, for a moment."""
+        lock = locks.wait_for(self.folder / "sweep.lock")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _check_same(self) -> None:
         """Refuse to mix trials of different searches; a greater run_cap only goes on."""
         described = {
             "method": self.sweep.method,
             "metric": [self.sweep.metric, self.sweep.maximise],
-            "halving": None if self.sweep.halving is None else list(self.sweep.halving.__dict__.values()),
+            "halving": self.sweep.halving,
             "parameters": [vars(parameter) for parameter in self.sweep.parameters],
             "words": list(self.sweep.words),
             "more": self.more,
@@ -168,9 +173,7 @@ class LocalSweep:
         name = _name(number)
         words = self.sweep.trial_words(claim.values, self.more)
         words += ["--run.folder", str(self.trials_folder), "--run.name", name]
-        stopped_at = programs.last_checkpoint(self.trials_folder / name)
-        if stopped_at is not None:
-            words += ["--ckpt_path", str(stopped_at)]
+        words += programs.going_on(self.trials_folder / name)
         frozen = self.study.get_trials(deepcopy=False)[number]
         reported = max(frozen.intermediate_values, default=0)
         began, before = time.monotonic(), float(frozen.user_attrs.get(SECONDS, 0.0))
@@ -201,27 +204,23 @@ class LocalSweep:
         from optuna.trial import TrialState
 
         scores = self.scores(trial.number)
+        score, state, how = None, TrialState.FAIL, f"failed with exit code {ended.code}"
         if ended.code == 0 and scores:
-            trial.set_user_attr(ENDED, "finished")
-            self.study.tell(trial, max(scores) if self.sweep.maximise else min(scores))
+            score, state, how = (max if self.sweep.maximise else min)(scores), TrialState.COMPLETE, "finished"
         elif ended.stopped_by_us:
-            trial.set_user_attr(ENDED, "given up")
-            self.study.tell(trial, state=TrialState.PRUNED)
+            state, how = TrialState.PRUNED, "given up"
         elif ended.code == EXIT_DIVERGED:
             # It was a trial like any other, and a bad one: pruned trials without scores count as the worst.
-            trial.set_user_attr(ENDED, DIVERGED)
-            self.study.tell(trial, state=TrialState.PRUNED)
-        else:
-            trial.set_user_attr(ENDED, f"failed with exit code {ended.code}")
-            self.study.tell(trial, state=TrialState.FAIL)
+            state, how = TrialState.PRUNED, "diverged"
+        trial.set_user_attr(ENDED, how)
+        self.study.tell(trial, score, state)
 
     def nothing_works(self) -> bool:
         """Whether the last trials failed, all of them."""
         from optuna.trial import TrialState
 
-        ended = [frozen for frozen in self.study.get_trials(deepcopy=False) if frozen.state.is_finished()]
-        last = ended[-MOST_FAILURES:]
-        return len(last) == MOST_FAILURES and all(frozen.state == TrialState.FAIL for frozen in last)
+        ended = [trial.state for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        return ended[-MOST_FAILURES:] == [TrialState.FAIL] * MOST_FAILURES
 
     # --- what is known of trials --------------------------------------------------------------------------------------
 
@@ -251,19 +250,6 @@ class LocalSweep:
         return float(np.mean(ended)) * left / max(len(running), 1)
 
 
-class _Alone:
-    """`with` this, no other worker chooses a trial."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        self.lock = locks.wait_for(self.path)
-
-    def __exit__(self, *_: object) -> None:
-        self.lock.release()
-
-
 def _name(number: int) -> str:
     """Return what a trial's run and files are called."""
     return f"{number:04}"
@@ -276,14 +262,6 @@ def _sampler(sweep: Sweep, seed: int) -> BaseSampler:
         # Half of a short sweep at random, ten at most; trials at work count as bad, so that workers part.
         return TPESampler(n_startup_trials=min(10, max(2, sweep.run_cap // 3)), constant_liar=True, seed=seed)
     return RandomSampler(seed=seed)
-
-
-def _pruner(sweep: Sweep) -> Any:
-    from optuna.pruners import NopPruner, SuccessiveHalvingPruner
-
-    if sweep.halving is None:
-        return NopPruner()
-    return SuccessiveHalvingPruner(min_resource=sweep.halving.first, reduction_factor=sweep.halving.factor)
 
 
 def _suggest(trial: Trial, parameter: Parameter) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from ..errors import ConfigError
+from ..files import read_text
 
 Options = dict[str, Any]
 """`model.output_stride` -> value."""
@@ -26,7 +27,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: There is no such file, or it holds something else.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
@@ -55,18 +56,15 @@ def parse_words(words: Sequence[str]) -> Options:
         ConfigError: A word is no option.
     """
     options: Options = {}
-    position = 0
-    while position < len(words):
-        name, equals, value = words[position].partition("=")
+    left = iter(words)
+    for word in left:
+        name, equals, rest = word.partition("=")
         if not name.startswith("--"):
-            raise ConfigError(f"{words[position]!r} is no option: expected --model.output_stride 8 and the like.")
-        if not equals:
-            if position + 1 >= len(words):
-                raise ConfigError(f"{name} needs a value.")
-            position += 1
-            value = words[position]
+            raise ConfigError(f"{word!r} is no option: expected --model.output_stride 8 and the like.")
+        value = rest if equals else next(left, None)
+        if value is None:
+            raise ConfigError(f"{name} needs a value.")
         options[name.removeprefix("--")] = yaml.safe_load(value)
-        position += 1
     return options
 
 
@@ -96,9 +94,8 @@ def merged(configs: Sequence[Path], options: Mapping[str, Any]) -> dict[str, Any
 
 def value_of(configuration: Mapping[str, Any], name: str) -> Any:
     """Return what a merged configuration says of `optimizer.lr` and the like; None where it says nothing."""
-    keys = name.split(".")
     found: Any = configuration
-    for key in keys:
+    for key in name.split("."):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found
 

@@ -97,11 +97,11 @@ def run(
             signal.signal(number, handler)
 
 
-def last_checkpoint(run_folder: Path) -> Path | None:
-    """Return where the newest run below `runs/<name>` can go on from, or None."""
+def going_on(run_folder: Path) -> list[str]:
+    """Return the words by which `fit` goes on with the newest run below `runs/<name>`; none where nothing was saved."""
     with suppress(CheckpointError):
-        return resolve_checkpoint(run_folder, "last")
-    return None
+        return ["--ckpt_path", str(resolve_checkpoint(run_folder, "last"))]
+    return []
 
 
 def tail(log: Path, lines: int = 5) -> str:
@@ -122,14 +122,10 @@ def describe_duration(seconds: float) -> str:
 
 
 class RateLimiter:
-    """True at most once in so many seconds: progress for a log should not fill it.
+    """True now and then: progress on a terminal is to be fresh, and in a log should not fill it."""
 
-    Args:
-        seconds: Between two.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
+        self.seconds = 2.0 if sys.stdout.isatty() else 30.0
         self._last = time.monotonic()
 
     def __call__(self) -> bool:

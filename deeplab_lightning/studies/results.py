@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -59,17 +60,12 @@ class RowResult:
 
 
 def collect(study: Study, folder: StudyFolder, resamples: int = RESAMPLES) -> list[RowResult]:
-    """Read the finished cells and compare each row with the baseline.
-
-    Args:
-        study: The study.
-        folder: Its files.
-        resamples: Of the bootstrap.
+    """Read the finished cells and compare each row with the baseline, by so many resamples of the bootstrap.
 
     Returns:
         One result for each row, in the study's order; rows without a finished cell have no runs.
     """
-    recipes = folder.recipes()
+    recipes = folder.whole.read("recipes") or {}
     results = [_read_row(row, folder, recipes) for row in study.rows]
     baseline = results[study.baseline]
     for result in results:
@@ -78,9 +74,8 @@ def collect(study: Study, folder: StudyFolder, resamples: int = RESAMPLES) -> li
             result.comparison = compare(
                 [baseline.runs[seed] for seed in seeds], [result.runs[seed] for seed in seeds], resamples
             )
-    compared = [result for result in results if result.comparison is not None]
-    adjusted = holm([result.comparison.p_value for result in compared if result.comparison is not None])
-    for result, p_value in zip(compared, adjusted, strict=True):
+    p_values = [math.nan if result.comparison is None else result.comparison.p_value for result in results]
+    for result, p_value in zip(results, holm(p_values), strict=True):
         result.adjusted_p = p_value
     return results
 

@@ -11,6 +11,7 @@ spread over seeds stands beside it in every table, with the number of seeds that
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -118,7 +119,6 @@ def compare(
     baseline: Sequence[Tallies],
     variant: Sequence[Tallies],
     resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
     seed: int = 0,
 ) -> PairedComparison:
     """Compare runs by the paired bootstrap over images.
@@ -130,7 +130,6 @@ def compare(
         baseline: One entry for each seed.
         variant: Likewise, its seeds in the same order, on the same images with the same truth.
         resamples: How many draws of N images out of N.
-        confidence: Of the interval, in 0..1.
         seed: Of the draws.
 
     Raises:
@@ -155,16 +154,14 @@ def compare(
 
     observed, of_classes = differences(np.ones((1, images)))
     generator = np.random.default_rng(seed)
-    drawn, drawn_classes = [], []
+    drawn = []
     for first in range(0, resamples, _CHUNK):
         size = min(_CHUNK, resamples - first)
         weights = generator.multinomial(images, np.full(images, 1 / images), size=size).astype(np.float64)
-        scores, in_classes = differences(weights)
-        drawn.append(scores.mean(axis=1))
-        drawn_classes.append(in_classes)
-    scores, in_classes = np.concatenate(drawn), np.concatenate(drawn_classes)
-    low, high = _interval(scores[:, None], confidence)
-    class_low, class_high = _interval(in_classes, confidence)
+        drawn.append(differences(weights))
+    scores, in_classes = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    scores = scores.mean(axis=1)
+    low, high = _interval(np.column_stack([scores, in_classes]))
     return PairedComparison(
         seeds=pairs,
         difference=float(observed.mean()),
@@ -174,8 +171,8 @@ def compare(
         seeds_better=int((observed > 0).sum()),
         seeds_worse=int((observed < 0).sum()),
         class_difference=of_classes[0],
-        class_low=class_low,
-        class_high=class_high,
+        class_low=low[1:],
+        class_high=high[1:],
     )
 
 
@@ -208,14 +205,12 @@ def _check_pairs(baseline: Sequence[Tallies], variant: Sequence[Tallies]) -> Non
             )
 
 
-def _interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+def _interval(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the ends of the percentile interval of each column of `(R, K)`; a column without any value gives NaN."""
-    tail = (1 - confidence) / 2
-    low, high = (np.full(values.shape[1], np.nan) for _ in range(2))
-    for column, entries in enumerate(values.T):
-        known = entries[~np.isnan(entries)]
-        if len(known):
-            low[column], high[column] = np.quantile(known, [tail, 1 - tail])
+    tail = (1 - CONFIDENCE) / 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # such a column
+        low, high = np.nanquantile(values, [tail, 1 - tail], axis=0)
     return low, high
 
 
@@ -247,6 +242,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and the standard deviation over seeds (n - 1), NaN for fewer than two."""
+    """Return the mean over seeds, NaN for none, and their standard deviation (n - 1), NaN for fewer than two."""
     array = np.asarray(values, dtype=np.float64)
-    return float(array.mean()), float(array.std(ddof=1)) if len(array) > 1 else float("nan")
+    std = float(array.std(ddof=1)) if len(array) > 1 else float("nan")
+    return float(array.mean()) if len(array) else float("nan"), std

@@ -129,9 +129,8 @@ class Study:
 
         Seed by seed, so that a study that is stopped early has whole tables of fewer seeds.
         """
-        by_seed = itertools.zip_longest(*(row.cells for row in self.rows))
-        cells = {cell.key: cell for group in by_seed for cell in group if cell is not None}
-        return list(cells.values())
+        by_seed = zip(*(row.cells for row in self.rows), strict=True)
+        return list({cell.key: cell for group in by_seed for cell in group}.values())
 
     def evaluations_of(self, cell: Cell) -> list[StudyEvaluation]:
         """Return the ways in which a cell's weights are to be scored besides its own validation."""
@@ -171,17 +170,25 @@ def load_study(path: Path, more_options: Mapping[str, Any] | None = None) -> Stu
         raise ConfigError(f"{path}: seeds {seeds} has one twice: equal seeds make equal runs.")
 
     rows = []
-    published = _Published(path, content.get("published") or [])
-    for names in itertools.product(*(levels for levels in factors.values())):
+    published = _published(path, content.get("published") or [])
+    for names in itertools.product(*factors.values()):
         levels = dict(zip(factors, names, strict=True))
         options = dict(shared)
         for factor, level in levels.items():
             options |= factors[factor][level]
-        cells = tuple(_cell(configs, options, seed) for seed in seeds)
+        recipe = content_key(merged(configs, options))
+        keys = [content_key(merged(configs, options | {"seed_everything": seed})) for seed in seeds]
+        cells = tuple(Cell(key, recipe, configs, options, seed) for key, seed in zip(keys, seeds, strict=True))
         for evaluation in evaluations:
             named = levels | ({EVALUATION: evaluation.name} if evaluation.name else {})
-            rows.append(Row(named, cells, evaluation, published.take(named)))
-    published.check_all_taken(rows)
+            figure = next((entry for entry in published if entry[0] == named), None)
+            if figure is not None:
+                published.remove(figure)
+            rows.append(Row(named, cells, evaluation, None if figure is None else figure[1]))
+    if published:  # a misspelt level would drop its figure without a word
+        raise ConfigError(
+            f"{path}: the published figure of {published[0][0]} belongs to no row. Rows are like {rows[0].levels}."
+        )
     return Study(
         name=str(content.get("name", path.stem)),
         rows=tuple(rows),
@@ -235,16 +242,6 @@ def _checked_options(path: Path, where: str, options: Any) -> Options:
     return {str(name): value for name, value in options.items()}
 
 
-def _cell(configs: tuple[Path, ...], options: Options, seed: int) -> Cell:
-    return Cell(
-        key=content_key(merged(configs, options | {"seed_everything": seed})),
-        recipe=content_key(merged(configs, options)),
-        configs=configs,
-        options=options,
-        seed=seed,
-    )
-
-
 def _baseline(path: Path, wanted: Any, rows: Sequence[Row]) -> int:
     """Return the row with the wanted levels, and the first of each factor that is not named."""
     first = rows[0].levels
@@ -257,33 +254,14 @@ def _baseline(path: Path, wanted: Any, rows: Sequence[Row]) -> int:
     raise ConfigError(f"{path}: no row has the baseline's levels {levels}. The first row has {first}.")
 
 
-class _Published:
-    """The published figures, each for exactly one row."""
-
-    def __init__(self, path: Path, entries: Any) -> None:
-        self.path = path
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise ConfigError(f"{path}: published is no list of levels with an mIoU.")
-        self.left = [
-            ({str(key): str(value) for key, value in entry.items() if key != "mIoU"}, _percent(path, entry))
-            for entry in entries
-        ]
-
-    def take(self, levels: Mapping[str, str]) -> float | None:
-        """Return the figure of these levels, if there is one."""
-        for index, (wanted, score) in enumerate(self.left):
-            if wanted == levels:
-                del self.left[index]
-                return score
-        return None
-
-    def check_all_taken(self, rows: Sequence[Row]) -> None:
-        """Refuse figures that belong to no row: a misspelt level would drop its figure without a word."""
-        if self.left:
-            raise ConfigError(
-                f"{self.path}: the published figure of {self.left[0][0]} belongs to no row. "
-                f"Rows are like {rows[0].levels}."
-            )
+def _published(path: Path, entries: Any) -> list[tuple[dict[str, str], float]]:
+    """Return the levels and the mIoU of the published figures, each for exactly one row."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{path}: published is no list of levels with an mIoU.")
+    return [
+        ({str(key): str(value) for key, value in entry.items() if key != "mIoU"}, _percent(path, entry))
+        for entry in entries
+    ]
 
 
 def _also_published(path: Path, entries: Any) -> tuple[tuple[str, float], ...]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..config_words import config_files, without_option
 from ..errors import ConfigError, did_you_mean
@@ -64,8 +64,7 @@ class Parameter:
         return self.kind != "int_uniform" or isinstance(value, int)
 
 
-@dataclass(frozen=True)
-class Halving:
+class Halving(NamedTuple):
     """When a trial is given up: the same points as W&B's Hyperband, one bracket.
 
     Attributes:
@@ -189,8 +188,7 @@ def _parameter(path: Path, name: str, choice: Any) -> Parameter:
         raise ConfigError(f"{path}: {name} is {choice!r}; expected {{values: [...]}} or {{min: ..., max: ...}}.")
     kind = choice.get("distribution")
     if kind is None:
-        ranges = [choice.get("min"), choice.get("max")]
-        whole = all(type(end) is int for end in ranges)
+        whole = type(choice.get("min")) is type(choice.get("max")) is int
         kind = "categorical" if "values" in choice else "constant" if "value" in choice else (
             "int_uniform" if whole else "uniform"
         )  # fmt: skip

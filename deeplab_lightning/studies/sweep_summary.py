@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError
 from ..files import write_csv, write_text
-from ..reporting.plots import BLUE, GREEN, GREY, ORANGE
+from ..reporting.plots import BLUE, GREEN, GREY, ORANGE, style
 from .local_sweep import ENDED, SECONDS, START, LocalSweep
 from .options import as_word
 
@@ -79,16 +80,14 @@ def write_summary(local: LocalSweep) -> tuple[str, list[Path]]:
         raise DataError(f"No trial in {local.folder} has a score yet: there is nothing to sum up.")
     importance = _importance(local)
     summary = _summary(local, trials, best, importance)
-    paths = [local.folder / "trials.csv", local.folder / "summary.md"]
+    paths = [local.folder / name for name in ("trials.csv", "summary.md", "history.png", "parameters.png")]
     write_csv(paths[0], *_trial_rows(local, trials))
     write_text(paths[1], summary)
-    plots = [("history.png", _plot_history), ("parameters.png", _plot_parameters)]
-    for name, plot in plots:
-        plot(local, trials, local.folder / name)
-        paths.append(local.folder / name)
+    _plot_history(local, trials, paths[2])
+    _plot_parameters(local, trials, paths[3])
     if importance:
-        _plot_importance(importance, local.sweep.metric, local.folder / "importance.png")
         paths.append(local.folder / "importance.png")
+        _plot_importance(importance, local.sweep.metric, paths[-1])
     return summary, paths
 
 
@@ -117,7 +116,7 @@ def _trial_rows(local: LocalSweep, trials: Sequence[FrozenTrial]) -> tuple[list[
     rows: list[list[object]] = []
     for frozen in trials:
         score = score_of(frozen, local.sweep.maximise)
-        values = ["" if name not in frozen.params else as_word(frozen.params[name]) for name in names]
+        values = [as_word(frozen.params.get(name, "")) for name in names]
         shown = "" if math.isnan(score) else f"{score:.10g}"
         seconds = f"{frozen.user_attrs[SECONDS]:.1f}" if SECONDS in frozen.user_attrs else ""
         rows.append([frozen.number, state_of(frozen), *values, shown, len(frozen.intermediate_values), seconds])
@@ -126,11 +125,8 @@ def _trial_rows(local: LocalSweep, trials: Sequence[FrozenTrial]) -> tuple[list[
 
 def _summary(local: LocalSweep, trials: Sequence[FrozenTrial], best: FrozenTrial, importance: dict[str, float]) -> str:
     maximise = local.sweep.maximise
-    counts: dict[str, int] = {}
-    for frozen in trials:
-        counts[state_of(frozen)] = counts.get(state_of(frozen), 0) + 1
     seconds = sum(float(frozen.user_attrs.get(SECONDS, 0)) for frozen in trials)
-    how = ", ".join(f"{count} {state}" for state, count in counts.items())
+    how = ", ".join(f"{count} {state}" for state, count in Counter(map(state_of, trials)).items())
     lines = [f"# {local.sweep.name}", "", f"{len(trials)} trials ({how}), {seconds / 60:.1f} minutes of training.", ""]
     lines.append(f"Best: trial {best.number}, {local.sweep.metric} {score_of(best, maximise):.4f}, with")
     lines += ["", *(f"- `--{name} {as_word(value)}`" for name, value in best.params.items()), ""]
@@ -149,11 +145,16 @@ def _summary(local: LocalSweep, trials: Sequence[FrozenTrial], best: FrozenTrial
         "several seeds (`ablate`) before you believe it.",
         "",
     ]
-    ordered = sorted(trials, key=lambda t: _rank(t, maximise))
+
+    def rank(frozen: FrozenTrial) -> tuple[bool, bool, float]:
+        """Finished trials first, the best at the top; then the others."""
+        score = score_of(frozen, maximise)
+        return frozen.state.name != "COMPLETE", math.isnan(score), -score if maximise else score
+
     names = [parameter.name for parameter in local.sweep.parameters]
     lines += [f"| trial | {' | '.join(names)} | {local.sweep.metric} | validations | state |"]
     lines += [f"|---:|{'---:|' * (len(names) + 2)}---|"]
-    for frozen in ordered:
+    for frozen in sorted(trials, key=rank):
         score = score_of(frozen, maximise)
         cells = [_short(frozen.params.get(name, "")) for name in names]
         shown = "-" if math.isnan(score) else f"{score:.4f}"
@@ -162,12 +163,6 @@ def _summary(local: LocalSweep, trials: Sequence[FrozenTrial], best: FrozenTrial
             f"{state_of(frozen)} |"
         )
     return "\n".join([*lines, ""])
-
-
-def _rank(frozen: FrozenTrial, maximise: bool) -> tuple[bool, bool, float]:
-    """Finished trials first, the best at the top; then the others."""
-    score = score_of(frozen, maximise)
-    return frozen.state.name != "COMPLETE", math.isnan(score), -score if maximise else score
 
 
 def _short(value: Any) -> str:
@@ -188,15 +183,13 @@ def _plot_history(local: LocalSweep, trials: Sequence[FrozenTrial], png: Path) -
     best = _best(trials, local.sweep.maximise)
     for frozen in trials:
         points = sorted(frozen.intermediate_values.items())
-        style: dict[str, Any] = {"alpha": 0.5, "linewidth": 1.1, "zorder": 2}
-        if frozen is best:
-            style = {"alpha": 1.0, "linewidth": 2.4, "zorder": 3}
+        alpha, width, above = (1.0, 2.4, 3) if frozen is best else (0.5, 1.1, 2)
         if points:
-            courses.plot(*zip(*points, strict=True), color=_COLOURS[frozen.state.name], marker=".", **style)
-    for state, colour in (("COMPLETE", GREEN), ("PRUNED", ORANGE)):
-        label = "finished" if state == "COMPLETE" else "given up"
+            look = {"color": _COLOURS[frozen.state.name], "alpha": alpha, "linewidth": width, "zorder": above}
+            courses.plot(*zip(*points, strict=True), marker=".", **look)
+    for state, label in (("COMPLETE", "finished"), ("PRUNED", "given up")):
         if any(frozen.state.name == state for frozen in trials):
-            courses.plot([], [], color=colour, label=label)
+            courses.plot([], [], color=_COLOURS[state], label=label)
     _style(courses, "validation", local.sweep.metric)
     courses.legend(frameon=False, fontsize=9)
 
@@ -232,10 +225,9 @@ def _plot_parameters(local: LocalSweep, trials: Sequence[FrozenTrial], png: Path
         values = [frozen.params[parameter.name] for frozen in known]
         if parameter.kind == "categorical":
             labels = [as_word(value) for value in parameter.values]
-            places = [
-                labels.index(as_word(value)) + _aside(frozen.number)
-                for value, frozen in zip(values, known, strict=True)
-            ]
+            # Points of one category stand apart, the same way every time.
+            asides = [((frozen.number * 7) % 11 - 5) / 40 for frozen in known]
+            places = [labels.index(as_word(value)) + aside for value, aside in zip(values, asides, strict=True)]
             axes.scatter(places, scores, c=colours, s=28, zorder=3)
             axes.set_xticks(range(len(labels)), labels, fontsize=8, rotation=20 if max(map(len, labels)) > 8 else 0)
             axes.set_xlim(-0.5, len(labels) - 0.5)
@@ -264,11 +256,6 @@ def _plot_importance(importance: dict[str, float], metric: str, png: Path) -> No
     figure.savefig(png, format="png", dpi=130)
 
 
-def _aside(number: int) -> float:
-    """Move points of one category apart, the same way every time."""
-    return ((number * 7) % 11 - 5) / 40
-
-
 def _legend(axes: Axes, trials: Sequence[FrozenTrial]) -> None:
     for state, label in (("COMPLETE", "finished"), ("PRUNED", "given up"), ("RUNNING", "at work"), ("FAIL", "failed")):
         if any(frozen.state.name == state for frozen in trials):
@@ -277,8 +264,6 @@ def _legend(axes: Axes, trials: Sequence[FrozenTrial]) -> None:
 
 
 def _style(axes: Axes, x_label: str, y_label: str) -> None:
+    style(axes, y_label)
     axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.grid(color="#e5e7eb", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.05)

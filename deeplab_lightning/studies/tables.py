@@ -9,22 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from ..files import write_csv, write_text
+from ..reporting.tables import number
 from .results import RowResult, warnings_of
 from .statistics import CONFIDENCE, mean_and_std
 from .study_file import Study
 
 
 def write_tables(study: Study, results: Sequence[RowResult], folder: Path, resamples: int) -> list[Path]:
-    """Write `table.md`, `table.csv`, `table.tex` and `per_class.csv`.
+    """Write `table.md`, `table.csv`, `table.tex` and `per_class.csv`, and return where they are.
 
-    Args:
-        study: The study.
-        results: Of its rows.
-        folder: Where the files go.
-        resamples: Of the bootstrap, to be said under the table.
-
-    Returns:
-        The files.
+    `resamples`, of the bootstrap, is said under the table.
     """
     paths = [folder / name for name in ("table.md", "table.csv", "table.tex", "per_class.csv")]
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +32,7 @@ def write_tables(study: Study, results: Sequence[RowResult], folder: Path, resam
 def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
     """Return the table of rows, the table of classes, and what must be known to read them."""
     baseline = results[study.baseline]
-    headings, rows = _cells(study, results, plus_minus="±", minus="-")
+    headings, rows = _cells(study, results)
     parts = [f"# {study.name}", "", *_markdown_table(headings, rows, len(study.rows[0].levels)), ""]
     images = {len(run.sample_ids) for result in results for run in result.runs.values()}
     notes = [
@@ -59,7 +53,7 @@ def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
 
 def latex(study: Study, results: Sequence[RowResult]) -> str:
     """Return the table of rows for LaTeX with booktabs, the best mIoU in bold."""
-    headings, rows = _cells(study, results, plus_minus=r"\pm", minus="-", math_mode=True)
+    headings, rows = _cells(study, results, math_mode=True)
     means = [mean_and_std(result.scores)[0] if result.runs else -math.inf for result in results]
     best = int(np.argmax(means)) if any(result.runs for result in results) else None
     factors = len(results[0].row.levels)
@@ -81,13 +75,10 @@ def latex(study: Study, results: Sequence[RowResult]) -> str:
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
-def _cells(
-    study: Study, results: Sequence[RowResult], plus_minus: str, minus: str, math_mode: bool = False
-) -> tuple[list[str], list[list[str]]]:
+def _cells(study: Study, results: Sequence[RowResult], math_mode: bool = False) -> tuple[list[str], list[list[str]]]:
     """Return headings and rows, each column only where something is known of it."""
-    dollar = "$" if math_mode else ""
-    published = any(result.row.published is not None for result in results) or bool(study.also_published)
-    of_baseline = results[study.baseline].row.published
+    dollar, plus_minus = ("$", r"\pm") if math_mode else ("", "±")
+    baseline = results[study.baseline]
     boundaries = sorted({name for result in results for name in result.boundary})
     columns: list[tuple[str, list[str]]] = [
         (factor, [result.row.levels[factor] for result in results]) for factor in results[0].row.levels
@@ -115,37 +106,29 @@ def _cells(
     def difference(result: RowResult) -> str:
         found = result.comparison
         if found is None:
-            return "baseline" if result is results[study.baseline] else ""
-        values = (100 * found.difference, 100 * found.low, 100 * found.high)
-        text = f"{values[0]:+.2f} [{values[1]:+.2f}, {values[2]:+.2f}]"
-        return f"{dollar}{text}{dollar}"
+            return "baseline" if result is baseline else ""
+        interval = f"[{100 * found.low:+.2f}, {100 * found.high:+.2f}]"
+        return f"{dollar}{100 * found.difference:+.2f} {interval}{dollar}"
+
+    def better_in(result: RowResult) -> str:
+        found = result.comparison
+        return "" if found is None or found.seeds < 2 else f"{found.seeds_better}/{found.seeds}"
+
+    def published(figure: float | None) -> str:
+        if figure is None or baseline.row.published is None:
+            return "" if figure is None else f"{figure:.2f}"
+        return f"{figure:.2f} ({figure - baseline.row.published:+.2f})"
 
     columns.append(("difference", [difference(result) for result in results]))
     columns.append(("p", ["" if r.comparison is None else describe_p(r.comparison.p_value, dollar) for r in results]))
-    add(
-        "better in",
-        [
-            ""
-            if r.comparison is None or r.comparison.seeds < 2
-            else f"{r.comparison.seeds_better}/{r.comparison.seeds}"
-            for r in results
-        ],
-    )
-    if published:
-        shown = []
-        for result in results:
-            figure = result.row.published
-            if figure is None:
-                shown.append("")
-            elif of_baseline is None or result is results[study.baseline]:
-                shown.append(f"{figure:.2f}")
-            else:
-                shown.append(f"{figure:.2f} ({figure - of_baseline:+.2f})")
+    add("better in", [better_in(result) for result in results])
+    if study.also_published or any(result.row.published is not None for result in results):
+        shown = [published(result.row.published) for result in results]
+        if baseline.row.published is not None:
+            shown[study.baseline] = f"{baseline.row.published:.2f}"
         columns.append(("published", shown))
     rows = [list(row) for row in zip(*(values for _, values in columns), strict=True)]
-    for name, figure in study.also_published:
-        extra = f" ({figure - of_baseline:+.2f})" if of_baseline is not None else ""
-        rows.append([name, *[""] * (len(columns) - 2), f"{figure:.2f}{extra}"])
+    rows += [[name, *[""] * (len(columns) - 2), published(figure)] for name, figure in study.also_published]
     return [heading for heading, _ in columns], rows
 
 
@@ -172,7 +155,7 @@ def _markdown_classes(study: Study, results: Sequence[RowResult]) -> list[str]:
     rows = []
     means = np.nanmean(baseline.class_scores, axis=0) if len(baseline.runs) else np.full(len(names), np.nan)
     for index, name in enumerate(names):
-        cells = [name, _percent(means[index])]
+        cells = [name, number(100 * means[index], 2)]
         for result in compared:
             found = result.comparison
             assert found is not None
@@ -182,10 +165,6 @@ def _markdown_classes(study: Study, results: Sequence[RowResult]) -> list[str]:
         rows.append(cells)
     legend = f"IoU of the baseline, and differences from it; *: the class's {CONFIDENCE:.0%} interval leaves out zero."
     return [legend, "", *_markdown_table(headings, rows, 1)]
-
-
-def _percent(value: float) -> str:
-    return "-" if np.isnan(value) else f"{100 * value:.2f}"
 
 
 def _table_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], list[list[object]]]:
@@ -200,7 +179,6 @@ def _table_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], 
     ]
     rows: list[list[object]] = []
     for result in results:
-        mean, std = mean_and_std(result.scores) if result.runs else (float("nan"), float("nan"))
         found = result.comparison
         compared: list[object] = [None] * 8
         if found is not None:
@@ -209,7 +187,8 @@ def _table_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], 
         rows.append(
             [
                 *result.row.levels.values(),
-                *(len(result.runs), result.parameters, result.multiply_adds, result.step_seconds, mean, std),
+                *(len(result.runs), result.parameters, result.multiply_adds, result.step_seconds),
+                *mean_and_std(result.scores),
                 " ".join(f"{seed}:{score:.6f}" for seed, score in zip(result.runs, result.scores, strict=True)),
                 *(mean_and_std(result.boundary[name])[0] if name in result.boundary else None for name in boundaries),
                 *compared,
@@ -225,17 +204,13 @@ def _table_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], 
 def _class_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], list[list[object]]]:
     rows: list[list[object]] = []
     for result in results:
-        if not result.runs:
-            continue
-        names = next(iter(result.runs.values())).class_names
-        for index, name in enumerate(names):
+        found = result.comparison
+        for index, name in enumerate(next(iter(result.runs.values())).class_names if result.runs else ()):
             known = [value for value in result.class_scores[:, index].tolist() if not math.isnan(value)]
-            mean, std = mean_and_std(known) if known else (float("nan"), float("nan"))
-            found = result.comparison
-            compared = [None] * 3 if found is None else [
-                x[index] for x in (found.class_difference, found.class_low, found.class_high)
-            ]  # fmt: skip
-            rows.append([result.row.name, name, mean, std, *compared])
+            compared: list[object] = [None] * 3
+            if found is not None:
+                compared = [found.class_difference[index], found.class_low[index], found.class_high[index]]
+            rows.append([result.row.name, name, *mean_and_std(known), *compared])
     return ["row", "class", "IoU_mean", "IoU_std", "difference", "low", "high"], rows
 
 

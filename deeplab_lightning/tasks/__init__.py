@@ -11,6 +11,8 @@ from .generations import (
     FCNTask,
     SegNetTask,
     UNetTask,
+    model_named,
+    task_class_in,
     task_class_of,
 )
 from .options import TaskOptions
@@ -27,5 +29,7 @@ __all__ = [
     "SegmentationTask",
     "TaskOptions",
     "UNetTask",
+    "model_named",
+    "task_class_in",
     "task_class_of",
 ]

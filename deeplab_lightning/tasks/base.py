@@ -25,6 +25,7 @@ from ..models import Network, TrainingMaps, network_named
 from ..optim import FactorLR, OptimizerOptions, make_optimizer, make_schedule, options_of_groups, parameter_groups
 from ..optim.averaging import WeightAverage
 from ..options import hints_of
+from ..plugins import name_of
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
 from .description import check_against, check_classes_of_data, describe_by_hand
@@ -83,7 +84,7 @@ class SegmentationTask(EvaluatedTask):
         self.num_classes = len(description["class_names"])
         self.save_hyperparameters(
             {
-                "network": network_class.__name__,
+                "network": name_of(network_class),
                 "model": {**self.model.options.plain(), **self.options.plain()},
                 "optimizer": self.optimizer_options.plain(),
                 "loss": self.loss_options.plain(),
@@ -252,7 +253,7 @@ class SegmentationTask(EvaluatedTask):
         What is trained for the teachers' sake is put aside: the network does without it.
         """
         checkpoint["deeplab_lightning"] = {
-            "task": type(self).__name__,
+            "task": name_of(type(self)),
             "version": __version__,
             "new_layers": self._new_layers,
         }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -72,6 +74,10 @@ class EvaluatedTask(LightningModule):
         """
         return Decision(None if self.trainer_is_fitting else self.threshold)
 
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits `(B, num_classes, H, W)` of stored images `(B, C, H, W)`, such as uint8 RGB."""
+        return cast(Tensor, self.model(self.normalise(image)))
+
     def predictor(self, options: EvaluationOptions | None = None, network: Network | None = None) -> Predictor:
         """Return what turns stored images into class maps with this network.
 
@@ -131,6 +137,21 @@ class EvaluatedTask(LightningModule):
 
     test_step = validation_step
 
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Segment a batch of whole images; returns their class maps `(H, W)` uint8 as `pred`, and `sample_id`."""
+        predictor = self._predictor or self.predictor()
+        pred = [predictor.predict(image[None])[0] for image in batch["image"]]
+        return {"pred": pred, "sample_id": batch.get("sample_id")}
+
+    def on_predict_epoch_start(self) -> None:
+        """Fold the network as it is now, where a process holds it whole."""
+        whole = isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy)
+        self._predictor = self.predictor(network=self.folded() if whole else None)
+
+    def on_predict_epoch_end(self) -> None:
+        """Let go of the folded network."""
+        self._predictor = None
+
     def on_validation_epoch_start(self) -> None:
         """Start counting, with the same network in all processes, folded as it is now where a process holds it whole.
 
@@ -145,8 +166,8 @@ class EvaluatedTask(LightningModule):
                 torch.distributed.broadcast(buffer, src=0)
         for _, metric in self._metrics():
             metric.reset()
-        whole = isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy)
-        self._predictor = self.predictor(network=self.folded() if whole else None)
+        self.on_predict_epoch_start()
+        assert self._predictor is not None
         self.protocol = self._predictor.protocol
 
     on_test_epoch_start = on_validation_epoch_start
@@ -213,3 +234,8 @@ class EvaluatedTask(LightningModule):
         """Return what counts, and how its names begin in the log."""
         metrics = [("", self.evaluation), ("", self.best_threshold), ("depth/", self.depth_scores)]
         return [(prefix, metric) for prefix, metric in metrics if metric is not None]
+
+    def logged_in_training(self) -> list[str]:
+        """Return the names of what is logged while training, for callbacks that watch it."""
+        scores = [f"val/{prefix}{name}" for prefix, metric in self._metrics() for name in metric.values()]
+        return ["train/loss", "lr", "val/loss", *scores]

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ..errors import ConfigError
 from ..models import (
     FCN,
     DeepLabV1,
@@ -13,9 +19,10 @@ from ..models import (
     Network,
     SegNet,
     UNet,
+    network_named,
 )
 from ..optim import OptimizerOptions
-from ..plugins import subclasses
+from ..plugins import name_of, own_class, subclasses
 from .base import SegmentationTask
 
 
@@ -97,6 +104,37 @@ class EncoderDecoderTask(SegmentationTask):
 
 
 def task_class_of(network_class: type[Network]) -> type[SegmentationTask]:
-    """Return the LightningModule that was written for a network, or the one for any."""
+    """Return the LightningModule that was written for a network, ours before the user's own, or the one for any."""
     found = [task for task in subclasses(SegmentationTask) if task.network_class is network_class]
-    return found[0] if found else SegmentationTask
+    return min(found, key=lambda task: "." in name_of(task), default=SegmentationTask)
+
+
+def model_named(name: str) -> tuple[type[Network], type[SegmentationTask]]:
+    """Return the network that a name chooses, and the task that trains it.
+
+    Args:
+        name: A network's, or that of a task of the user's own which names its network: `mymodule.MyTask`.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if "." in name:
+        found = own_class("network or task", name, torch.nn.Module)
+        if issubclass(found, SegmentationTask):
+            if found.network_class is None:
+                raise ConfigError(f"{name} does not say which network it trains: give the class a network_class.")
+            return found.network_class, found
+    network = network_named(name)
+    return network, task_class_of(network)
+
+
+def task_class_in(checkpoint: Mapping[str, Any]) -> type[SegmentationTask]:
+    """Return the task that wrote a checkpoint.
+
+    Raises:
+        ConfigError: Its class, or that of its network, is not to be had.
+    """
+    name = str(checkpoint["deeplab_lightning"]["task"])
+    if "." in name:
+        return own_class("task", name, SegmentationTask)
+    return task_class_of(network_named(checkpoint["hyper_parameters"]["network"]))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from ..options import Options
+from ..options import Options, at_least
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class TaskOptions(Options):
     alone."""
     compile: bool = False
     """Compile the training step's network (torch.compile): a slow first step, then faster ones."""
-    num_classes: int | None = None
+    num_classes: Annotated[int, at_least(1)] | None = None
     """Number of classes; it comes from the data, and another one is an error."""
     ignore_index: int | None = None
     """Label that neither loss nor metric counts; it comes from the data, and another one is an error."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from ..checkpoints.loading import checkpoint_config, trained_for
+from ..checkpoints.loading import checkpoint_config, own_hyper_parameters, trained_for
 from ..errors import CheckpointError, ConfigError, did_you_mean
-from ..models import networks
+from ..models import network_named
 from ..types import DataDescription
 from .base import SegmentationTask
-from .generations import task_class_of
+from .generations import task_class_in
 
 
 def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any) -> SegmentationTask:
@@ -28,20 +28,19 @@ def load_task(checkpoint: dict[str, Any], path: str | Path, **model_options: Any
     config = checkpoint_config(checkpoint)
     model = dict(config["model"])
     name = model.pop("name")
-    if name not in networks():
-        raise CheckpointError(
-            f"{path} holds a {name}, which this version does not have.{did_you_mean(name, networks())}"
-        )
+    try:
+        network, task_class = network_named(name), task_class_in(checkpoint)
+    except ConfigError as error:
+        raise CheckpointError(f"{path} holds a {name}, which is not to be had here: {error}") from error
     for option in model_options:
         if option not in model:
             raise ConfigError(f"{name} has no option {option!r}.{did_you_mean(option, model)}")
-    network = networks()[name]
-    task = task_class_of(network)(
+    task = task_class(
         cast("DataDescription | None", trained_for(checkpoint) or None),
         network=network,
         optimizer=config["optimizer"],
         loss=config["loss"],
-        **{**model, **model_options},
+        **{**model, **model_options, **own_hyper_parameters(checkpoint)},
     )
     try:
         task.load_state_dict(checkpoint["state_dict"])

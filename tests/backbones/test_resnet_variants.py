@@ -63,17 +63,17 @@ def test_rates(output_stride: int, options: dict[str, Any], layer3: list[int], l
 def test_sizes_of_the_paper(output_stride: int, options: dict[str, Any]) -> None:
     features = on_paper(output_stride, **options)(torch.empty(1, 3, 513, 513, device="meta"))
     side = {8: 65, 16: 33, 32: 17}[output_stride]
-    assert features.low_level.shape == (1, 256, 129, 129)
-    assert features.high_level.shape == (1, 2048, side, side)
-    assert [stage.shape[1] for stage in features.stages] == [256, 512, 1024, 2048]
-    assert features.stages[1].shape[-1] == 65
+    assert features[0].shape == (1, 256, 129, 129)
+    assert features[-1].shape == (1, 2048, side, side)
+    assert [stage.shape[1] for stage in features] == [256, 512, 1024, 2048]
+    assert features[1].shape[-1] == 65
 
 
 def test_caffe_rounds_up_at_the_first_pooling() -> None:
     """321 gives 81 either way; 320, halved to 160, gives 80 in PyTorch and 81 in Caffe."""
     for ceil_mode, side in ((False, 80), (True, 81)):
         features = on_paper(8, ceil_mode=ceil_mode)(torch.empty(1, 3, 320, 320, device="meta"))
-        assert features.low_level.shape[-1] == side
+        assert features[0].shape[-1] == side
 
 
 @torch.no_grad()
@@ -86,8 +86,8 @@ def drift(options: dict[str, Any], output_stride: Any) -> float:
     worst = 0.0
     for side in (97, 64):
         image = torch.randn(1, 3, side, side, dtype=torch.float64)
-        expected = strided.double().eval()(image).high_level
-        found = dense.double().eval()(image).high_level[..., :: 32 // output_stride, :: 32 // output_stride]
+        expected = strided.double().eval()(image)[-1]
+        found = dense.double().eval()(image)[-1][..., :: 32 // output_stride, :: 32 // output_stride]
         worst = max(worst, float((found - expected).abs().max() / expected.abs().max()))
     return worst
 
@@ -110,7 +110,7 @@ def test_the_place_of_the_stride_changes_what_is_computed_but_not_the_weights() 
     maps = []
     for network in networks:
         network.load_state_dict(networks[0].state_dict())
-        maps.append(network.eval()(image).high_level)
+        maps.append(network.eval()(image)[-1])
     assert maps[0].shape == maps[1].shape == maps[2].shape
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert not torch.allclose(maps[one], maps[other], atol=1e-2)
@@ -126,16 +126,16 @@ def test_tensorflows_low_level_tensors() -> None:
         randomise(stage)
         tensorflow.load_state_dict(stage.state_dict())
         expected, found = stage.eval()(image), tensorflow.eval()(image)
-        assert torch.allclose(found.high_level, expected.high_level, atol=1e-5)
-        assert found.low_level.shape == (1, channels, 17, 17)
-        assert tensorflow.low_level_channels == channels
+        assert torch.allclose(found[-1], expected[-1], atol=1e-5)
+        assert found[0].shape == (1, channels, 17, 17)
+        assert tensorflow.stage_channels[0] == channels
         if name == "xception41":  # timm takes the same tensor behind its ReLU
-            assert torch.allclose(found.low_level.relu(), expected.low_level)
+            assert torch.allclose(found[0].relu(), expected[0])
         if name == "resnet26":  # the branch, and what it is added to, make the stage's end
             layers: Any = tensorflow.features
             shortcut = layers.layer1[0](layers.maxpool(layers.act1(layers.bn1(layers.conv1(image)))))
-            assert torch.allclose((found.low_level + shortcut).relu(), expected.low_level, atol=1e-5)
-        assert found.low_level.min() < (0 if name != "mobilenetv2_035" else 1e-9)
+            assert torch.allclose((found[0] + shortcut).relu(), expected[0], atol=1e-5)
+        assert found[0].min() < (0 if name != "mobilenetv2_035" else 1e-9)
 
 
 def test_beta_stem() -> None:

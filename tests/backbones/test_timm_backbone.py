@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
+from unittest import mock
 
 import pytest
 import timm
@@ -33,13 +34,13 @@ def test_channels_and_strides(name: str, low: int, high: int, output_stride: Any
         backbone = timm_backbone(name, output_stride)
         features = backbone(torch.empty(2, 3, 513, 513))
     side = {8: 65, 16: 33, 32: 17}[output_stride]
-    assert (backbone.low_level_channels, backbone.high_level_channels) == (low, high)
-    assert features.low_level.shape == (2, low, 129, 129)
-    assert features.high_level.shape == (2, high, side, side)
+    assert (backbone.stage_channels[0], backbone.high_level_channels) == (low, high)
+    assert features[0].shape == (2, low, 129, 129)
+    assert features[-1].shape == (2, high, side, side)
 
 
 def test_other_channels_in() -> None:
-    assert timm_backbone("mobilenetv2_035", 16, in_channels=5)(torch.randn(1, 5, 33, 33)).high_level.shape[-1] == 3
+    assert timm_backbone("mobilenetv2_035", 16, in_channels=5)(torch.randn(1, 5, 33, 33))[-1].shape[-1] == 3
 
 
 @pytest.mark.parametrize(
@@ -58,6 +59,72 @@ def test_refusals_name_what_works(name: str, output_stride: Any, expected: str) 
     with pytest.raises(ConfigError, match=expected) as caught:
         timm_backbone(name, output_stride)
     assert "resnet101" in str(caught.value) or "Weights of resnet18: resnet18.a1_in1k" in str(caught.value)
+
+
+SIZES = [(129, 129), (49, 33), (64, 96), (50, 71)]
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride"),
+    [
+        ("mobilenetv2_035", 16),
+        ("convnext_atto", 8),  # a stem of 4x4 patches, which leaves out what does not fill one
+        ("convnext_atto", 32),
+        ("hrnet_w18_small", 32),  # sums of maps that only fit one another on sides of 32 k
+        ("dla34", 32),
+        ("vgg11_bn", 32),
+    ],
+)
+@torch.no_grad()
+def test_maps_have_the_sides_of_the_image_over_their_stride_rounded_up(name: str, output_stride: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        backbone = timm_backbone(name, output_stride).eval()
+    for height, width in SIZES:
+        maps = backbone(torch.randn(1, 3, height, width))
+        expected = [(-(-height // stride), -(-width // stride)) for stride in backbone.stage_reductions]
+        assert [tuple(each.shape[-2:]) for each in maps] == expected
+
+
+@torch.no_grad()
+def test_where_an_image_fits_nothing_is_put_beside_it() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        backbone = timm_backbone("convnext_atto", 16).eval()
+    image = torch.randn(1, 3, 64, 96)
+    for ours, theirs in zip(backbone(image), backbone.features(image), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride", "message"),
+    [
+        ("halonet26t", 16, r"it fails on an image of \d+x\d+ \(AssertionError\)"),
+        ("inception_resnet_v2", 32, r"of an image of \d+x\d+ its map at stride \d+ has \d+x\d+ positions, not \d+x\d+"),
+    ],
+)
+def test_a_network_that_dies_on_images_is_refused_before_it_sees_one(
+    name: str, output_stride: Any, message: str
+) -> None:
+    with (
+        torch.device("meta"),
+        pytest.raises(ConfigError, match=rf"'{name}' cannot be used at output stride {output_stride}: {message}.*res"),
+    ):
+        timm_backbone(name, output_stride)
+
+
+def test_trying_leaves_no_trace() -> None:
+    torch.manual_seed(0)
+    backbone = timm_backbone("mobilenetv2_035")
+    after = torch.rand(1)
+    assert all(module.training for module in backbone.modules())
+    norms = [module for module in backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert norms
+    assert all(int(norm.num_batches_tracked) == 0 and not norm.running_mean.any() for norm in norms)
+    torch.manual_seed(0)
+    with mock.patch.object(timm_backbone_module.TimmBackbone, "_try_images"):
+        timm_backbone("mobilenetv2_035")
+    assert torch.equal(torch.rand(1), after)
 
 
 @pytest.mark.parametrize("reductions", [[8, 16], [4, 8, 16, 32]])

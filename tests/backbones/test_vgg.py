@@ -25,7 +25,6 @@ from deeplab_lightning.backbones.vgg import (
     vgg_stage,
 )
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.layers import NormOptions
 
 WIDTHS = ((4, 4), (5, 5), (6, 6, 6), (7, 7, 7), (8, 8, 8))
 FC_CHANNELS = 32
@@ -54,11 +53,10 @@ def test_a_stage_is_convolutions_and_relus() -> None:
 
 
 def test_batch_norm_stands_between_convolution_and_relu() -> None:
-    stage = vgg_stage(3, (4, 5), norm=NormOptions(momentum=0.2))
+    stage = vgg_stage(3, (4, 5), norm=True)
     kinds = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 2
     assert [type(layer) for layer in stage] == kinds
     assert stage[0].bias is not None
-    assert stage[1].momentum == 0.2
 
 
 def test_activations_keep_their_size_from_scratch() -> None:

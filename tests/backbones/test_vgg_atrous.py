@@ -38,9 +38,9 @@ def on_paper(**options: Any) -> VGGAtrous:
 def test_maps_are_at_stride_8(size: int, side: int) -> None:
     """321 and 306 are the v1 paper's."""
     features = on_paper(atrous_rates=(6, 12))(torch.empty(2, 3, size, 321, device="meta"))
-    assert [tuple(branch.shape) for branch in features.branches] == [(2, 1024, side, 41)] * 2
-    assert [pool.shape[1] for pool in features.pools] == [64, 128, 256, 512]
-    assert [pool.shape[-1] for pool in features.pools] == [161, 81, 41, 41]
+    assert [tuple(branch.shape) for branch in features[1]] == [(2, 1024, side, 41)] * 2
+    assert [pool.shape[1] for pool in features[0]] == [64, 128, 256, 512]
+    assert [pool.shape[-1] for pool in features[0]] == [161, 81, 41, 41]
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -48,7 +48,7 @@ def test_maps_are_at_stride_8(size: int, side: int) -> None:
 @pytest.mark.parametrize("rate", [3, 4, 8, 12])
 @pytest.mark.parametrize("size", [(33, 33), (50, 71)])
 def test_every_fc6_keeps_the_size(fc6: Any, rate: int, size: tuple[int, int]) -> None:
-    branch = on_paper(fc6=fc6, atrous_rates=(rate,))(torch.empty(1, 3, *size, device="meta")).branches[0]
+    branch = on_paper(fc6=fc6, atrous_rates=(rate,))(torch.empty(1, 3, *size, device="meta"))[1][0]
     assert branch.shape[-2:] == (-(-size[0] // 8), -(-size[1] // 8))
 
 
@@ -81,7 +81,7 @@ def test_dense_features_subsampled_are_the_strided_ones() -> None:
     network = vgg_with(atrous_rates=(12,), pool5a=True).double()
     for size in ((65, 97), (70, 83)):
         x = torch.randn(1, 3, *size, dtype=torch.float64)
-        dense = network.stages[4](network(x).pools[3])
+        dense = network.stages[4](network(x)[0][3])
         for stage, pool in zip(network.stages[:4], network.pools, strict=False):
             x = F.max_pool2d(stage(x), 3, stride=2, padding=1)
             assert pool.kernel_size == 3
@@ -102,7 +102,7 @@ def test_what_stands_before_fc6() -> None:
         torch.manual_seed(0)
         network = vgg_with(atrous_rates=(12,), pool5a=pool5a)
         network.branches[0].register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
-        conv5 = network.stages[4](network(image).pools[3])
+        conv5 = network.stages[4](network(image)[0][3])
         pooled = F.max_pool2d(conv5, 3, stride=1, padding=1)
         assert torch.allclose(seen[-1], F.avg_pool2d(pooled, 3, stride=1, padding=1) if pool5a else pooled)
     assert not torch.allclose(*seen)

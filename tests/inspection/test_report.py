@@ -12,7 +12,7 @@ from torch import nn
 
 from deeplab_lightning.backbones import BackboneOptions, TimmBackbone
 from deeplab_lightning.inspection import report, trace, warnings_of, write_layers_csv
-from deeplab_lightning.inspection.repetition import folded, unfolded
+from deeplab_lightning.inspection.repetition import folded
 from deeplab_lightning.models import DeepLabV3Plus
 
 
@@ -39,7 +39,6 @@ def test_equal_blocks_are_told_once() -> None:
     assert [id(layer) for layer in sorted((x for row in rows for x in row.layers), key=layers.index)] == [
         id(layer) for layer in layers
     ]
-    assert len(unfolded(layers)) == len(layers)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_lightning.layers import ImagePooling, NormOptions
+from deeplab_lightning.layers import ImagePooling
 from deeplab_lightning.layers.contexts import ContextOptions
 from deeplab_lightning.layers.contexts.aspp import ASPP
-
-NORM = NormOptions()
 
 
 def made(in_channels: int, channels: int, **options: Any) -> ASPP:
@@ -53,7 +51,7 @@ def test_share_of_taps_within_the_map(side: int, rates: tuple[int, ...], shares:
 
 def pooling(channels: int = 3) -> ImagePooling:
     torch.manual_seed(0)
-    module = ImagePooling(channels, channels, norm=NORM, align_corners=True)
+    module = ImagePooling(channels, channels, align_corners=True)
     nn.init.normal_(module.norm.running_mean)
     nn.init.uniform_(module.norm.running_var, 0.5, 1.5)
     nn.init.normal_(module.norm.weight)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from deeplab_lightning.layers import ASPPSum
+from deeplab_lightning.models.deeplab_v2 import ASPPSum
 
 
 @pytest.mark.parametrize("rates", [(6, 12, 18, 24), (2, 4, 8, 12), (12,)])

@@ -122,7 +122,7 @@ def test_scores_are_the_sum_of_the_branches_of_a_resnet() -> None:
     model = DeepLabV2(4, backbone="resnet18", **SINGLE).double().eval()
     randomise(model)
     image = torch.randn(2, 3, 49, 65, dtype=torch.float64)
-    features = model.backbone(image).high_level
+    features = model.backbone(image)[-1]
     scores = [
         F.conv2d(features, conv.weight, conv.bias, padding=rate, dilation=rate)
         for conv, rate in zip(model.classifier.branches, ASPP_L, strict=True)

@@ -89,9 +89,9 @@ def test_sizes_of_the_paper(backbone: str, output_stride: int, side: int) -> Non
     model = on_paper(backbone=backbone, output_stride=output_stride).eval()
     image = torch.empty(1, 3, 513, 513, device="meta")
     features = model.backbone(image)
-    assert features.high_level.shape[-2:] == (side, side)
-    assert features.low_level.shape[-2:] == (129, 129)
-    assert model.context(features.high_level).shape == (1, 256, side, side)
+    assert features[-1].shape[-2:] == (side, side)
+    assert features[0].shape[-2:] == (129, 129)
+    assert model.context(features[-1]).shape == (1, 256, side, side)
     assert model.coarse_logits(image).shape == (1, 21, 129, 129)
     assert model(image).shape == (1, 21, 513, 513)
 
@@ -115,11 +115,11 @@ def test_aspp_agrees_at_every_output_stride() -> None:
     randomise(strided)
     image = torch.randn(1, 3, 97, 65, dtype=torch.float64)
     with torch.no_grad():
-        expected = strided.context(strided.backbone(image).high_level)
+        expected = strided.context(strided.backbone(image)[-1])
         for output_stride in (16, 8):
             dense = DeepLabV3Plus(3, output_stride=output_stride, **options).double().eval()
             dense.load_state_dict(strided.state_dict())
-            encoded = dense.context(dense.backbone(image).high_level)
+            encoded = dense.context(dense.backbone(image)[-1])
             step = 32 // output_stride
             assert torch.allclose(encoded[..., ::step, ::step], expected, atol=1e-10)
 
@@ -192,7 +192,7 @@ def test_logits_equal_an_independent_implementation(
     image = torch.randn(2, 3, 65, 50, dtype=torch.float64)
     features = model.backbone(image)
     reference = Reference(model.state_dict(), separable, align_corners)
-    expected = reference(features.high_level, features.low_level, image, rates, pooling)
+    expected = reference(features[-1], features[0], image, rates, pooling)
     assert expected.std() > 0.1
     assert torch.allclose(model(image), expected, atol=1e-9)
 

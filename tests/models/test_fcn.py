@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from deeplab_lightning.backbones import vgg
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.models import FCN, fcn
-from deeplab_lightning.models.fcn import BilinearDeconvolution, FCNBackbone, FCNFeatures, bilinear_kernel
+from deeplab_lightning.models.fcn import BilinearDeconvolution, FCNBackbone, bilinear_kernel
 
 from .base import FullSizeLogitsTests
 
@@ -121,7 +121,7 @@ def test_where_the_entries_of_the_maps_lie(pixel: int, monkeypatch: pytest.Monke
         parameter.fill_(0.0 if name.endswith("bias") else 1.0)
     image = torch.zeros(1, 1, 1, 419, dtype=torch.float64)
     image[..., pixel] = 1
-    maps = backbone(image)._asdict()
+    maps = dict(zip(CENTRES, backbone(image), strict=True))
     for name, (stride, start, width) in CENTRES.items():
         awake = (maps[name].amax((0, 1, 2)) > 0).nonzero().flatten().tolist()
         centres = [stride * entry + start for entry in range(maps[name].shape[-1])]
@@ -132,7 +132,7 @@ def test_where_the_entries_of_the_maps_lie(pixel: int, monkeypatch: pytest.Monke
 class Coordinates(nn.Module):
     """A trunk whose maps say over which row and column of the image their entries lie."""
 
-    def forward(self, image: Tensor) -> FCNFeatures:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         maps = []
         for name, fewer in (("pool3", 0), ("pool4", 0), ("fc7", 6)):
             stride, start, _ = CENTRES[name]
@@ -140,7 +140,7 @@ class Coordinates(nn.Module):
                 stride * torch.arange(-(-(side + 198) // stride) - fewer) + start for side in image.shape[-2:]
             )
             maps.append(torch.stack(torch.meshgrid(rows, columns, indexing="ij"))[None])
-        return FCNFeatures(*maps)
+        return tuple(maps)
 
 
 @pytest.mark.usefixtures("_narrow")

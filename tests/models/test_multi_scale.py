@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.models.multi_scale import check_scales, multi_scale_logits, scaled_size
+from deeplab_lightning.models.deeplab_v2 import check_scales, multi_scale_logits, scaled_size
 
 
 @pytest.mark.parametrize(

@@ -107,3 +107,24 @@ def test_shared_and_loose_parameters() -> None:
     listed = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(listed) == sorted(id(parameter) for parameter in model.parameters())
     torch.optim.SGD(groups, lr=0.1)  # refuses repeated parameters
+
+
+@pytest.mark.parametrize(
+    ("backbone", "decay", "do_not"),
+    [
+        ("nf_resnet26", {"weight"}, {"gain", "bias"}),  # weights are standardised, and a gain stands beside them
+        ("nf_regnet_b0", {"weight"}, {"gain", "bias"}),
+        ("ecaresnet26t", {"weight"}, {"bias"}),  # attention by convolutions over channels
+        ("convnext_atto", {"weight"}, {"gamma", "bias"}),  # scales of layers
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*output stride.*")
+def test_of_other_convolutions_the_kernels_decay_alone(backbone: str, decay: set[str], do_not: set[str]) -> None:
+    model = build(models.DeepLabV3Plus, backbone=backbone, output_stride=32)
+    names = names_by_group(model, parameter_groups(model, PLAIN))
+    assert {name.rpartition(".")[2] for name in names["backbone/kernel"]} == decay
+    others = names.get("backbone/other", set()) | names.get("backbone/bias", set())
+    assert do_not <= {name.rpartition(".")[2] for name in others}
+    one_dimensional = [name for name, module in model.named_modules() if isinstance(module, nn.Conv1d)]
+    assert all(f"{name}.weight" in names["backbone/kernel"] for name in one_dimensional)
+    assert bool(one_dimensional) == backbone.startswith("eca")

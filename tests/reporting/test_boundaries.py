@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.errors import DataError
-from deeplab_lightning.metrics.boundary_metrics import Trimap
-from deeplab_lightning.metrics.trimap import TrimapCurve
+from deeplab_lightning.metrics.boundary_metrics import Trimap, TrimapCurve
 from deeplab_lightning.reporting.boundaries import plot_trimaps, write_trimap_csv
 
 from .test_plots import figures, lines_of

@@ -6,9 +6,10 @@ from functools import partial
 from types import ModuleType
 
 from ...errors import CheckpointError, did_you_mean
+from ..loading import some
 from ..reading import ForeignFile
 from . import caffe, detectron2, jfzhang95, mmsegmentation, smp, tensorflow, torchvision, vainf
-from .translation import Imported, ImportReport, place, some
+from .translation import Imported, ImportReport, place
 
 __all__ = ["IMPORTERS", "ImportReport", "Imported", "place", "recognise"]
 

@@ -14,8 +14,9 @@ from ...backbones.atrous import atrous_support
 from ...backbones.by_weights import compute_the_same, named_network, networks_with, timm_network
 from ...backbones.smp_encoders import NAME as SMP_ENCODER
 from ...errors import CheckpointError
+from ..loading import some
 from .resnet import BOTTLENECKS, FEATURES, is_resnet, resnet_name, resnet_renames
-from .translation import IMAGENET, PLUS_MINUS_ONE, Renames, renamed, some, unit_places, units
+from .translation import IMAGENET, PLUS_MINUS_ONE, Renames, renamed, unit_places, units
 
 FULL = "dilation: all units of a dilated stage have its rate (full)"
 TAKEN = (

@@ -2,7 +2,7 @@
 
 Networks: v3+ on Xception-41, -65, -71 and on ResNet (beta), v3 without a decoder, and the lite form on MobileNetV2
 with any depth multiplier. The concatenation before the projection has image pooling first; low-level maps are taken
-inside units (`backbones/feature_hooks.py`); corners are aligned; images are scaled to [-1, 1].
+inside units (`backbones/low_level_maps.py`); corners are aligned; images are scaled to [-1, 1].
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ...errors import CheckpointError
+from ..loading import some
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PLUS_MINUS_ONE = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
@@ -230,8 +231,3 @@ def units(tensors: Mapping[str, Tensor], pattern: str) -> tuple[int, ...]:
         if match := re.match(pattern, name):
             found.setdefault(int(match[1]), set()).add(int(match[2]))
     return tuple(len(found[stage]) for stage in sorted(found))
-
-
-def some(names: Sequence[str], count: int = 3) -> str:
-    """Return the first names, and a sign that there are more."""
-    return ", ".join(names[:count]) + (", ..." if len(names) > count else "")

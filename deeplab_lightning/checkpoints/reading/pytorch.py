@@ -69,21 +69,20 @@ def read_pytorch(path: Path, trust: bool) -> ForeignFile:
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise BrokenFile(f"{name} of shape {tuple(tensor.shape)} is made of {tensor.untyped_storage().nbytes()} "
                              f"bytes")  # fmt: skip
-    return ForeignFile(path, "pytorch", _without_prefix(found))
+    for prefix in PREFIXES:
+        if found and all(name.startswith(prefix) for name in found):
+            found = {name.removeprefix(prefix): value for name, value in found.items()}
+    return ForeignFile(path, "pytorch", found)
 
 
 def _load(path: Path, trust: bool) -> Any:
-    if not _is_plain_pickle(path):
-        return torch.load(path, map_location="cpu", weights_only=not trust)
-    with path.open("rb") as file:  # detectron2's, of NumPy arrays
-        return pickle.load(file, encoding="latin1") if trust else _weights_only_unpickler.load(file, encoding="latin1")
-
-
-def _is_plain_pickle(path: Path) -> bool:
-    """Tell a program's own pickle from PyTorch's forms: an archive, and of old a number of 80 bits before all else."""
     with path.open("rb") as file:
         start = file.read(64)
-    return not start.startswith(b"PK") and MAGIC_NUMBER.to_bytes(10, "little") not in start
+        # PyTorch's forms: an archive, and of old a number of 80 bits before all else.
+        if start.startswith(b"PK") or MAGIC_NUMBER.to_bytes(10, "little") in start:
+            return torch.load(path, map_location="cpu", weights_only=not trust)
+        file.seek(0)  # a program's own pickle: detectron2's, of NumPy arrays
+        return pickle.load(file, encoding="latin1") if trust else _weights_only_unpickler.load(file, encoding="latin1")
 
 
 def _check_zip(path: Path) -> None:
@@ -144,10 +143,3 @@ def _as_tensor(value: Any) -> Tensor | None:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         return torch.from_numpy(np.ascontiguousarray(value))
     return value if isinstance(value, Tensor) else None
-
-
-def _without_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors

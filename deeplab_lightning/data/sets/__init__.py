@@ -9,15 +9,21 @@ from ..datamodule import SegmentationDataModule
 def datamodules() -> dict[str, type[SegmentationDataModule]]:
     """Return all datamodules, the user's own subclasses included, by the names that configurations use (`VOC`)."""
     plugins.import_all(__name__)
-    return {found.name_in_yaml(): found for found in plugins.subclasses(SegmentationDataModule)}  # type: ignore[type-abstract]
+    return {found.__name__.removesuffix("DataModule"): found for found in plugins.subclasses(SegmentationDataModule)}  # type: ignore[type-abstract]
 
 
 def datamodule_named(name: str) -> type[SegmentationDataModule]:
-    """Return the datamodule that a configuration names, with or without `DataModule` behind it: `VOC`, `VOCDataModule`.
+    """Return the datamodule that a configuration names.
+
+    Args:
+        name: With or without `DataModule` behind it: `VOC`, `VOCDataModule`; one of the user's own by its module and
+            name, `mymodule.MyDataModule`.
 
     Raises:
         ConfigError: There is none.
     """
+    if "." in name:
+        return plugins.own_class("data set", name, SegmentationDataModule)  # type: ignore[type-abstract]
     return plugins.named("data set", name.removesuffix("DataModule"), datamodules())
 
 

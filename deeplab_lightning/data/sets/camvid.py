@@ -72,8 +72,13 @@ class CamVid(PairedFiles):
     def __init__(self, root: str | Path, split: Split) -> None:
         check_choice(split, get_args(Split), "CamVid has no split")
         root = Path(root).expanduser()
-        _check_layout(root, split)
         list_file = root / f"{split}.txt"
+        if not list_file.is_file() and not (root / split).is_dir():
+            raise DataError(
+                f"CamVid {split} was not found: {found_instead(root, split)} Expected {split}/, {split}annot/ and, if "
+                f"it exists, {split}.txt. Get the data from {SOURCE}, and set data.root to the folder that holds "
+                f"{split}/."
+            )
         names = _listed(list_file, split) if list_file.is_file() else _paired_by_name(root, split)
         what = f"CamVid {split}"
         remedy = f"Copy them again from {SOURCE}, or take these pairs out of the data."
@@ -132,12 +137,3 @@ def _paired_by_name(root: Path, split: Split) -> list[tuple[Name, Name]]:
     if not stems:
         raise DataError(f"No images in {root / split}. Get them from {SOURCE}.")
     return [(f"{split}/{stem}", f"{split}annot/{stem}") for stem in sorted(stems)]
-
-
-def _check_layout(root: Path, split: Split) -> None:
-    """Raise, with what was found instead, unless `root` has a list or a folder for `split`."""
-    if not (root / f"{split}.txt").is_file() and not (root / split).is_dir():
-        raise DataError(
-            f"CamVid {split} was not found: {found_instead(root, split)} Expected {split}/, {split}annot/ and, if it "
-            f"exists, {split}.txt. Get the data from {SOURCE}, and set data.root to the folder that holds {split}/."
-        )

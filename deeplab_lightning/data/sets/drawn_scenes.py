@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import ConfigError
 from ...labels import LabelSet
-from ...options import at_least
+from ...options import Between, at_least
 from ..datamodule import DataOptions, SegmentationDataModule, Split
 from ..dataset import SegmentationDataset
 from ..drawing import draw_scene
@@ -34,6 +34,7 @@ DRAWN_SCENES = LabelSet(
 )
 """Things in a drawn landscape, told apart by shape and place, never by colour."""
 
+_last_scene = lru_cache(maxsize=1)(draw_scene)  # drawn once for all that is asked of it
 _SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
 _SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
 
@@ -74,11 +75,7 @@ class DrawnScenes(SegmentationDataset):
         return f"{self.split}-{self._checked(index):06d}"
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw an image.
-
-        Returns:
-            The image, `(height, width, 3)` uint8 RGB, and its mask, `(height, width)` uint8 train ids with 255 = void.
-        """
+        """Draw image `index`, `(height, width, 3)` uint8 RGB, and its mask, uint8 train ids with 255 = void."""
         scene = self._scene(index)
         return scene.image.copy(), scene.mask.copy()
 
@@ -114,7 +111,7 @@ class DrawnScenesOptions(DataOptions):
     """Number of validation images."""
     test_size: Annotated[int, at_least(1)] = 200
     """Number of test images."""
-    scene_seed: int = 0
+    scene_seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     """Seed of the scenes; another one draws other images, in all splits."""
 
 
@@ -130,9 +127,3 @@ class DrawnScenesDataModule(SegmentationDataModule):
         options = self.options
         sizes = {"train": options.train_size, "val": options.val_size, "test": options.test_size}
         return DrawnScenes(split, sizes[split], options.height, options.width, options.scene_seed)
-
-
-@lru_cache(maxsize=1)
-def _last_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
-    """Draw a scene, once for all that is asked of it."""
-    return draw_scene(key, height, width)

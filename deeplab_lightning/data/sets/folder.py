@@ -37,10 +37,10 @@ class FolderOptions(OwnImagesOptions):
     """Folder of the masks, below the root; a mask is called after its image."""
     mask_suffix: str = ""
     """What masks have behind their images' names, such as _mask."""
-    palette: list[list[int]] | None = None
+    palette: list[list[Annotated[int, Between(0, 255)]]] | None = None
     """RGB colour of each class, 0..255: for display, and by which masks in colours are read; null shows the classes in
     PASCAL VOC's colours."""
-    void_colour: list[int] | None = None
+    void_colour: list[Annotated[int, Between(0, 255)]] | None = None
     """RGB colour, 0..255, in masks in colours that is ignored."""
     ignore_index: Annotated[int, Between(0, 255)] = 255
     """Value in masks that neither loss nor metric counts."""

@@ -109,13 +109,25 @@ class PascalVOC(PairedFiles):
     def __init__(self, root: str | Path, split: Split, sbd_root: str | Path | None = None) -> None:
         check_choice(split, get_args(Split), "PASCAL VOC has no split")
         root = Path(root).expanduser()
-        _check_layout(root)
+        if not (root / "JPEGImages").is_dir() or not (root / "ImageSets" / "Segmentation").is_dir():
+            raise DataError(
+                f"PASCAL VOC was not found: {found_instead(root, 'ImageSets/Segmentation')} Expected JPEGImages/, "
+                f"SegmentationClass/ and ImageSets/Segmentation/. Set data.root to the folder that holds JPEGImages/ "
+                f"(VOCdevkit/VOC2012), or get the data: --data.download true, or by hand from {VOC_SOURCE}."
+            )
         what = f"PASCAL VOC {split}"
         remedy = f"Unpack {VOC_SOURCE} again."
         sbd = Path(sbd_root).expanduser() if sbd_root is not None and split.endswith("_aug") else None
         ids = _ids_with_sbd(root, split, sbd) if sbd else _listed_ids(root, split)
         if split in ("train", "train_aug"):
-            _check_no_leak(ids, _listed_ids(root, "val"), split, root)
+            leaked = sorted(set(ids) & set(_listed_ids(root, "val")))
+            if leaked:
+                raise DataError(
+                    f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} images are in VOC val too: {first_few(leaked)}. "
+                    f"Scores on val would be worth nothing. Take them out of the list of {split} in "
+                    f"{root / 'ImageSets'}, or, for the test server, use split trainval or trainval_aug.",
+                    kind="leak",
+                )
 
         images = locate([f"JPEGImages/{name}" for name in ids], root, what, remedy)
         masks: list[Path] = []
@@ -167,7 +179,8 @@ class VOCDataModule(SegmentationDataModule):
         self.prepare_data_per_node = False  # the processes of all nodes read one folder
         self.root = Path(self.options.root).expanduser()
         self.sbd_root, train_split = self.options.sbd_root, self.options.train_split
-        if self.options.download and self.sbd_root is None and train_split.endswith("_aug") and not self._has_list():
+        listed = any((self.root / "ImageSets" / name).is_file() for name in LISTS[train_split])
+        if self.options.download and self.sbd_root is None and train_split.endswith("_aug") and not listed:
             self.sbd_root = str(self.root.parent / "SBD")
         # What a checkpoint keeps: it finds SBD where it was put, and asks for no download.
         self.hparams.update(sbd_root=self.sbd_root, download=False)
@@ -230,10 +243,6 @@ class VOCDataModule(SegmentationDataModule):
             needed.append((SBD_ARCHIVE, "benchmark_RELEASE/dataset", Path(self.sbd_root).expanduser(), "cls"))
         return needed
 
-    def _has_list(self) -> bool:
-        """Whether others' list of train_aug lies in the root, so that SBD itself is not needed."""
-        return any((self.root / "ImageSets" / name).is_file() for name in LISTS[self.options.train_split])
-
     def _wait_for_the_first_process(self) -> None:
         """Return when all folders are there: they appear whole."""
         end = time.monotonic() + LONGEST_WAIT
@@ -248,16 +257,6 @@ class VOCDataModule(SegmentationDataModule):
     def _ids(self, split: datamodule.Split) -> set[str]:
         dataset = self.dataset(split)
         return {dataset.sample_id(index) for index in range(len(dataset))}
-
-
-def _check_layout(root: Path) -> None:
-    """Raise, with what was found instead, unless `root` is a `VOC2012` folder."""
-    if not (root / "JPEGImages").is_dir() or not (root / "ImageSets" / "Segmentation").is_dir():
-        raise DataError(
-            f"PASCAL VOC was not found: {found_instead(root, 'ImageSets/Segmentation')} Expected JPEGImages/, "
-            f"SegmentationClass/ and ImageSets/Segmentation/. Set data.root to the folder that holds JPEGImages/ "
-            f"(VOCdevkit/VOC2012), or get the data: --data.download true, or by hand from {VOC_SOURCE}."
-        )
 
 
 def _listed_ids(root: Path, split: Split) -> list[str]:
@@ -300,18 +299,6 @@ def _ids_with_sbd(root: Path, split: Split, sbd: Path) -> list[str]:
     extra = {word for path in lists for (word,) in read_list(path, "ID")}
     train_aug = (set(_listed_ids(root, "train")) | extra) - val
     return sorted(train_aug if split == "train_aug" else train_aug | val)
-
-
-def _check_no_leak(ids: list[str], val: list[str], split: Split, root: Path) -> None:
-    """Refuse a training list that shares images with VOC val."""
-    leaked = sorted(set(ids) & set(val))
-    if leaked:
-        raise DataError(
-            f"PASCAL VOC {split}: {len(leaked)} of {len(ids)} images are in VOC val too: {first_few(leaked)}. Scores "
-            f"on val would be worth nothing. Take them out of the list of {split} in {root / 'ImageSets'}, or, for the "
-            f"test server, use split trainval or trainval_aug.",
-            kind="leak",
-        )
 
 
 def _masks_with_augmentation(ids: list[str], root: Path, sbd: Path | None, what: str) -> list[Path]:

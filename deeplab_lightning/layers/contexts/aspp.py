@@ -46,10 +46,6 @@ class ASPP(ContextHead):
 
     The order of the branches is torchvision's; TensorFlow's checkpoints have image pooling first. The concatenation is
     not carried out (see `ConvOfParts`); image pooling need not be brought back to the map's size for it.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
     """
 
     name = "aspp"
@@ -57,11 +53,11 @@ class ASPP(ContextHead):
 
     def __init__(self, options: ContextOptions, in_channels: int) -> None:
         super().__init__()
-        width, norm = options.aspp_channels, options.norm_constants
-        branches: list[nn.Module] = [ConvNormAct(in_channels, width, norm=norm)]
+        width, momentum = options.aspp_channels, options.norm_momentum
+        branches: list[nn.Module] = [ConvNormAct(in_channels, width, momentum=momentum)]
         branches += [conv3x3(in_channels, width, options, atrous_rate=rate) for rate in options.rates]
         if options.image_pooling:
-            branches.append(ImagePooling(in_channels, width, norm=norm, align_corners=options.align_corners))
+            branches.append(ImagePooling(in_channels, width, momentum=momentum, align_corners=options.align_corners))
         self.branches = nn.ModuleList(branches)
         self.project = self.projection(options)
         self.dropout = nn.Dropout(options.dropout)
@@ -71,7 +67,7 @@ class ASPP(ContextHead):
         width, kernel_size = options.aspp_channels, options.project_kernel_size
         return nn.Sequential(
             ConvOfParts(len(self.branches) * width, width, kernel_size, padding=kernel_size // 2, bias=False),
-            options.norm_constants.build(width),
+            nn.BatchNorm2d(width, momentum=options.norm_momentum),
             nn.ReLU(inplace=True),
         )
 

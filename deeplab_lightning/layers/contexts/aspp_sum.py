@@ -11,19 +11,14 @@ from .base import ContextOptions
 
 
 class SummedASPP(ASPP):
-    """The branches of v3's ASPP, added up before the projection; no paper of the family does so.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
-    """
+    """The branches of v3's ASPP, added up before the projection; no paper of the family does so."""
 
     name = "aspp_sum"
 
     def projection(self, options: ContextOptions) -> nn.Sequential:
         """Return what follows the sum."""
         width = options.aspp_channels
-        return ConvNormAct(width, width, options.project_kernel_size, norm=options.norm_constants)
+        return ConvNormAct(width, width, options.project_kernel_size, momentum=options.norm_momentum)
 
     def forward(self, features: Tensor) -> Tensor:
         """`(B, C_in, h, w) -> (B, C_out, h, w)`."""

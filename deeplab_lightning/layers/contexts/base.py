@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from ...options import Between, OneOf, at_least
 from ...plugins import import_all, subclasses
-from ..attention import SqueezeExcite
 from ..conv import ConvOptions, conv3x3, initialise
 from ..grid import ResizeOptions, StrideOptions, scale_rates
 
 
 class ContextHead(nn.Module, ABC):
-    """A context head, `(B, C_in, h, w) -> (B, C_out, h, w)`; made of `ContextOptions` and the channels of its input.
+    """A context head, `(B, C_in, h, w) -> (B, C_out, h, w)`; made of `ContextOptions` and `C_in`, of the deepest map.
 
     A new one is a class in a file of its own in this folder, or in the user's own modules.
     """
@@ -72,12 +71,7 @@ class ContextOptions(StrideOptions, ResizeOptions, ConvOptions):
 
 
 def context_module(options: ContextOptions, in_channels: int) -> nn.Sequential:
-    """Return the context module of v3 and v3+, `(B, C_in, h, w) -> (B, C_out, h, w)`, its parts named by kind.
-
-    Args:
-        options: Which head, and what stands behind it.
-        in_channels: Channels of the deepest feature map.
-    """
+    """Return the context module of v3 and v3+, `(B, C_in, h, w) -> (B, C_out, h, w)`, its parts named by kind."""
     head, width = context_heads()[options.context], options.aspp_channels
     parts: dict[str, nn.Module] = {head.part: head(options, in_channels)}
     if options.attention:
@@ -87,3 +81,18 @@ def context_module(options: ContextOptions, in_channels: int) -> nn.Sequential:
     for part in parts.values():
         initialise(part)
     return nn.Sequential(OrderedDict(parts))
+
+
+class SqueezeExcite(nn.Module):
+    """Weigh channels by what the whole map holds (Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        width = max(1, channels // 16)
+        self.weigh = nn.Sequential(
+            nn.Conv2d(channels, width, 1), nn.ReLU(inplace=True), nn.Conv2d(width, channels, 1), nn.Sigmoid()
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """`(B, C, h, w) -> (B, C, h, w)`."""
+        return features * self.weigh(features.mean(dim=(2, 3), keepdim=True))

@@ -9,16 +9,11 @@ from .base import ContextHead, ContextOptions
 
 
 class SingleConv(nn.Sequential, ContextHead):
-    """A dense 3x3 convolution with batch norm, ReLU and dropout: `(B, C_in, h, w) -> (B, C_out, h, w)`.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
-    """
+    """A dense 3x3 convolution with batch norm, ReLU and dropout: `(B, C_in, h, w) -> (B, C_out, h, w)`."""
 
     name = "conv"
     part = "conv"
 
     def __init__(self, options: ContextOptions, in_channels: int) -> None:
-        block = ConvNormAct(in_channels, options.aspp_channels, 3, norm=options.norm_constants)
+        block = ConvNormAct(in_channels, options.aspp_channels, 3, momentum=options.norm_momentum)
         super().__init__(*block, nn.Dropout(options.dropout))

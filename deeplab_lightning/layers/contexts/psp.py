@@ -25,10 +25,6 @@ class PyramidPooling(ContextHead):
     ```
 
     It has neither atrous rates nor separable convolutions. The paper's result has 512 channels.
-
-    Args:
-        options: Of the context head.
-        in_channels: Channels of the deepest feature map.
     """
 
     name = "psp"
@@ -37,12 +33,13 @@ class PyramidPooling(ContextHead):
 
     def __init__(self, options: ContextOptions, in_channels: int) -> None:
         super().__init__()
-        norm = options.norm_constants
+        momentum = options.norm_momentum
         width = in_channels // len(BINS)
         self.branches = nn.ModuleList(
-            ImagePooling(in_channels, width, norm=norm, align_corners=options.align_corners, bins=bins) for bins in BINS
+            ImagePooling(in_channels, width, momentum=momentum, align_corners=options.align_corners, bins=bins)
+            for bins in BINS
         )
-        self.project = ConvNormAct(in_channels + len(BINS) * width, options.aspp_channels, 3, norm=norm)
+        self.project = ConvNormAct(in_channels + len(BINS) * width, options.aspp_channels, 3, momentum=momentum)
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, features: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ Each function walks a timm network by hand and returns its maps from stride 4 to
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,17 +20,11 @@ from torch import Tensor, nn
 Walk = Callable[[Any, Tensor], list[Tensor]]
 
 
-def resnet_stages(features: Any, image: Tensor) -> list[Tensor]:
-    """Take the ends of the stages, or what enters their last units where those carry the next stage's stride."""
-    return _resnet(features, image, residual_branch=False)
+def resnet_stages(features: Any, image: Tensor, residual_branch: bool = False) -> list[Tensor]:
+    """Take the ends of the stages, or what enters their last units where those carry the next stage's stride.
 
-
-def resnet_tensorflow(features: Any, image: Tensor) -> list[Tensor]:
-    """Take the residual branch of layer1's second unit, and the later stages as `resnet_stages` does."""
-    return _resnet(features, image, residual_branch=True)
-
-
-def _resnet(features: Any, image: Tensor, residual_branch: bool) -> list[Tensor]:
+    With `residual_branch`, of layer1 what its second unit adds to its shortcut.
+    """
     x = features.maxpool(features.act1(features.bn1(features.conv1(image))))
     maps: list[Tensor] = []
     for stage in (features.layer1, features.layer2, features.layer3, features.layer4):
@@ -37,7 +32,9 @@ def _resnet(features: Any, image: Tensor, residual_branch: bool) -> list[Tensor]
         for index, unit in enumerate(stage):
             before = x
             if residual_branch and stage is features.layer1 and index == 1:
-                branch = _residual(unit, x)
+                branch = unit.act1(unit.bn1(unit.conv1(x)))
+                branch = unit.act2(unit.bn2(unit.conv2(branch)))
+                branch = unit.bn3(unit.conv3(branch))
                 x = unit.act3(branch + x)
             else:
                 x = unit(x)
@@ -46,11 +43,7 @@ def _resnet(features: Any, image: Tensor, residual_branch: bool) -> list[Tensor]
     return maps
 
 
-def _residual(unit: Any, x: Tensor) -> Tensor:
-    """Return what a bottleneck adds to its shortcut."""
-    x = unit.act1(unit.bn1(unit.conv1(x)))
-    x = unit.act2(unit.bn2(unit.conv2(x)))
-    return unit.bn3(unit.conv3(x))
+resnet_tensorflow = partial(resnet_stages, residual_branch=True)
 
 
 def xception_tensorflow(features: Any, image: Tensor) -> list[Tensor]:
