@@ -12,9 +12,11 @@ import numpy as np
 from PIL import Image
 
 from ..data.finding import RASTER_SUFFIXES
+from ..data.images import packed, unpacked
 from ..data.rasters import Source, has_ending, read_any, read_labels, sources_in
 from ..data.spacing import spread
 from ..errors import DeepLabError
+from ..labels import RGB
 from .advice import fitting_crop
 
 LOOKED_AT = 200
@@ -24,8 +26,6 @@ MOST_COLOURS = 64
 READ_BY_RASTERS = (".tif", ".tiff", *RASTER_SUFFIXES)
 RASTERS_LOOKED_AT = 20
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
-
-Colour = tuple[int, int, int]
 
 
 @dataclass
@@ -40,21 +40,19 @@ class MaskValues:
 
     largest: int = -1
     black_and_white: bool = False
-    colours: list[Colour] = field(default_factory=list)
+    colours: list[RGB] = field(default_factory=list)
 
 
 def look_at_masks(paths: Sequence[Path]) -> MaskValues:
     """Open masks whatever they are; those that cannot be opened are left to the doctor's later pass."""
     values: set[int] = set()
-    colours: Counter[Colour] = Counter()
+    colours: Counter[RGB] = Counter()
     for pixels in _middles(_spread(paths), read_labels):
         if pixels.ndim == 2:
             values.update(np.unique(pixels).tolist())
             continue
-        packed = pixels[..., :3].astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-        found, counts = np.unique(packed, return_counts=True)
-        for colour, count in zip(found.tolist(), counts.tolist(), strict=True):
-            colours[colour >> 16, colour >> 8 & 255, colour & 255] += count
+        found, counts = np.unique(packed(pixels), return_counts=True)
+        colours.update(dict(zip(unpacked(found), counts.tolist(), strict=True)))
     if colours and not values and any(len(set(colour)) > 1 for colour in colours):
         listed = [colour for colour, _ in colours.most_common() if colour != (0, 0, 0)]
         listed = [(0, 0, 0)] * ((0, 0, 0) in colours) + listed
@@ -117,5 +115,5 @@ def _shorter_side(path: Path) -> int | None:
             return min(read_any(sources_in(path)[0]).shape[:2])
         with Image.open(path) as image:
             return min(image.size)
-    except (DeepLabError, OSError, SyntaxError, ValueError):
+    except (DeepLabError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.dataset import SegmentationDataset
-from ..data.finding import IMAGE_SUFFIXES
+from ..data.finding import IMAGE_SUFFIXES, files_below
 from ..data.images import read_image
 from ..errors import ConfigError, DataError, DeepLabError
 from ..labels import LabelSet
@@ -135,7 +135,7 @@ def _beside_the_splits(done: Examination, root: Path | None) -> list[Finding]:
         return []
     known = {path for files in used for path in files}
     bad = []
-    for path in sorted(root.rglob("*")):
+    for path in files_below(root):
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and path not in known:
             try:
                 read_image(path)

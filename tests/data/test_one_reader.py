@@ -11,7 +11,7 @@ from PIL import Image
 
 from deeplab_lightning.data.images import read_image, read_mask
 from deeplab_lightning.data.rasters import of_pillow, read_source
-from deeplab_lightning.doctor.contents import image_sizes
+from deeplab_lightning.doctor.contents import suggested_window
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.export import run_model
 from deeplab_lightning.export.run_model import output_names
@@ -94,7 +94,7 @@ def test_an_image_that_is_too_large_is_refused_by_name(tmp_path: Path, monkeypat
     for read in (read_image, read_mask):
         with pytest.raises(DataError, match=r"large\.png is too large to be read: .* Cut it"):
             read(tmp_path / "large.png")
-    assert image_sizes([tmp_path / "large.png"]) == []
+    assert suggested_window([tmp_path / "large.png"]) == suggested_window([])
 
 
 def test_a_plain_image_that_opencv_finds_too_large_is_refused_by_name(tmp_path: Path) -> None:

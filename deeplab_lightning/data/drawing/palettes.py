@@ -43,7 +43,7 @@ def pick_colour(rng: np.random.Generator, palette: np.ndarray, avoid: Sequence[C
     """Return a colour of `palette`, lightened or darkened a little, that stands out against each colour of `avoid`.
 
     The same function colours every object and the landscape; what a class leans to is added later
-    (`objects.LOOKS`).
+    (`objects.LEANINGS`).
     """
     candidates: list[Colour] = rng.permutation(palette * rng.uniform(0.85, 1.08)).tolist()
     clearances = []
