@@ -42,8 +42,8 @@ from deeplab_lightning.export.formats.onnx import ONNX
 from deeplab_lightning.export.model import ImageModel
 from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.layers import Normalise
-from deeplab_lightning.layers.folding import fold_batch_norms
 from deeplab_lightning.models import DeepLabV3
+from deeplab_lightning.models.batch_norm_folding import fold_batch_norms
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NUM_CLASSES = 21

@@ -15,18 +15,15 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from .callbacks import (
-    Divergence,
-    EvaluationFiles,
-    LastCheckpoint,
-    MetricsCsv,
-    Preview,
-    RunFiles,
-    Speed,
-    TrainingProgress,
-    TrainingStopped,
-    WandbRun,
-)
+from .callbacks.divergence import Divergence
+from .callbacks.evaluation_files import EvaluationFiles
+from .callbacks.last_checkpoint import LastCheckpoint, TrainingStopped
+from .callbacks.metrics_csv import MetricsCsv
+from .callbacks.preview import Preview
+from .callbacks.progress import TrainingProgress
+from .callbacks.run_files import RunFiles
+from .callbacks.speed import Speed
+from .callbacks.wandb_run import WandbRun
 from .config import RUNS, Configuration
 from .config_words import asks_for_help, config_files, option_value, without_option
 from .data.datamodule import Split

@@ -163,7 +163,7 @@ class Configuration:
 
     def datamodule(self) -> SegmentationDataModule:
         """Make the datamodule; nothing is opened."""
-        return self.data_class(**_values(self.data))
+        return self.data_class(**self.data.values())
 
     def make_task(self, *, on_paper: bool = False, untrained: bool = False) -> SegmentationTask:
         """Make the task with its network.
@@ -172,7 +172,7 @@ class Configuration:
             on_paper: On the meta device: shapes without values, and nothing is fetched.
             untrained: Leave out the weights that the configuration starts from: nothing is fetched, either.
         """
-        values = {**_values(self.model), **_values(self.task)}
+        values = {**self.model.values(), **self.task.values()}
         if (on_paper or untrained) and "pretrained" in values:
             values["pretrained"] = False
         if untrained:
@@ -353,11 +353,6 @@ def expect_full_precision(words: Sequence[str], command: str) -> None:
             f"--trainer.precision {given}: {command} computes in float32. Leave it out; `validate` and `test` score in "
             f"other precisions."
         )
-
-
-def _values(options: Options) -> dict[str, Any]:
-    """Return names and values as declared."""
-    return {name: getattr(options, name) for name in hints_of(type(options))}
 
 
 def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:

@@ -171,13 +171,17 @@ class Options:
                 raise ConfigError(f"{option_name(cls.section, field.name)} is missing; it has no default.")
         return cls(**given)
 
+    def values(self) -> dict[str, Any]:
+        """Return names and values as declared."""
+        return {name: getattr(self, name) for name in hints_of(type(self))}
+
     def plain(self) -> dict[str, Any]:
         """Return names and values of plain types, for checkpoints and YAML."""
-        return {name: _plain(getattr(self, name)) for name in hints_of(type(self))}
+        return {name: _plain(value) for name, value in self.values().items()}
 
     def replaced(self: Own, **changes: Any) -> Own:
         """Return these options with some of them changed."""
-        return type(self).of({**{name: getattr(self, name) for name in hints_of(type(self))}, **changes})
+        return type(self).of({**self.values(), **changes})
 
 
 def option_name(section: str, name: str) -> str:

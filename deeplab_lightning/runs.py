@@ -25,6 +25,16 @@ Preference = Literal["best", "last"]
 WORDS: tuple[Preference, ...] = ("best", "last")
 
 
+class _Within:
+    """A file or folder within a run's."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, run: RunFolder, owner: type[RunFolder]) -> Path:
+        return run.path / self.name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """One run's folder and the names of its files. The files need not exist yet.
@@ -35,90 +45,40 @@ class RunFolder:
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.path / "config.yaml"
-
-    @property
-    def checkpoints(self) -> Path:
-        """The folder of checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def last_checkpoint(self) -> Path:
-        """Where training goes on from."""
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def previous_checkpoint(self) -> Path:
-        """The one before, should that be damaged."""
-        return self.checkpoints / "previous.ckpt"
-
-    @property
-    def best_checkpoint(self) -> Path:
-        """The checkpoint of the best val/mIoU."""
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def metrics(self) -> Path:
-        """Everything logged, a row per logging step; see `read_metrics`."""
-        return self.path / "metrics.csv"
-
-    @property
-    def speed(self) -> Path:
-        """Time per step, images per second, waiting for data, memory; see `callbacks.Speed`."""
-        return self.path / "speed.csv"
-
-    @property
-    def per_class(self) -> Path:
-        """The scores of each class; see `tables.write_per_class_csv`."""
-        return self.path / "per_class.csv"
-
-    @property
-    def confusion(self) -> Path:
-        """The confusion matrix; see `tables.write_confusion`."""
-        return self.path / "confusion.npz"
-
-    @property
-    def per_image(self) -> Path:
-        """The confusion counts of each image; see `metrics.per_image.ImageCounts`."""
-        return self.path / "per_image.npz"
-
-    @property
-    def environment(self) -> Path:
-        """The reproducibility card: versions, commit, seed, machine, data, time; see `card`."""
-        return self.path / "environment.json"
-
-    @property
-    def code_diff(self) -> Path:
-        """What the source code differed by from its commit; only there if it did."""
-        return self.path / "code.diff"
-
-    @property
-    def evaluation(self) -> Path:
-        """How the scores were measured; see `evaluation`."""
-        return self.path / "evaluation.json"
-
-    @property
-    def images(self) -> Path:
-        """Some images with their masks, for reports; see `gallery`."""
-        return self.path / "images.zip"
-
-    @property
-    def curves_image(self) -> Path:
-        """The learning curves; see `plots.plot_curves`."""
-        return self.path / "curves.png"
-
-    @property
-    def confusion_image(self) -> Path:
-        """The confusion matrix as an image; see `plots.plot_confusion`."""
-        return self.path / "confusion.png"
-
-    @property
-    def panels(self) -> Path:
-        """The folder of image panels; see `panels.panel_overview`."""
-        return self.path / "panels"
+    config = _Within("config.yaml")
+    """The resolved configuration."""
+    checkpoints = _Within("checkpoints")
+    """The folder of checkpoints."""
+    last_checkpoint = _Within("checkpoints/last.ckpt")
+    """Where training goes on from."""
+    previous_checkpoint = _Within("checkpoints/previous.ckpt")
+    """The one before, should that be damaged."""
+    best_checkpoint = _Within("checkpoints/best.ckpt")
+    """The checkpoint of the best val/mIoU."""
+    metrics = _Within("metrics.csv")
+    """Everything logged, a row per logging step; see `read_metrics`."""
+    speed = _Within("speed.csv")
+    """Time per step, images per second, waiting for data, memory; see `callbacks.Speed`."""
+    per_class = _Within("per_class.csv")
+    """The scores of each class; see `tables.write_per_class_csv`."""
+    confusion = _Within("confusion.npz")
+    """The confusion matrix; see `tables.write_confusion`."""
+    per_image = _Within("per_image.npz")
+    """The confusion counts of each image; see `metrics.per_image.ImageCounts`."""
+    environment = _Within("environment.json")
+    """The reproducibility card: versions, commit, seed, machine, data, time; see `card`."""
+    code_diff = _Within("code.diff")
+    """What the source code differed by from its commit; only there if it did."""
+    evaluation = _Within("evaluation.json")
+    """How the scores were measured; see `evaluation`."""
+    images = _Within("images.zip")
+    """Some images with their masks, for reports; see `gallery`."""
+    curves_image = _Within("curves.png")
+    """The learning curves; see `plots.plot_curves`."""
+    confusion_image = _Within("confusion.png")
+    """The confusion matrix as an image; see `plots.plot_confusion`."""
+    panels = _Within("panels")
+    """The folder of image panels; see `panels.panel_overview`."""
 
     def checkpoint(self, prefer: Preference = "best") -> Path:
         """Return the checkpoint that stands for this run.

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from torch import nn
 
-from .callbacks import SafeCheckpoints, SyncBatchNorm
+from .files import atomic_open
+from .layers.norms import SyncBatchNormAct, replace_norms
 from .runs import RunFolder
 
 
@@ -46,3 +53,47 @@ def place_logger(logger: Logger, run: RunFolder) -> None:
             logger._id = logger._wandb_init["id"] = identity["id"]
     elif isinstance(logger, TensorBoardLogger) and logger._root_dir == ".":
         logger._root_dir = str(run.path)
+
+
+class SafeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, lets it reach the disk, and moves it there.
+
+    Whatever happens meanwhile, kill or power loss, the name stands for the old file or for the new one. (Lightning
+    writes into the system's temporary folder, from where a move to another disk is a copy that can be cut short.)
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write `checkpoint` to `path`."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_open(path) as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in `folder` reach the disk; nothing where folders cannot be opened (Windows)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class SyncBatchNorm(TorchSyncBatchNorm):
+    """Lightning's conversion, but one that keeps the activations inside timm's batch norms."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Synchronise the batch norms of `model`, in place."""
+        replace_norms(model, SyncBatchNormAct)
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Put the original batch norms back, with what they learnt."""
+        replace_norms(model, SyncBatchNormAct.original, SyncBatchNormAct)
+        return model

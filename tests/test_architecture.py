@@ -20,7 +20,7 @@ LEVELS = {
     7: ["commands", "__main__"],
     6: ["benchmarking"],
     5: ["config", "cli", "trainer_parts", "api", "doctor"],
-    4: ["tasks", "callbacks", "export", "data.sets", "data.own_images", "data.folder_reading"],
+    4: ["tasks", "callbacks", "export", "data.sets", "data.own_images", "data.folder_reading", "data.paired_files"],
     3: ["models", "checkpoints", "studies", "video", "data.fingerprint", "data.loading", "data.subset", "data.tiles",
         "data.statistics", "data.dataset", "data.datamodule"],
     2: ["backbones", "losses", "optim", "inference", "reporting", "inspection", "data.transforms", "data.masks",

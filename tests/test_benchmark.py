@@ -81,6 +81,7 @@ def test_a_checkpoint_is_timed_and_scored(
     assert rows(tmp_path / "out") == [first, second]
 
 
+@pytest.mark.slow
 def test_options_make_the_network(tmp_path: Path) -> None:
     """One that cannot be built is named at the end; the others are measured."""
     small = {"model.backbone": "mobilenetv2_035", "model.aspp_channels": 16, "model.decoder_channels": 16}

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from deeplab_lightning.callbacks import SafeCheckpoints, last_checkpoint
+from deeplab_lightning.callbacks import last_checkpoint
 from deeplab_lightning.tasks import SegmentationTask
+from deeplab_lightning.trainer_parts import SafeCheckpoints
 
 from .conftest import SMALL, SMALL_SCENES, V3PLUS, Fit
 

@@ -77,9 +77,9 @@ def _segmenter(task: SegmentationTask, runtime: str, precision: Precision) -> Ca
 
     if runtime == "contiguous":
         task.model.to(memory_format=torch.contiguous_format)
-    network: Any = task.folded()
+    network = task.folded()
     if runtime == "compile":  # `--model.compile` compiles training alone
-        network.coarse_logits = torch.compile(network.coarse_logits)
+        network.coarse_logits = torch.compile(network.coarse_logits)  # type: ignore[method-assign]
     predictor = task.predictor(network=network)
     dtype = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 

@@ -47,19 +47,19 @@ class Divergence(Callback):
         self._first: list[float] = []
         self._recent: deque[float] = deque(maxlen=WINDOW)
 
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+    def on_before_optimizer_step(self, trainer: Any, pl_module: LightningModule, optimizer: Any) -> None:
         """Log the norm of the whole gradient."""
-        if (trainer.global_step + 1) % _logging_interval(trainer) == 0:
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:
             gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
             pl_module.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Any, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Remember the loss; look at it when that costs nothing, and behind the last step."""
         lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)
         self._pending.append(Step(trainer.global_step, outputs["loss"], batch["sample_id"], lr))
-        every = 1 if pl_module.device.type == "cpu" else _logging_interval(trainer)
+        every = 1 if pl_module.device.type == "cpu" else trainer.log_every_n_steps
         if len(self._pending) >= every or trainer.global_step >= trainer.estimated_stepping_batches:
             self._look(trainer, pl_module)
 
@@ -97,9 +97,10 @@ class Divergence(Callback):
         )
 
     def _likely_cause(self, trainer: Trainer, step: Step) -> str:
-        bad = _images_with_bad_values(trainer, step.sample_ids)
-        if bad:
-            return f"Likely cause: {bad[0]} holds values that are no finite numbers. Fix it or take it out."
+        for sample_id, (dataset, index) in _places(trainer, step.sample_ids).items():
+            if dataset is not None and not np.isfinite(dataset.load(index)[0]).all():  # float files can hold such
+                (file,) = _files(trainer, [sample_id])
+                return f"Likely cause: {file} holds values that are no finite numbers. Fix it or take it out."
         if str(trainer.precision).startswith("16"):
             return "Likely cause: half precision overflowed. Use --trainer.precision bf16-mixed, or 32."
         recent = list(self._recent)
@@ -114,37 +115,18 @@ class Divergence(Callback):
         )
 
 
-def _logging_interval(trainer: Any) -> int:
-    return int(trainer.log_every_n_steps)
-
-
 def _files(trainer: Trainer, sample_ids: list[str]) -> list[str]:
     """Return the images' files, or their ids where there are none."""
-    datamodule: Any = getattr(trainer, "datamodule", None)
-    names = []
-    for sample_id, index in _indices(trainer, sample_ids).items():
-        files = datamodule.dataset("train").files(index) if index is not None else ()
-        names.append(str(files[0]) if files else sample_id)
-    return names
+    places = _places(trainer, sample_ids)
+    files = {sample_id: dataset.files(index) if dataset else () for sample_id, (dataset, index) in places.items()}
+    return [str(found[0]) if found else sample_id for sample_id, found in files.items()]
 
 
-def _images_with_bad_values(trainer: Trainer, sample_ids: list[str]) -> list[str]:
-    """Read the images again, and return those with NaN or infinity (float files can hold them)."""
-    datamodule: Any = getattr(trainer, "datamodule", None)
-    bad = []
-    for sample_id, index in _indices(trainer, sample_ids).items():
-        if index is not None:
-            image, _ = datamodule.dataset("train").load(index)
-            if not np.isfinite(image).all():
-                bad.append(_files(trainer, [sample_id])[0])
-    return bad
-
-
-def _indices(trainer: Trainer, sample_ids: list[str]) -> dict[str, int | None]:
-    """Return each image's place in the training split, or None where there is no datamodule."""
+def _places(trainer: Trainer, sample_ids: list[str]) -> dict[str, tuple[Any, int]]:
+    """Return the training split and each image's place in it; None for the split where there is no datamodule."""
     datamodule: Any = getattr(trainer, "datamodule", None)
     if datamodule is None:
-        return dict.fromkeys(sample_ids)
+        return dict.fromkeys(sample_ids, (None, 0))
     dataset = datamodule.dataset("train")
     places = {dataset.sample_id(index): index for index in range(len(dataset))}
-    return {sample_id: places[sample_id] for sample_id in sample_ids}
+    return {sample_id: (dataset, places[sample_id]) for sample_id in sample_ids}

@@ -56,25 +56,23 @@ class EvaluationFiles(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin an overview."""
-        self._begin(pl_module, trainer.val_dataloaders)
+        loader: Any = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+        self._panels, self._seen, self._began = [], 0, time.monotonic()
+        self._gallery = GalleryCollector(len(pl_module.description["class_names"]))
+        sampler = getattr(loader, "sampler", None)
+        self._spread = set() if sampler is None else set(spread(len(sampler), SPREAD))
 
-    def on_test_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Begin an overview."""
-        self._begin(pl_module, trainer.test_dataloaders)
+    on_test_start = on_validation_start
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Keep some images."""
-        self._keep(sum(map(int, trainer.num_val_batches)), outputs, batch, batch_idx)
+        batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+        self._keep(sum(map(int, batches)), outputs, batch, batch_idx)
         self._keep_for_gallery(trainer, pl_module, outputs, batch)
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
-        """Keep some images."""
-        self._keep(sum(map(int, trainer.num_test_batches)), outputs, batch, batch_idx)
-        self._keep_for_gallery(trainer, pl_module, outputs, batch)
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the files if this is the best evaluation so far; outside of training, print the table."""
@@ -86,25 +84,16 @@ class EvaluationFiles(Callback):
                 self.best_score = scores.mIoU
                 self._write(trainer, pl_module, scores, "val", f"best so far, step {trainer.global_step}")
         else:
-            self._write(trainer, pl_module, scores, "val", "validation")
+            split, title = ("test", "test") if trainer.testing else ("val", "validation")
+            self._write(trainer, pl_module, scores, split, title)
             self._print()
 
-    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Write the files and print the table."""
-        if trainer.is_global_zero:
-            self._write(trainer, pl_module, pl_module.evaluation.scores(), "test", "test")
-            self._print()
+    on_test_end = on_validation_end
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Print the table of the best validation."""
         if trainer.is_global_zero:
             self._print()
-
-    def _begin(self, pl_module: Any, loader: Any) -> None:
-        self._panels, self._seen, self._began = [], 0, time.monotonic()
-        self._gallery = GalleryCollector(len(pl_module.description["class_names"]))
-        sampler = getattr(loader, "sampler", None)
-        self._spread = set() if sampler is None else set(spread(len(sampler), SPREAD))
 
     def _keep_for_gallery(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any) -> None:
         """Take images that are spread over the split, and the worst."""

@@ -26,7 +26,6 @@ class MetricsCsv(Logger):
         super().__init__()
         self.run = run
         self.rows: dict[int, dict[str, str]] | None = None
-        self._resumed_at: int | None = None
 
     @property
     def name(self) -> str:
@@ -37,11 +36,6 @@ class MetricsCsv(Logger):
     def version(self) -> str:
         """The run's version."""
         return self.run.path.name
-
-    @property
-    def log_dir(self) -> str:
-        """The run folder."""
-        return str(self.run.path)
 
     @property
     def save_dir(self) -> str:
@@ -57,9 +51,10 @@ class MetricsCsv(Logger):
     def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Nothing: `config.yaml` has them."""
 
+    @rank_zero_only
     def resume_at(self, step: int) -> None:
         """Forget what an earlier, interrupted part of the run logged at or behind optimiser step `step`."""
-        self._resumed_at = step
+        self.rows = {row: values for row, values in self._load().items() if row < step}
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -78,18 +73,10 @@ class MetricsCsv(Logger):
         columns += sorted({key for row in rows.values() for key in row} - set(columns))
         write_csv(self.run.metrics, columns, (rows[step] for step in sorted(rows)))
 
-    @rank_zero_only
-    def finalize(self, status: str) -> None:
-        """Write the file."""
-        self.save()
-
     def _load(self) -> dict[int, dict[str, str]]:
         if self.rows is None:
             self.rows = {}
             if self.run.metrics.is_file():
                 for row in read_csv(self.run.metrics):
                     self.rows[int(row["step"])] = {key: value for key, value in row.items() if value}
-        if self._resumed_at is not None:
-            self.rows = {step: row for step, row in self.rows.items() if step < self._resumed_at}
-            self._resumed_at = None
         return self.rows

@@ -61,11 +61,17 @@ class TrainingProgress(ProgressBar):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show a second bar."""
-        self._start_evaluation("validation", sum(map(int, trainer.num_val_batches)))
+        if self._enabled and sys.stderr.isatty():
+            batches = trainer.num_test_batches if trainer.testing else trainer.num_val_batches
+            self._eval_bar = tqdm(
+                total=sum(map(int, batches)),
+                desc="test" if trainer.testing else "validation",
+                unit="batch",
+                leave=False,
+                dynamic_ncols=True,
+            )
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show a bar."""
-        self._start_evaluation("test", sum(map(int, trainer.num_test_batches)))
+    on_test_start = on_validation_start
 
     def on_validation_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Show the batch."""
@@ -76,36 +82,29 @@ class TrainingProgress(ProgressBar):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the score."""
-        self._close_evaluation()
+        self._close()
         score = trainer.callback_metrics.get("val/mIoU")
         if trainer.sanity_checking or score is None or trainer.state.fn != "fit":
             return
         self._best = max(self._best, float(score))
         self._print_line(trainer)
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Remove the bar."""
-        self._close_evaluation()
+    on_test_end = on_validation_end
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Leave the finished bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        self._close(training=True)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Leave the terminal clean."""
-        self._close_evaluation()
-        self.on_train_end(trainer, pl_module)
+        self._close(training=True)
 
-    def _start_evaluation(self, name: str, batches: int) -> None:
-        if self._enabled and sys.stderr.isatty():
-            self._eval_bar = tqdm(total=batches, desc=name, unit="batch", leave=False, dynamic_ncols=True)
-
-    def _close_evaluation(self) -> None:
-        if self._eval_bar is not None:
-            self._eval_bar.close()
-            self._eval_bar = None
+    def _close(self, training: bool = False) -> None:
+        """Close the bar of an evaluation, and that of training if told to."""
+        for bar in (self._eval_bar, self._bar if training else None):
+            if bar is not None:
+                bar.close()
+        self._eval_bar, self._bar = None, None if training else self._bar
 
     def _print_line(self, trainer: Trainer) -> None:
         if not self._enabled:

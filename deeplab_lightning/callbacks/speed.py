@@ -48,12 +48,12 @@ class Speed(Callback):
         self._images += len(batch["image"])
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Any, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count; write at the end of a stretch."""
         self._left_at = time.perf_counter()
         self._batches += 1
-        if self._batches >= _logging_interval(trainer) * trainer.accumulate_grad_batches:
+        if self._batches >= trainer.log_every_n_steps * trainer.accumulate_grad_batches:
             self._write(trainer)
             self._restart(self._left_at)
 
@@ -86,10 +86,6 @@ class Speed(Callback):
         if trainer.is_global_zero:
             self._rows.append({"step": str(trainer.global_step), **{key: f"{x:.4g}" for key, x in figures.items()}})
             write_csv(self.run.speed, list(self._rows[0]), self._rows)
-
-
-def _logging_interval(trainer: Any) -> int:
-    return int(trainer.log_every_n_steps)
 
 
 def _peak_memory(trainer: Trainer) -> float:

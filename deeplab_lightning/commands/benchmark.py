@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import time
@@ -110,16 +109,10 @@ def describe_machine(device: str) -> str:
     """Return what stands above the table: processor or GPU, threads, versions."""
     import torch
 
-    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else _processor()
+    from ..reporting.card import cpu_name
+
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
     return f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, PyTorch {torch.__version__}"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, Any] | str:

@@ -144,7 +144,7 @@ def draw_activations(
 
     stored = read_image(image)
     task = Configuration(configuration, checkpoint).trained_task().eval()
-    network: Any = task.model
+    network = task.model
     parts = find_parts(network, names)
     predictor = task.predictor()
     run, covered = predictor.network, stored.shape[:2]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..files import write_csv
-from .folding import LayerRow, folded, unfolded
+from .repetition import LayerRow, folded, unfolded
 from .tracing import Layer, Pair, Trace
 
 WIDTH = 120

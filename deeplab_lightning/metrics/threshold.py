@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import DataError
 from .by_image import ByImage, Counted
 
 BINS = 256
@@ -43,10 +44,19 @@ class BestThreshold(ByImage):
         Args:
             pred: `(H, W)` probability of the foreground, 0..1.
             truth: `(H, W)` of 0, 1 and `ignore_index`.
+
+        Raises:
+            DataError: There is another label.
         """
+        labelled = truth != self.ignore_index
+        if (labelled & (truth != 0) & (truth != 1)).any():
+            raise DataError(
+                f"A label is no class: labels are {int(truth.min())} to {int(truth.max())}, with 2 classes and "
+                f"ignore_index {self.ignore_index}."
+            )
         # Bin b holds the probabilities in (b, b + 1] / BINS: those above b / BINS are in the bins from b on.
         place = (pred * BINS).ceil().long().sub(1).clamp(0, BINS - 1)
-        cells = (truth.long() * BINS + place)[truth != self.ignore_index]
+        cells = (truth.long() * BINS + place)[labelled]
         return Counted(torch.bincount(cells, minlength=2 * BINS).view(2, BINS).cpu().numpy())
 
     def best(self) -> Threshold:

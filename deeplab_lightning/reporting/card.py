@@ -73,7 +73,7 @@ def environment(seed: int | None, gpus: Sequence[str] = (), source: Path = SOURC
         "python": platform.python_version(),
         "packages": versions,
         "platform": platform.platform(),
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpu_cores": os.cpu_count(),
         "gpu": gpus[0] if gpus else None,
         "gpus": list(gpus),
@@ -155,19 +155,8 @@ def differences(card: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differe
     return found
 
 
-_COMPARED = (
-    "deeplab_lightning",
-    "git_commit",
-    "git_dirty",
-    "git_diff",
-    "python",
-    "platform",
-    "cpu",
-    "cpu_cores",
-    "gpu",
-    "devices",
-    "weights",
-)
+_COMPARED = ("deeplab_lightning", "git_commit", "git_dirty", "git_diff", "python", "platform", "cpu", "cpu_cores", "gpu",
+             "devices", "weights")  # fmt: skip
 
 
 def _flattened(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +233,7 @@ def _git(folder: Path, *arguments: str) -> bytes | None:
         return None
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """Return the processor's name; Linux gives it only in /proc/cpuinfo."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

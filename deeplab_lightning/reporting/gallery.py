@@ -18,14 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image
 
-from ..data.display import displayable
 from ..errors import DataError
 from ..files import atomic_open
 from ..labels import VOID_COLOUR
+from .panels import scaled
 
 WORST = 48
 SPREAD = 48
@@ -97,7 +96,12 @@ class GalleryCollector:
         """
         if not self.wants(score, is_spread) or len(self._spread) + is_spread > self.spread:
             return
-        kept = self._shrunk(sample_id, image, truth, pred, "spread" if is_spread else "worst")
+        scale = min(1.0, MAX_SIDE / max(truth.shape))
+        shown, small, small_pred = scaled(image, truth, pred, scale)
+        small = np.where((small < 0) | (small >= self.num_classes), VOID, small).astype(np.uint8)
+        height, width = truth.shape
+        why = "spread" if is_spread else "worst"
+        kept = KeptImage(sample_id, (height, width), shown, small, small_pred.astype(np.uint8), why)
         if is_spread:
             self._spread.append(kept)
             return
@@ -112,21 +116,6 @@ class GalleryCollector:
         """Return what is kept, by name."""
         return sorted([*self._spread, *(kept for _, _, kept in self._heap)], key=lambda kept: kept.sample_id)
 
-    def _shrunk(self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, why: str) -> KeptImage:
-        height, width = truth.shape
-        scale = min(1.0, MAX_SIDE / max(height, width))
-        new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
-        shown = displayable(image)
-        if scale < 1:
-            shown = cv2.resize(shown, (new_width, new_height), interpolation=cv2.INTER_AREA)
-        rows = ((np.arange(new_height) + 0.5) * height / new_height).astype(np.intp)
-        columns = ((np.arange(new_width) + 0.5) * width / new_width).astype(np.intp)
-        nearest = np.ix_(rows, columns)
-        small = truth[nearest]
-        void = (small < 0) | (small >= self.num_classes)
-        small = np.where(void, VOID, small).astype(np.uint8)
-        return KeptImage(sample_id, (height, width), shown.copy(), small, pred[nearest].astype(np.uint8), why)
-
 
 def write_gallery(
     path: Path, images: Sequence[KeptImage], class_names: Sequence[str], palette: Sequence[Sequence[int]]
@@ -139,7 +128,10 @@ def write_gallery(
         class_names: `C` names.
         palette: `C` RGB colours, 0..255.
     """
-    colours = _png_palette(palette)
+    table = np.zeros((256, 3), np.uint8)
+    table[VOID] = VOID_COLOUR
+    table[: len(palette)] = palette
+    colours = table.ravel().tolist()
     entries = [
         {"id": kept.sample_id, "height": kept.size[0], "width": kept.size[1], "why": kept.why} for kept in images
     ]
@@ -147,7 +139,9 @@ def write_gallery(
     with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("index.json", json.dumps(index, ensure_ascii=False, indent=1))
         for number, kept in enumerate(images):
-            archive.writestr(f"{number:04}.jpg", _jpeg(kept.image))
+            jpeg = io.BytesIO()
+            Image.fromarray(kept.image).save(jpeg, "JPEG", quality=JPEG_QUALITY)
+            archive.writestr(f"{number:04}.jpg", jpeg.getvalue())
             archive.writestr(f"{number:04}.truth.png", mask_png(kept.truth, colours))
             archive.writestr(f"{number:04}.pred.png", mask_png(kept.pred, colours))
 
@@ -240,17 +234,3 @@ def read_gallery(path: Path) -> Gallery:
 def _ids(png: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(png)) as image:
         return np.asarray(image)
-
-
-def _png_palette(palette: Sequence[Sequence[int]]) -> list[int]:
-    """Return 768 numbers: the classes' colours from 0 on, the void colour at `VOID`."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[VOID] = VOID_COLOUR
-    colours[: len(palette)] = palette
-    return colours.ravel().tolist()
-
-
-def _jpeg(image: np.ndarray) -> bytes:
-    data = io.BytesIO()
-    Image.fromarray(image).save(data, "JPEG", quality=JPEG_QUALITY)
-    return data.getvalue()

@@ -120,16 +120,20 @@ def fit(panel: PanelImage) -> PanelImage:
             f"Panel image {panel.title!r} is {image.shape}, its truth {truth.shape} and its prediction "
             f"{pred.shape}: expected (H, W, C) or (H, W) for the image, as stored, and (H, W) of one size."
         )
-    image = displayable(image)
-    height, width = truth.shape
-    longer = max(height, width)
+    longer = max(truth.shape)
     scale = MAX_SIDE / longer if longer > MAX_SIDE else max(1, MIN_SIDE // longer)
+    return PanelImage(panel.title, *scaled(image, truth, pred, scale))
+
+
+def scaled(image: np.ndarray, truth: np.ndarray, pred: np.ndarray, scale: float) -> tuple[np.ndarray, ...]:
+    """Scale an image, which becomes RGB (`displayable`), and its masks, which keep their ids (nearest neighbour)."""
+    height, width = truth.shape
     new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
     rows = ((np.arange(new_height) + 0.5) * height / new_height).astype(np.intp)
     columns = ((np.arange(new_width) + 0.5) * width / new_width).astype(np.intp)
-    nearest = np.ix_(rows, columns)
-    shrunk = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_AREA) if scale < 1 else image[nearest]
-    return PanelImage(panel.title, shrunk, truth[nearest], pred[nearest])
+    nearest, shown = np.ix_(rows, columns), displayable(image)
+    shown = cv2.resize(shown, (new_width, new_height), interpolation=cv2.INTER_AREA) if scale < 1 else shown[nearest]
+    return shown, truth[nearest], pred[nearest]
 
 
 def overlay(image: np.ndarray, pred: np.ndarray, table: np.ndarray, opacity: float) -> np.ndarray:

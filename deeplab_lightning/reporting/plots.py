@@ -5,9 +5,9 @@ matplotlib is imported on use and without pyplot: nothing global is touched, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def plot_curves(metrics_csv: Path, png: Path | IO[bytes]) -> None:
     from matplotlib.figure import Figure
 
     columns = read_metrics(metrics_csv)
-    series = {name: _series(columns, name) for name in ("train/loss", "val/loss", "val/mIoU", "val/pixel_acc", "lr")}
+    series = {name: logged(columns, name) for name in ("train/loss", "val/loss", "val/mIoU", "val/pixel_acc", "lr")}
     series = {name: points for name, points in series.items() if len(points[0])}
     groups = {
         "loss": ("train/loss", "val/loss"),
@@ -56,19 +56,19 @@ def plot_curves(metrics_csv: Path, png: Path | IO[bytes]) -> None:
         style(axes, label)
         for name in names:
             if name in series:
-                _DRAW[name](axes, *series[name])
+                _draw(axes, name, *series[name])
         if label != "learning rate":
             axes.legend(frameon=False, fontsize=9, loc="best")
     all_axes[-1].set_xlabel("step")
     figure.savefig(png, format="png", dpi=130)
 
 
-def _series(columns: dict[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
+def logged(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Return steps and values of one column. A resumed run logs some steps again: of those the later row counts."""
     if name not in columns or "step" not in columns:
         return np.zeros(0), np.zeros(0)
-    logged = ~np.isnan(columns[name]) & ~np.isnan(columns["step"])
-    latest = dict(zip(columns["step"][logged].tolist(), columns[name][logged].tolist(), strict=True))
+    known = ~np.isnan(columns[name]) & ~np.isnan(columns["step"])
+    latest = dict(zip(columns["step"][known].tolist(), columns[name][known].tolist(), strict=True))
     steps = sorted(latest)
     return np.array(steps), np.array([latest[step] for step in steps])
 
@@ -85,44 +85,25 @@ def smoothed(values: np.ndarray) -> np.ndarray:
     return (sums[index + half_here + 1] - sums[index - half_here]) / (2 * half_here + 1)
 
 
-def _draw_train_loss(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    axes.plot(steps, values, color=BLUE, alpha=0.25, linewidth=0.8)
-    axes.plot(steps, smoothed(values), color=BLUE, linewidth=1.8, label="train (smoothed)")
-    axes.set_ylim(bottom=0)
-
-
-def _draw_val_loss(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    axes.plot(steps, values, color=ORANGE, marker="o", markersize=3.5, linewidth=1.5, label="validation")
-    axes.set_ylim(bottom=0)
-
-
-def _draw_miou(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    best = int(values.argmax())
-    label = f"mIoU (best {values[best]:.3f} at step {steps[best]:.0f})"
-    axes.plot(steps, values, color=GREEN, marker="o", markersize=3.5, linewidth=1.8, label=label)
-    axes.plot(
-        steps[best], values[best], color=GREEN, marker="o", markersize=9, markerfacecolor="none", markeredgewidth=1.5
-    )
-    axes.set_ylim(0, 1)
-
-
-def _draw_pixel_acc(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    axes.plot(steps, values, color=GREY, marker="o", markersize=2.5, linewidth=1.2, label="pixel accuracy")
-    axes.set_ylim(0, 1)
-
-
-def _draw_lr(axes: Axes, steps: np.ndarray, values: np.ndarray) -> None:
-    axes.plot(steps, values, color=GREY, linewidth=1.5)
-    axes.set_ylim(bottom=0)
-
-
-_DRAW = {
-    "train/loss": _draw_train_loss,
-    "val/loss": _draw_val_loss,
-    "val/mIoU": _draw_miou,
-    "val/pixel_acc": _draw_pixel_acc,
-    "lr": _draw_lr,
+_LINES: dict[str, dict[str, Any]] = {
+    "train/loss": {"color": BLUE, "alpha": 0.25, "linewidth": 0.8},
+    "val/loss": {"color": ORANGE, "marker": "o", "markersize": 3.5, "linewidth": 1.5, "label": "validation"},
+    "val/mIoU": {"color": GREEN, "marker": "o", "markersize": 3.5, "linewidth": 1.8},
+    "val/pixel_acc": {"color": GREY, "marker": "o", "markersize": 2.5, "linewidth": 1.2, "label": "pixel accuracy"},
+    "lr": {"color": GREY, "linewidth": 1.5},
 }
+
+
+def _draw(axes: Axes, name: str, steps: np.ndarray, values: np.ndarray) -> None:
+    (line,) = axes.plot(steps, values, **_LINES[name])
+    if name == "train/loss":
+        axes.plot(steps, smoothed(values), color=BLUE, linewidth=1.8, label="train (smoothed)")
+    elif name == "val/mIoU":
+        best = int(values.argmax())
+        line.set_label(f"mIoU (best {values[best]:.3f} at step {steps[best]:.0f})")
+        ring = {"markersize": 9, "markerfacecolor": "none", "markeredgewidth": 1.5}
+        axes.plot(steps[best], values[best], color=GREEN, marker="o", **ring)
+    axes.set_ylim(0, 1 if name in ("val/mIoU", "val/pixel_acc") else None)
 
 
 def style(axes: Axes, label: str) -> None:

@@ -8,7 +8,10 @@ Cityscapes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+from ..files import read_csv
 
 SINGLE = (1.0,)
 VOC_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
@@ -30,65 +33,22 @@ class PublishedRow(NamedTuple):
 
     miou: float
     output_stride: int
-    scales: tuple[float, ...] = SINGLE
-    flip: bool = False
-    crf: bool = False
+    scales: tuple[float, ...]
+    flip: bool
+    crf: bool
 
 
-PUBLISHED: dict[str, tuple[str, tuple[PublishedRow, ...]]] = {
-    "v1_largefov_voc": ("voc", (PublishedRow(62.25, 8), PublishedRow(67.64, 8, crf=True))),
-    "v2_vgg16_aspp_l_voc": ("voc", (PublishedRow(68.96, 8), PublishedRow(71.57, 8, crf=True))),
-    "v2_resnet101_voc": ("voc", (PublishedRow(76.35, 8), PublishedRow(77.69, 8, crf=True))),
-    "v3_cascade_resnet101_voc": (
-        "voc",
-        (
-            PublishedRow(76.66, 16),
-            PublishedRow(78.05, 8),
-            PublishedRow(78.93, 8, VOC_SCALES),
-            PublishedRow(79.35, 8, VOC_SCALES, True),
-        ),
-    ),
-    "v3_resnet101_voc_stage1": (
-        "voc",
-        (
-            PublishedRow(77.21, 16),
-            PublishedRow(78.51, 8),
-            PublishedRow(79.45, 8, VOC_SCALES),
-            PublishedRow(79.77, 8, VOC_SCALES, True),
-        ),
-    ),
-    "v3_resnet101_cityscapes": (
-        "cityscapes",
-        (
-            PublishedRow(77.23, 16),
-            PublishedRow(77.82, 8),
-            PublishedRow(79.06, 8, CITYSCAPES_SCALES),
-            PublishedRow(79.30, 8, CITYSCAPES_SCALES, True),
-        ),
-    ),
-    "v3plus_resnet101_voc": (
-        "voc",
-        (
-            PublishedRow(78.85, 16),
-            PublishedRow(80.09, 16, VOC_SCALES),
-            PublishedRow(80.22, 16, VOC_SCALES, True),
-            PublishedRow(79.35, 8),
-            PublishedRow(80.43, 8, VOC_SCALES),
-            PublishedRow(80.57, 8, VOC_SCALES, True),
-        ),
-    ),
-    "v3plus_xception65_voc": (
-        "voc",
-        (
-            PublishedRow(79.79, 16),
-            PublishedRow(81.21, 16, VOC_SCALES, True),
-            PublishedRow(80.02, 8),
-            PublishedRow(81.39, 8, VOC_SCALES, True),
-        ),
-    ),
-    "v3plus_xception65_cityscapes": ("cityscapes", (PublishedRow(79.14, 16),)),
-    "v3plus_xception71_cityscapes": ("cityscapes", (PublishedRow(79.55, 16),)),
-}
+def _read() -> dict[str, tuple[str, tuple[PublishedRow, ...]]]:
+    scales = {"single": SINGLE, "voc": VOC_SCALES, "cityscapes": CITYSCAPES_SCALES}
+    found: dict[str, tuple[str, tuple[PublishedRow, ...]]] = {}
+    for row in read_csv(Path(__file__).with_name("published.csv")):
+        views = scales[row["scales"]], row["flip"] == "yes", row["crf"] == "yes"
+        figure = PublishedRow(float(row["miou"]), int(row["output_stride"]), *views)
+        found[row["recipe"]] = row["data"], (*found.get(row["recipe"], ("", ()))[1], figure)
+    return found
+
+
+PUBLISHED = _read()
 """Recipe -> its data set, and its rows. v2's scales lie within the network, and it was pretrained on COCO."""
 
 
@@ -100,10 +60,10 @@ def published_miou(
     Args:
         recipe: Stem of a file in configs/paper/.
         data: Name of the data that was evaluated on, such as `voc`.
-        output_stride: Likewise the protocol's other parts.
-        scales: Likewise.
-        flip: Likewise.
-        crf: Likewise.
+        output_stride: Of the network that looked.
+        scales: That were averaged over.
+        flip: Whether the mirrored image was, too.
+        crf: Whether the dense CRF came last.
     """
     where, rows = PUBLISHED.get(recipe, ("", ()))
     if data != where:

@@ -21,10 +21,6 @@ FADED = 0.55
 """How much of the image is left behind the lines."""
 
 
-Extent = tuple[float, float]
-"""First and last pixel along one axis."""
-
-
 class SeenWindow(NamedTuple):
     """The window of pixels that the centre of a feature map sees.
 
@@ -41,16 +37,6 @@ class SeenWindow(NamedTuple):
     columns: tuple[int, int]
     taps: Sequence[tuple[float, float]] = ()
     note: str = ""
-
-    @property
-    def tap_rows(self) -> tuple[float, float]:
-        """The uppermost and the lowest row of taps."""
-        return min(row for row, _ in self.taps), max(row for row, _ in self.taps)
-
-    @property
-    def tap_columns(self) -> tuple[float, float]:
-        """The leftmost and the rightmost column of taps."""
-        return min(column for _, column in self.taps), max(column for _, column in self.taps)
 
 
 def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], title: str, png: Path | IO[bytes]) -> None:
@@ -77,10 +63,12 @@ def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], titl
     axes.set_title(title, loc="left", fontsize=11, color=INK)
     for window in windows:
         _outline(axes, window, colours.get(window.label, INK))
-    axes.plot(*_centre(windows[0])[::-1], marker="+", color=INK, markersize=11, markeredgewidth=1.6)
+    axes.plot(
+        sum(windows[0].columns) / 2, sum(windows[0].rows) / 2, marker="+", color=INK, markersize=11, markeredgewidth=1.6
+    )
     axes.set_xlabel("pixels")
 
-    reached = [(window.tap_rows, window.tap_columns) for window in branches]
+    reached = [[(min(axis), max(axis)) for axis in zip(*window.taps, strict=True)] for window in branches]
     for index, window in enumerate(branches):
         small = figure.add_subplot(grid[index // columns, 1 + index % columns])
         _show(small, image, reached)
@@ -88,14 +76,14 @@ def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], titl
     figure.savefig(png, format="png", dpi=110, bbox_inches="tight", pad_inches=0.15)
 
 
-def _show(axes: Axes, image: np.ndarray, in_view: Sequence[tuple[Extent, Extent]]) -> None:
+def _show(axes: Axes, image: np.ndarray, in_view: Sequence[Sequence[tuple[float, float]]]) -> None:
     """Show the faded image, with room for it and for rows and columns that reach beyond it."""
     height, width = image.shape[:2]
     axes.imshow((255 - FADED * (255 - image.astype(np.float32))).astype(np.uint8), interpolation="bilinear")
     axes.add_patch(_rectangle((0, height - 1), (0, width - 1), edgecolor=FAINT, linewidth=1))
-    rows, columns = zip(((0, height), (0, width)), *in_view, strict=True)
-    top, bottom = min(first for first, _ in rows), max(last for _, last in rows)
-    left, right = min(first for first, _ in columns), max(last for _, last in columns)
+    # First and last pixel of each, along both axes.
+    extents = np.array([((0, height), (0, width)), *in_view])
+    (top, left), (bottom, right) = extents[..., 0].min(axis=0), extents[..., 1].max(axis=0)
     margin = 0.04 * max(right - left, bottom - top)
     axes.set_xlim(left - margin, right + margin)
     axes.set_ylim(bottom + margin, top - margin)
@@ -139,7 +127,3 @@ def _rectangle(rows: tuple[int, int], columns: tuple[int, int], **style: Any) ->
     corner = (columns[0] - 0.5, rows[0] - 0.5)
     size = (columns[1] - columns[0] + 1, rows[1] - rows[0] + 1)
     return Rectangle(corner, *size, fill=False, **style)
-
-
-def _centre(window: SeenWindow) -> tuple[float, float]:
-    return sum(window.rows) / 2, sum(window.columns) / 2

@@ -157,14 +157,6 @@ def describe_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def curve(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps and values of a logged key, without the rows in which it was not logged; empty if it never was."""
-    if name not in columns or "step" not in columns:
-        return np.zeros(0), np.zeros(0)
-    logged = ~np.isnan(columns[name]) & ~np.isnan(columns["step"])
-    return columns["step"][logged], columns[name][logged]
-
-
 def _is_run(path: Path) -> bool:
     """Whether a folder is a run, or one of runs that `fit` made; `runs/NAME-validate` is neither."""
     return RunFolder(path).config.is_file() or (path / LATEST).exists() or path.is_symlink()

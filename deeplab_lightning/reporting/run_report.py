@@ -16,8 +16,8 @@ from .charts import Line, line_chart
 from .evaluation import UNKNOWN
 from .gallery import Gallery
 from .pages import number, page
-from .plots import smoothed
-from .records import RunRecord, curve, describe_value, flattened
+from .plots import logged, smoothed
+from .records import RunRecord, describe_value, flattened
 from .tables import per_class_rows
 from .viewer import ImageLayer, ViewedImage, class_words, error_png, legend_of, viewer
 
@@ -70,7 +70,7 @@ def curves(records: Sequence[RunRecord]) -> list[Markup]:
         lines = []
         for record in records:
             for key in keys:
-                steps, values = curve(record.metrics, key)
+                steps, values = logged(record.metrics, key)
                 if len(steps):
                     name = key.removeprefix("val/") if len(records) == 1 else record.name
                     lines.append(Line(name, steps, smoothed(values) if key == "train/loss" else values, dots))

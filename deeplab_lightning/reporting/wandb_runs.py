@@ -27,6 +27,7 @@ from .records import flattened
 from .tables import PER_CLASS_COLUMNS, per_class_rows
 
 if TYPE_CHECKING:
+    from torch import nn
     from wandb.sdk.wandb_run import Run
 
 STEP_KEY = "trainer/global_step"
@@ -57,7 +58,7 @@ def note_best(run: Run, score: float, step: int) -> None:
     run.summary.update({"val/mIoU": score, "best_step": step})
 
 
-def watch_gradients(run: Run, network: Any, every: int) -> None:
+def watch_gradients(run: Run, network: nn.Module, every: int) -> None:
     """Log histograms of the gradients of a network's parameters.
 
     Args:

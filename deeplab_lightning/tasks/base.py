@@ -17,21 +17,17 @@ from .. import __version__
 from ..checkpoints.loading import read_checkpoint
 from ..checkpoints.transfer import transfer
 from ..errors import ConfigError
-from ..layers import Normalise
 from ..layers.norms import pause_statistics
 from ..losses import CombinedLoss, LossOptions, loss_options
+from ..losses.class_weights import ClassCounts, WeightRule, class_weights
 from ..losses.shrink import shrink_labels
-from ..metrics.depth import DepthScores
-from ..metrics.segmentation import SegmentationScores
-from ..metrics.threshold import BestThreshold
 from ..models import Network, TrainingMaps, network_named
 from ..optim import FactorLR, OptimizerOptions, make_optimizer, make_schedule, options_of_groups, parameter_groups
 from ..optim.averaging import WeightAverage
 from ..options import hints_of
 from ..types import Batch, DataDescription
-from .class_weighting import weights_by_rule
 from .depth import DepthHead, depth_of
-from .description import check_against, describe_by_hand
+from .description import check_against, check_classes_of_data, describe_by_hand
 from .distillation import Distillation, put_aside, put_back
 from .evaluating import EvaluatedTask
 from .norm_policy import expect_frozen_norms, warn_if_few
@@ -72,21 +68,19 @@ class SegmentationTask(EvaluatedTask):
         loss: LossOptions | Mapping[str, Any] | None = None,
         **model: Any,
     ) -> None:
-        super().__init__()
         network = network or self.network_class
         if network is None:
             raise ConfigError("This task does not know which network to train: give it network='DeepLabV3Plus'.")
         network_class = network_named(network) if isinstance(network, str) else network
-        self.options = TaskOptions.of({name: model.pop(name) for name in hints_of(TaskOptions) if name in model})
+        told = TaskOptions.of({name: model.pop(name) for name in hints_of(TaskOptions) if name in model})
+        description = description or describe_by_hand(told.num_classes, told.ignore_index, told.class_names)
+        check_against(description, told.num_classes, told.ignore_index, told.class_names)
+        losses = _made(loss_options(), loss, loss_options()())
+        built = network_class(len(description["class_names"]), description["channels"], **model)
+        super().__init__(description, built, None if losses.depth is None else DepthHead(built, losses.depth))
+        self.options, self.loss_options = told, losses
         self.optimizer_options = _made(OptimizerOptions, optimizer, self.optimizer_defaults)
-        self.loss_options = _made(loss_options(), loss, loss_options()())
-        told = self.options
-        self.description = description or describe_by_hand(told.num_classes, told.ignore_index, told.class_names)
-        check_against(self.description, told.num_classes, told.ignore_index, told.class_names)
-        self.num_classes = len(self.description["class_names"])
-        self.ignore_index = self.description["ignore_index"]
-        self.normalise = Normalise(self.description["mean"], self.description["std"], self.description["pixel_range"])
-        self.model = network_class(self.num_classes, self.description["channels"], **model)
+        self.num_classes = len(description["class_names"])
         self.save_hyperparameters(
             {
                 "network": network_class.__name__,
@@ -96,19 +90,16 @@ class SegmentationTask(EvaluatedTask):
                 "description": self.description,
             }
         )
-        self.depth = DepthHead(self.model, self.loss_options.depth) if self.loss_options.depth is not None else None
         self.losses = CombinedLoss(self.loss_options, self.ignore_index, self.num_classes)
         self._optimizer_options: list[dict[str, Any]] = []
         self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
-        self.threshold: float | None = None
         self.distillation: Distillation | None = None
-        self.evaluation = SegmentationScores(self.description["class_names"], self.ignore_index)
-        self.best_threshold = BestThreshold(self.ignore_index) if self.model.options.binary else None
-        self.depth_scores = DepthScores() if self.depth is not None else None
 
     def setup(self, stage: str) -> None:
         """Before a new run: take over the weights that it starts from."""
         expect_precision(self.trainer.precision)
+        self._range_is_known = False
+        check_classes_of_data(self.num_classes, self._datamodule, None)
         if self.model.options.freeze_batch_norm:
             expect_frozen_norms()
         if self.depth is not None and self._datamodule is not None:
@@ -124,7 +115,14 @@ class SegmentationTask(EvaluatedTask):
         if self.trainer.state.fn != "fit":
             return []
         if self.loss_options.distillation is not None:
-            self.distillation = self._meet_teachers()
+            from .rebuild import load_task  # which knows all tasks
+
+            self.distillation = Distillation(
+                self.model,
+                self.description,
+                self.loss_options.distillation,
+                lambda path: load_task(read_checkpoint(path), path),
+            )
         return [WeightAverage(self.optimizer_options)] if self.optimizer_options.averages else []
 
     def on_fit_start(self) -> None:
@@ -134,21 +132,24 @@ class SegmentationTask(EvaluatedTask):
         if self.options.compile:
             compile_training(self.model)
         if self.losses.rule is not None:
-            names = self.description["class_names"]
-            self.losses.class_weights = weights_by_rule(self.losses.rule, self._datamodule, names)
+            self.losses.class_weights = self._weights_by_rule(self.losses.rule)
+
+    def _weights_by_rule(self, rule: WeightRule) -> Tensor:
+        """Count in the training masks, and return and tell the classes' weights that follow, `(C,)`."""
+        if self._datamodule is None:
+            raise ConfigError(
+                f"--loss.cross_entropy.class_weights {rule!r} needs a datamodule to count in: give a list of weights "
+                f"instead."
+            )
+        counts = ClassCounts(*map(torch.from_numpy, self._datamodule.class_counts()))
+        weights = class_weights(rule, counts).float()
+        named = zip(self.description["class_names"], weights.tolist(), strict=True)
+        rank_zero_info("Class weights: " + ", ".join(f"{name} {weight:.3g}" for name, weight in named))
+        return weights
 
     @property
     def _datamodule(self) -> Any:
         return getattr(self.trainer, "datamodule", None)
-
-    def _meet_teachers(self) -> Distillation:
-        from .rebuild import load_task  # which knows all tasks
-
-        def load(path: str) -> SegmentationTask:
-            return load_task(read_checkpoint(path), path)
-
-        assert self.loss_options.distillation is not None
-        return Distillation(self.model, self.description, self.loss_options.distillation, load)
 
     def loss(self, image: Tensor, mask: Tensor) -> Tensor:
         """Return the loss against the labels.
@@ -191,6 +192,7 @@ class SegmentationTask(EvaluatedTask):
         image, mask = batch["image"], batch["mask"]
         assert isinstance(image, Tensor)
         assert isinstance(mask, Tensor)
+        self.check_batch(image, mask)
         maps = self.model.training_maps(self.normalise(image))
         parts = {"labels": self.loss_of(maps, mask)}
         if self.depth is not None:
@@ -232,6 +234,7 @@ class SegmentationTask(EvaluatedTask):
         """After a resume: the configuration's learning rate, momentum and decay win over those in the checkpoint."""
         for group, options in zip(self.trainer.optimizers[0].param_groups, self._optimizer_options, strict=True):
             group.update(options)
+        check_classes_of_data(self.num_classes, None, self.trainer.train_dataloader)
         schedule = self.lr_schedulers()
         if isinstance(schedule, FactorLR):
             schedule.apply()
@@ -279,8 +282,4 @@ def _made(group: Any, given: Any, default: Any) -> Any:
     """Return options that are given as such, by name, or not at all."""
     if given is None:
         return default
-    return given if isinstance(given, group) else group.of({**_shallow(default), **given})
-
-
-def _shallow(options: Any) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in hints_of(type(options))}
+    return given if isinstance(given, group) else group.of({**default.values(), **given})

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from ..errors import ConfigError
+from typing import Any
+
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from ..errors import ConfigError, DataError
 from ..labels import LabelSet, voc_palette
 from ..types import DataDescription
+
+NORMALISED = 10.0
+"""Values below 0, and none farther from it than this: pixels that were normalised already."""
 
 
 def describe_by_hand(
@@ -46,11 +54,58 @@ def check_against(
             )
 
 
-def check_two_classes(description: DataDescription) -> None:
-    """Refuse `binary` for data of more or fewer classes than two."""
-    names = description["class_names"]
-    if len(names) != 2:
+def check_classes_of_data(num_classes: int, datamodule: Any, loaders: Any) -> None:
+    """Refuse data of more or fewer classes than the task's, where the datamodule or a loader's data set tells them.
+
+    Args:
+        num_classes: Of the task.
+        datamodule: With a `description`, or `None`, or the user's own.
+        loaders: What the Trainer draws from: a loader, or lists and dicts of them.
+    """
+    found = getattr(datamodule, "description", None)
+    counts = {len(found["class_names"])} if isinstance(found, dict) and "class_names" in found else set()
+    for loader in tree_flatten(loaders)[0]:
+        dataset = getattr(loader, "dataset", None)
+        while dataset is not None and not isinstance(getattr(dataset, "labels", None), LabelSet):
+            dataset = getattr(dataset, "source", None) or getattr(dataset, "dataset", None)
+        if dataset is not None:
+            counts.add(dataset.labels.num_classes)
+    for count in counts - {num_classes}:
         raise ConfigError(
-            f"--model.binary is for data of two classes; this has {len(names)} ({', '.join(names[:4])}"
-            f"{', ...' if len(names) > 4 else ''}). Leave it out."
+            f"The task has {num_classes} classes, and the data {count}. Make the task from the data's description: "
+            f"description=datamodule.description."
         )
+
+
+def check_batch(images: Tensor, masks: Tensor, description: DataDescription) -> bool:
+    """Refuse images that are not in stored values, and labels that are no class: own loaders may deliver either.
+
+    Args:
+        images: As they come from the loader.
+        masks: Their labels.
+        description: What the task knows of its data.
+
+    Returns:
+        Whether the images' range could be told; black ones tell nothing.
+
+    Raises:
+        DataError: The images were divided by `pixel_range` already, or normalised; or what a label is that is no class.
+    """
+    classes, ignore_index = len(description["class_names"]), description["ignore_index"]
+    wrong = ((masks < 0) | (masks >= classes)) & (masks != ignore_index)
+    if wrong.any():
+        raise DataError(
+            f"A mask holds label {int(masks[wrong][0])}, but the task has {classes} classes, 0 to {classes - 1}, and "
+            f"ignores {ignore_index}. Give it as many classes as the data has, or fix the masks."
+        )
+    pixel_range = description["pixel_range"]
+    if not images.is_floating_point() or pixel_range < 255:
+        return True
+    smallest, largest = (float(value) for value in images.aminmax())
+    if (smallest >= 0 and 0 < largest <= 1) or (smallest < 0 and max(-smallest, largest) <= NORMALISED):
+        raise DataError(
+            f"Images hold {images.dtype} values from {smallest:g} to {largest:g}, but the task divides by pixel_range "
+            f"{pixel_range:g} and normalises itself: deliver the stored values, 0 to {pixel_range:g}, as uint8 for "
+            f"one, or set pixel_range to 1."
+        )
+    return largest > 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
-
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
@@ -13,7 +11,6 @@ from ..errors import ConfigError, of_image
 from ..inference import EvaluationOptions
 from ..inference.predictor import Predictor
 from ..layers import Normalise
-from ..layers.folding import fold_batch_norms
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
 from ..metrics.deciding import Decision
@@ -21,47 +18,51 @@ from ..metrics.depth import DepthScores
 from ..metrics.segmentation import SegmentationScores
 from ..metrics.threshold import BestThreshold
 from ..models import Network
+from ..models.batch_norm_folding import fold_batch_norms
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
-from .processes import share_buffers
+from .description import check_batch, check_classes_of_data
 
-Stage = Literal["val", "test"]
 PROBE_SIDE = 65
 """Of the image on which a folded network is compared with its original."""
 
 
 class EvaluatedTask(LightningModule):
-    """The half of a task that evaluates its network; what is declared here, `SegmentationTask` makes.
+    """The half of a task that evaluates its network.
+
+    Args:
+        description: Of the data.
+        model: The network.
+        depth: The second head, if there is one.
 
     Attributes:
-        model: The network.
-        normalise: From stored pixels to its input.
+        normalise: From stored pixels to the network's input.
         ignore_index: Label that is not scored.
-        description: Of the data.
         evaluation: Scores class maps.
-        depth: The second head, if there is one.
-        depth_scores: Scores its maps.
+        depth_scores: Scores the second head's maps.
         best_threshold: Finds the threshold of a binary network.
         threshold: Of a binary network's second class, found in validation.
     """
 
-    model: Network
-    normalise: Normalise
-    ignore_index: int
-    evaluation: SegmentationScores
-    depth: DepthHead | None
-    depth_scores: DepthScores | None
-    best_threshold: BestThreshold | None
-    threshold: float | None
     weights_from: str = "this network"
     """The checkpoint that the weights are from, for messages."""
-    description: DataDescription
     protocol = ""
     """How the scores at hand were made, in words."""
-    _predictor: Predictor | None = None
-    """Of the evaluation at hand."""
+    _range_is_known = False
+    """Whether a batch has shown that its images hold stored values."""
     evaluation_options = EvaluationOptions()
     """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
+
+    def __init__(self, description: DataDescription, model: Network, depth: DepthHead | None) -> None:
+        super().__init__()
+        self.description, self.ignore_index = description, description["ignore_index"]
+        self.normalise = Normalise(description["mean"], description["std"], description["pixel_range"])
+        self.model, self.depth = model, depth
+        self.evaluation = SegmentationScores(description["class_names"], self.ignore_index)
+        self.best_threshold = BestThreshold(self.ignore_index) if model.options.binary else None
+        self.depth_scores = None if depth is None else DepthScores()
+        self.threshold: float | None = None
+        self._predictor: Predictor | None = None  # of the evaluation at hand
 
     @property
     def decision(self) -> Decision:
@@ -86,7 +87,7 @@ class EvaluatedTask(LightningModule):
             align_corners=model.align_corners,
             side_remainder=model.side_remainder,
             decision=self.decision,
-            weights=f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from,
+            weights=self._weights_are_of,
             options=options or self.evaluation_options,
             inner_scales=model.input_scales,
         )
@@ -100,7 +101,7 @@ class EvaluatedTask(LightningModule):
         shape = (1, self.description["channels"], PROBE_SIDE, PROBE_SIDE)
         probe = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(of_network)
         with torch.autocast(of_network.device.type, enabled=False):
-            return cast(Network, fold_batch_norms(self.model, probe))
+            return fold_batch_norms(self.model, probe)
 
     def depth_predictor(self) -> Predictor:
         """Return what turns stored images into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
@@ -122,36 +123,53 @@ class EvaluatedTask(LightningModule):
             output_stride=model.output_stride,
             align_corners=model.align_corners,
             side_remainder=model.side_remainder,
+            weights=self._weights_are_of,
         )
 
+    @property
+    def _weights_are_of(self) -> str:
+        return f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of validation images; returns their class maps as `pred`."""
+        """Evaluate a batch of images; returns their class maps as `pred`."""
         return {"pred": self._evaluate(batch)}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of test images; returns their class maps as `pred`."""
-        return {"pred": self._evaluate(batch)}
+    test_step = validation_step
 
     def on_validation_epoch_start(self) -> None:
-        """Start counting, with the same network in all processes."""
-        share_buffers(self)
-        self._start_counting()
-        self._start_predicting()
+        """Start counting, with the same network in all processes, folded as it is now where a process holds it whole.
 
-    def on_test_epoch_start(self) -> None:
-        """Start counting."""
-        self._start_counting()
-        self._start_predicting()
+        Batch norms' statistics drift apart in training: `DistributedDataParallel` shares them at most forward passes,
+        but not while gradients are accumulated, and other strategies never do. The first process's are those that
+        checkpoints hold.
+        """
+        loaders = self.trainer.test_dataloaders if self.trainer.testing else self.trainer.val_dataloaders
+        check_classes_of_data(len(self.description["class_names"]), None, loaders)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for buffer in self.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+        for _, metric in self._metrics():
+            metric.reset()
+        whole = isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy)
+        self._predictor = self.predictor(network=self.folded() if whole else None)
+        self.protocol = self._predictor.protocol
+
+    on_test_epoch_start = on_validation_epoch_start
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation split."""
-        self._log_scores("val")
+        """Log the scores of the split."""
+        stage = "test" if self.trainer.testing else "val"
+        values: dict[str, float] = {}
+        for prefix, metric in self._metrics():
+            metric.sync()  # until the next evaluation: callbacks read it
+            values |= {f"{stage}/{prefix}{name}": value for name, value in metric.values().items()}
+        if self.trainer_is_fitting:
+            self.threshold = None if self.best_threshold is None else self.best_threshold.best().value
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})
         self._predictor = None
 
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the test split."""
-        self._log_scores("test")
-        self._predictor = None
+    on_test_epoch_end = on_validation_epoch_end
 
     def _evaluate(self, batch: Batch) -> list[Tensor]:
         """Predict images at their own sizes, equal ones together, and count them."""
@@ -165,6 +183,7 @@ class EvaluatedTask(LightningModule):
             while last < len(images) and images[last].shape == images[first].shape:
                 last += 1
             image, mask = torch.stack(images[first:last]), torch.stack(masks[first:last])
+            self.check_batch(image, mask)
             pred = torch.empty_like(mask, dtype=torch.uint8)
             loss_sums: list[Tensor] = []
             foreground: list[Tensor] = []
@@ -180,37 +199,23 @@ class EvaluatedTask(LightningModule):
             if self.best_threshold is not None:
                 self.best_threshold.update(torch.cat(foreground, dim=1), mask, sample_ids)
             if self.depth is not None and self.depth_scores is not None:
-                depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
+                with of_image(", ".join(sample_ids)):
+                    depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
                 self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
         return preds
+
+    def check_batch(self, images: Tensor, masks: Tensor) -> None:
+        """Refuse what own loaders may deliver and what would train without a word; a GPU is waited for once."""
+        if not self._range_is_known or masks.device.type == "cpu":
+            self._range_is_known = check_batch(images, masks, self.description)
 
     @property
     def trainer_is_fitting(self) -> bool:
         """Whether this is a validation amid training."""
         return self._trainer is not None and self.trainer.state.fn == "fit"
 
-    def _start_predicting(self) -> None:
-        """Fold the network as it is now, where this process holds it whole."""
-        whole = isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy)
-        self._predictor = self.predictor(network=self.folded() if whole else None)
-        self.protocol = self._predictor.protocol
-
     def _metrics(self) -> list[tuple[str, ByImage]]:
         """Return what counts, and how its names begin in the log."""
         metrics = [("", self.evaluation), ("", self.best_threshold), ("depth/", self.depth_scores)]
         return [(prefix, metric) for prefix, metric in metrics if metric is not None]
-
-    def _start_counting(self) -> None:
-        for _, metric in self._metrics():
-            metric.reset()
-
-    def _log_scores(self, stage: Stage) -> None:
-        values: dict[str, float] = {}
-        for prefix, metric in self._metrics():
-            metric.sync()  # until the next evaluation: callbacks read it
-            values |= {f"{stage}/{prefix}{name}": value for name, value in metric.values().items()}
-        if self.trainer_is_fitting:
-            self.threshold = None if self.best_threshold is None else self.best_threshold.best().value
-        exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-        self.log_dict({key: torch.tensor(value, dtype=exact) for key, value in values.items()})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_lightning.callbacks import Preview
+from deeplab_lightning.callbacks.preview import Preview
 from deeplab_lightning.data.datamodule import LoaderOptions
 from deeplab_lightning.data.images import read_image
 from deeplab_lightning.data.loading import LoaderView

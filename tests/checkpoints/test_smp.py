@@ -101,6 +101,7 @@ def timm_encoder(name: str) -> dict[str, torch.Tensor]:
     return {f"encoder.model.{key}": value for key, value in features.state_dict().items()}
 
 
+@pytest.mark.slow
 def test_what_timm_encoder_it_is() -> None:
     for name, mean in (("resnet34", 0.485), ("xception65", 0.5)):
         found = find_encoder(timm_encoder(name))

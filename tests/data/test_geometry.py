@@ -187,6 +187,30 @@ def test_rare_classes_are_shown() -> None:
     RandomWindow(33, rare_classes=1.0).draw(void.shape, void, generator)
 
 
+@pytest.mark.parametrize("rotation", [0.0, 45.0, 180.0])
+@pytest.mark.parametrize("scales", [(0.5, 1.0), (1.0, 1.0), (1.0, 2.0), (0.5, 2.0)])
+def test_a_rare_class_is_shown_in_every_window(rotation: float, scales: tuple[float, float]) -> None:
+    """It was missed in 30 of 400 windows: a turn brought it out of the crop, enlarging put it one pixel off."""
+    generator = np.random.default_rng(0)
+    transform = RandomWindow(33, scales, rotation=rotation, rare_classes=1.0, fill_mask=VOID)
+    for _ in range(200):
+        mask = np.full((70, 90), VOID, np.uint8)
+        row, column = generator.integers(0, (68, 88))
+        mask[row : row + 3, column : column + 3] = 7
+        window = transform.draw(mask.shape, mask, generator)
+        assert 7 in window.cut_mask(mask, VOID), (row, column, window.angle)
+
+
+@pytest.mark.parametrize("size", [1, 2, 33])
+def test_a_single_pixel_is_shown_wherever_its_scale_shows_it(size: int) -> None:
+    generator = np.random.default_rng(0)
+    transform = RandomWindow(size, (1.0, 2.5), rare_classes=1.0, fill_mask=VOID)
+    for _ in range(100):
+        mask = np.full((20, 24), VOID, np.uint8)
+        mask[tuple(generator.integers(0, (20, 24)))] = 3
+        assert 3 in transform.draw(mask.shape, mask, generator).cut_mask(mask, VOID)
+
+
 def test_every_legal_place_is_drawn() -> None:
     transform, generator = RandomWindow(33, (1.0, 1.0)), np.random.default_rng(0)
     starts = [transform.draw((36, 33), None, generator).rows.start for _ in range(100)]

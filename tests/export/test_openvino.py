@@ -44,6 +44,7 @@ def test_at_sizes_not_seen(corners: tuple[torch.nn.Module, Exported]) -> None:
 
 
 @installed
+@pytest.mark.slow
 def test_v3plus(tmp_path: Path) -> None:
     check(*written("openvino", "v3plus", tmp_path / "model.xml"))
 

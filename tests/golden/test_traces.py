@@ -35,5 +35,6 @@ def test_a_changed_number_is_noticed(exactly: bool) -> None:
     assert differences(expected, expected, exactly) == []
     changed = {**expected, "losses": [expected["losses"][0] * 1.001, *expected["losses"][1:]]}
     assert differences(changed, expected, exactly) != []
+    assert differences({**expected, "weights": {"sha256": "another", "sum": 0.0, "squares": 0.0}}, expected, exactly)
     moved = [row[::-1] for row in expected["confusion"][::-1]]
     assert differences({**expected, "confusion": moved}, expected, exactly) != []

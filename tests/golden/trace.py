@@ -178,10 +178,9 @@ def write_binary_folder(root: Path) -> Path:
 def differences(found: dict[str, Any], expected: dict[str, Any], exactly: bool) -> list[str]:
     """Return what of a trace is not as recorded: to the bit, or within the rounding of another processor."""
     if exactly:
-        # Gradients of the last step may differ by a rounding with where in memory an allocator put its buffers.
-        near = all(np.isclose(found["weights"][key], expected["weights"][key], rtol=1e-7) for key in ("sum", "squares"))
+        # Of the weights the checksum alone: their sums depend on how many threads add them up.
         wrong = [key for key in ("losses", "learning_rates", "confusion") if found[key] != expected[key]]
-        return wrong + ([] if near else ["weights"])
+        return wrong + ["weights"] * (found["weights"]["sha256"] != expected["weights"]["sha256"])
     wrong = []
     # Batch norms of two images amplify rounding from step to step: the first loss is nearly exact, the fifth is not.
     for step, (ours, theirs) in enumerate(zip(found["losses"], expected["losses"], strict=True)):

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.inference import EvaluationOptions, predictor
-from deeplab_lightning.inference.predictor import Predictor, most_likely
+from deeplab_lightning.inference.predictor import Predictor
 from deeplab_lightning.layers import Normalise, resize
+from deeplab_lightning.metrics.confusion import most_likely
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 NUM_CLASSES = 5

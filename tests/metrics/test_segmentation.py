@@ -159,3 +159,31 @@ def test_scores_are_those_of_torchmetrics(ignore_index: int | None) -> None:
     assert ours.scores().iou[counted] == pytest.approx(jaccard.compute().numpy()[counted], rel=1e-6)
     ours.reset()
     assert ours.total().sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+@pytest.mark.parametrize("ignore_index", [VOID, 200, -1])
+@pytest.mark.parametrize("wrong", [-2, -1, 4, 5, 100, 255, 2**33 + 1])
+def test_what_is_no_class_is_an_error_wherever_it_stands(dtype: torch.dtype, ignore_index: int, wrong: int) -> None:
+    """A label that equals the number of classes was dropped, a prediction counted for the next class."""
+    if not torch.iinfo(dtype).min <= wrong <= torch.iinfo(dtype).max:
+        return
+    right = torch.tensor([[0, 1, 2, 3]] * 2).to(dtype)
+    assert confusion_matrix(right, right, 4, ignore_index).diagonal().tolist() == [2, 2, 2, 2]
+    for place in range(4):
+        odd = right.clone()
+        odd[1, place] = wrong
+        with pytest.raises(DataError, match="is no class"):
+            confusion_matrix(odd, right, 4, ignore_index)
+        if wrong == ignore_index:
+            assert confusion_matrix(right, odd, 4, ignore_index).sum() == 7
+            continue
+        with pytest.raises(DataError, match="is no class"):
+            confusion_matrix(right, odd, 4, ignore_index)
+
+
+def test_class_ids_are_integers_of_one_shape() -> None:
+    ids = torch.zeros(4, 5, dtype=torch.uint8)
+    for pred, mask in ((ids[:1], ids), (ids, ids[:, :1]), (ids.float(), ids), (ids, ids.float())):
+        with pytest.raises(DataError, match="integers of one shape"):
+            confusion_matrix(pred, mask, 4, VOID)

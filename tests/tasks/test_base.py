@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from deeplab_lightning.errors import CheckpointError, ConfigError
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
+from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
 from deeplab_lightning.inference.predictor import Predictor
-from deeplab_lightning.labels import voc_palette
+from deeplab_lightning.labels import LabelSet, voc_palette
 from deeplab_lightning.layers.norms import batch_norms
 from deeplab_lightning.layers.resize import BandedResize
 from deeplab_lightning.models import Network
@@ -419,3 +420,75 @@ def test_class_weights_are_checked_and_used() -> None:
             SmallTask(description=DESCRIPTION, loss={"cross_entropy": {"class_weights": wrong}})
     with pytest.raises(ConfigError, match="needs a datamodule"):
         fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, loss={"cross_entropy": {"class_weights": "enet"}}, **SMALL), 1)
+
+
+# --- own loaders ----------------------------------------------------------------------------------------------------
+
+
+class Own(torch.utils.data.Dataset[Any]):
+    """What a user's own loader delivers."""
+
+    def __init__(self, image: Tensor, labels: int = NUM_CLASSES, classes: int | None = None) -> None:
+        self.image, self.highest = image, labels - 1
+        if classes is not None:
+            self.labels = LabelSet(tuple(f"class {index}" for index in range(classes)), voc_palette(classes))
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Any:
+        mask = torch.zeros(33, 33, dtype=torch.uint8)
+        mask[index] = self.highest
+        mask[:, 0] = VOID
+        return {"image": self.image, "mask": mask, "sample_id": f"{index}"}
+
+
+def bytes_task() -> SmallTask:
+    return SmallTask({**DESCRIPTION, "pixel_range": 255.0})
+
+
+def run_own(dataset: Own, stage: str, task: SmallTask | None = None) -> None:
+    loader = DataLoader(dataset, batch_size=2)
+    trainer = Trainer(
+        accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    if stage == "fit":
+        trainer.fit(task or bytes_task(), loader)
+    else:
+        getattr(trainer, stage)(task or bytes_task(), loader, verbose=False)
+
+
+STORED = torch.randint(0, 256, (3, 33, 33), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_images_that_were_divided_or_normalised_already_are_refused(stage: str) -> None:
+    for image in (STORED / 255, STORED / 255 * 4 - 2, (STORED / 255).double()):
+        with pytest.raises(DataError, match=r"values from .* but the task divides by pixel_range 255"):
+            run_own(Own(image), stage)
+
+
+def test_stored_values_are_taken_in_any_type() -> None:
+    for image in (STORED, STORED.float(), torch.zeros(3, 33, 33)):
+        run_own(Own(image), "fit")
+    run_own(Own(STORED / 255), "fit", SmallTask(DESCRIPTION))
+
+
+@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+def test_more_or_fewer_classes_than_the_data_are_refused(stage: str) -> None:
+    for count in (2, 7):
+        with pytest.raises(ConfigError, match=f"The task has 4 classes, and the data {count}"):
+            run_own(Own(STORED, classes=count), stage)
+    with pytest.raises(DataError, match="holds label 6, but the task has 4 classes"):
+        run_own(Own(STORED, labels=7), stage)
+    run_own(Own(STORED, classes=NUM_CLASSES), stage)
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_a_datamodule_of_other_classes_is_refused(count: int) -> None:
+    names = [f"class {index}" for index in range(count)]
+    task = SegmentationTask(network=SmallNetwork, class_names=names)
+    trainer = Trainer(accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False)
+    with pytest.raises(ConfigError, match=f"The task has {count} classes, and the data 10"):
+        trainer.fit(task, datamodule=DrawnScenesDataModule(height=64, width=64, train_size=4, val_size=2))

@@ -21,13 +21,13 @@ import numpy as np
 from ...errors import ConfigError, DataError
 from ...labels import LabelSet
 from .. import datamodule
-from ..checks import check_choice, check_pair
+from ..checks import check_choice
 from ..datamodule import DataOptions, SegmentationDataModule
-from ..dataset import SegmentationDataset
 from ..finding import files_by_stem, locate
-from ..images import read_image, read_mask
+from ..images import read_mask
 from ..layout import Recognised
 from ..masks import MaskDecoder
+from ..paired_files import PairedFiles
 from ..wording import found_instead
 
 # fmt: off
@@ -82,17 +82,16 @@ colours those that the field draws its results in. Two classes share a colour th
 LABEL_MAP = {0: ADE20K.ignore_index, **{label: label - 1 for label in range(1, 151)}, 255: ADE20K.ignore_index}
 """Value in the annotations -> train id: 0, none of the classes, is ignored, as is 255."""
 
+_DECODER = MaskDecoder(ADE20K, LABEL_MAP)
+
 Split = Literal["train", "val"]
 
 FOLDERS: dict[Split, str] = {"train": "training", "val": "validation"}
 
-SPLIT_SIZES: dict[Split, int] = {"train": 20210, "val": 2000}
-"""Images per split of the whole data set."""
-
 SOURCE = "http://sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)"
 
 
-class ADE20KScenes(SegmentationDataset):
+class ADE20KScenes(PairedFiles):
     """One split of ADE20K.
 
     Args:
@@ -118,34 +117,15 @@ class ADE20KScenes(SegmentationDataset):
                 f"images/ (ADEChallengeData2016)."
             )
         what, remedy = f"ADE20K {split}", f"Unpack it again, from {SOURCE}."
-        self._images = locate([f"images/{folder}/{name}" for name in names], root, what, remedy)
-        self._masks = locate([f"annotations/{folder}/{name}" for name in names], root, what, remedy, (".png",))
-        self._decoder = MaskDecoder(ADE20K, LABEL_MAP)
+        super().__init__(
+            names,
+            locate([f"images/{folder}/{name}" for name in names], root, what, remedy),
+            locate([f"annotations/{folder}/{name}" for name in names], root, what, remedy, (".png",)),
+        )
 
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def sample_id(self, index: int) -> str:
-        """Return the image's name, such as `ADE_val_00000001`."""
-        return self._images[index].stem
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the image's file and its mask's."""
-        return self._images[index], self._masks[index]
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..149, and 255 for all else.
-
-        Raises:
-            DataError: A file is unreadable, the sizes differ, or a label is out of range.
-        """
-        image_path, mask_path = self._images[index], self._masks[index]
-        image, mask = read_image(image_path), self._decoder(read_mask(mask_path), mask_path)
-        check_pair(image, mask, image_path, mask_path)
-        return image, mask
+    def read_labels(self, path: Path) -> np.ndarray:
+        """Read a mask as 0..149, and 255 for all else."""
+        return _DECODER(read_mask(path), path)
 
 
 @dataclass(frozen=True)

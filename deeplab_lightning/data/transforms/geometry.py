@@ -40,6 +40,10 @@ CHANNELS_AT_ONCE = 4
 """cv2 warps pixels of at most so many channels."""
 
 
+TRIES = 10
+"""Turned windows that are drawn for a rare class at most: a turned grid may pass over a single pixel."""
+
+
 class Stored(Protocol):
     """An image `(H, W, C)` or mask `(H, W)`, of which parts are read: an array, or what reads tiles from a file."""
 
@@ -102,14 +106,7 @@ class Span:
 
 
 class Window:
-    """Which crop to take.
-
-    Args:
-        rows: The vertical axis.
-        columns: The horizontal axis.
-        flip: Mirror it left and right.
-        angle: Turn the image by so many degrees about the window's centre, anticlockwise.
-    """
+    """Which crop to take: two axes, a mirror left and right, and a turn anticlockwise about the centre, in degrees."""
 
     def __init__(self, rows: Span, columns: Span, flip: bool = False, angle: float = 0.0) -> None:
         self.rows, self.columns, self.flip, self.angle = rows, columns, flip, angle
@@ -132,12 +129,12 @@ class Window:
             recolour: Changes each pixel by itself. It and the mirror work where pixels are fewest: before the image
                 is enlarged, or after it shrinks.
         """
-        recolour = recolour or _unchanged
         if self.angle:
-            return recolour(self._turned(image, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE))
+            turned = self._turned(image, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+            return recolour(turned) if recolour else turned
 
         def finish(pixels: np.ndarray) -> np.ndarray:
-            pixels = recolour(pixels)
+            pixels = recolour(pixels) if recolour else pixels
             return _by_channels(lambda some: cv2.flip(some, 1), pixels) if self.flip else pixels
 
         rows, columns = self.rows, self.columns
@@ -180,10 +177,8 @@ class Window:
         if not self.angle and part.shape[:2] == (self.rows.size, self.columns.size):
             return np.ascontiguousarray(part)
         crop = np.empty((self.rows.size, self.columns.size, part.shape[2]), part.dtype)
-        lines, line = (
-            crop.reshape(len(crop), -1),
-            np.tile(colour, self.columns.size),
-        )  # by lines: far faster than by pixel
+        lines = crop.reshape(len(crop), -1)  # far faster by lines than by pixels
+        line = np.tile(colour, self.columns.size)
         if self.angle:
             lines[:] = line
             np.copyto(crop, part, where=self._inside()[..., None])
@@ -222,12 +217,8 @@ class Window:
         turn = np.vstack([cv2.getRotationMatrix2D((centre_x, centre_y), -self.angle, 1), (0, 0, 1)])
         mirror = np.array([(-1, 0, 2 * centre_x), (0, 1, 0), (0, 0, 1)]) if self.flip else np.eye(3)
         x, y = self.columns, self.rows
-        unscale = np.array(
-            [
-                (x.ratio, 0, (x.start + 0.5) * x.ratio - 0.5),
-                (0, y.ratio, (y.start + 0.5) * y.ratio - 0.5),
-            ]
-        )
+        across, down = (x.start + 0.5) * x.ratio - 0.5, (y.start + 0.5) * y.ratio - 0.5
+        unscale = np.array([(x.ratio, 0, across), (0, y.ratio, down)])
         return unscale @ turn @ mirror
 
 
@@ -274,7 +265,9 @@ class RandomWindow(A.DualTransform):
         check_scales((smallest, largest))
         if not 0 <= rotation <= 180:
             raise ConfigError(f"rotation is {rotation:g}; expected degrees from 0 to 180, such as 10.")
-        check_probabilities(flip=flip, rare_classes=rare_classes)
+        for name, value in {"flip": flip, "rare_classes": rare_classes}.items():
+            if not 0 <= value <= 1:
+                raise ConfigError(f"{name} is {value:g}; it is a probability: expected a number from 0 to 1.")
         self.size, self.scale_range, self.scale_step = size, (smallest, largest), scale_step
         self.rotation, self.flip, self.rare_classes = rotation, flip, rare_classes
         self.fill, self.fill_mask = fill, fill_mask
@@ -290,28 +283,61 @@ class RandomWindow(A.DualTransform):
         scale = generator.uniform(*self.scale_range) if self._scales is None else generator.choice(self._scales)
         angle = generator.uniform(-self.rotation, self.rotation) if self.rotation else 0.0
         flip = generator.random() < self.flip
-        pixel = None
         if mask is not None and generator.random() < self.rare_classes:
-            pixel = self._rare_pixel(mask[0:height, 0:width], generator)
-        row, column = pixel or (None, None)
+            stored = mask[0:height, 0:width]
+            for _ in range(TRIES):
+                wanted = self._rare_pixel(stored, float(scale), generator)
+                if wanted is None:
+                    break
+                label, row, column = wanted
+                window = Window(
+                    self._span(height, float(scale), row, angle, generator),
+                    self._span(width, float(scale), column, angle, generator),
+                    flip,
+                    angle,
+                )
+                if not angle or (window.cut_mask(mask, self.fill_mask) == label).any():
+                    return window
         return Window(
-            self._span(height, float(scale), row, generator),
-            self._span(width, float(scale), column, generator),
+            self._span(height, float(scale), None, angle, generator),
+            self._span(width, float(scale), None, angle, generator),
             flip,
             angle,
         )
 
-    def _span(self, stored: int, scale: float, wanted: int | None, generator: np.random.Generator) -> Span:
-        """Draw one axis, uniformly over all legal windows, or over those that contain the stored pixel `wanted`."""
-        scaled = max(1, int(stored * scale))  # as A.RandomScale rounds
+    def _span(
+        self, stored: int, scale: float, wanted: int | None, angle: float, generator: np.random.Generator
+    ) -> Span:
+        """Draw one axis, uniformly over all legal windows, or over those that show the stored pixel `wanted`.
+
+        Of a turned window only the upright square in its middle surely shows what lies there. Where no legal window has
+        the pixel in it, one that reaches beyond the image does.
+        """
+        scaled = _scaled(stored, scale)
         first, last = 0, max(scaled - self.size, 0)
         if wanted is not None:
-            place = min(int((wanted + 0.5) * scaled / stored), scaled - 1)
-            first, last = min(max(place - self.size + 1, 0), last), min(place, last)
+            place = int(np.searchsorted(_shown(stored, scaled), wanted))
+            corner = (self.size - 1) / 2
+            turn = math.radians(angle)
+            reach = corner / (abs(math.cos(turn)) + abs(math.sin(turn)))
+            lowest, highest = math.ceil(place - corner - reach), math.floor(place - corner + reach)
+            if lowest > highest:
+                lowest = highest = round(place - corner)
+            first, last = max(lowest, min(first, highest)), min(highest, max(last, lowest))
         return Span(stored, scaled, int(generator.integers(first, last + 1)), self.size)
 
-    def _rare_pixel(self, mask: np.ndarray, generator: np.random.Generator) -> tuple[int, int] | None:
-        """Draw a labelled pixel: first its class, the rarer the likelier; None if all is void."""
+    def _rare_pixel(
+        self, mask: np.ndarray, scale: float, generator: np.random.Generator
+    ) -> tuple[int, int, int] | None:
+        """Draw a labelled pixel: first its class, the rarer the likelier; None if all is void.
+
+        Pixels that this scale passes over cannot be shown, and are left out.
+
+        Returns:
+            Class, row and column.
+        """
+        rows, columns = (np.unique(_shown(length, _scaled(length, scale))) for length in mask.shape)
+        mask = mask[rows][:, columns] if scale < 1 else mask
         counts = cv2.calcHist([mask], [0], None, [256], [0, 256]).ravel().astype(np.float64)
         if 0 <= self.fill_mask < 256:
             counts[self.fill_mask] = 0
@@ -322,7 +348,7 @@ class RandomWindow(A.DualTransform):
         label = generator.choice(present, p=weights / weights.sum())
         pixels = np.flatnonzero(mask == label)
         row, column = divmod(int(pixels[generator.integers(len(pixels))]), mask.shape[1])
-        return row, column
+        return int(label), int(rows[row]), int(columns[column])
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """Draw the window, from albumentations' generator."""
@@ -369,15 +395,14 @@ def check_scales(scale_range: tuple[float, float]) -> None:
         )
 
 
-def check_probabilities(**given: float) -> None:
-    """Refuse what is not between 0 and 1.
+def _scaled(stored: int, scale: float) -> int:
+    """Return the length of an axis once scaled, as A.RandomScale rounds."""
+    return max(1, int(stored * scale))
 
-    Raises:
-        ConfigError: Names the first such option.
-    """
-    for name, value in given.items():
-        if not 0 <= value <= 1:
-            raise ConfigError(f"{name} is {value:g}; it is a probability: expected a number from 0 to 1.")
+
+def _shown(stored: int, scaled: int) -> np.ndarray:
+    """Return the stored pixel that each one of a scaled axis shows."""
+    return Span(stored, scaled, 0, scaled).nearest()
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -392,10 +417,6 @@ def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         return cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
     finally:
         cv2.ipp.setUseIPP_NotExact(before)
-
-
-def _unchanged(pixels: np.ndarray) -> np.ndarray:
-    return pixels
 
 
 def _by_channels(function: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> np.ndarray:

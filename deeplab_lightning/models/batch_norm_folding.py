@@ -10,47 +10,49 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .norms import behind_norm
+from ..layers.norms import behind_norm
+from .base import Network
 
 CLOSE = 1e-3
 """How far the probe's logits may move, as a share of the largest: rounding moves them by some 1e-6 to 1e-5."""
 
 
 @torch.no_grad()
-def fold_batch_norms(network: nn.Module, probe: Tensor) -> nn.Module:
+def fold_batch_norms(network: Network, probe: Tensor) -> Network:
     """Return a copy whose batch norms are folded into the convolutions that they follow.
 
     Which follow which is seen by running the network, whoever wrote it. Batch norms of other maps stay. If logits move
     by more than rounding, because a convolution's result is used once more, say, the network itself is returned.
 
     Args:
-        network: In eval mode, with `coarse_logits`; it is left as it is.
+        network: In eval mode; it is left as it is.
         probe: A normalised image `(1, C, H, W)` on its device.
     """
     pairs = _pairs(network, probe)
     if not pairs:
         return network
-    original: Any = network
-    folded: Any = copy.deepcopy(network, _watchers(network))
+    folded = copy.deepcopy(network, _watchers(network))
     for name in [name for name in vars(folded) if callable(getattr(type(folded), name, None))]:
         delattr(folded, name)  # a method in another form, such as compiled for training, would run the original
     for conv_name, norm_name in pairs:
-        norm = folded.get_submodule(norm_name)
-        _fold(folded.get_submodule(conv_name), norm)
+        conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, _BatchNorm)
+        _fold(conv, norm)
         parent, _, name = norm_name.rpartition(".")
         setattr(folded.get_submodule(parent), name, behind_norm(norm))
-    expected, found = original.coarse_logits(probe), folded.coarse_logits(probe)
+    expected, found = network.coarse_logits(probe), folded.coarse_logits(probe)
     return folded if (found - expected).abs().max() <= CLOSE * expected.abs().max() else network
 
 
-def _watchers(network: nn.Module) -> dict[int, Any]:
+def _watchers(network: Network) -> dict[int, Any]:
     """Return, as what is copied already, those outside who keep maps of the network: they watch the copy, too."""
     hooks = (hook for module in network.modules() for hook in module._forward_hooks.values())
     owners = (getattr(hook, "__self__", None) for hook in hooks)
     return {id(owner): owner for owner in owners if owner is not None and not isinstance(owner, nn.Module)}
 
 
-def _pairs(network: Any, probe: Tensor) -> list[tuple[str, str]]:
+def _pairs(network: Network, probe: Tensor) -> list[tuple[str, str]]:
     """Return the names of convolutions that feed a batch norm, which nothing else feeds, and of that norm."""
     made_by: dict[int, str] = {}
     alive: list[Tensor] = []  # so that no other tensor gets the place, and with it the id, of one that was seen

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from deeplab_lightning import models
 from deeplab_lightning.layers.feature_hook import FeatureHook
-from deeplab_lightning.layers.folding import fold_batch_norms
 from deeplab_lightning.layers.norms import SyncBatchNormAct, batch_norms, replace_norms
+from deeplab_lightning.models.batch_norm_folding import fold_batch_norms
 
 from ..models.base import randomise
 
