@@ -79,8 +79,8 @@ def precision_of(proto: Any) -> str:
     from onnx import TensorProto
 
     names = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16", TensorProto.INT8: "int8"}
-    largest = max(proto.graph.initializer, key=lambda tensor: math.prod(tensor.dims))
-    return names.get(largest.data_type, TensorProto.DataType.Name(largest.data_type))
+    weights = [tensor for tensor in proto.graph.initializer if tensor.data_type in names]
+    return names[max(weights, key=lambda tensor: math.prod(tensor.dims)).data_type]
 
 
 def logits_taken_off(proto: Any, runner: Callable[[str], Run]) -> Run | None:

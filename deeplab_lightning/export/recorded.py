@@ -70,8 +70,8 @@ class Recorded(Format):
                 recorded = self.record(of_logits, order.example)
             run_logits = _runner(recorded.module() if hasattr(recorded, "module") else recorded)
         loaded = self.load(order.path)
-        largest = max(loaded.state_dict().values(), key=Tensor.numel)
-        order.expect_precision(PRECISIONS.get(largest.dtype, str(largest.dtype)))
+        weights = [value for value in loaded.state_dict().values() if value.dtype in PRECISIONS]
+        order.expect_precision(PRECISIONS[max(weights, key=Tensor.numel).dtype])
         run = _runner(loaded)
         return Exported(order.path, run, run_logits, None, self.runtime(), (self.note,))
 

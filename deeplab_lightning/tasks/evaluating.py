@@ -93,7 +93,7 @@ class EvaluatedTask(LightningModule):
             align_corners=model.align_corners,
             side_remainder=model.side_remainder,
             decision=self.decision,
-            weights=f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from,
+            weights=self._weights_are_of,
             options=options or self.evaluation_options,
             inner_scales=model.input_scales,
             precision=FULL_PRECISION if self._trainer is None else str(self.trainer.precision),
@@ -130,7 +130,12 @@ class EvaluatedTask(LightningModule):
             output_stride=model.output_stride,
             align_corners=model.align_corners,
             side_remainder=model.side_remainder,
+            weights=self._weights_are_of,
         )
+
+    @property
+    def _weights_are_of(self) -> str:
+        return f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
         """Evaluate a batch of images; returns their class maps as `pred`."""
@@ -216,7 +221,8 @@ class EvaluatedTask(LightningModule):
             if self.best_threshold is not None:
                 self.best_threshold.update(torch.cat(foreground, dim=1), mask, sample_ids)
             if self.depth is not None and self.depth_scores is not None:
-                depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
+                with of_image(", ".join(sample_ids)):
+                    depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
                 self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
         return preds

@@ -10,6 +10,7 @@ import torch
 
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.inference.predictor import Predictor
+from deeplab_lightning.metrics.deciding import Decision
 from deeplab_lightning.metrics.threshold import BINS, BestThreshold
 
 VOID = 255
@@ -29,7 +30,7 @@ def foreground(logits: torch.Tensor) -> torch.Tensor:
 
 
 def iou_at(threshold: float, images: list[tuple[torch.Tensor, torch.Tensor]]) -> float:
-    predictor = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, threshold=threshold)
+    predictor = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, decision=Decision(threshold))
     hit = union = 0
     for logits, mask in images:
         pred, labelled = predictor.decide(logits[None])[0] == 1, mask != VOID
@@ -55,7 +56,7 @@ def test_it_is_the_best_of_all_thresholds() -> None:
 
 def test_a_tie_at_the_threshold_is_decided_as_by_the_most_likely_class() -> None:
     logits = torch.zeros(1, 2, 1, 2)
-    half = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, threshold=0.5)
+    half = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False, decision=Decision(0.5))
     plain = Predictor(lambda x: x, lambda x: x, output_stride=1, align_corners=False)
     assert torch.equal(half.decide(logits), plain.decide(logits))
     search = BestThreshold(VOID)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ...extras import need
 from ...files import atomic_open
@@ -92,10 +91,10 @@ def _runner(model: Path | tuple[bytes, bytes], output: str, threads: int) -> Run
 def _read_back(order: Order) -> tuple[int, int] | None:
     """Return the one size that the file takes, None for any; refuse it where its weights have another precision."""
     model = openvino_without_telemetry().Core().read_model(order.path)
-    constants = [node for node in model.get_ops() if node.get_type_name() == "Constant"]
-    largest = max(constants, key=lambda node: node.get_output_shape(0).size and np.prod(node.get_output_shape(0)))
-    kind = largest.get_element_type().get_type_name()
-    order.expect_precision({"f32": "fp32", "f16": "fp16"}.get(kind, kind))
+    names = {"f32": "fp32", "f16": "fp16"}
+    constants = (node for node in model.get_ops() if node.get_type_name() == "Constant")
+    kinds = ((math.prod(node.get_output_shape(0)), node.get_element_type().get_type_name()) for node in constants)
+    order.expect_precision(max((size, names[kind]) for size, kind in kinds if kind in names)[1])
     *_, height, width = model.input(0).get_partial_shape()
     return None if height.is_dynamic else (height.get_length(), width.get_length())
 
