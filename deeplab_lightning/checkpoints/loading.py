@@ -66,6 +66,13 @@ def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
+def training_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what else decides the numbers of a training that goes on: the seed, and settings of the trainer."""
+    facts = checkpoint["deeplab_lightning"]
+    config = {"trainer": dict(facts.get("trainer", {}))}
+    return config | ({"seed_everything": facts["seed"]} if "seed" in facts else {})
+
+
 def check_fits(
     task: nn.Module, description: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str | Path
 ) -> None:

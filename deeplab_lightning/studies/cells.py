@@ -100,7 +100,7 @@ class StudyFolder:
         with suppress(DataError):
             logged = read_metrics(run.metrics).get("step", np.zeros(0))
             if len(logged):
-                return int(np.nanmax(logged)) + 1, total
+                return int(np.nanmax(logged)), total
         return 0, total
 
     def options(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ..models import (
     SegNet,
     UNet,
 )
-from ..optim import OptimizerOptions
+from ..optim.options import OptimizerOptions
 from ..plugins import subclasses
 from .base import SegmentationTask
 
