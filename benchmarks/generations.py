@@ -39,7 +39,7 @@ def seconds_per_step(name: str) -> tuple[float, int, int, int]:
     for step in range(WARM_UP + TIMED):
         started = time.perf_counter()
         optimizer.zero_grad()
-        task.loss(task.normalise(image), mask).backward()
+        task.loss(task.model.training_maps(task.normalise(image)), mask).backward()
         optimizer.step()
         if step >= WARM_UP:
             times.append(time.perf_counter() - started)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from lightning.pytorch import seed_everything
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .callbacks.best_checkpoint import BestCheckpoint
@@ -25,11 +26,12 @@ from .callbacks.progress import TrainingProgress
 from .callbacks.run_files import RunFiles
 from .callbacks.speed import Speed
 from .callbacks.wandb_run import WandbRun
-from .config import RUNS, Configuration
+from .checkpoints.loading import read_checkpoint
+from .config import Configuration
 from .config_words import asks_for_help, config_files, option_value, without_option
 from .data.datamodule import Split
 from .errors import CheckpointError, ConfigError
-from .runs import RunFolder, new_run, resolve_checkpoint, run_of
+from .runs import RUNS, RunFolder, new_run, resolve_checkpoint, run_of
 from .trainer_parts import as_list, check_monitors, place_logger, plugins
 
 Command = Literal["fit", "validate", "test"]
@@ -68,6 +70,8 @@ def _run(command: Command, words: Sequence[str]) -> int:
             return 0  # the first one speaks for all; another's failure would make Lightning kill it
         print(f"deeplab_lightning {command}: {stop}", flush=True)
         return stop.exit_code
+    except MisconfigurationException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
     except ValueError as error:
         longer = re.search(r"`val_check_interval` \((\d+)\) must be .* training batches \((\d+)\)", str(error))
         if longer is None:
@@ -103,7 +107,7 @@ class Session:
             raise CheckpointError(
                 f"{command} needs the checkpoint to score: --ckpt_path runs/v3plus/latest/checkpoints/best.ckpt"
             )
-        self.configuration = Configuration(without_option(words, "--ckpt_path"), path)
+        self.configuration = Configuration(without_option(words, "--ckpt_path"), path, goes_on=command == "fit")
 
     def run(self) -> None:
         """Make everything, and start."""
@@ -121,7 +125,7 @@ class Session:
         self.task = configuration.make_task()
         self.datamodule.setup(self.command)
         configuration.check_fits(self.task)
-        self.folder = self._run_folder()
+        self.folder, self.goes_on = self._run_folder()
         loggers = as_list(parts.get("logger"), Logger)
         for logger in loggers:
             place_logger(logger, self.folder)
@@ -135,11 +139,41 @@ class Session:
             callbacks=[*as_list(parts.get("callbacks"), Callback), *self._callbacks(parts, loggers)],
             plugins=plugins(parts),
         )
+        if self.command == "fit":
+            self.task.trainer_settings = configuration.decisive
+            self._say_changes(trainer.world_size)
         options: dict[str, Any] = {"weights_only": True}  # nothing in a checkpoint is executed
         if self.command != "fit":
             options["verbose"] = False  # our table says more than Lightning's
         path = None if configuration.checkpoint_path is None else str(configuration.checkpoint_path)
         getattr(trainer, self.command)(self.task, datamodule=self.datamodule, ckpt_path=path, **options)
+        if self.command == "fit" and trainer.state.finished and trainer.global_step == self._step:
+            if self._step and trainer.num_training_batches:
+                print(f"Nothing was left to train: {path} is of step {self._step}, where the run ends.", flush=True)
+                return
+            raise ConfigError(
+                f"No step was trained: an epoch has {trainer.num_training_batches} batches. Set --trainer.max_steps or "
+                f"--trainer.max_epochs above 0, and --trainer.limit_train_batches so that a batch is left."
+            )
+
+    @property
+    def _step(self) -> int:
+        """The checkpoint's."""
+        return int((self.configuration.checkpoint or {}).get("global_step", 0))
+
+    def _say_changes(self, processes: int) -> None:
+        """Say what is not as in the training that goes on; the card keeps it."""
+        checkpoint = self.configuration.checkpoint
+        if checkpoint is None:
+            return
+        changed = self.configuration.changed()
+        before = checkpoint["deeplab_lightning"].get("processes", processes)
+        if before != processes:
+            changed["processes"] = (before, processes)
+        self.run_files.changed = {name: list(values) for name, values in changed.items()}
+        if changed and _is_first_process():
+            said = ", ".join(f"{name} {now} ({then} so far)" for name, (then, now) in changed.items())
+            print(f"Goes on from step {self._step} otherwise than before: {said}", flush=True)
 
     def _print_overview(self) -> None:
         """Say in two lines what is about to run."""
@@ -153,10 +187,10 @@ class Session:
 
     def _callbacks(self, parts: dict[str, Any], loggers: list[Logger]) -> list[Callback]:
         text, seed = self.configuration.as_yaml(), self.configuration.seed
-        callbacks: list[Callback] = [
-            EvaluationFiles(self.folder, int((self.configuration.checkpoint or {}).get("global_step", 0))),
-            RunFiles(self.folder, text, seed, self.command == "fit"),
-        ]
+        self.run_files = RunFiles(self.folder, text, seed, self.command == "fit")
+        if self.command == "fit" and not self.goes_on and self.configuration.checkpoint_path is not None:
+            self.run_files.branch_of = str(self.configuration.checkpoint_path)
+        callbacks: list[Callback] = [EvaluationFiles(self.folder, self._step, self.goes_on), self.run_files]
         if self.command == "fit":
             callbacks += [Preview(self.folder), Divergence(), Speed(self.folder)]
         callbacks += self._wandb_callbacks(text, loggers)
@@ -164,7 +198,7 @@ class Session:
         if parts.get("enable_progress_bar") is not False and not has_bar:
             callbacks.append(TrainingProgress())
         if self.command == "fit" and parts.get("enable_checkpointing") is not False:
-            callbacks += [BestCheckpoint(self.folder), LastCheckpoint(self.folder)]
+            callbacks += [BestCheckpoint(self.folder, self.goes_on), LastCheckpoint(self.folder)]
         return callbacks
 
     def _wandb_callbacks(self, text: str, loggers: list[Logger]) -> list[Callback]:
@@ -179,21 +213,48 @@ class Session:
             return []
         return [WandbRun(self.folder, text, logger, every) for logger in found]
 
-    def _run_folder(self) -> RunFolder:
-        run = self.configuration.run
+    def _run_folder(self) -> tuple[RunFolder, bool]:
+        """Return where this run writes, and whether that is where an earlier part of it wrote.
+
+        A training that goes on does so in its folder. One that leaves from a checkpoint before the newest, or is given
+        another name or folder, is a branch, and gets a folder of its own: nothing newer is overwritten.
+        """
+        run, root = self.configuration.run, Path(self.configuration.run.folder or RUNS)
+        path = self.configuration.checkpoint_path
+        old = None if path is None else run_of(path)
+        goes_on = self.command == "fit" and old is not None and self._is_same_run(old)
         if not _is_first_process():
             # Under torchrun or SLURM nobody has told; only the first process writes, so any path will do.
-            return RunFolder(Path(os.environ.get(RUN_FOLDER_VARIABLE, run.folder)))
-        path = self.configuration.checkpoint_path
-        resumed = None if path is None else run_of(path)
-        if self.command == "fit":
-            folder = resumed or new_run(Path(run.folder), self._run_name())
-        elif resumed is not None and run.name is None and run.folder == RUNS:
-            folder = new_run(resumed.path, self.command)
+            return RunFolder(Path(os.environ.get(RUN_FOLDER_VARIABLE, root))), goes_on
+        if self.command != "fit":
+            if old is not None and run.name is None and run.folder is None:
+                folder = new_run(old.path, self.command)
+            else:
+                folder = new_run(root, f"{self._run_name()}-{self.command}")
+        elif goes_on and old is not None:
+            folder = old
         else:
-            folder = new_run(Path(run.folder), f"{self._run_name()}-{self.command}")
+            if old is not None:
+                parent = old.path.parent
+                folder = new_run(parent.parent if run.folder is None else root, run.name or parent.name)
+                print(f"{path} is of step {self._step}: what comes now is a branch, in {folder.path}", flush=True)
+            else:
+                folder = new_run(root, self._run_name())
         os.environ[RUN_FOLDER_VARIABLE] = str(folder.path)
-        return folder
+        return folder, goes_on
+
+    def _is_same_run(self, old: RunFolder) -> bool:
+        """Whether training goes on in the checkpoint's run: neither another place nor an older state is asked for."""
+        run, parent = self.configuration.run, old.path.parent
+        asked_for = Path(parent.parent if run.folder is None else run.folder) / (run.name or parent.name)
+        if asked_for.resolve() != parent.resolve():
+            return False
+        if not old.last_checkpoint.is_file():
+            return True
+        try:
+            return int(read_checkpoint(old.last_checkpoint)["global_step"]) <= self._step
+        except CheckpointError:  # damaged: this one is what there is to go on from
+            return True
 
     def _run_name(self) -> str:
         if self.configuration.run.name:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar
 
 import lightning.pytorch.callbacks
 import lightning.pytorch.loggers  # noqa: F401 - the parser finds callbacks and loggers by their short names
@@ -25,7 +25,13 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from .checkpoints.loading import check_fits, checkpoint_config, own_hyper_parameters, read_checkpoint
+from .checkpoints.loading import (
+    check_fits,
+    checkpoint_config,
+    own_hyper_parameters,
+    read_checkpoint,
+    training_config,
+)
 from .config_words import (
     asks_for_help,
     check_options,
@@ -44,7 +50,7 @@ from .inference import EvaluationOptions
 from .losses import loss_options
 from .models import networks
 from .models.base import NetworkOptions
-from .optim import OptimizerOptions
+from .optim.options import OptimizerOptions
 from .options import Between, Options, at_least, constraint_words, group_of, hints_of, problem_of
 from .plugins import name_of
 from .runs import resolve_checkpoint
@@ -60,11 +66,17 @@ DEFAULT_MODEL = "DeepLabV3Plus"
 """Of commands that look at data alone, and of `--help`."""
 CHOICES = ("model", "data")
 """Sections that choose a class by its name, whose options they then have."""
-RUNS = "runs"
-Layer = Mapping[str, Any]
-"""The sections of one file, or of a checkpoint."""
 SEED = Annotated[int, Between(0, 2**32 - 1)]
-TRAINER_DEFAULTS = {"use_distributed_sampler": False, "enable_model_summary": False}
+TRAINER_DEFAULTS = {"enable_model_summary": False}
+LENGTHS = ("max_steps", "max_epochs", "max_time")
+DECISIVE = (
+    *LENGTHS, "min_steps", "min_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val",
+    "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches", "val_check_interval",
+    "check_val_every_n_epoch", "log_every_n_steps", "sync_batchnorm", "deterministic",
+)  # fmt: skip
+"""Settings of the trainer that decide a run's numbers: they travel in its checkpoints. (Machine and devices do not.)"""
+WITHOUT_EFFECT = ("pretrained", "weights", "compile", "num_workers", "eval_batch_size", "cache", "preview", "root")
+"""Options that say where a training began or how fast it is, or that a copied data set must set anew."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,8 @@ class RunOptions(Options):
 
     name: str | None = None
     """Name of the run; the stem of the first configuration file if not given."""
-    folder: str = RUNS
-    """Folder of all runs, in which a run gets `NAME/version_N`."""
+    folder: str | None = None
+    """Folder of all runs, in which a run gets `NAME/version_N`; `runs` if not given."""
     watch_gradients: Annotated[int, at_least(0)] = 0
     """Weights & Biases: write histograms of the gradients every so many steps; 0 for never."""
 
@@ -101,6 +113,7 @@ class Configuration:
         words: What the user wrote behind the command's name.
         checkpoint: A checkpoint's file, or a run (its best one): its own settings lie below all that the user writes.
         needs_model: Refuse a configuration without a model; otherwise `DEFAULT_MODEL` stands for one.
+        goes_on: The checkpoint's training goes on: its seed, and what decides numbers of its trainer, lie below, too.
 
     Attributes:
         files: The configuration files, in their order.
@@ -120,15 +133,28 @@ class Configuration:
         ConfigError: An option is unknown, misspelt, of another type, or out of range.
     """
 
-    def __init__(self, words: Sequence[str], checkpoint: str | Path | None = None, *, needs_model: bool = True) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        checkpoint: str | Path | None = None,
+        *,
+        needs_model: bool = True,
+        goes_on: bool = False,
+    ) -> None:
         self.files = config_files(words)
         self.checkpoint_path = None if checkpoint is None else resolve_checkpoint(checkpoint)
         self.checkpoint = None if self.checkpoint_path is None else read_checkpoint(self.checkpoint_path)
         helps = asks_for_help(words)
         first = {} if self.checkpoint is None else checkpoint_config(self.checkpoint)
-        layers = [first, *(read_config(path) for path in self.files)]
+        said = [read_config(path) for path in self.files]
         options = without_config_files(words)
-        names = {key: [_name_in(layer, key) for layer in layers] for key in CHOICES}
+        if goes_on and self.checkpoint is not None:
+            first |= training_config(self.checkpoint)
+        self._so_far = dict(first)
+        if _says_length(said, options):  # in steps, epochs or time: the old one of another kind must not end the run
+            first["trainer"] = {key: value for key, value in first.get("trainer", {}).items() if key not in LENGTHS}
+        layers = [first, *said]
+        names = {key: [(layer.get(key) or {}).get("name") for layer in layers] for key in CHOICES}
         chosen_model = _name_on_line(options, "model") or _last(names["model"])
         chosen_data = _name_on_line(options, "data") or _last(names["data"]) or DEFAULT_DATA
         if chosen_model is None and needs_model and not helps:
@@ -249,6 +275,30 @@ class Configuration:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")
             return self._parser.dump(kept, skip_none=False, skip_validation=True)
+
+    @property
+    def decisive(self) -> dict[str, Any]:
+        """The trainer's settings that decide numbers, as plain values."""
+        trainer = yaml.safe_load(self.as_yaml())["trainer"]
+        return {key: trainer[key] for key in DECISIVE}
+
+    def changed(self) -> dict[str, tuple[Any, Any]]:
+        """Return what decides numbers and is not as in the training that goes on: by option, its value then and now."""
+        now = {
+            "model": {**self.model.plain(), **self.task.plain()},
+            "optimizer": self.optimizer.plain(),
+            "loss": self.loss.plain(),
+            "data": {"name": self.data_class.name_in_yaml(), **self.data.plain()},
+            "trainer": self.decisive,
+        }
+        found = {
+            f"{section}.{key}": (then, ours[key])
+            for section, ours in now.items()
+            for key, then in self._so_far.get(section, {}).items()
+            if key in ours and key not in WITHOUT_EFFECT and ours[key] != then
+        }
+        seed = self._so_far.get("seed_everything", self.seed)
+        return found if self.seed in (None, seed) else {**found, "seed_everything": (seed, self.seed)}
 
     # --- how it is read ----------------------------------------------------------------------------------------------
 
@@ -394,12 +444,14 @@ def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:
     return {name: section[name] for name in hints_of(group)}
 
 
-def _name_in(layer: Mapping[str, Any], key: str) -> str | None:
-    return cast("str | None", (layer.get(key) or {}).get("name"))
-
-
 def _name_on_line(words: Sequence[str], key: str) -> str | None:
     return option_value(words, f"--{key}.name") or option_value(words, f"--{key}")
+
+
+def _says_length(files: Sequence[Mapping[str, Any]], options: Sequence[str]) -> bool:
+    """Whether a file or the command line says how long the run is."""
+    said = {word.partition("=")[0].removeprefix("--trainer.") for word in options}
+    return not said.union(*(layer.get("trainer") or {} for layer in files)).isdisjoint(LENGTHS)
 
 
 def _last(names: Sequence[str | None]) -> str | None:

@@ -39,15 +39,11 @@ def option_value(words: Sequence[str], option: str) -> str | None:
 
 def without_option(words: Sequence[str], option: str) -> list[str]:
     """Return `words` without `option` and its value."""
-    kept: list[str] = []
-    skip = False
+    kept, is_value = list[str](), False
     for word in words:
-        if skip:
-            skip = False
-        elif word == option:
-            skip = True
-        elif not word.startswith(f"{option}="):
+        if not (is_value or word == option or word.startswith(f"{option}=")):
             kept.append(word)
+        is_value = word == option and not is_value
     return kept
 
 

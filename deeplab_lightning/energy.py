@@ -27,7 +27,7 @@ class Energy(NamedTuple):
 
 
 class EnergyMeter:
-    """Measures from its making to `stop`; after `start` in a thread, too, that sleeps nearly all the time.
+    """Measures from its making to `stop`, with a thread that sleeps nearly all the time.
 
     Args:
         gpus: UUIDs of the GPUs to be measured.
@@ -39,12 +39,8 @@ class EnergyMeter:
         self._gpus = list(gpus)
         self._gpu_before = _gpu_joules(self._gpus)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._read_cpu, daemon=True)
-
-    def start(self) -> None:
-        """Begin."""
         if self._cpu:
-            self._thread.start()
+            threading.Thread(target=self._read_cpu, daemon=True).start()
 
     def read(self) -> Energy:
         """Return what was used so far."""

@@ -225,7 +225,7 @@ def test_settings_kept_across_a_change_of_class_are_printed(
 def test_lists_of_callbacks_append(fit: Fit, trained: dict[str, Any]) -> None:
     assert fit("--trainer.callbacks+=LearningRateMonitor", "--trainer.callbacks+=DeviceStatsMonitor") == 0
     names = [type(callback).__name__ for callback in trained["trainer"].callbacks]
-    assert {"LearningRateMonitor", "DeviceStatsMonitor", "EvaluationFiles", "ModelCheckpoint"} <= set(names)
+    assert {"LearningRateMonitor", "DeviceStatsMonitor", "EvaluationFiles", "BestCheckpoint"} <= set(names)
 
 
 # --- checkpoints and precedence -----------------------------------------------------------------------------------

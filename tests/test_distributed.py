@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import socket
@@ -19,8 +20,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 from deeplab_lightning.metrics.per_image import ImageCounts
-from deeplab_lightning.tasks import SegmentationTask
+from deeplab_lightning.tasks import DeepLabV3PlusTask, SegmentationTask
 
 from .conftest import SMALL, SMALL_SCENES, V3PLUS
 
@@ -42,7 +44,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def together(words: Sequence[str], processes: int, folder: Path) -> list[str]:
+def together(words: Sequence[str], processes: int, folder: Path, code: int = 0) -> list[str]:
     """Run our program as `processes` processes, forked from this one to save the imports; return what each prints."""
     port = free_port()
     words = [*words, "--trainer.strategy", "ddp", "--trainer.devices", str(processes)]
@@ -60,7 +62,7 @@ def together(words: Sequence[str], processes: int, folder: Path) -> list[str]:
         for process in started:
             process.kill()
     printed = [log.read_text() for log in logs]
-    assert [process.exitcode for process in started] == [0] * processes, "\n".join(printed)
+    assert [process.exitcode for process in started] == [code] * processes, "\n".join(printed)
     return printed
 
 
@@ -138,6 +140,53 @@ def test_evaluation_in_two_processes_that_lightning_starts(checkpoint: Path, tmp
     done = subprocess.run([*command, "--trainer.strategy", "ddp"], capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_same_evaluation(tmp_path, 3)
+
+
+def from_python(rank: int, port: int, folder: Path) -> None:
+    """Be process `rank` of a program that knows Lightning's trainer alone."""
+    os.environ.update(torchrun_variables(rank, 2, port))
+    rank_zero_only.rank = rank
+    data = DrawnScenesDataModule(height=64, width=64, train_size=8, val_size=5, batch_size=2, crop_size=33,
+                                 num_workers=0)  # fmt: skip
+    task = DeepLabV3PlusTask(data.description, backbone="mobilenetv2_035", aspp_channels=8, decoder_channels=8,
+                             pretrained=False)  # fmt: skip
+    seen: list[str] = []
+    step = task.training_step
+    task.training_step = lambda batch, batch_idx: (seen.extend(batch["sample_id"]), step(batch, batch_idx))[1]  # type: ignore[method-assign]
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    trainer = Trainer(accelerator="cpu", strategy="ddp", devices=2, max_epochs=1, num_sanity_val_steps=0,
+                      enable_checkpointing=False, default_root_dir=folder, **quiet)  # fmt: skip
+    trainer.fit(task, data)
+    trainer.validate(task, data, verbose=False)
+    counted = list(task.evaluation.counts().sample_ids)
+    trainer.validate(task, data.val_dataloader(), verbose=False)  # made before it is known who shares the images
+    again = list(task.evaluation.counts().sample_ids)
+    (folder / f"{rank}.json").write_text(json.dumps({"seen": seen, "counted": counted, "again": again}))
+    os._exit(0)
+
+
+def test_from_python_no_image_is_left_out(tmp_path: Path) -> None:
+    port, context = free_port(), multiprocessing.get_context("fork")
+    started = [context.Process(target=from_python, args=(rank, port, tmp_path)) for rank in (0, 1)]
+    for process in started:
+        process.start()
+    try:
+        for process in started:
+            process.join(SECONDS)
+    finally:
+        for process in started:
+            process.kill()
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
+    images = [f"val-{index:06}" for index in range(5)]
+    assert first["counted"] == second["counted"] == first["again"] == images
+    assert len(first["seen"]) == len(second["seen"]) == 4
+    assert len({*first["seen"], *second["seen"]}) == 8
+
+
+def test_a_batch_that_no_process_can_fill_is_refused(tmp_path: Path) -> None:
+    words = ["fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES, "--run.folder", str(tmp_path), "--data.batch_size", "8"]
+    printed = together(words, 2, tmp_path, code=2)
+    assert "12 images, 6 for each of 2 processes: fewer than one batch of 8. Set --data.batch_size 6" in printed[0]
 
 
 def test_training_in_two_processes(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ def test_packages_are_added_their_parts_are_not(tmp_path: Path) -> None:
     second = counter(tmp_path, "intel-rapl:1", 0)
     counter(tmp_path, "intel-rapl:0:0", 77)
     meter = EnergyMeter(powercap=tmp_path)
-    meter.start()
     first.write_text("8000000")
     second.write_text("250000")
     assert meter.read().cpu_joules == pytest.approx(3.25)
@@ -88,7 +87,6 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 
 def test_gpus_are_added_those_of_others_are_not(tmp_path: Path, nvml: FakeNvml) -> None:
     meter = EnergyMeter(["GPU-a", "GPU-b"], powercap=tmp_path)
-    meter.start()
     nvml.millijoules.update({"GPU-a": 5_001_500, "GPU-c": 9_000_000})
     assert meter.read() == (None, pytest.approx(1.5))
     nvml.millijoules["GPU-b"] = 700_250
@@ -100,7 +98,6 @@ def test_gpus_are_added_those_of_others_are_not(tmp_path: Path, nvml: FakeNvml) 
 def test_a_gpu_that_does_not_tell(tmp_path: Path, nvml: FakeNvml, gpus: list[str]) -> None:
     path = counter(tmp_path, "intel-rapl:0", 0)
     meter = EnergyMeter(gpus, powercap=tmp_path)
-    meter.start()
     path.write_text("2000000")
     assert meter.read() == meter.stop() == (pytest.approx(2), None)
     assert nvml.open == 0
@@ -118,7 +115,6 @@ def test_unknown_is_not_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml({}, has_driver=False) if is_installed else None)
     (tmp_path / "intel-rapl:0").mkdir()
     meter = EnergyMeter(["GPU-a"], powercap=tmp_path)
-    meter.start()
     assert meter.stop() == (None, None)
 
 

@@ -58,7 +58,8 @@ class Divergence(Callback):
     ) -> None:
         """Remember the loss; look at it when that costs nothing, and behind the last step."""
         lr = max(group["lr"] for group in trainer.optimizers[0].param_groups)
-        self._pending.append(Step(trainer.global_step, outputs["loss"], batch["sample_id"], lr))
+        loss = outputs["loss"] * trainer.accumulate_grad_batches  # Lightning has divided it
+        self._pending.append(Step(trainer.global_step, loss, batch["sample_id"], lr))
         every = 1 if pl_module.device.type == "cpu" else trainer.log_every_n_steps
         if len(self._pending) >= every or trainer.global_step >= trainer.estimated_stepping_batches:
             self._look(trainer, pl_module)

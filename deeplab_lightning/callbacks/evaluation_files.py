@@ -34,11 +34,12 @@ class EvaluationFiles(Callback):
     Args:
         run: The run folder.
         step: Of the checkpoint that is evaluated, outside of training.
+        goes_on: An earlier part of the run wrote to the folder, and its best score counts.
     """
 
-    def __init__(self, run: RunFolder, step: int = 0) -> None:
+    def __init__(self, run: RunFolder, step: int = 0, goes_on: bool = True) -> None:
         self.run = run
-        self.step = step
+        self.step, self.goes_on = step, goes_on
         self.best_score = -math.inf
         self._table: Any = None
         self._panels: list[PanelImage] = []
@@ -52,7 +53,8 @@ class EvaluationFiles(Callback):
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
         """Go on from the best score so far."""
-        self.best_score = state_dict["best_score"]
+        if self.goes_on:
+            self.best_score = state_dict["best_score"]
 
     def on_validation_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Begin an overview."""
@@ -138,10 +140,14 @@ class EvaluationFiles(Callback):
             if isinstance(logger, WandbLogger):
                 from ..reporting import wandb_runs
 
-                wandb_runs.log_per_class_table(logger.experiment, scores, trainer.global_step)
-                wandb_runs.log_confusion(logger.experiment, matrix, class_names, trainer.global_step)
+                if trainer.state.fn == "fit":
+                    best = {"val/mIoU": scores.mIoU, "best_step": trainer.global_step}
+                    logger.experiment.summary.update(best)
+                shown_at = trainer.global_step - 1  # Lightning, which writes the curves there, counts from 0
+                wandb_runs.log_per_class_table(logger.experiment, scores, shown_at)
+                wandb_runs.log_confusion(logger.experiment, matrix, class_names, shown_at)
                 if self._panels:
-                    wandb_runs.log_panels(logger.experiment, self._panels, class_names, trainer.global_step)
+                    wandb_runs.log_panels(logger.experiment, self._panels, class_names, shown_at)
 
     def _print(self) -> None:
         if self._table is not None:

@@ -71,7 +71,8 @@ class LastCheckpoint(Checkpoint):
         stop, save = _largest(trainer, self._received, is_time) if _is_agreeing(trainer) else (0, 0)
         # Not later than behind the last step: Lightning then takes the epoch for finished, and a longer run could not
         # go on within it.
-        is_last = trainer.global_step >= trainer.estimated_stepping_batches
+        is_stopped = trainer.should_stop and trainer.fit_loop._can_stop_early  # by the clock
+        is_last = is_stopped or trainer.global_step >= trainer.estimated_stepping_batches
         if not (stop or save or is_last) or _is_accumulating(trainer) or _validation_is_due(trainer):
             return
         # Lightning would log this step's values only after this hook.

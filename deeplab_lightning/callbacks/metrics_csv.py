@@ -15,6 +15,7 @@ from ..runs import RunFolder
 class MetricsCsv(Logger):
     """Writes every logged value to the run folder's `metrics.csv`, a row per step.
 
+    Its number is that of optimiser steps made, as in all files of a run: the first one is 1, which Lightning calls 0.
     A resumed run goes on with the file (Lightning's own CSV logger would delete it): rows behind the step that it
     resumes from are dropped, since they are about to be written again.
 
@@ -53,14 +54,14 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def resume_at(self, step: int) -> None:
-        """Forget what an earlier, interrupted part of the run logged at or behind optimiser step `step`."""
-        self.rows = {row: values for row, values in self._load().items() if row < step}
+        """Forget what an earlier, interrupted part of the run logged behind optimiser step `step`."""
+        self.rows = {row: values for row, values in self._load().items() if row <= step}
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Add values to the row of `step`."""
-        rows = self._load()
-        row = rows.setdefault(step or 0, {"step": str(step or 0)})
+        """Add values to the row of `step`, which Lightning counts from 0."""
+        number = (step or 0) + 1
+        row = self._load().setdefault(number, {"step": str(number)})
         row.update({key: f"{value:.10g}" for key, value in metrics.items()})
 
     @rank_zero_only

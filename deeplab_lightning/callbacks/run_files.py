@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -32,6 +33,10 @@ class RunFiles(Callback):
         config: The resolved configuration, as YAML.
         seed: Of the run.
         is_newest: Let `latest` point at this folder (training does, evaluation does not).
+
+    Attributes:
+        changed: What decides numbers and is not as before, where a training goes on: by option, its value then and now.
+        branch_of: The checkpoint of another run that this one left from.
     """
 
     def __init__(self, run: RunFolder, config: str, seed: int | None, is_newest: bool) -> None:
@@ -39,17 +44,27 @@ class RunFiles(Callback):
         self.config = config
         self.seed = seed
         self.is_newest = is_newest
+        self.changed: Mapping[str, Any] = {}
+        self.branch_of: str | None = None
         self._card: dict[str, Any] = {}
         self._session: dict[str, Any] | None = None
         self._began = 0.0
         self._meter: EnergyMeter | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write what is known before the first step."""
+        """Write what is known before an evaluation."""
+        if stage != "fit":
+            self._write(trainer, pl_module, stage)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what is known before the first step; not before it is known that a checkpoint can be gone on from."""
+        self._write(trainer, pl_module, "fit")
+
+    def _write(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not trainer.is_global_zero:
             return
         write_text(self.run.config, self.config)
-        self._card = environment(self.seed, list(map(torch.cuda.get_device_name, _gpu_numbers(trainer))))
+        self._card = environment(self.seed, [gpu.name for gpu in _gpus(trainer)])
         write_code_diff(self.run)
         self._card |= {"devices": trainer.num_devices, "num_nodes": trainer.num_nodes}
         self._card["parameters"] = sum(parameter.numel() for parameter in pl_module.parameters())
@@ -59,9 +74,12 @@ class RunFiles(Callback):
                 self._card["weights"] = file_hash(resolve_checkpoint(weights))
         datamodule: Any = getattr(trainer, "datamodule", None)
         self._card["data"] = {split: fingerprint(datamodule.dataset(split)) for split in _SPLITS.get(stage, ())}
+        if self.branch_of is not None:
+            self._card["branch_of"] = self.branch_of
         if stage == "fit":
             with suppress(DeepLabError):  # a new run has no card yet
-                self._card["sessions"] = read_card(self.run).get("sessions", [])
+                before = read_card(self.run)
+                self._card |= {key: before[key] for key in ("sessions", "branch_of") if key in before}
         write_card(self.run, self._card)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,10 +88,9 @@ class RunFiles(Callback):
             if self.is_newest:
                 mark_latest(self.run)
             self._session, self._began = begin_session(self._card, trainer.global_step), time.monotonic()
+            self._session |= {"changed": dict(self.changed)} if self.changed else {}
             # By UUIDs: numbers differ where only some GPUs are visible.
-            gpus = map(torch.cuda.get_device_properties, _gpu_numbers(trainer))
-            self._meter = EnergyMeter([f"GPU-{gpu.uuid}" for gpu in gpus])
-            self._meter.start()
+            self._meter = EnergyMeter([f"GPU-{gpu.uuid}" for gpu in _gpus(trainer)])
         if trainer.global_step > 0:
             for logger in trainer.loggers:
                 if isinstance(logger, MetricsCsv):
@@ -97,11 +114,11 @@ class RunFiles(Callback):
     def _note_session(self, trainer: Trainer) -> None:
         if self._session is None or self._meter is None:
             return
-        energy = self._meter.read()
+        used = zip(("cpu", "gpu"), self._meter.read(), strict=True)
         self._session.update(
             to_step=trainer.global_step,
             seconds=round(time.monotonic() - self._began, 1),
-            energy_joules={"cpu": _rounded(energy.cpu_joules), "gpu": _rounded(energy.gpu_joules)},
+            energy_joules={name: None if joules is None else round(joules, 1) for name, joules in used},
         )
         write_card(self.run, self._card)
 
@@ -120,9 +137,10 @@ class RunFiles(Callback):
             plot_curves(self.run.metrics, self.run.curves_image)
 
 
-def _gpu_numbers(trainer: Trainer) -> list[int]:
-    """Return the GPUs that the run uses on this machine."""
-    return list(trainer.device_ids) if trainer.strategy.root_device.type == "cuda" else []
+def _gpus(trainer: Trainer) -> list[Any]:
+    """Return the properties of the GPUs that the run uses on this machine."""
+    is_on_gpus = trainer.strategy.root_device.type == "cuda"
+    return [torch.cuda.get_device_properties(number) for number in trainer.device_ids] if is_on_gpus else []
 
 
 def _rounded(value: float | None) -> float | None:

@@ -82,7 +82,9 @@ class Speed(Callback):
         }
         for logger in trainer.loggers:
             if not isinstance(logger, MetricsCsv):
-                logger.log_metrics({f"speed/{key}": value for key, value in figures.items()}, trainer.global_step)
+                logger.log_metrics(
+                    {f"speed/{key}": value for key, value in figures.items()}, trainer.global_step - 1
+                )  # as Lightning's own
         if trainer.is_global_zero:
             self._rows.append({"step": str(trainer.global_step), **{key: f"{x:.4g}" for key, x in figures.items()}})
             write_csv(self.run.speed, list(self._rows[0]), self._rows)

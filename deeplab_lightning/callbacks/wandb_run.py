@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -14,7 +13,7 @@ from ..runs import RunFolder
 
 
 class WandbRun(Callback):
-    """Gives the run its configuration, its best score, gradients and checkpoints if asked for, and the run's files.
+    """Gives the run its configuration, gradients and checkpoints if asked for, and the run's files.
 
     Checkpoints are logged where the logger's `log_model` is true, as one artifact with the aliases `best` and `last`,
     when training ends or is stopped: Lightning's own way knows one checkpoint callback, and not `last.ckpt`.
@@ -30,15 +29,6 @@ class WandbRun(Callback):
         self.run, self.config, self.logger, self.watch_gradients = run, config, logger, watch_gradients
         self.with_checkpoints = bool(logger._log_model)
         logger._log_model = False  # ours to do
-        self.best_score = -math.inf
-
-    def state_dict(self) -> dict[str, float]:
-        """Remember the best score over a resume."""
-        return {"best_score": self.best_score}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on from the best score so far."""
-        self.best_score = state_dict["best_score"]
 
     def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Describe the run."""
@@ -51,15 +41,6 @@ class WandbRun(Callback):
         wandb_runs.describe_run(experiment, self.config, read_card(self.run))
         if self.watch_gradients:
             experiment.watch(pl_module.model, log="gradients", log_freq=self.watch_gradients)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Keep the best score in the summary."""
-        if trainer.state.fn != "fit" or trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        score = pl_module.evaluation.scores().mIoU
-        if score > self.best_score:
-            self.best_score = score
-            self.logger.experiment.summary.update({"val/mIoU": score, "best_step": trainer.global_step})
 
     def on_fit_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Hand over files and checkpoints."""

@@ -77,6 +77,13 @@ def own_hyper_parameters(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if name not in OF_EVERY_TASK}
 
 
+def training_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what else decides the numbers of a training that goes on: the seed, and settings of the trainer."""
+    facts = checkpoint["deeplab_lightning"]
+    config = {"trainer": dict(facts.get("trainer", {}))}
+    return config | ({"seed_everything": facts["seed"]} if "seed" in facts else {})
+
+
 def check_fits(
     task: nn.Module, description: Mapping[str, Any], checkpoint: Mapping[str, Any], path: str | Path
 ) -> None:

@@ -51,9 +51,15 @@ def reproduce(
     seconds = wall_seconds(card)
     took = "not recorded" if seconds is None else f"{seconds / 60:.1f} minutes, energy: {describe_energy(card)}"
     print(f"{old.path}, {card.get('date', 'date not recorded')}\ntook: {took}")
-    if len(card.get("sessions") or []) > 1:
-        stops = len(card["sessions"]) - 1
-        print(f"It was stopped and went on {stops} times; made again in one go, it is the same run.")
+    sessions = card.get("sessions") or []
+    changes = [f"{name} {now} ({then} before) from step {session['from_step']} on"
+               for session in sessions for name, (then, now) in session.get("changed", {}).items()]  # fmt: skip
+    if "branch_of" in card:
+        print(f"It is a branch of {card['branch_of']}; made again from the start, it is another run.")
+    elif changes:
+        print(f"It went on with other settings, {', '.join(changes)}; made again in one go, it is another run.")
+    elif len(sessions) > 1:
+        print(f"It was stopped and went on {len(sessions) - 1} times; made again in one go, it is the same run.")
     print("\ncommand:")
     for line in (*_code_steps(old, card), f"python -m deeplab_lightning {shlex.join(words)}"):
         print(f"  {line}")

@@ -13,6 +13,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.parsing import AttributeDict
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -220,7 +221,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         dataset = self.dataset("train")
         if not self.options.repeat_classes:
             return dataset
-        several = repeated(dataset, self.options.repeat_classes, quiet=self._rank()[0] != 0)
+        several = repeated(dataset, self.options.repeat_classes, quiet=not _is_first_process())
         rank_zero_info(f"repeat_classes: {len(dataset)} training images are drawn from as {len(several)}")
         return several
 
@@ -259,7 +260,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         classes = self.labels.num_classes
         pixels, of_images = np.zeros(classes, np.int64), np.zeros(classes, np.int64)
         chosen = spread(len(dataset), limit)
-        for index in tqdm(chosen, desc="counting classes", unit="masks", disable=self._rank()[0] != 0):
+        for index in tqdm(chosen, desc="counting classes", unit="masks", disable=not _is_first_process()):
             mask = dataset.load(index)[1]
             check_labels(mask, classes, self.labels.ignore_index, dataset.sample_id(index))
             counts = np.bincount(mask.ravel(), minlength=classes)[:classes]
@@ -270,19 +271,19 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def train_dataloader(self) -> DataLoader[Sample]:
         """Shuffled, augmented, complete batches; goes on where a resumed run stopped."""
         dataset = self.drawn_dataset
-        if len(dataset) < self.options.batch_size:
+        order = EpochSampler(len(dataset), self.seed)
+        if len(order) < self.options.batch_size:
+            shared = "" if order.world_size == 1 else f", {len(order)} for each of {order.world_size} processes:"
             raise ConfigError(
-                f"The training split has {len(dataset)} images, fewer than one batch of {self.options.batch_size}. "
-                f"Set --data.batch_size {len(dataset)} or less."
+                f"The training split has {len(dataset)} images{shared or ','} fewer than one batch of "
+                f"{self.options.batch_size}. Set --data.batch_size {len(order)} or less."
             )
         if isinstance(dataset, TiledDataset):
             rank_zero_info(dataset.summary())
-        rank, world_size = self._rank()
-        epoch = self.trainer.current_epoch if self.trainer else 0
         loader = ResumableLoader(
             LoaderView(dataset, self.transform, self.seed, self._with_depth),
-            EpochSampler(len(dataset), self.seed, rank, world_size, epoch),
-            batches_trained=self._batches_trained,
+            order,
+            self._place,
             batch_size=self.options.batch_size,
             drop_last=True,
             collate_fn=collate_crops,
@@ -308,12 +309,21 @@ class SegmentationDataModule(LightningDataModule, ABC):
         loader = DataLoader(
             LoaderView(dataset, with_depth=self._with_depth),
             batch_size=self.options.eval_batch_size,
-            sampler=ShardSampler(len(dataset), *self._rank()),
+            sampler=ShardSampler(len(dataset)),
             collate_fn=collate_images,
             **self._reading(),
         )
         self._loaders.append(loader)
         return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seed."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the seed so far, unless another one is given."""
+        if self.options.seed is None and "PL_GLOBAL_SEED" not in os.environ:
+            self.seed = state_dict["seed"]
 
     def teardown(self, stage: str) -> None:
         """End the workers."""
@@ -326,9 +336,6 @@ class SegmentationDataModule(LightningDataModule, ABC):
         """End the workers."""
         self.teardown("fit")
 
-    def _rank(self) -> tuple[int, int]:
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
     def _reading(self) -> dict[str, Any]:
         return {
             "num_workers": self.options.num_workers,
@@ -337,8 +344,20 @@ class SegmentationDataModule(LightningDataModule, ABC):
             "pin_memory": self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         }
 
-    def _batches_trained(self) -> int:
-        if self.trainer is None:
-            return 0
-        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        return int(progress.processed)
+    def _place(self, loader: ResumableLoader) -> tuple[int, int] | None:
+        """Return epoch and batch that training has reached; for a loader aside from it, the epoch's beginning.
+
+        Both follow from the number of batches that were trained: Lightning's own count of epochs is behind where a run
+        was saved at the end of one.
+        """
+        if self.trainer is None or self.trainer.train_dataloader is None:
+            return None
+        loop: Any = self.trainer.fit_loop
+        trained, in_epoch = loop.epoch_loop.batch_progress.total.processed, int(loop.max_batches)
+        if self.trainer.train_dataloader is loader:
+            return divmod(trained, in_epoch)
+        return max(trained - 1, 0) // in_epoch, 0
+
+
+def _is_first_process() -> bool:
+    return int(getattr(rank_zero_only, "rank", 0)) == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -89,29 +89,36 @@ def collate_images(samples: list[Sample]) -> Batch:
 
 
 class ResumableLoader(DataLoader[Sample]):
-    """A loader whose saved position counts the batches that were trained, not those its workers had fetched.
+    """A loader that goes on where training is: behind the batches that were trained, not those its workers had fetched.
 
-    `batches_trained` tells how many batches of this epoch the training loop has used; all else is `DataLoader`'s.
+    It asks for the place when its first batch is asked for, and not before: Lightning sets loaders up before it has
+    restored where a resumed run is, whenever somebody wants to know how many steps the run has.
+
+    `place` tells, of this loader, the epoch and how many of its batches were trained, or None where nobody trains; all
+    else is `DataLoader`'s.
     """
 
     def __init__(
-        self, dataset: LoaderView, sampler: EpochSampler, batches_trained: Callable[[], int], **options: Any
+        self,
+        dataset: LoaderView,
+        sampler: EpochSampler,
+        place: Callable[[ResumableLoader], tuple[int, int] | None],
+        **options: Any,
     ) -> None:
         super().__init__(dataset, sampler=sampler, **options)
-        self.batches_trained = batches_trained
+        self.order, self.place = sampler, place
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if (place := self.place(self)) is not None:
+            self.order.epoch, self.order.start = place[0], place[1] * (self.batch_size or 1)
+        yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        """Return how many of this process's draws of the epoch were trained."""
-        return {"draws": self.batches_trained() * (self.batch_size or 1)}
+        """Nothing, but Lightning shall know that this loader goes on by itself."""
+        return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the current epoch behind the draws that were trained; at its end, begin the next one."""
-        assert isinstance(self.sampler, EpochSampler)
-        whole_epoch = len(self) * (self.batch_size or 1)
-        if state["draws"] < whole_epoch:
-            self.sampler.start = state["draws"]
-        else:
-            self.sampler.set_epoch(self.sampler.epoch + 1)
+        """Nothing: see `state_dict`."""
 
 
 def leave_signals_to_the_main_process(worker: int) -> None:

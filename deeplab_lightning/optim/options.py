@@ -98,13 +98,13 @@ def make_schedule(
             f"The {options.schedule} schedule needs to know where the run ends: set --trainer.max_steps (or "
             f"--trainer.max_epochs)."
         )
+    if steps == 0:
+        raise ConfigError(
+            "This run has no step to train: set --trainer.max_steps or --trainer.max_epochs above 0, and "
+            "--trainer.limit_train_batches so that an epoch has a batch."
+        )
     if options.schedule == "cosine":
         return FactorLR(optimizer, partial(cosine_factor, max_steps=int(steps), warmup_steps=warmup))
     return FactorLR(
         optimizer, partial(poly_factor, max_steps=int(steps), power=options.poly_power, warmup_steps=warmup)
     )
-
-
-def options_of_groups(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
-    """Return what the groups were made with besides their parameters: after a resume it wins over the checkpoint's."""
-    return [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]

@@ -120,7 +120,7 @@ def fetch_run(name: str, folder: Path, api: Any = None) -> Path:
 
 
 def _write_history(run: Any, path: Path) -> None:
-    """Write a run's logged numbers as `metrics.csv`, a row for each step."""
+    """Write a run's logged numbers as `metrics.csv`, a row for each step; steps count from 1, and from 0 in wandb."""
     rows: dict[int, dict[str, float]] = {}
     for entry in run.scan_history():
         step = entry.get(STEP_KEY)
@@ -128,7 +128,7 @@ def _write_history(run: Any, path: Path) -> None:
             numbers = {k: v for k, v in entry.items() if isinstance(v, int | float) and not k.startswith("_")}
             rows.setdefault(step, {}).update(numbers)
     columns = sorted({key for row in rows.values() for key in row} - {STEP_KEY})
-    write_csv(path, ["step", *columns], ({**rows[step], "step": step} for step in sorted(rows)))
+    write_csv(path, ["step", *columns], ({**rows[step], "step": step + 1} for step in sorted(rows)))
 
 
 def log_panels(run: Run, panels: Sequence[PanelImage], class_names: Sequence[str], step: int) -> None:

@@ -101,7 +101,7 @@ class StudyFolder:
         run = self.run(cell)
         with suppress(DataError):
             if run is not None and len(logged := read_metrics(run.metrics).get("step", np.zeros(0))):
-                return int(np.nanmax(logged)) + 1, total
+                return int(np.nanmax(logged)), total
         return 0, total
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,8 +24,10 @@ from ..losses import CombinedLoss, LossOptions, loss_options
 from ..losses.class_weights import ClassCounts, WeightRule, class_weights
 from ..losses.shrink import shrink_labels
 from ..models import Network, TrainingMaps, network_named
-from ..optim import FactorLR, OptimizerOptions, make_optimizer, make_schedule, options_of_groups, parameter_groups
 from ..optim.averaging import WeightAverage
+from ..optim.groups import parameter_groups
+from ..optim.options import OptimizerOptions, make_optimizer, make_schedule
+from ..optim.schedules import FactorLR
 from ..options import hints_of
 from ..plugins import name_of
 from ..types import Batch, DataDescription
@@ -31,7 +35,7 @@ from .depth import DepthHead, depth_of
 from .description import check_against, check_classes_of_data, describe_by_hand
 from .distillation import Distillation, put_aside, put_back
 from .evaluating import EvaluatedTask
-from .norm_policy import expect_frozen_norms, warn_if_few
+from .norm_policy import warn_if_few
 from .options import TaskOptions
 from .precision import expect_precision
 
@@ -58,6 +62,8 @@ class SegmentationTask(EvaluatedTask):
     """
 
     network_class: ClassVar[type[Network] | None] = None
+    trainer_settings: Mapping[str, Any] = MappingProxyType({})
+    """Settings of the trainer that decide numbers: checkpoints carry them, and a configuration takes them up again."""
     optimizer_defaults: ClassVar[OptimizerOptions] = OptimizerOptions()
 
     def __init__(
@@ -93,6 +99,9 @@ class SegmentationTask(EvaluatedTask):
         )
         self.losses = CombinedLoss(self.loss_options, self.ignore_index, self.num_classes)
         self._optimizer_options: list[dict[str, Any]] = []
+        self._losses_of_step: tuple[int, list[dict[str, Tensor]]] = (-1, [])
+        self._groups_so_far: dict[str, int] | None = None  # of the optimiser of a training that goes on
+        self._seed_so_far = 0
         self._new_layers: list[str] = []  # within the network, where its other weights came from `weights`
         self.distillation: Distillation | None = None
 
@@ -102,7 +111,7 @@ class SegmentationTask(EvaluatedTask):
         check_classes_of_data(self.num_classes, self._datamodule, None)
         expect_precision(self.trainer.precision)
         if self.model.options.freeze_batch_norm:
-            expect_frozen_norms()
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # they are meant to be
         if self.depth is not None and self._datamodule is not None:
             self._datamodule.deliver_depth()
         path = self.options.weights
@@ -152,16 +161,7 @@ class SegmentationTask(EvaluatedTask):
     def _datamodule(self) -> Any:
         return getattr(self.trainer, "datamodule", None)
 
-    def loss(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Return the loss against the labels.
-
-        Args:
-            image: `(B, C, H, W)` normalised.
-            mask: `(B, H, W)` train ids.
-        """
-        return self.loss_of(self.model.training_maps(image), mask)
-
-    def loss_of(self, maps: TrainingMaps, mask: Tensor) -> Tensor:
+    def loss(self, maps: TrainingMaps, mask: Tensor) -> Tensor:
         """Return the loss of a network's maps.
 
         Logits are brought to the label's size, never the label to the logits', but where the network's paper does so
@@ -195,18 +195,26 @@ class SegmentationTask(EvaluatedTask):
         assert isinstance(mask, Tensor)
         self.check_batch(image, mask)
         maps = self.model.training_maps(self.normalise(image))
-        parts = {"labels": self.loss_of(maps, mask)}
+        parts = {"labels": self.loss(maps, mask)}
         if self.depth is not None:
             parts["depth"] = self.depth.loss(depth_of(batch))
         if self.distillation is not None:
             parts |= self.distillation(image, maps.main)
         loss = torch.stack(list(parts.values())).sum() if len(parts) > 1 else parts["labels"]
-        self.log("train/loss", loss, batch_size=len(image))
+        shown = {"train/loss": loss}
         if len(parts) > 1:
-            self.log_dict({f"train/loss/{name}": part for name, part in parts.items()}, batch_size=len(image))
+            shown |= {f"train/loss/{name}": part for name, part in parts.items()}
+        self.log_dict(self._means_of_step(shown), batch_size=len(image))
         base = next(group for group in self.trainer.optimizers[0].param_groups if group["name"].endswith("kernel"))
         self.log("lr", base["lr"], batch_size=len(image))
         return loss
+
+    def _means_of_step(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the means of losses over the batches of the optimiser step so far: several, where they accumulate."""
+        step, so_far = self._losses_of_step
+        so_far = [*(so_far if step == self.global_step else ()), {key: loss.detach() for key, loss in losses.items()}]
+        self._losses_of_step = self.global_step, so_far
+        return {key: torch.stack([each[key] for each in so_far]).mean() for key in losses}
 
     def on_before_backward(self, loss: Tensor) -> None:
         """Layers that gradient checkpointing runs again must not count the batch again."""
@@ -226,8 +234,17 @@ class SegmentationTask(EvaluatedTask):
             self._new_layers,
             beside=[module for module in (self.depth, self.distillation) if module is not None],
         )
+        now = {group["name"]: len(group["params"]) for group in groups}
+        if self._groups_so_far not in (None, now):
+            raise ConfigError(
+                f"What is trained is not what was so far ({_in_words(now)}; so far {_in_words(self._groups_so_far)}), "
+                f"and the optimiser cannot go on. Leave out what changes it, such as --model.freeze_batch_norm; or "
+                f"begin a new run from the weights, with --model.weights in place of --ckpt_path."
+            )
         optimizer = make_optimizer(groups, self.optimizer_options)
-        self._optimizer_options = options_of_groups(optimizer)
+        self._optimizer_options = [
+            {key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups
+        ]
         schedule = make_schedule(optimizer, self.optimizer_options, lambda: self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -243,7 +260,7 @@ class SegmentationTask(EvaluatedTask):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout a pure function of (seed, batch, process): a resumed run draws what it would have drawn."""
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))
+        seed = int(os.environ.get("PL_GLOBAL_SEED", self._seed_so_far))
         batches = self.trainer.fit_loop.epoch_loop.total_batch_idx
         torch.manual_seed(int(np.random.SeedSequence([seed, batches, self.global_rank]).generate_state(1)[0]))
 
@@ -256,6 +273,9 @@ class SegmentationTask(EvaluatedTask):
             "task": name_of(type(self)),
             "version": __version__,
             "new_layers": self._new_layers,
+            "seed": int(os.environ.get("PL_GLOBAL_SEED", self._seed_so_far)),
+            "trainer": dict(self.trainer_settings),
+            "processes": 1 if self._trainer is None else self.trainer.world_size,
         }
         if self.threshold is not None:
             checkpoint["deeplab_lightning"]["threshold"] = self.threshold
@@ -266,8 +286,30 @@ class SegmentationTask(EvaluatedTask):
         facts = checkpoint.get("deeplab_lightning", {})
         self._new_layers = facts.get("new_layers", [])
         self.threshold = facts.get("threshold")
+        self._seed_so_far = facts.get("seed", 0)
         if self.distillation is not None:
             put_back(checkpoint)
+        if self.trainer_is_fitting:
+            self._go_on_from(checkpoint)
+
+    def _go_on_from(self, checkpoint: dict[str, Any]) -> None:
+        """Take over what the optimiser moved, and refuse another optimiser."""
+        if not checkpoint.get("optimizer_states"):
+            raise ConfigError(
+                "The checkpoint holds weights alone, from which no training goes on: begin a new run from them, with "
+                "--model.weights in place of --ckpt_path."
+            )
+        so_far, name = checkpoint["hyper_parameters"]["optimizer"]["name"], self.optimizer_options.name
+        if so_far != name:
+            raise ConfigError(
+                f"--optimizer.name is {name}, and the checkpoint holds the state of {so_far}, from which {name} cannot "
+                f"go on. Leave it out; or begin a new run from the weights, with --model.weights in place of "
+                f"--ckpt_path."
+            )
+        groups = checkpoint["optimizer_states"][0]["param_groups"]
+        self._groups_so_far = {group["name"]: len(group["params"]) for group in groups}
+        if "current_model_state" in checkpoint and not self.optimizer_options.averages:
+            checkpoint["state_dict"] = checkpoint.pop("current_model_state")  # the average was never trained
 
 
 def compile_training(network: Network) -> None:
@@ -277,6 +319,10 @@ def compile_training(network: Network) -> None:
     """
     plain = network.training_maps
     network.training_maps = wraps(plain)(torch.compile(plain))  # type: ignore[method-assign]
+
+
+def _in_words(groups: Mapping[str, int] | None) -> str:
+    return ", ".join(f"{name} {size}" for name, size in (groups or {}).items())
 
 
 def _made(group: Any, given: Any, default: Any) -> Any:

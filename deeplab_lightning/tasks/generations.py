@@ -21,7 +21,7 @@ from ..models import (
     UNet,
     network_named,
 )
-from ..optim import OptimizerOptions
+from ..optim.options import OptimizerOptions
 from ..plugins import name_of, own_class, subclasses
 from .base import SegmentationTask
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -14,11 +13,6 @@ from ..layers.norms import batch_norms
 ENOUGH_IMAGES = 8
 """Images per batch norm below which it pays to do something: on VOC, v3 with 16, 12, 8 and 4 reaches 77.2, 76.5,
 75.8 and 64.4 mIoU (v3 paper, effect of the batch size)."""
-
-
-def expect_frozen_norms() -> None:
-    """Silence Lightning's warning of modules in evaluation: these are meant to be."""
-    warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")
 
 
 def warn_if_few(model: nn.Module, trainer: Trainer) -> None:

@@ -96,7 +96,7 @@ def main(words: list[str]) -> int:
     signal.signal(signal.SIGINT, stop)
     for step in range(len(rows), steps):
         time.sleep(float(os.environ.get("FAKE_FIT_SECONDS", "0")))
-        rows.append((step, score(lr, decoder, seed, (step + 1) / steps)))
+        rows.append((step + 1, score(lr, decoder, seed, (step + 1) / steps)))
         write(run, rows, seed)
         if stopped:
             return 128 + stopped[0]

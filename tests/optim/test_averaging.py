@@ -10,8 +10,8 @@ import torch
 
 import deeplab_lightning
 from deeplab_lightning.errors import ConfigError
-from deeplab_lightning.optim import OptimizerOptions
 from deeplab_lightning.optim.averaging import WeightAverage
+from deeplab_lightning.optim.options import OptimizerOptions
 from deeplab_lightning.tasks import SegmentationTask
 
 from ..conftest import Fit

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from deeplab_lightning import models
-from deeplab_lightning.optim import OptimizerOptions, parameter_groups
+from deeplab_lightning.optim.groups import parameter_groups
+from deeplab_lightning.optim.options import OptimizerOptions
 
 PLAIN = OptimizerOptions(lr=0.1, weight_decay=1e-4)
 NETWORKS = [(network, {}) for network in models.networks().values()] + [

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from deeplab_lightning.optim import FactorLR, cosine_factor, poly_factor, step_factor
+from deeplab_lightning.optim.schedules import FactorLR, cosine_factor, poly_factor, step_factor
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ def test_a_fetched_run_is_read_like_its_folder(tmp_path: Path) -> None:
     assert np.array_equal(fetched.counts.total(), original.counts.total())
     assert (fetched.config, fetched.evaluation) == (original.config, original.evaluation)
     assert fetched.card == original.card
-    assert fetched.metrics["step"].tolist() == [9, 19]
+    assert fetched.metrics["step"].tolist() == [10, 20]
     assert fetched.metrics["train/loss"].tolist() == [2.5, 1.5]
     assert fetched.metrics["val/mIoU"][0] == 0.25
     assert fetched.gallery is not None

@@ -247,7 +247,7 @@ def test_loss_is_that_of_the_labelled_pixels_at_full_size() -> None:
     assert isinstance(batch["mask"], Tensor)
     logits = SmallNetwork(NUM_CLASSES)(batch["image"].float())
     expected = F.cross_entropy(logits[1:], batch["mask"][1:].long())  # the first image is all void
-    loss = task.loss(task.normalise(batch["image"]), batch["mask"])
+    loss = task.loss(task.model.training_maps(task.normalise(batch["image"])), batch["mask"])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
@@ -396,7 +396,7 @@ def test_losses_by_name_and_weight() -> None:
 
     def loss(**options: Any) -> float:
         task = SmallTask(description=DESCRIPTION, **options)
-        return task.loss(task.normalise(batch["image"]), batch["mask"]).item()
+        return task.loss(task.model.training_maps(task.normalise(batch["image"])), batch["mask"]).item()
 
     both = loss(loss={"cross_entropy": {"weight": 0.5}, "dice": {"weight": 2.0}})
     assert both == pytest.approx(0.5 * loss() + 2 * loss(loss={"cross_entropy": None, "dice": {}}), rel=1e-5)
@@ -414,7 +414,9 @@ def test_class_weights_are_checked_and_used() -> None:
     logits = SmallNetwork(NUM_CLASSES)(batch["image"].float())
     only = batch["mask"].long() == 0
     expected = F.cross_entropy(logits, batch["mask"].long().where(only, VOID), ignore_index=VOID)
-    assert task.loss(task.normalise(batch["image"]), batch["mask"]).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.loss(task.model.training_maps(task.normalise(batch["image"])), batch["mask"]).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
     for wrong in ([1.0, 2.0], [1.0, 1.0, 1.0, -1.0]):
         with pytest.raises(ConfigError, match=r"the data has 4 classes|is \(1.0, 1.0, 1.0, -1.0\); expected 0 or more"):
             SmallTask(description=DESCRIPTION, loss={"cross_entropy": {"class_weights": wrong}})

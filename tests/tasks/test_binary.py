@@ -63,7 +63,7 @@ def test_the_loss_is_the_binary_one(auxiliary: bool) -> None:
     if auxiliary:
         assert task.model.aux_head[-1].weight.shape[0] == 1
         expected = expected + 0.4 * binary(task.model.aux_head(stages[-2]))
-    assert task.loss(image, mask).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert task.loss(task.model.training_maps(image), mask).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("task_class", [DeepLabV1Task, DeepLabV2Task])
@@ -87,7 +87,8 @@ def test_every_loss_takes_it() -> None:
     names = [name for name in hints_of(loss_options()) if name not in ("depth", "distillation")]
     assert len(names) > 7
     options = {"binary": True, "loss": {name: {} for name in names}, "decoder_channels": 8, **SMALL_HEADS}
-    loss = DeepLabV3PlusTask(**options).loss(image, mask)
+    task = DeepLabV3PlusTask(**options)
+    loss = task.loss(task.model.training_maps(image), mask)
     loss.backward()
     assert loss.isfinite()
 

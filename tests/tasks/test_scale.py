@@ -30,7 +30,7 @@ def one_step(task: DeepLabV3PlusTask) -> tuple[torch.Tensor, dict[str, torch.Ten
     """Return loss, gradients and buffers of one step as Lightning runs it."""
     torch.manual_seed(1)
     image, mask = torch.rand(2, 3, 33, 33), torch.randint(0, 3, (2, 33, 33))
-    loss = task.train().loss(image, mask)
+    loss = task.train().loss(task.model.training_maps(image), mask)
     task.on_before_backward(loss)
     loss.backward()
     task.on_after_backward()
@@ -45,7 +45,11 @@ def test_group_norm_in_backbone_and_head_trains_on_single_images() -> None:
     task = small(norm="group")
     assert not batch_norms(task)
     assert any(isinstance(module, GroupNormAct) for module in task.model.context.modules())
-    assert task.train().loss(torch.rand(1, 3, 33, 33), torch.zeros(1, 33, 33, dtype=torch.long)).isfinite()
+    assert (
+        task.train()
+        .loss(task.model.training_maps(torch.rand(1, 3, 33, 33)), torch.zeros(1, 33, 33, dtype=torch.long))
+        .isfinite()
+    )
 
 
 def test_group_norm_contradicts_what_only_batch_norms_have(tmp_path: Path) -> None:
