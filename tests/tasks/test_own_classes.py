@@ -129,5 +129,7 @@ def test_a_class_that_is_gone_is_named(key: str, what: str, own_module: str, tmp
     checkpoint = read_checkpoint(last)
     checkpoint["deeplab_lightning" if key == "task" else "hyper_parameters"][key] = "gone.Mine"
     torch.save(checkpoint, last)
-    with pytest.raises(deeplab_lightning.errors.CheckpointError, match=rf"The {what} gone\.Mine .*importing gone"):
+    with pytest.raises(
+        deeplab_lightning.errors.CheckpointError, match=rf"The {what} gone\.Mine .*importing gone failed"
+    ):
         deeplab_lightning.load(last, "cpu")
