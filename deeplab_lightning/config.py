@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -274,7 +275,7 @@ class Configuration:
             kept.pop(key, None)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")
-            return self._parser.dump(kept, skip_none=False, skip_validation=True)
+            return self._parser.dump(_without_enums(kept), skip_none=False, skip_validation=True)
 
     @property
     def decisive(self) -> dict[str, Any]:
@@ -414,6 +415,17 @@ class Configuration:
         self.data = self.data_class.Options.of(_only(sections.data.as_dict(), self.data_class.Options))
         self.evaluation = EvaluationOptions.of(sections.evaluation.as_dict())
         self.run = RunOptions.of(sections.run.as_dict())
+
+
+def _without_enums(value: Any) -> Any:
+    """Return words in place of enums, such as `Interval.step` of Lightning's `Timer`, which YAML does not know."""
+    if isinstance(value, Namespace):
+        return Namespace({key: _without_enums(child) for key, child in vars(value).items()})
+    if isinstance(value, dict):
+        return {key: _without_enums(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_without_enums(child) for child in value]
+    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
 
 
 @contextmanager

@@ -71,6 +71,12 @@ class NotFiniteError(DataError):
     """An image for which a network gives NaN or infinite logits: no class can be made of them."""
 
 
+class DivergenceError(DeepLabError, ArithmeticError):
+    """The loss or the logits are no numbers any more, or the loss has risen far beyond where it began."""
+
+    exit_code = EXIT_DIVERGED
+
+
 class CheckpointError(DeepLabError, ValueError):
     """A checkpoint that is missing, torn, or belongs to another model."""
 

@@ -12,17 +12,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from ..errors import EXIT_DIVERGED, DeepLabError
+from ..errors import DivergenceError
 
 WINDOW = 20
 """Steps over whose median loss a run is said to diverge."""
 TIMES_WORSE = 3.0
-
-
-class DivergenceError(DeepLabError, ArithmeticError):
-    """The loss is no number any more, or has risen far beyond where it began."""
-
-    exit_code = EXIT_DIVERGED
 
 
 class Step(NamedTuple):

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
-from ..errors import ConfigError, of_image
+from ..errors import ConfigError, DivergenceError, NotFiniteError, of_image
 from ..inference import EvaluationOptions
 from ..inference.predictor import FULL_PRECISION, Predictor
 from ..layers import Normalise
@@ -139,7 +139,16 @@ class EvaluatedTask(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
         """Evaluate a batch of images; returns their class maps as `pred`."""
-        return {"pred": self._evaluate(batch)}
+        try:
+            return {"pred": self._evaluate(batch)}
+        except NotFiniteError as error:
+            if not self.trainer_is_fitting or self.global_step == 0:  # the weights came so
+                raise
+            raise DivergenceError(
+                f"Training went wrong at step {self.global_step}: {error} Likely cause: the learning rate is too high for "
+                f"this network and batch. Set a lower --optimizer.lr, more --optimizer.warmup_steps, or "
+                f"--trainer.gradient_clip_val 1."
+            ) from error
 
     test_step = validation_step
 

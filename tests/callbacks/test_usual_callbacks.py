@@ -29,7 +29,6 @@ USUAL = {
     "learning rate": "{class_path: LearningRateMonitor}",
     "summary": "{class_path: ModelSummary}",
     "rich summary": "{class_path: RichModelSummary}",
-    "device": "{class_path: DeviceStatsMonitor}",
     "on exception": "{class_path: OnExceptionCheckpoint, init_args: {dirpath: kept}}",
 }
 
