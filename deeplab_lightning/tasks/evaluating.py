@@ -145,8 +145,8 @@ class EvaluatedTask(LightningModule):
             if not self.trainer_is_fitting or self.global_step == 0:  # the weights came so
                 raise
             raise DivergenceError(
-                f"Training went wrong at step {self.global_step}: {error} Likely cause: the learning rate is too high for "
-                f"this network and batch. Set a lower --optimizer.lr, more --optimizer.warmup_steps, or "
+                f"Training went wrong at step {self.global_step}: {error} Likely cause: the learning rate is too high "
+                f"for this network and batch. Set a lower --optimizer.lr, more --optimizer.warmup_steps, or "
                 f"--trainer.gradient_clip_val 1."
             ) from error
 
