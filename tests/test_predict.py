@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.checkpoints.loading import read_checkpoint
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.errors import CheckpointError, ConfigError, DataError
 from deeplab_lightning.inference import EvaluationOptions
@@ -266,3 +268,14 @@ def test_validate_takes_evaluation_options(checkpoint: Path, capsys: pytest.Capt
     assert "Did you mean '--evaluation.scales'?" in capsys.readouterr().err
     assert main(["validate", "--ckpt_path", str(checkpoint), "--evaluation.flip", "2"]) == 2
     assert "--evaluation.flip is 2; expected true or false." in capsys.readouterr().err
+
+
+def test_class_names_may_hold_commas(checkpoint: Path, tmp_path: Path) -> None:
+    content = read_checkpoint(checkpoint)
+    content["hyper_parameters"]["description"]["class_names"][1] = 'house, "small"'
+    torch.save(content, tmp_path / "named.ckpt")
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(tmp_path / "a.png")
+    words = ["predict", str(tmp_path / "a.png"), "--ckpt_path", str(tmp_path / "named.ckpt")]
+    assert main([*words, "--output", str(tmp_path / "out")]) == 0
+    with (tmp_path / "out" / "classes.csv").open(encoding="utf-8") as file:
+        assert list(csv.DictReader(file))[1]["name"] == 'house, "small"'

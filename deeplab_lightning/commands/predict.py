@@ -59,6 +59,7 @@ def predict(
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
     from ..export.run_model import output_names
+    from ..files import write_csv
     from ..inference.morphology import Morphology
     from ..video.reading import find_videos
     from .videos import segment_videos
@@ -78,12 +79,12 @@ def predict(
     ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
     table = label_id_colours() if label_ids else model.labels.colour_table()
     rows = [
-        f"{index},{name},{red},{green},{blue}"
+        (index, name, red, green, blue)
         for index, name, (red, green, blue) in zip(ids, model.labels.class_names, model.labels.palette, strict=True)
     ]
     try:
         output.mkdir(parents=True, exist_ok=True)
-        (output / "classes.csv").write_text("\n".join(["id,name,red,green,blue", *rows]) + "\n", encoding="utf-8")
+        write_csv(output / "classes.csv", ("id", "name", "red", "green", "blue"), rows)
     except OSError as error:
         raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
 
