@@ -40,7 +40,7 @@ NETWORK = [
     *("--model.aspp_channels", "8", "--model.decoder_channels", "8"),
 ]
 DATA = [
-    *("--data.height", "48", "--data.width", "64", "--data.train_size", "22", "--data.val_size", "3"),
+    *("--data.height", "64", "--data.width", "80", "--data.train_size", "22", "--data.val_size", "3"),
     *("--data.crop_size", "33", "--data.batch_size", "2", "--data.num_workers", "2"),
 ]
 TRAINING = [
