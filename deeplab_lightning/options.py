@@ -29,6 +29,11 @@ from .errors import ConfigError, did_you_mean
 Own = TypeVar("Own", bound="Options")
 
 
+def in_digits(number: float) -> str:
+    """Return a number as people write it: whole ones with all their digits."""
+    return str(int(number)) if math.isfinite(number) and number == int(number) else f"{number:g}"
+
+
 class Constraint:
     """What a value must be like, besides its type."""
 
@@ -62,11 +67,11 @@ class Between(Constraint):
     def words(self) -> str:
         """Return the range for a reader."""
         if self.high == math.inf:
-            return f"more than {self.low:g}" if self.open_low else f"{self.low:g} or more"
+            return f"more than {in_digits(self.low)}" if self.open_low else f"{in_digits(self.low)} or more"
         if self.low == -math.inf:
-            return f"less than {self.high:g}" if self.open_high else f"{self.high:g} or less"
-        low = f"more than {self.low:g}" if self.open_low else f"{self.low:g}"
-        return f"{low} to {'below ' if self.open_high else ''}{self.high:g}"
+            return f"less than {in_digits(self.high)}" if self.open_high else f"{in_digits(self.high)} or less"
+        low = f"more than {in_digits(self.low)}" if self.open_low else in_digits(self.low)
+        return f"{low} to {'below ' if self.open_high else ''}{in_digits(self.high)}"
 
     def problem(self, value: Any) -> str | None:
         """Return what to say of a number out of the range."""
@@ -78,7 +83,7 @@ class Between(Constraint):
             return None
         at_open_end = (not above and self.open_low) or (not below and self.open_high) or math.isnan(value)
         near = self.near if at_open_end else self.low if not above else self.high
-        return self.words() + (f", such as {near:g}" if near is not None else "")
+        return self.words() + (f", such as {in_digits(near)}" if near is not None else "")
 
 
 def at_least(low: float) -> Between:

@@ -89,6 +89,7 @@ def run_as(rank: int, processes: int, port: int, words: list[str], log: Path) ->
     SegmentationTask.training_step, Trainer.fit = training_step, spied_fit  # type: ignore[method-assign]
     code = main(words)
     sys.stdout.flush()
+    sys.stderr.flush()
     os._exit(code)
 
 

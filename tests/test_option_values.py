@@ -20,7 +20,7 @@ from deeplab_lightning.errors import ConfigError, DeepLabError
 from deeplab_lightning.inference import EvaluationOptions
 from deeplab_lightning.losses import loss_options
 from deeplab_lightning.models import networks
-from deeplab_lightning.optim import OptimizerOptions
+from deeplab_lightning.optim.options import OptimizerOptions
 from deeplab_lightning.options import Options, _constraints, group_of, hints_of
 from deeplab_lightning.tasks import TaskOptions
 from deeplab_lightning.trainer_ranges import RANGES

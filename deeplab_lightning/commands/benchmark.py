@@ -76,11 +76,11 @@ def benchmark(
 
     from ..inference.devices import chosen_device
 
-    device = str(chosen_device(device))
     known = file_runtimes()
     files = {cell.runtime: known[cell.runtime].format for cell in cells if cell.runtime in known}
-    if files and device.startswith("cuda"):
-        raise ConfigError(f"{plan}: {', '.join(files)} run on a CPU, not on {device}. What works is --device cpu.")
+    if files and (device or str(chosen_device(device))).startswith("cuda"):
+        raise ConfigError(f"{plan}: {', '.join(files)} run on a CPU, not on cuda. What works is --device cpu.")
+    device = str(chosen_device(device))
     versions = {runtime: format_named(format).runtime() for runtime, format in files.items()}
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name()
     machine = f"{name}, {torch.get_num_threads()} of {os.cpu_count()} threads, PyTorch {torch.__version__}"

@@ -107,9 +107,9 @@ class SegmentationTask(EvaluatedTask):
 
     def setup(self, stage: str) -> None:
         """Before a new run: take over the weights that it starts from."""
+        expect_precision(self.trainer.precision)
         self._range_is_known = False
         check_classes_of_data(self.num_classes, self._datamodule, None)
-        expect_precision(self.trainer.precision)
         if self.model.options.freeze_batch_norm:
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # they are meant to be
         if self.depth is not None and self._datamodule is not None:

@@ -154,7 +154,7 @@ def test_black_and_white_may_be_colours(tmp_path: Path) -> None:
     [
         ({"class_names": ["one"]}, "1 names, expected 2 to 255"),
         ({"palette": [[0, 0, 0]]}, "2 class names but 1 colours"),
-        ({"palette": [[0, 0, 0], [0, 0, 256]]}, r"data\.palette holds \[0, 0, 256\]"),
+        ({"palette": [[0, 0, 0], [0, 0, 256]]}, r"data\.palette is .*256.*expected 0 to 255"),
         ({"palette": [[0, 0, 0], [0, 0]]}, r"data\.palette holds \[0, 0\]"),
         ({"palette": [[0, 0, 0], [0, 0, 0]]}, r"\[0, 0, 0\] stands twice"),
         ({"palette": [[0, 0, 0], [9, 9, 9]], "void_colour": [9, 9, 9]}, r"\[9, 9, 9\] stands twice"),

@@ -362,7 +362,7 @@ def test_contradictions_are_refused() -> None:
 
 @pytest.mark.parametrize("given", [{"num_classes": 0}, {"class_names": []}, {"num_classes": 3, "ignore_index": 2}])
 def test_impossible_classes_are_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"at least one class|is also the id of class"):
+    with pytest.raises(ConfigError, match=r"num_classes is 0; expected 1|at least one class|is also the id of class"):
         SmallTask(**given)
 
 
@@ -375,7 +375,7 @@ def test_a_task_without_a_network_cannot_be_made() -> None:
 def test_checkpoints_say_which_task_they_are_of() -> None:
     checkpoint: dict[str, Any] = {}
     SmallTask(description=DESCRIPTION).on_save_checkpoint(checkpoint)
-    assert checkpoint["deeplab_lightning"]["task"] == "SmallTask"
+    assert checkpoint["deeplab_lightning"]["task"] == f"{__name__}.SmallTask"
     assert set(checkpoint["deeplab_lightning"]) == {"task", "version", "new_layers"}
 
 
