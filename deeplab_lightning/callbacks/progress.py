@@ -41,7 +41,7 @@ class TrainingProgress(ProgressBar):
         self._first_step = trainer.global_step
         if self._enabled and sys.stderr.isatty():
             self._bar = tqdm(
-                total=int(trainer.estimated_stepping_batches),
+                total=_steps(trainer),
                 initial=trainer.global_step,
                 desc="training",
                 unit="step",
@@ -110,9 +110,11 @@ class TrainingProgress(ProgressBar):
         if not self._enabled:
             return
         self._last_line = time.monotonic()
-        step, steps = trainer.global_step, int(trainer.estimated_stepping_batches)
+        step, steps = trainer.global_step, _steps(trainer)
         numbers = "  ".join(f"{name} {value}" for name, value in self._numbers(trainer).items())
-        line = f"step {step}/{steps}  {numbers}  {self._time_left(step, steps)} left"
+        line = f"step {step}  {numbers}"
+        if steps is not None:
+            line = f"step {step}/{steps}  {numbers}  {self._time_left(step, steps)} left"
         if self._bar is not None:
             self._bar.write(line)
         else:
@@ -134,3 +136,9 @@ class TrainingProgress(ProgressBar):
             shown["mIoU"] = f"{float(metrics['val/mIoU']):.4f}"
             shown["best"] = f"{self._best:.4f}"
         return shown
+
+
+def _steps(trainer: Trainer) -> int | None:
+    """Return how many steps a run has; None where the clock ends it."""
+    steps = trainer.estimated_stepping_batches
+    return int(steps) if math.isfinite(steps) else None
