@@ -32,6 +32,7 @@ ANY_NUMBER = {
     "mean": "it can be any number",
     "ignore_index": "it can be any number",
     "label_map": "masks hold any numbers",
+    "unsure": "a class, which the labels check",
 }
 """Options without a range, and why."""
 

@@ -376,7 +376,8 @@ def test_checkpoints_say_which_task_they_are_of() -> None:
     checkpoint: dict[str, Any] = {}
     SmallTask(description=DESCRIPTION).on_save_checkpoint(checkpoint)
     assert checkpoint["deeplab_lightning"]["task"] == f"{__name__}.SmallTask"
-    assert set(checkpoint["deeplab_lightning"]) == {"task", "version", "new_layers"}
+    facts = {"task", "version", "new_layers", "trainer", "processes", "seed"}
+    assert set(checkpoint["deeplab_lightning"]) == facts
 
 
 def test_channels_last_is_an_option() -> None:
