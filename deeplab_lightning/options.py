@@ -208,12 +208,18 @@ def constraint_words(hint: Any) -> str:
 
 
 def _constraints(hint: Any) -> list[Constraint]:
+    """Return the ranges that stand in a type, on the outside and within."""
     if typing.get_origin(hint) is Annotated:
-        return [found for found in hint.__metadata__ if isinstance(found, Constraint)]
+        return [*_outer_constraints(hint), *_constraints(hint.__origin__)]
     return [found for inner in typing.get_args(hint) for found in _constraints(inner)]
 
 
-_PLAIN = {bool: "true or false", int: "a whole number", float: "a number"}
+def _outer_constraints(hint: Any) -> list[Constraint]:
+    """Return those that are of the whole value, not of what is within."""
+    return [found for found in hint.__metadata__ if isinstance(found, Constraint)]
+
+
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text (in YAML, in quotes)"}
 
 
 def problem_of(value: Any, hint: Any) -> str | None:
@@ -222,7 +228,7 @@ def problem_of(value: Any, hint: Any) -> str | None:
     if value is None and type(None) in (inner if origin is not Annotated else typing.get_args(inner[0])):
         return None
     if origin is Annotated:
-        said = [] if value is None else [found.problem(value) for found in _constraints(hint)]
+        said = [] if value is None else [found.problem(value) for found in _outer_constraints(hint)]
         return next(filter(None, said), None) or problem_of(value, inner[0])
     if (group := group_of(hint)) is not None:
         if isinstance(value, group) or (value is None and group is not hint):
@@ -231,10 +237,10 @@ def problem_of(value: Any, hint: Any) -> str | None:
     if origin in (typing.Union, types.UnionType):
         kinds = [each for each in inner if each is not type(None)]
         possible = [each for each in inner if _may_be(value, each)]
-        if not possible and all(_bare(each) in _PLAIN or _is_listed(_bare(each)) for each in kinds):
-            possible = kinds[:1]
-        problems = [problem_of(value, each) for each in possible]
-        return None if None in problems or not problems else problems[0]
+        problems = [problem_of(value, each) for each in possible or kinds]
+        if None in problems:
+            return None
+        return problems[0] if possible else "; or ".join(filter(None, problems))
     if hint in _PLAIN:
         endless = isinstance(value, float) and not math.isfinite(value)
         return None if _may_be(value, hint) and not endless else _PLAIN[hint]
@@ -245,10 +251,14 @@ def problem_of(value: Any, hint: Any) -> str | None:
         parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else [str(value)]
         return f"a list in brackets, such as '[{', '.join(parts)}]'"
     if _is_listed(hint):
-        members = [each for each in inner if each is not Ellipsis]
-        wanted = members if len(members) == len(value) and Ellipsis not in inner else [members[0]] * len(value)
+        any_number = origin is list or Ellipsis in inner
+        if not any_number and len(value) != len(inner):
+            return f"{len(inner)} values in brackets"
+        wanted = inner[:1] * len(value) if any_number else inner
         return next(filter(None, (problem_of(each, kind) for each, kind in zip(value, wanted, strict=True))), None)
-    if origin is dict and isinstance(value, Mapping):
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            return "values by name, such as '{name: value}'"
         return next(filter(None, (problem_of(each, inner[1]) for each in value.values())), None)
     return None
 
