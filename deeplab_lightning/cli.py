@@ -32,7 +32,8 @@ from .config_words import asks_for_help, config_files, option_value, without_opt
 from .data.datamodule import Split
 from .errors import CheckpointError, ConfigError
 from .runs import RUNS, RunFolder, new_run, resolve_checkpoint, run_of
-from .trainer_parts import as_list, check_monitors, place_logger, plugins
+from .trainer_checks import check_monitors
+from .trainer_parts import as_list, place_logger, plugins
 
 Command = Literal["fit", "validate", "test"]
 

@@ -10,21 +10,15 @@ What is lower in this list wins: declared defaults, a checkpoint's own settings,
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-import lightning.pytorch.callbacks
-import lightning.pytorch.loggers  # noqa: F401 - the parser finds callbacks and loggers by their short names
 import torch
 import yaml
-from jsonargparse import Namespace, set_parsing_settings
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .checkpoints.loading import (
     check_fits,
@@ -33,11 +27,11 @@ from .checkpoints.loading import (
     read_checkpoint,
     training_config,
 )
+from .config_parser import OneLineParser, as_config_error, say_ranges, without_enums
 from .config_words import (
     asks_for_help,
     check_options,
     config_files,
-    in_one_line,
     merged,
     option_value,
     read_config,
@@ -52,15 +46,13 @@ from .losses import loss_options
 from .models import networks
 from .models.base import NetworkOptions
 from .optim.options import OptimizerOptions
-from .options import Between, Options, at_least, constraint_words, group_of, hints_of, problem_of
+from .options import Between, Options, at_least, group_of, hints_of, problem_of
 from .plugins import name_of
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask, TaskOptions, model_named, task_class_in, task_class_of
 from .tasks.precision import expect_precision
-from .trainer_ranges import check_trainer
+from .trainer_checks import check_trainer
 from .types import DataDescription
-
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 DEFAULT_DATA = "DrawnScenes"
 DEFAULT_MODEL = "DeepLabV3Plus"
@@ -92,19 +84,6 @@ class RunOptions(Options):
     """Folder of all runs, in which a run gets `NAME/version_N`; `runs` if not given."""
     watch_gradients: Annotated[int, at_least(0)] = 0
     """Weights & Biases: write histograms of the gradients every so many steps; 0 for never."""
-
-
-class OneLineParser(LightningArgumentParser):
-    """Says what is wrong in one line, and how to put it right."""
-
-    words: Sequence[str] | None = None
-    """What the user wrote; None in the parsers that jsonargparse makes within this one, which hand their message on."""
-
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        """Raise instead of printing the usage and leaving."""
-        if self.words is None:
-            raise ValueError(message)
-        raise ConfigError(in_one_line(str(message), self.words))
 
 
 class Configuration:
@@ -257,14 +236,14 @@ class Configuration:
         Args:
             ours: What this framework adds; it wins over the configuration.
         """
-        with _as_config_error():
+        with as_config_error():
             return Trainer(**{**self.trainer_parts(), **ours})
 
     def trainer_parts(self) -> dict[str, Any]:
         """Return the trainer's arguments, with callbacks, loggers and plugins made."""
         if self._trainer is None:
             check_trainer(self._namespace.trainer.as_dict())
-            with _as_config_error():
+            with as_config_error():
                 self._trainer = self._parser.instantiate(Namespace(trainer=self._namespace.trainer)).trainer.as_dict()
         return self._trainer
 
@@ -275,7 +254,7 @@ class Configuration:
             kept.pop(key, None)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")
-            return self._parser.dump(_without_enums(kept), skip_none=False, skip_validation=True)
+            return self._parser.dump(without_enums(kept), skip_none=False, skip_validation=True)
 
     @property
     def decisive(self) -> dict[str, Any]:
@@ -319,7 +298,7 @@ class Configuration:
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="Checkpoint or run to start from.")
-        _say_ranges(parser, [group for _, group, _ in self._groups()])
+        say_ranges(parser, [group for _, group, _ in self._groups()])
         return parser
 
     def _model_name(self) -> str:
@@ -417,41 +396,6 @@ class Configuration:
         self.run = RunOptions.of(sections.run.as_dict())
 
 
-def _without_enums(value: Any) -> Any:
-    """Return words in place of enums, such as `Interval.step` of Lightning's `Timer`, which YAML does not know."""
-    if isinstance(value, Namespace):
-        return Namespace({key: _without_enums(child) for key, child in vars(value).items()})
-    if isinstance(value, dict):
-        return {key: _without_enums(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_without_enums(child) for child in value]
-    return value.value if isinstance(value, Enum) and isinstance(value, str) else value
-
-
-@contextmanager
-def _as_config_error() -> Iterator[None]:
-    """Say in one line what Lightning does not take in the trainer's section."""
-    try:
-        yield
-    except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"--trainer cannot be made with these options: {said.rstrip('.')}.") from error
-
-
-def expect_full_precision(words: Sequence[str], command: str) -> None:
-    """Refuse words that ask for another precision, of a command that has none but float32.
-
-    Raises:
-        ConfigError: What has others.
-    """
-    given = option_value(words, "--trainer.precision")
-    if given not in (None, "null", "32", "32-true"):
-        raise ConfigError(
-            f"--trainer.precision {given}: {command} computes in float32. Leave it out; `validate` and `test` score in "
-            f"other precisions."
-        )
-
-
 def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:
     return {name: section[name] for name in hints_of(group)}
 
@@ -487,17 +431,3 @@ def options_of_all_classes() -> dict[str, list[str]]:
     of_models = {name for network in networks().values() for name in hints_of(network.Options)}
     of_data = {name for data in datamodules().values() for name in hints_of(data.Options)}
     return {"model": sorted(of_models | set(hints_of(TaskOptions))), "data": sorted(of_data)}
-
-
-def _say_ranges(parser: OneLineParser, groups: Sequence[type[Options]]) -> None:
-    """Add the ranges of options to what `--help` says of them."""
-    ranges = {
-        (group.section, name): words
-        for group in groups
-        for name, hint in hints_of(group).items()
-        if (words := constraint_words(hint))
-    }
-    for action in parser._actions:
-        section, _, name = action.dest.partition(".")
-        if (section, name) in ranges:
-            action.help = f"{(action.help or '').rstrip('.')}. Allowed: {ranges[section, name]}."

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.plugins import CheckpointIO, LayerSync
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
-from .errors import ConfigError, did_you_mean
 from .files import atomic_open
 from .layers.norms import SyncBatchNormAct, replace_norms
 from .runs import RunFolder
-from .tasks import SegmentationTask
 
 
 def as_list(value: Any, kind: type) -> list[Any]:
@@ -38,26 +35,6 @@ def plugins(trainer: Mapping[str, Any]) -> list[Any]:
     if trainer.get("sync_batchnorm") and not any(isinstance(plugin, LayerSync) for plugin in found):
         found.append(SyncBatchNorm())
     return found
-
-
-def check_monitors(callbacks: Sequence[Callback], task: SegmentationTask) -> None:
-    """Refuse callbacks that watch what is never logged: Lightning would stop after the first validation.
-
-    Tasks and callbacks of the user's own may log anything.
-
-    Raises:
-        ConfigError: Such a callback; the nearest name that is logged is given.
-    """
-    if any(type(one).__module__.split(".")[0] not in ("lightning", __package__) for one in (task, *callbacks)):
-        return
-    logged = task.logged_in_training()
-    for callback in callbacks:
-        monitor = getattr(callback, "monitor", None)
-        if monitor is not None and monitor not in logged and not monitor.startswith("train/loss/"):
-            raise ConfigError(
-                f"{type(callback).__name__} watches {monitor!r}, which is never logged.{did_you_mean(monitor, logged)} "
-                f"There are: {', '.join(logged)}."
-            )
 
 
 def place_logger(logger: Logger, run: RunFolder) -> None:

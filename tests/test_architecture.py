@@ -19,7 +19,7 @@ PACKAGE = "deeplab_lightning"
 LEVELS = {
     7: ["commands", "__main__"],
     6: ["benchmarking"],
-    5: ["config", "cli", "trainer_parts", "trainer_ranges", "api", "doctor"],
+    5: ["config", "config_parser", "cli", "trainer_parts", "trainer_checks", "api", "doctor"],
     4: ["tasks", "callbacks", "export", "data.sets", "data.own_images", "data.folder_reading", "data.paired_files"],
     3: ["models", "checkpoints", "studies", "video", "data.fingerprint", "data.loading", "data.subset", "data.tiles",
         "data.statistics", "data.dataset", "data.datamodule"],

@@ -23,7 +23,7 @@ from deeplab_lightning.models import networks
 from deeplab_lightning.optim.options import OptimizerOptions
 from deeplab_lightning.options import Options, _constraints, group_of, hints_of
 from deeplab_lightning.tasks import TaskOptions
-from deeplab_lightning.trainer_ranges import RANGES
+from deeplab_lightning.trainer_checks import RANGES
 
 from .tiny import TINY, tiny_fit
 
@@ -116,7 +116,7 @@ def test_every_option_of_the_trainer_has_a_range_or_is_none() -> None:
 def test_the_trainer_is_made_or_refused_in_words(name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     said = []
-    for value in ("0", "-1", "-2", "nan", "", "banana", "[]", "1.5", "{}"):
+    for value in ("0", "-1", "-2", "nan", "inf", "-.inf", "", "banana", "[]", "1.5", "{}"):
         words = ["--model", "EncoderDecoder", *TINY, f"--trainer.{name}={value}"]
         try:
             Configuration(words).make_trainer()
@@ -135,6 +135,8 @@ def test_the_trainer_is_made_or_refused_in_words(name: str, tmp_path: Any, monke
         ("trainer.max_steps", "0", "1 or more, or -1 for no end"),
         ("trainer.accumulate_grad_batches", "0", "1 or more"),
         ("trainer.devices", "0", "1 or more, or -1 for all devices"),
+        ("trainer.devices", "nan", "1 or more, or -1 for all devices"),
+        ("trainer.devices", "inf", "1 or more, or -1 for all devices"),
         ("trainer.limit_val_batches", "-1", "0 or more"),
         ("trainer.limit_train_batches", "1.5", "more than 0 to 1"),
         ("trainer.gradient_clip_val", "-1", "0 or more"),

@@ -72,10 +72,11 @@ def crf_search(
     """
     import torch
 
-    from ..config import Configuration, expect_full_precision
+    from ..config import Configuration
     from ..data.fingerprint import exact_fingerprint
     from ..data.spacing import spread
     from ..inference.options import CRFOptions
+    from ..tasks.precision import expect_full_precision
 
     expect_full_precision(configuration, "crf-search")
     fixed: dict[str, Any] = {"iterations": iterations, "w2": w2, "sigma_gamma": sigma_gamma}

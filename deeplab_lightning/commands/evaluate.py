@@ -72,11 +72,11 @@ def evaluate(
     import torch
 
     measured = _measures_named(measures)
-    from ..config import expect_full_precision
     from ..data.fingerprint import exact_fingerprint
     from ..data.spacing import spread
     from ..reporting.protocol_table import as_markdown, write_csv
     from ..runs import run_of
+    from ..tasks.precision import expect_full_precision
 
     expect_full_precision(configuration, "evaluate")
     networks = _Networks(list(configuration), ckpt_path, device)

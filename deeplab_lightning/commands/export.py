@@ -80,7 +80,7 @@ def export(
         ConfigError: A setting cannot be used, a package is missing, or the network does not go into the format.
         DataError: Images cannot be read.
     """
-    from ..config import expect_full_precision
+    from ..tasks.precision import expect_full_precision
 
     expect_full_precision(configuration, "export (which has --precision)")
     if size is not None and min(size) < SMALLEST_SIDE:

@@ -1,13 +1,16 @@
-"""What numbers the options of Lightning's trainer can be: it checks few of them, and says of some what nobody meant."""
+"""What Lightning's trainer is given, checked before anything runs: numbers, of which it checks few, and monitors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from .errors import ConfigError
+from lightning.pytorch import Callback
+
+from .errors import ConfigError, did_you_mean
 from .options import Between, Constraint, at_least, option_name, problem_of
+from .tasks import SegmentationTask
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,30 @@ def check_trainer(values: Mapping[str, Any]) -> None:
             number = None
         if name == "devices" and number is not None:
             hints[name] = Annotated[int, OrAll(1, words)]
-            values = {**values, name: int(number) if number == int(number) else given}
+            values = {**values, name: int(number) if number.is_integer() else given}
         elif number is not None:
             whole = isinstance(given, int)
             hints[name] = Annotated[int, at_least(1)] if whole else Annotated[float, Between(0, 1, True, near=1)]
     for name, hint in hints.items():
         if name in values and (problem := problem_of(values[name], hint)) is not None:
             raise ConfigError(f"{option_name('trainer', name)} is {values[name]!r}; expected {problem}.")
+
+
+def check_monitors(callbacks: Sequence[Callback], task: SegmentationTask) -> None:
+    """Refuse callbacks that watch what is never logged: Lightning would stop after the first validation.
+
+    Tasks and callbacks of the user's own may log anything.
+
+    Raises:
+        ConfigError: Such a callback; the nearest name that is logged is given.
+    """
+    if any(type(one).__module__.split(".")[0] not in ("lightning", __package__) for one in (task, *callbacks)):
+        return
+    logged = task.logged_in_training()
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor not in logged and not monitor.startswith("train/loss/"):
+            raise ConfigError(
+                f"{type(callback).__name__} watches {monitor!r}, which is never logged.{did_you_mean(monitor, logged)} "
+                f"There are: {', '.join(logged)}."
+            )
