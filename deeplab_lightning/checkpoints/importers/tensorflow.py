@@ -167,6 +167,11 @@ def _follow_operations(file: ForeignFile, imported: Imported) -> None:
         "first_unit": rule,
         "align_corners": file.facts["align_corners"],
     }
+    if file.facts["stored_as"] in ("int8", "uint8"):
+        imported.notes.append(
+            "its kernels are of 8 bits: ours are the numbers that these stand for, and what lies between layers is not "
+            "rounded, so that a few pixels in a thousand get another class"
+        )
     height, width = file.facts["input_size"]
     imported.notes.append(f"dilation, read from its operations: output stride {stride}, first units {rule}")
     imported.notes.append(f"it was made for images of {height}x{width}; our network takes any size")
