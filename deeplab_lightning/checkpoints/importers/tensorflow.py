@@ -100,8 +100,8 @@ def recognise(file: ForeignFile) -> Imported | None:
         imported.norm_eps = {"": 0.0}
         imported.options["freeze_batch_norm"] = True
         imported.notes.append(
-            "batch norms are folded into the kernels; ours only add the bias, and are frozen (freeze_batch_norm): "
-            "training that sets them free starts from statistics that are not there"
+            "batch norms are folded into the kernels; ours only add the bias, and are frozen (freeze_batch_norm). Set "
+            "free, they get the statistics of training images before the first step"
         )
     project = "context.aspp.project.0.weight"
     if imported.options["image_pooling"] and project in state:
