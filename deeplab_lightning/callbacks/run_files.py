@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..data.fingerprint import fingerprint
 from ..energy import EnergyMeter
 from ..errors import DeepLabError
-from ..files import write_text
+from ..files import sha256, write_text
 from ..reporting.card import begin_session, environment, file_hash, read_card, write_card, write_code_diff
 from ..reporting.plots import plot_curves
 from ..runs import RunFolder, mark_latest, resolve_checkpoint
@@ -48,7 +48,7 @@ class RunFiles(Callback):
         self.branch_of: str | None = None
         self._card: dict[str, Any] = {}
         self._session: dict[str, Any] | None = None
-        self._began = 0.0
+        self._began, self._drawn = 0.0, ""
         self._meter: EnergyMeter | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -133,8 +133,11 @@ class RunFiles(Callback):
             return
         for logger in trainer.loggers:
             logger.save()
-        with suppress(DeepLabError):  # nothing logged yet
-            plot_curves(self.run.metrics, self.run.curves_image)
+        with suppress(DeepLabError, FileNotFoundError):  # nothing logged yet
+            content = sha256(self.run.metrics)
+            if content != self._drawn:  # a validation behind the last step has drawn it
+                plot_curves(self.run.metrics, self.run.curves_image)
+                self._drawn = content
 
 
 def _gpus(trainer: Trainer) -> list[Any]:
