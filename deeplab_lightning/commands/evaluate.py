@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ..command_line import ConfigurationWords, from_yaml
-from ..errors import ConfigError, DataError, did_you_mean
-from ..files import atomic_open, write_text
+from ..errors import ConfigError, did_you_mean
+from ..files import atomic_open, write_text, writing
 from ..options import Written, at_least
 from .identity import identity
 from .protocol_scores import Evaluation, Progress
@@ -87,10 +87,8 @@ def evaluate(
     assert checkpoint is not None
     run = run_of(checkpoint)
     folder = output or (Path("evaluate") if run is None else run.path / "evaluate")
-    try:
+    with writing(f"to {folder}", "Choose a folder with --output."):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot write to {folder} ({error.strerror}): choose a folder with --output.") from error
 
     rows_wanted = asked or default_protocols(networks.task(None), type(dataset).__name__)
     data = exact_fingerprint(dataset, chosen)

@@ -150,18 +150,16 @@ def export(
 
 def expect_writable(output: Path) -> None:
     """Make the file's folder, and refuse a place that cannot be written before any work is done."""
-    from ..files import atomic_open
+    from ..files import atomic_open, writing
 
     probe = output.with_name(f".{output.name}.probe")
-    try:
+    with writing(output, "Choose another place with -o.", ConfigError):
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.is_dir():
             raise ConfigError(f"Cannot write {output}: it is a folder. Give a file's name with -o.")
         with atomic_open(probe):
             pass
         probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
 
 
 def calibration_images(

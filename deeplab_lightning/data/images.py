@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import ConfigError, DataError, of_kind
-from ..files import atomic_open
+from ..files import atomic_open, writing
 from ..labels import RGB
 from .finding import IMAGE_SUFFIXES
 from .georasters import read_raster
@@ -391,9 +391,7 @@ def write_image(path: str | Path, rgb: np.ndarray) -> None:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    try:
+    with writing(path, "Choose a folder that you may write to."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(path) as file:
             file.write(data)
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to.") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,16 +18,14 @@ from .. import __version__
 from .tables import number
 
 
-class TableCell(NamedTuple):
+class TableCell(str):
     """A cell of a table that is more than its text.
 
     Attributes:
-        text: What it says.
         kind: Of its look: `better` or `worse`, or empty.
     """
 
-    text: str
-    kind: str
+    kind = ""
 
 
 def page(template: str, title: str, subtitle: str, **values: Any) -> str:
@@ -52,7 +50,9 @@ def macro(template: str, name: str) -> Callable[..., Markup]:
 def difference_cell(text: str, low: float, high: float, mark: str = "") -> TableCell:
     """Return the cell of a difference, coloured and marked if its interval, NaN for none, leaves out zero."""
     kind = "better" if low > 0 else "worse" if high < 0 else ""
-    return TableCell(f"{text}{mark if kind else ''}", kind)
+    cell = TableCell(f"{text}{mark if kind else ''}")
+    cell.kind = kind
+    return cell
 
 
 def data_uri(content: bytes) -> Markup:

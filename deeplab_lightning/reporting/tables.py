@@ -1,9 +1,9 @@
-"""The per-class table, for the terminal and as a file, and the confusion matrix as a file."""
+"""Tables of the classes, for the terminal and as a file, others in Markdown, and the confusion matrix as a file."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,20 @@ def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
 def number(value: float | None, digits: int = 4) -> str:
     """Return `0.1234`, or "-" for NaN and None."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def markdown_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: slice = slice(1, None), padded: bool = False
+) -> str:
+    """Return a table in Markdown whose columns of `numbers` are aligned to the right, padded for the terminal."""
+    columns = []
+    for place, column in enumerate(zip(headings, *rows, strict=True)):
+        cells = [cell.replace("|", "\\|") for cell in column]
+        width, right = max(map(len, cells)) if padded else 0, place in range(len(headings))[numbers]
+        aligned = [f" {cell.rjust(width) if right else cell.ljust(width)} " for cell in cells]
+        rule = "-" * (width + 2 - right if padded else 3) + ":" * right
+        columns.append([aligned[0], rule, *aligned[1:]])
+    return "\n".join(f"|{'|'.join(line)}|" for line in zip(*columns, strict=True))
 
 
 PER_CLASS_COLUMNS = ("class", "IoU", "Dice", "precision", "recall", "support")
