@@ -7,6 +7,7 @@ policy forbids the rest. Whatever a template is given is escaped unless it is `M
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -29,14 +30,7 @@ class TableCell(str):
 
 
 def page(template: str, title: str, subtitle: str, **values: Any) -> str:
-    """Return a whole HTML document.
-
-    Args:
-        template: Of the kind of report, such as `run.html.j2`.
-        title: Of the document, and its heading.
-        subtitle: A line below.
-        values: What the template shows.
-    """
+    """Return a whole HTML document from a template, such as `run.html.j2`, and the values that it shows."""
     found = _templates().get_template(template)
     return found.render(title=title, subtitle=subtitle, version=__version__, contents=[], **values)
 
@@ -71,5 +65,5 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    environment.filters |= {"number": number, "data_uri": data_uri}
+    environment.filters |= {"number": number, "data_uri": data_uri, "json": json.dumps, "zip": zip}
     return environment

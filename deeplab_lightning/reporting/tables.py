@@ -19,16 +19,8 @@ if TYPE_CHECKING:
 def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
     """Make the table that ends a validation or a test: each class, the averages, and the overall scores.
 
-    It fits 80 columns and stays readable in a log without colours. Absent classes show "-".
-
-    Args:
-        scores: What to show.
-        title: For example "Validation, step 1200".
-        caption: The evaluation protocol, without which scores cannot be compared: size, scales, flip, window, output
-            stride, CRF.
-
-    Returns:
-        Something for `rich.console.Console.print`.
+    It fits 80 columns and stays readable in a log without colours. Absent classes show "-". The caption is the
+    evaluation protocol, without which scores cannot be compared: size, scales, flip, window, output stride, CRF.
     """
     from rich import box
     from rich.console import Group
@@ -105,13 +97,7 @@ def write_per_class_csv(path: Path, scores: Scores) -> None:
 
 
 def write_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-    """Write a confusion matrix as an `.npz` of plain arrays: `matrix` `(C, C)` int64 and `class_names` `(C,)` str.
-
-    Args:
-        path: The file, `confusion.npz` in a run folder.
-        matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.
-        class_names: `C` names.
-    """
+    """Write pixel counts `(C, C)`, rows the truth, as an `.npz` of plain arrays: `matrix` int64 and `class_names`."""
     matrix = check_confusion(matrix, class_names)
     with atomic_open(path) as file:
         np.savez_compressed(file, matrix=matrix, class_names=np.array(class_names, dtype=np.str_))

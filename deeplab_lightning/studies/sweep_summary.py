@@ -156,8 +156,8 @@ def _summary(local: LocalSweep, trials: Sequence[FrozenTrial], best: FrozenTrial
     rows = []
     for frozen in sorted(trials, key=rank):
         chosen = [_short(frozen.params.get(name, "")) for name in names]
-        reached = [number(score_of(frozen, maximise)), str(len(frozen.intermediate_values)), state_of(frozen)]
-        rows.append([str(frozen.number), *chosen, *reached])
+        became = [number(score_of(frozen, maximise)), str(len(frozen.intermediate_values)), state_of(frozen)]
+        rows.append([str(frozen.number), *chosen, *became])
     headings = ["trial", *names, local.sweep.metric, "validations", "state"]
     return "\n".join([*lines, markdown_table(headings, rows, slice(0, -1)), ""])
 
