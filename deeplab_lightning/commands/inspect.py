@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError
 from ..files import writing
-from ..options import Written, at_least
+from ..options import Written
+from .export import SMALLEST_SIDE, Side
 
 if TYPE_CHECKING:
     from ..inspection import Layer, Trace
     from ..tasks import SegmentationTask
 
-SMALLEST_SIDE = 33
 OTHER_PLACE = "Choose another place."
-
-Side = Annotated[int, at_least(1)]
-"""Of an image, in pixels."""
 
 
 def inspect(

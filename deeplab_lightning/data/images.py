@@ -60,7 +60,8 @@ def read_image(path: str | Path) -> np.ndarray:
 @of_kind("unreadable_image")
 def decode_image(data: bytes, path: str | Path) -> np.ndarray:
     """Decode a whole file's bytes as `read_image` does; `path` is where they come from, for messages."""
-    if _is_plain_jpeg(data) or _is_plain_png(data):
+    # A JPEG is whole down to its end marker: OpenCV before 5 fills what is missing of a cut one with grey.
+    if (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")) or _is_plain_png(data):
         return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
     return _to_rgb(*_decode(data, path), path)
 
@@ -226,11 +227,6 @@ def _read_bytes(path: str | Path) -> bytes:
     if not data:
         raise DataError(f"{path} is empty (0 bytes). {_FETCH_AGAIN}")
     return data
-
-
-def _is_plain_jpeg(data: bytes) -> bool:
-    """Whether this is a JPEG down to its end marker; OpenCV before 5 fills what is missing of a cut one with grey."""
-    return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
 
 
 def _is_plain_png(data: bytes) -> bool:
