@@ -181,10 +181,9 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
             continue
         record = folder.record(cell)  # perhaps another process finished it since
         failed_elsewhere = record is not None and record.state == "failed" and record.when > began
-        if folder.is_finished(study, cell) or failed_elsewhere:
-            lock.release()
-            continue
-        return cell, lock
+        if not folder.is_finished(study, cell) and not failed_elsewhere:
+            return cell, lock
+        lock.release()
     return None
 
 
