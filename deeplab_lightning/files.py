@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import DataError
+from .errors import DataError, DeepLabError
 
 
 @contextmanager
@@ -35,6 +35,15 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(what: object, remedy: str, kind: type[DeepLabError] = DataError) -> Iterator[None]:
+    """Turn an error of the file system into one that says what cannot be written, and what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"Cannot write {what}: {error.strerror}. {remedy}") from error
 
 
 def read_text(path: Path) -> str:

@@ -187,7 +187,7 @@ def test_protocols_from_a_file_and_their_mistakes(
     assert "holds no list of protocols" in capsys.readouterr().err
     (tmp_path / "a_file").write_text("")
     assert evaluate(run, "--output", str(tmp_path / "a_file" / "x")) == 2
-    assert "choose a folder with --output" in capsys.readouterr().err
+    assert "Choose a folder with --output" in capsys.readouterr().err
 
 
 def protocols_of(task: Any, dataset: str = "VOC") -> list[tuple[int | None, EvaluationOptions]]:

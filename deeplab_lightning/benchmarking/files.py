@@ -23,41 +23,28 @@ from .plan import file_runtimes
 
 
 def measure_file(task: SegmentationTask, case: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Write the file, and return what `measuring.measure` does of times, memory and mIoU.
+    """Write the file of a task on the CPU, and return what `measuring.measure` does of times, memory and mIoU.
 
-    Args:
-        task: With the case's network, on the CPU.
-        case: A `plan.BenchmarkCase` as a dict.
-        rounds: Timed ones.
-
-    Returns:
-        Where there is a checkpoint and data but no `mIoU`, `unscored` says why.
+    Where there is a checkpoint and data but no `mIoU`, `unscored` says why.
 
     Raises:
         ConfigError: A package is missing, or the network does not go into the format.
     """
-    description = task.description
-    dtype = "uint8" if description["pixel_range"] == 255 else "float32"
-    shape = (case["batch"], description["channels"], *case["size"])
+    runtime = file_runtimes()[case["runtime"]]
+    format = format_named(runtime.format)
+    channels, is_bytes = task.description["channels"], task.description["pixel_range"] == 255
+    model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(case["precision"]), decision=task.decision)
+    image = example(model, channels, is_bytes, tuple(case["size"]) if runtime.one_size else EXAMPLE_SIZE)
+    images = (case["batch"], channels, *case["size"]), "uint8" if is_bytes else "float32"
     with tempfile.TemporaryDirectory() as folder:
-        exported = _write(task, case, Path(folder))
+        path = Path(folder, f"model{format.suffix}")
+        exported = format.write(Order(model, image, path, {}, case["precision"], 18, one_size=runtime.one_size))
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as other:
-            format = file_runtimes()[case["runtime"]].format
-            timing = other.submit(time_file, format, exported.path, shape, dtype, rounds, torch.get_num_threads())
+            timing = other.submit(time_file, runtime.format, exported.path, *images, rounds, torch.get_num_threads())
             result = timing.result()
         if case["checkpoint"] is not None and case["data"] is not None:
             result |= _score(case, exported)
     return result
-
-
-def _write(task: SegmentationTask, case: dict[str, Any], folder: Path) -> Exported:
-    runtime, description = file_runtimes()[case["runtime"]], task.description
-    format = format_named(runtime.format)
-    model = ImageModel(task.model, task.normalise, dtype=format.model_dtype(case["precision"]), decision=task.decision)
-    size = tuple(case["size"]) if runtime.one_size else EXAMPLE_SIZE
-    image = example(model, description["channels"], description["pixel_range"] == 255, size)
-    path = folder / f"model{format.suffix}"
-    return format.write(Order(model, image, path, {}, case["precision"], 18, one_size=runtime.one_size))
 
 
 def _score(case: dict[str, Any], exported: Exported) -> dict[str, Any]:
@@ -71,13 +58,7 @@ def _score(case: dict[str, Any], exported: Exported) -> dict[str, Any]:
 
 
 def score_images(exported: Exported, dataset: SegmentationDataset, counted: SegmentationScores) -> dict[str, Any]:
-    """Return `mIoU` of the class maps that a file makes of a whole split; or, under `unscored`, why it cannot.
-
-    Args:
-        exported: The file.
-        dataset: The split.
-        counted: Counts them, for the dataset's classes.
-    """
+    """Return `mIoU` of the class maps that a file makes of a whole split; or, under `unscored`, why it cannot."""
     for index in range(len(dataset)):
         image, mask = dataset.load(index)
         size = image.shape[:2]

@@ -64,9 +64,13 @@ def _measure_network(task: SegmentationTask, case: dict[str, Any], rounds: int, 
     segment = _segmenter(task.to(device).eval(), case["runtime"], case["precision"])
     channels = task.description["channels"]
     image = torch.randint(0, 256, (case["batch"], channels, *case["size"]), dtype=torch.uint8, device=device)
-    cuda = device.startswith("cuda")
-    memory = torch.cuda.max_memory_allocated if cuda else peak_memory
-    result = _timed(lambda: segment(image), rounds, memory, torch.cuda.synchronize if cuda else lambda: None)
+
+    def run() -> None:
+        segment(image)
+        if image.is_cuda:
+            torch.cuda.synchronize()
+
+    result = _timed(run, rounds, torch.cuda.max_memory_allocated if image.is_cuda else peak_memory)
     if case["checkpoint"] is not None and case["data"] is not None:
         result["mIoU"] = _score(case, device)
     return result
@@ -94,39 +98,21 @@ def _segmenter(task: SegmentationTask, runtime: str, precision: Precision) -> Ca
 def time_file(format: str, path: Path, shape: tuple[int, ...], dtype: str, rounds: int, threads: int) -> dict[str, Any]:
     """Time a file in a process that loads nothing but its runtime: what it takes where it will be used.
 
-    Args:
-        format: Name of a format that is `timed`.
-        path: The file.
-        shape: `(B, C, H, W)` of the images.
-        dtype: Of their pixels.
-        rounds: Timed ones, after three to warm up.
-        threads: For the runtime.
-
-    Returns:
-        `milliseconds`, `peak_gib` and `idle_gib`, as `measure`.
+    The images have `shape`, `(B, C, H, W)`. Returned are `milliseconds`, `peak_gib` and `idle_gib`, as by `measure`.
     """
     run = format_named(format).runner(path, "classes", threads)
     image = np.random.default_rng(0).integers(0, 256, shape).astype(dtype)
     return _timed(lambda: run(image), rounds, peak_memory)
 
 
-def _timed(
-    run: Callable[[], Any],
-    rounds: int,
-    memory: Callable[[], int | None],
-    wait: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
-    def gib() -> float | None:
-        used = memory()
-        return None if used is None else used / 2**30
-
-    idle, times = gib(), []
+def _timed(run: Callable[[], Any], rounds: int, memory: Callable[[], int | None]) -> dict[str, Any]:
+    used, times = memory(), []
     for _ in range(WARM_UP + rounds):
         started = time.perf_counter()
         run()
-        wait()
         times.append(1000 * (time.perf_counter() - started))
-    return {"idle_gib": idle, "milliseconds": times[WARM_UP:], "peak_gib": gib()}
+    idle, peak = (None if size is None else size / 2**30 for size in (used, memory()))
+    return {"idle_gib": idle, "milliseconds": times[WARM_UP:], "peak_gib": peak}
 
 
 def _score(case: dict[str, Any], device: str) -> float:

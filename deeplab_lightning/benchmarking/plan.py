@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import yaml
 
@@ -22,14 +23,8 @@ KEYS = ("variants", "sizes", "precisions", "runtimes", "batch", "data")
 VARIANT_KEYS = ("config", "checkpoint", "options", "published")
 
 
-@dataclass(frozen=True)
-class FileRuntime:
-    """A runtime of exported files, on the CPU.
-
-    Attributes:
-        format: Name of its format.
-        one_size: Whether the file is for one image of the case's size.
-    """
+class FileRuntime(NamedTuple):
+    """A runtime of exported files, on the CPU: a format, and whether a file is for one image of the case's size."""
 
     format: str
     one_size: bool
@@ -92,9 +87,10 @@ def read_plan(path: Path) -> list[BenchmarkCase]:
         raise ConfigError(f"{path} is no YAML: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("variants"), dict) or not content["variants"]:
         raise ConfigError(f"{path} names no variants: expected `variants:` with a name and a config for each.")
-    _check_keys(path, content, KEYS)
-    precisions = _listed(path, content, "precisions", ["fp32"], get_args(Precision))
-    runtimes = _listed(path, content, "runtimes", ["eager"], (*PYTORCH, *file_runtimes()))
+    _check(path, "unknown key", content, KEYS)
+    precisions, runtimes = list(content.get("precisions", ["fp32"])), list(content.get("runtimes", ["eager"]))
+    _check(path, "precisions has", precisions, get_args(Precision))
+    _check(path, "runtimes has", runtimes, (*PYTORCH, *file_runtimes()))
     batch = int(content.get("batch", 1))
     for runtime, precision in itertools.product(runtimes, precisions):
         _expect_possible(path, runtime, precision, batch)
@@ -102,7 +98,7 @@ def read_plan(path: Path) -> list[BenchmarkCase]:
     data = tuple(word for file in content["data"] for word in ("-c", str(file))) if "data" in content else None
     cases = []
     for name, variant in content["variants"].items():
-        _check_keys(path, variant, VARIANT_KEYS)
+        _check(path, "unknown key", variant, VARIANT_KEYS)
         if not variant.get("config") and not variant.get("checkpoint"):
             raise ConfigError(f"{path}: variant {name!r} has neither config nor checkpoint.")
         configs = variant.get("config") or []
@@ -118,11 +114,7 @@ def read_plan(path: Path) -> list[BenchmarkCase]:
 
 
 def _expect_possible(path: Path, runtime: str, precision: Precision, batch: int) -> None:
-    """Refuse what no file can be.
-
-    Raises:
-        ConfigError: What works instead.
-    """
+    """Refuse what no file can be, naming what works instead."""
     file = file_runtimes().get(runtime)
     if file is None:
         return
@@ -139,20 +131,11 @@ def _expect_possible(path: Path, runtime: str, precision: Precision, batch: int)
         )
 
 
-def _check_keys(path: Path, found: dict[str, Any], known: tuple[str, ...]) -> None:
-    for key in found:
-        if key not in known:
-            raise ConfigError(f"{path}: unknown key {key!r}.{did_you_mean(key, known)} Known: {', '.join(known)}.")
-
-
-def _listed(path: Path, content: dict[str, Any], key: str, default: list[str], known: tuple[str, ...]) -> list[Any]:
-    values = content.get(key, default)
+def _check(path: Path, what: str, values: Iterable[Any], known: tuple[str, ...]) -> None:
     for value in values:
         if value not in known:
-            raise ConfigError(
-                f"{path}: {key} has {value!r}.{did_you_mean(str(value), known)} Known: {', '.join(known)}."
-            )
-    return list(values)
+            near = did_you_mean(str(value), known)
+            raise ConfigError(f"{path}: {what} {value!r}.{near} Known: {', '.join(known)}.")
 
 
 def _size(path: Path, size: Any) -> tuple[int, int]:

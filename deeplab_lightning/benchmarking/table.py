@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import files
+from ..reporting.tables import markdown_table
 from .plan import BenchmarkCase
 
 COLUMNS: dict[str, Callable[[Any], str]] = {
@@ -46,12 +47,9 @@ def summary(case: BenchmarkCase, result: dict[str, Any]) -> dict[str, Any]:
 
 def markdown(measured: Measured, machine: str) -> str:
     """Return the table, below a line that says where it was measured."""
-    lines = [machine, "", f"| {' | '.join(COLUMNS)} |", f"|---|---|---|---|{'---:|' * 7}---|"]
-    for case, result in measured:
-        row = summary(case, result)
-        cells = ("" if row[key] is None else written(row[key]) for key, written in COLUMNS.items())
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    rows = (summary(case, result) for case, result in measured)
+    cells = [["" if row[key] is None else written(row[key]) for key, written in COLUMNS.items()] for row in rows]
+    return f"{machine}\n\n{markdown_table(list(COLUMNS), cells, slice(4, -1))}\n"
 
 
 def write_csv(path: Path, measured: Measured) -> None:

@@ -129,7 +129,7 @@ def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples:
         0, 1 if a cell failed, or the exit code of a stop by the user.
     """
     from ..studies.cells import run_cell
-    from ..studies.programs import tail
+    from ..studies.programs import rarely, tail
 
     folder.whole.write("study", more)
     recipes = check_recipes(study, folder)
@@ -142,7 +142,7 @@ def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples:
         title = f"cell {position} of {len(study.cells)}: {names}, seed {cell.seed}"
         print(f"{title}{', going on' if folder.run(cell) else ''} ({folder.log(cell)})", flush=True)
         try:
-            ended = run_cell(study, folder, cell, lock, _Progress(study, folder, cell, recipes))
+            ended = run_cell(study, folder, cell, lock, rarely(partial(_say_progress, study, folder, cell, recipes)))
         finally:
             lock.release()
         if ended is not None and ended.stopped_by_user:
@@ -181,10 +181,9 @@ def _next(study: Study, folder: StudyFolder, failed: Sequence[Cell], began: floa
             continue
         record = folder.record(cell)  # perhaps another process finished it since
         failed_elsewhere = record is not None and record.state == "failed" and record.when > began
-        if folder.is_finished(study, cell) or failed_elsewhere:
-            lock.release()
-            continue
-        return cell, lock
+        if not folder.is_finished(study, cell) and not failed_elsewhere:
+            return cell, lock
+        lock.release()
     return None
 
 
@@ -203,26 +202,15 @@ def state(study: Study, folder: StudyFolder, cell: Cell) -> str:
     return f"failed, {folder.log(cell)}" if record.state == "failed" else f"to go on, {step}"
 
 
-class _Progress:
-    """Prints how far the cell and the study are: over and over on one line of a terminal, seldom into a log."""
+def _say_progress(study: Study, folder: StudyFolder, cell: Cell, recipes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print how far the cell and the study are: over and over on one line of a terminal, line by line into a log."""
+    from ..studies.cells import cell_seconds, seconds_left
+    from ..studies.programs import describe_duration
 
-    def __init__(self, study: Study, folder: StudyFolder, cell: Cell, recipes: Mapping[str, Mapping[str, Any]]) -> None:
-        from ..studies.programs import RateLimiter
-
-        self.study, self.folder, self.cell, self.recipes = study, folder, cell, recipes
-        self.due = RateLimiter()
-
-    def __call__(self) -> None:
-        from ..studies.cells import cell_seconds, seconds_left
-        from ..studies.programs import describe_duration
-
-        if not self.due():
-            return
-        done, total = self.folder.progress(self.cell)
-        seconds = cell_seconds(self.study, self.folder, self.recipes, {})
-        left = describe_duration(seconds_left(self.study, self.folder, seconds))
-        line = f"  step {done}/{total or '?'}, {left} left for the study by one process"
-        print(f"\r{line}\033[K" if sys.stdout.isatty() else f"{line}\n", end="", flush=True)
+    done, total = folder.progress(cell)
+    left = describe_duration(seconds_left(study, folder, cell_seconds(study, folder, recipes, {})))
+    line = f"  step {done}/{total or '?'}, {left} left for the study by one process"
+    print(f"\r{line}\033[K" if sys.stdout.isatty() else f"{line}\n", end="", flush=True)
 
 
 def check_recipes(study: Study, folder: StudyFolder) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -63,7 +62,9 @@ def benchmark(
         return 0
     output = output or Path("benchmarks") / plan.stem
     from ..benchmarking.plan import file_runtimes, read_plan
+    from ..benchmarking.table import markdown, plot, write_csv
     from ..export.format import format_named
+    from ..files import write_text
     from ..reporting.card import cpu_name
 
     cells = read_plan(find_file(plan))
@@ -108,7 +109,12 @@ def benchmark(
         if "unscored" in results[key]:
             print(f"no mIoU of {what}: {results[key]['unscored']}")
     if measured:
-        _write(output, measured, ", ".join([machine, *dict.fromkeys(versions.values())]))
+        where = ", ".join([machine, *dict.fromkeys(versions.values())])
+        text = markdown(measured, where)
+        write_text(output / "table.md", text)
+        write_csv(output / "table.csv", measured)
+        plot(output / "times.png", measured, where)
+        print(f"\n{text}\nFiles: {output}/table.md, table.csv, times.png")
     for failure in failed:
         print(f"not measured: {failure}", file=sys.stderr)
     return 1 if failed else 0
@@ -144,13 +150,3 @@ def _in_a_process(cell: dict[str, Any], rounds: int, device: str) -> dict[str, A
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         return lines[-1] if lines else f"exit code {done.returncode}"
     return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def _write(output: Path, measured: Sequence[tuple[Any, dict[str, Any]]], machine: str) -> None:
-    from ..benchmarking.table import markdown, plot, write_csv
-
-    text = markdown(measured, machine)
-    (output / "table.md").write_text(text, encoding="utf-8")
-    write_csv(output / "table.csv", measured)
-    plot(output / "times.png", measured, machine)
-    print(f"\n{text}\nFiles: {output}/table.md, table.csv, times.png")

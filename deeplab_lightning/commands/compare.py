@@ -69,11 +69,9 @@ def read_runs(runs: Sequence[str]) -> list[RunRecord]:
 
 def write_page(out: Path, text: str) -> None:
     """Write an HTML file, and say where it is."""
-    from ..files import write_text
+    from ..files import write_text, writing
 
-    try:
+    with writing(out, "Give a place with --out FILE.html.", ConfigError):
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, text)
-    except OSError as error:
-        raise ConfigError(f"{out} cannot be written ({error.strerror}): give a place with --out FILE.html.") from error
     print(f"{out} ({len(text.encode()) / 1e6:.1f} MB)")

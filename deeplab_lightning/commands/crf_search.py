@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
-from ..errors import ConfigError, DataError, of_image
-from ..files import atomic_open, write_json
+from ..errors import ConfigError, of_image
+from ..files import atomic_open, write_json, writing
 from ..ledger import Ledger
 from ..options import Written, above, at_least
 from .identity import identity
@@ -173,10 +173,8 @@ class Tried:
         self.ledger = Ledger(folder)
         self.subject = subject
         self.scores: dict[Point | None, float] = {}
-        try:
+        with writing(f"to {folder}", "Choose another folder with --output."):
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"Cannot use {folder} ({error}): choose another folder with --output.") from error
         kept = self.ledger.read(SCORES)
         if kept is not None:
             if kept["subject"] != subject:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from ..command_line import ConfigurationWords
-from ..errors import ConfigError, DataError
-from ..files import write_json
+from ..errors import ConfigError
+from ..files import write_json, writing
 from ..options import Written, at_least
 
 if TYPE_CHECKING:
@@ -105,14 +105,12 @@ def doctor(
         "trial": None if cost is None else vars(cost) | {"largest_batch": cost.largest_batch()},
         "exit_code": code,
     }
-    try:
+    with writing(f"to {out}", "Choose another folder with --out."):
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "report.json", report)
         if any(done.loadable(split) for split in done.looks):
             title = f"{_name(folder, configuration)}: {by_split(done.looks)} images"
             write_overview(done, title, out / "overview.png")
-    except OSError as error:
-        raise DataError(f"Cannot write to {out}: {error.strerror}. Choose another folder with --out.") from error
     severities = [found.severity for found in (*done.findings, *done.advice)]
     counts = [counted(severities.count(severity), severity) for severity in get_args(Severity)]
     print(f"\n{', '.join(counts)}: {out}/report.json, {out}/overview.png")
@@ -166,12 +164,10 @@ def _propose(folder: Path, out: Path, write: Path | None) -> Proposal:
     )
     for path in [out / "data.yaml", *([write] if write else [])]:
         command = f"#   python -m deeplab_lightning fit -c configs/v3plus.yaml -c {path}\n"
-        try:
+        with writing(path, "Choose another place."):
             path.parent.mkdir(parents=True, exist_ok=True)
             first, rest = text.split("\n", 1)
             path.write_text(f"{first}\n{command}{rest}", encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"Cannot write {path}: {error.strerror}. Choose another place.") from error
     return proposal
 
 

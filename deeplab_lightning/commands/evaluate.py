@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ..command_line import ConfigurationWords, from_yaml
-from ..errors import ConfigError, DataError, did_you_mean
-from ..files import atomic_open, write_text
+from ..errors import ConfigError, did_you_mean
+from ..files import atomic_open, write_text, writing
 from ..options import Written, at_least
 from .identity import identity
-from .protocol_scores import Evaluation, Progress
+from .protocol_scores import Evaluation
 from .protocols import as_protocol, default_protocols, read_list
 
 if TYPE_CHECKING:
@@ -70,6 +69,7 @@ def evaluate(
     given += [] if protocols is None else read_list(protocols)
     asked = [as_protocol(one) for one in given]
     import torch
+    from tqdm import tqdm
 
     measured = _measures_named(measures)
     from ..data.fingerprint import exact_fingerprint
@@ -87,10 +87,8 @@ def evaluate(
     assert checkpoint is not None
     run = run_of(checkpoint)
     folder = output or (Path("evaluate") if run is None else run.path / "evaluate")
-    try:
+    with writing(f"to {folder}", "Choose a folder with --output."):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot write to {folder} ({error.strerror}): choose a folder with --output.") from error
 
     rows_wanted = asked or default_protocols(networks.task(None), type(dataset).__name__)
     data = exact_fingerprint(dataset, chosen)
@@ -114,12 +112,15 @@ def evaluate(
     is_whole = split == "val" and len(chosen) == len(dataset)
     where = configured.data_class.name_in_yaml().lower() if is_whole else ""
     rows = []
-    with closing(Progress(evaluations, len(chosen))) as progress:
-        for evaluation in evaluations:
+    cost = sum(evaluation.cost() for evaluation in evaluations if evaluation.result is None) * len(chosen)
+    shown, pause = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go", 0.1 if sys.stderr.isatty() else 15
+    with tqdm(total=cost, bar_format=shown, mininterval=pause, disable=cost == 0) as bar:
+        for number, evaluation in enumerate(evaluations, start=1):
             if evaluation.result is None:
+                bar.set_description(f"protocol {number} of {len(evaluations)}")
                 task = networks.task(evaluation.protocol.output_stride)
                 predictor = task.predictor(evaluation.protocol.options, task.folded())
-                evaluation.run(predictor, task.device, dataset, chosen, progress)
+                evaluation.run(predictor, task.device, dataset, chosen, bar)
             rows.append(evaluation.row(name, where))
     table = as_markdown(rows)
     threads, on_gpu = torch.get_num_threads(), torch.device(networks.device).type == "cuda"

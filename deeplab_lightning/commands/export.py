@@ -115,16 +115,7 @@ def export(
     network = folded if writer.folded else task.model
     model = ImageModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype, decision=task.decision)
     image = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
-    facts = metadata(
-        task.description,
-        inputs=inputs,
-        outputs=outputs,
-        precision=precision,
-        decision=task.decision,
-        protocol=segmenter.protocol,
-        task=type(task).__name__,
-        source=path,
-    )
+    facts = metadata(task.description, model, precision, segmenter.protocol, type(task).__name__, path)
 
     def calibrate() -> Iterator[np.ndarray]:
         for stored in to_calibrate:
@@ -134,8 +125,8 @@ def export(
     tolerance = replace(TOLERANCES[precision], **{name: limit for name, limit in limits.items() if limit is not None})
     labelled, of = labelled_images(segmenter, path, configuration, images, size)
     print(f"writing {output} ({chosen}, {precision}) ...", flush=True)
-    to_calibrate_by = calibrate if precision == "int8" else None
-    exported = writer.write(Order(model, image, output, facts, precision, opset, to_calibrate_by, size is not None))
+    of_int8 = calibrate if precision == "int8" else None
+    exported = writer.write(Order(model, image, output, facts, precision, opset, of_int8, size is not None))
     for note in exported.notes:
         print(f"note: {note}")
     unseen = unseen_images(segmenter, check_data, exported.fixed_size)
@@ -150,18 +141,16 @@ def export(
 
 def expect_writable(output: Path) -> None:
     """Make the file's folder, and refuse a place that cannot be written before any work is done."""
-    from ..files import atomic_open
+    from ..files import atomic_open, writing
 
     probe = output.with_name(f".{output.name}.probe")
-    try:
+    with writing(output, "Choose another place with -o.", ConfigError):
         output.parent.mkdir(parents=True, exist_ok=True)
         if output.is_dir():
             raise ConfigError(f"Cannot write {output}: it is a folder. Give a file's name with -o.")
         with atomic_open(probe):
             pass
         probe.unlink()
-    except OSError as error:
-        raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
 
 
 def calibration_images(
@@ -208,6 +197,8 @@ def labelled_images(
         ConfigError: The data set that was asked for has other classes.
         DataError: It is not there.
     """
+    from ..checkpoints.loading import checkpoint_config, read_checkpoint
+    from ..config import Configuration
     from ..data.sets.drawn_scenes import DrawnScenes
     from ..data.spacing import spread
 
@@ -216,7 +207,9 @@ def labelled_images(
         dataset = DrawnScenes("val", images, *size)
     else:
         try:
-            dataset = validation_split(checkpoint, configuration)
+            if not configuration and checkpoint_config(read_checkpoint(checkpoint)).get("data") is None:
+                raise DataError("it names none")
+            dataset = Configuration(configuration, checkpoint).datamodule().dataset("val")
         except DeepLabError as error:
             if configuration:
                 raise
@@ -238,16 +231,6 @@ def labelled_images(
                 yield dataset.sample_id(index), channels_first(image), mask
 
     return load(), f"mIoU on {len(chosen)} of {len(dataset)} validation images of {type(dataset).__name__}"
-
-
-def validation_split(checkpoint: Path, configuration: Sequence[str]) -> SegmentationDataset:
-    """Open the validation split that a configuration names, or the checkpoint's own."""
-    from ..checkpoints.loading import checkpoint_config, read_checkpoint
-    from ..config import Configuration
-
-    if not configuration and checkpoint_config(read_checkpoint(checkpoint)).get("data") is None:
-        raise DataError("it names none")
-    return Configuration(configuration, checkpoint).datamodule().dataset("val")
 
 
 def unseen_images(

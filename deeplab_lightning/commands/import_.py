@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..errors import CheckpointError, ConfigError, did_you_mean
-from ..files import atomic_open, write_text
+from ..files import atomic_open, write_text, writing
 from ..options import Written, above
 
 if TYPE_CHECKING:
@@ -185,13 +185,11 @@ def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
         "datamodule_hyper_parameters": data,
     }
     settings = output.with_suffix(".yaml")
-    try:
+    with writing(output, "Choose another place with -o.", ConfigError):
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(output) as file:
             torch.save(checkpoint, file)
         write_text(settings, _fine_tuning(output, imported, pixels))
-    except OSError as error:
-        raise ConfigError(f"Cannot write {output}: {error.strerror}. Choose another place with -o.") from error
     return settings
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
-from ..errors import ConfigError, DataError
-from ..options import Written, at_least
+from ..errors import ConfigError
+from ..files import writing
+from ..options import Written
+from .export import SMALLEST_SIDE, Side
 
 if TYPE_CHECKING:
     from ..inspection import Layer, Trace
     from ..tasks import SegmentationTask
 
-SMALLEST_SIDE = 33
-
-Side = Annotated[int, at_least(1)]
-"""Of an image, in pixels."""
+OTHER_PLACE = "Choose another place."
 
 
 def inspect(
@@ -101,7 +99,7 @@ def describe(
     for warning in [*ours, *warnings_of(executed)]:
         print(f"warning: {warning}")
     if csv is not None:
-        with _writing(csv):
+        with writing(csv, OTHER_PLACE):
             write_layers_csv(csv, executed)
         print(f"layers: {csv}")
     if plot is not None:
@@ -146,7 +144,7 @@ def draw_activations(
         )
     for name, made in maps.items():
         path = output / f"{name}.png"
-        with _writing(path):
+        with writing(path, OTHER_PLACE):
             path.parent.mkdir(parents=True, exist_ok=True)
             plot_activations(stored, made[0].numpy(), name, path, covered=covered, align_corners=network.align_corners)
     whose = f"weights of {checkpoint}" if checkpoint else "no checkpoint: weights as a training starts from"
@@ -174,7 +172,7 @@ def _draw_fields(executed: Trace, network: str, png: Path) -> None:
     side = max(64, height, width)  # scenes are drawn from there on
     image, _ = DrawnScenes("val", 1, side, side).load(0)
     title = f"{network} on {height} x {width}: what the centre of its deepest map and of its atrous branches sees"
-    with _writing(png):
+    with writing(png, OTHER_PLACE):
         plot_receptive_fields(image[:height, :width], seen, title, png)
 
 
@@ -192,12 +190,3 @@ def _support(task: SegmentationTask) -> str:
         "unknown": "not measured: evaluate at the output stride of training",
     }
     return f"output strides of the backbone {backbone.name}: {meaning[atrous_support(backbone.name)]}"
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn an error of the file system into one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror}. Choose another place.") from error

@@ -59,7 +59,7 @@ def predict(
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
     from ..export.run_model import output_names
-    from ..files import write_csv
+    from ..files import write_csv, writing
     from ..inference.morphology import Morphology
     from ..video.reading import find_videos
     from .videos import segment_videos
@@ -82,11 +82,9 @@ def predict(
         (index, name, red, green, blue)
         for index, name, (red, green, blue) in zip(ids, model.labels.class_names, model.labels.palette, strict=True)
     ]
-    try:
+    with writing(f"to {output}", "Choose another folder with --output."):
         output.mkdir(parents=True, exist_ok=True)
         write_csv(output / "classes.csv", ("id", "name", "red", "green", "blue"), rows)
-    except OSError as error:
-        raise DataError(f"Cannot write to {output}: {error.strerror}. Choose another folder with --output.") from error
 
     failures = []
     if video_files:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 import zipfile
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from .protocols import NOT_POSTPROCESSED, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+    from tqdm import tqdm
 
     from ..data.dataset import SegmentationDataset
     from ..inference.predictor import Predictor
@@ -56,14 +56,12 @@ class Evaluation:
         return sum(scale**2 for scale in options.scales) * (1 + options.flip) * max(1.0, 16 / stride)
 
     def run(
-        self,
-        predictor: Predictor,
-        device: Any,
-        dataset: SegmentationDataset,
-        chosen: Sequence[int],
-        progress: Progress,
+        self, predictor: Predictor, device: Any, dataset: SegmentationDataset, chosen: Sequence[int], bar: tqdm
     ) -> None:
-        """Score the images that are not scored yet; what is done is kept, however this ends."""
+        """Score the images that are not scored yet, and let `bar` advance by their `cost`.
+
+        What is done is kept, however this ends.
+        """
         import numpy as np
         import torch
 
@@ -72,7 +70,8 @@ class Evaluation:
         metrics, seconds, peak = self._taken_up(dataset.labels)
         morphology = self.protocol.morphology(dataset.labels)
         on_gpu = torch.device(device).type == "cuda"
-        progress.start(self, len(seconds))
+        bar.initial += len(seconds) * self.cost()  # no time went into them
+        bar.update(len(seconds) * self.cost())
 
         def most_memory() -> int:
             now = torch.cuda.max_memory_allocated(device) if on_gpu else (peak_memory() or 0) if fresh else 0
@@ -106,7 +105,7 @@ class Evaluation:
                 for metric in metrics.values():
                     metric.update(pred, torch.from_numpy(mask), sample_id)
                 seconds[sample_id] = taken
-                progress.step(self)
+                bar.update(self.cost())
                 if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
                     keep()
                     saved = time.monotonic()
@@ -171,35 +170,3 @@ class Evaluation:
         return ProtocolRow(
             self.words, result["scores"], published, result["seconds"], result["peak_bytes"], result["images"]
         )
-
-
-class Progress:
-    """One bar over all that is still to be scored, weighted by what it costs.
-
-    Args:
-        evaluations: All of them.
-        images: Of each.
-    """
-
-    def __init__(self, evaluations: Sequence[Evaluation], images: int) -> None:
-        from tqdm import tqdm
-
-        cost = sum(evaluation.cost() for evaluation in evaluations if evaluation.result is None)
-        self._places = {id(evaluation): place for place, evaluation in enumerate(evaluations, 1)}
-        between_lines = 0.1 if sys.stderr.isatty() else 15
-        shown = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go"
-        self._bar = tqdm(total=cost * images, bar_format=shown, mininterval=between_lines, disable=cost == 0)
-
-    def start(self, evaluation: Evaluation, done: int) -> None:
-        """Begin a protocol of whose images some are done."""
-        self._bar.set_description(f"protocol {self._places[id(evaluation)]} of {len(self._places)}")
-        self._bar.initial += done * evaluation.cost()  # no time went into them
-        self._bar.update(done * evaluation.cost())
-
-    def step(self, evaluation: Evaluation) -> None:
-        """Count an image."""
-        self._bar.update(evaluation.cost())
-
-    def close(self) -> None:
-        """Leave the bar."""
-        self._bar.close()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from contextlib import closing
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
@@ -15,7 +15,7 @@ from ..studies.options import parse_words
 from ..studies.sweep_file import load_sweep
 
 if TYPE_CHECKING:
-    from ..studies.local_sweep import Claim, LocalSweep
+    from ..studies.local_sweep import LocalSweep
 
 
 def sweep(
@@ -64,27 +64,49 @@ def sweep(
 def run(local: LocalSweep) -> int:
     """Make trials until there is none left that another worker does not have; then sum up.
 
+    On a terminal a table is kept up to date; elsewhere there is a line for what happens.
+
     Returns:
         0, 1 if the last trials all failed, or the exit code of a stop by the user.
     """
-    with closing(_Display(local)) as display:
-        while (claim := local.claim()) is not None:
-            display.begin(claim)
-            ended = local.run(claim, display)
-            if ended.stopped_by_user:
-                display.close()
-                print("Stopped; the same command goes on here.")
-                return ended.code if ended.code > 0 else 128 - ended.code
-            display.ended()
-            if local.nothing_works():
-                from ..studies.programs import tail
+    from rich.live import Live
 
-                log = local.log(claim.trial.number)
-                display.close()
-                print(f"The last trials all failed; {log} ends with:\n{tail(log)}", file=sys.stderr)
-                return 1
-    from ..studies.sweep_summary import write_summary
+    from ..studies.programs import describe_duration, rarely, tail
+    from ..studies.sweep_summary import live_table, score_of, state_of, write_summary
 
+    # Without a thread of its own: this process starts others.
+    live = Live(auto_refresh=False, vertical_overflow="visible") if sys.stdout.isatty() else None
+
+    def show(line: str, tell_time: bool = True) -> None:
+        left = f"{describe_duration(local.seconds_left())} left"
+        if live is None:
+            print(f"{line}; {left}" if tell_time else line, flush=True)
+        else:
+            live.update(live_table(local, left), refresh=True)
+
+    def say() -> None:
+        scores = local.scores(number)
+        show(f"  trial {number}: {metric} " + (f"{scores[-1]:.4f}" if scores else "no validation yet"))
+
+    metric, stopped, failed = local.sweep.metric, False, False
+    with live or nullcontext():
+        while not (stopped or failed) and (claim := local.claim()) is not None:
+            number = claim.trial.number
+            values = ", ".join(f"{name} {value}" for name, value in claim.values.items())
+            show(f"trial {number} of {local.sweep.run_cap}: {values}", tell_time=False)
+            ended = local.run(claim, rarely(say))
+            stopped = ended.stopped_by_user
+            if not stopped:
+                frozen = local.study.get_trials(deepcopy=False)[number]
+                show(f"trial {number} {state_of(frozen)}: {metric} {score_of(frozen, local.sweep.maximise):.4f}")
+                failed = local.nothing_works()
+    if stopped:
+        print("Stopped; the same command goes on here.")
+        return ended.code if ended.code > 0 else 128 - ended.code
+    if failed:
+        log = local.log(number)
+        print(f"The last trials all failed; {log} ends with:\n{tail(log)}", file=sys.stderr)
+        return 1
     at_work = [t.number for t in local.study.get_trials(deepcopy=False) if t.state.name == "RUNNING"]
     if at_work:
         print(f"Trials {', '.join(map(str, at_work))} are at work in other processes.")
@@ -96,58 +118,3 @@ def run(local: LocalSweep) -> int:
     print(text)
     print(f"Files: {', '.join(str(path) for path in files)}")
     return 0
-
-
-class _Display:
-    """A table that is kept up to date on a terminal; elsewhere a line for what happens."""
-
-    def __init__(self, local: LocalSweep) -> None:
-        from ..studies.programs import RateLimiter
-
-        self.local = local
-        self.live: Any = None
-        self.due = RateLimiter()
-        self.number = 0
-        if sys.stdout.isatty():
-            from rich.live import Live
-
-            # Without a thread of its own: this process starts others.
-            self.live = Live(auto_refresh=False, vertical_overflow="visible")
-            self.live.start()
-
-    def begin(self, claim: Claim) -> None:
-        self.number = claim.trial.number
-        values = ", ".join(f"{name} {value}" for name, value in claim.values.items())
-        self._show(f"trial {self.number} of {self.local.sweep.run_cap}: {values}")
-
-    def __call__(self) -> None:
-        if self.due():
-            scores = self.local.scores(self.number)
-            latest = f"{scores[-1]:.4f}" if scores else "no validation yet"
-            self._show(f"  trial {self.number}: {self.local.sweep.metric} {latest}; {self._left()}")
-
-    def ended(self) -> None:
-        from ..studies.sweep_summary import score_of, state_of
-
-        frozen = self.local.study.get_trials(deepcopy=False)[self.number]
-        score = score_of(frozen, self.local.sweep.maximise)
-        self._show(f"trial {self.number} {state_of(frozen)}: {self.local.sweep.metric} {score:.4f}; {self._left()}")
-
-    def close(self) -> None:
-        if self.live is not None:
-            self._show()
-            self.live.stop()
-            self.live = None
-
-    def _left(self) -> str:
-        from ..studies.programs import describe_duration
-
-        return f"{describe_duration(self.local.seconds_left())} left"
-
-    def _show(self, line: str = "") -> None:
-        if self.live is None:
-            print(line, flush=True)
-            return
-        from ..studies.sweep_summary import live_table
-
-        self.live.update(live_table(self.local, self._left()), refresh=True)

@@ -12,11 +12,7 @@ from ..errors import DataError
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON file that holds one object.
-
-    Args:
-        path: Text in UTF-8.
-        remedy: What to do about a file that cannot be used.
+    """Read a JSON file, in UTF-8, that holds one object; the remedy is for one that cannot be used.
 
     Raises:
         DataError: The file is missing, unreadable, empty, no JSON, or holds something else than an object.
@@ -40,14 +36,9 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 def check_declared_size(
     image: np.ndarray, height: object, width: object, source: str | Path, annotation: str | Path
 ) -> None:
-    """Refuse an image of another size than its annotation was drawn on: every point would be off.
+    """Refuse an image `(H, W, 3)` of another size than its annotation was drawn on: every point would be off.
 
-    Args:
-        image: `(H, W, 3)`.
-        height: As the annotation says; None where it does not.
-        width: Likewise.
-        source: The image, for the message.
-        annotation: What says the size, likewise.
+    Height and width are None where the annotation does not say them; image and annotation are named in the message.
     """
     found = image.shape[:2]
     if (height is None and width is None) or found == (height, width):

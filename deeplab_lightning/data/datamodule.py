@@ -171,11 +171,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Say how this data set reads a folder; None if the folder has another layout.
-
-        Args:
-            root: The folder, which exists.
-        """
+        """Say how this data set reads a folder, which exists; None if the folder has another layout."""
         return None
 
     @classmethod

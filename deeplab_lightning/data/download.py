@@ -24,6 +24,7 @@ from urllib.parse import urlparse
 from tqdm import tqdm
 
 from ..errors import DataError
+from ..files import writing
 from .wording import first_few
 
 CHUNK = 1 << 20
@@ -216,10 +217,8 @@ def _md5(path: Path, name: str) -> str:
 
 
 def _make_folder(folder: Path) -> None:
-    try:
+    with writing(folder, "Choose a folder that you may write to."):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot make the folder {folder}: {error.strerror}. Choose one you may write to.") from error
 
 
 def _size(part: Path) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ..errors import ConfigError, DataError, of_kind
-from ..files import atomic_open
+from ..files import atomic_open, writing
 from ..labels import RGB
 from .finding import IMAGE_SUFFIXES
 from .georasters import read_raster
@@ -60,7 +60,8 @@ def read_image(path: str | Path) -> np.ndarray:
 @of_kind("unreadable_image")
 def decode_image(data: bytes, path: str | Path) -> np.ndarray:
     """Decode a whole file's bytes as `read_image` does; `path` is where they come from, for messages."""
-    if _is_plain_jpeg(data) or _is_plain_png(data):
+    # A JPEG is whole down to its end marker: OpenCV before 5 fills what is missing of a cut one with grey.
+    if (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")) or _is_plain_png(data):
         return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
     return _to_rgb(*_decode(data, path), path)
 
@@ -228,11 +229,6 @@ def _read_bytes(path: str | Path) -> bytes:
     return data
 
 
-def _is_plain_jpeg(data: bytes) -> bool:
-    """Whether this is a JPEG down to its end marker; OpenCV before 5 fills what is missing of a cut one with grey."""
-    return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
-
-
 def _is_plain_png(data: bytes) -> bool:
     """Whether this is a complete PNG of 8-bit grey or RGB, without transparency or orientation."""
     if (
@@ -391,9 +387,7 @@ def write_image(path: str | Path, rgb: np.ndarray) -> None:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    try:
+    with writing(path, "Choose a folder that you may write to."):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(path) as file:
             file.write(data)
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror}. Choose a folder that you may write to.") from error

@@ -9,11 +9,9 @@ from .wording import composed
 
 
 def read_list(list_file: Path, *ways: str) -> list[list[str]]:
-    """Read the list of a split: one or a few words a line, empty lines left out, backslashes as slashes.
+    """Read the list of a split, in UTF-8: one or a few words a line, empty lines left out, backslashes as slashes.
 
-    Args:
-        list_file: Text in UTF-8.
-        ways: What a line may hold, a word for each of its words, such as `ID` and `image label`.
+    `ways` are what a line may hold, a word for each of its words, such as `ID` and `image label`.
 
     Raises:
         DataError: A line has another number of words, or the file cannot be read.

@@ -23,10 +23,7 @@ _HARMLESS = (b"PLTE", b"tRNS", b"IDAT", b"gAMA", b"sRGB", b"cHRM", b"pHYs", b"tI
 
 
 def unfiltered_indices(data: bytes) -> np.ndarray | None:
-    """Return the indices of a palette PNG of 8 bits whose rows are unfiltered.
-
-    Args:
-        data: The whole file.
+    """Return the indices of a palette PNG of 8 bits whose rows are unfiltered, given the whole file.
 
     Returns:
         `(H, W)` uint8, or None where it is another kind of file, or damaged in any way: an image library then reads

@@ -50,13 +50,6 @@ class EpochSampler(_Share):
     Every process of a distributed run takes each `world_size`-th image of one common order; the order is lengthened
     from its own beginning so that all get equally many. (Evaluation must not do that: see `ShardSampler`.)
 
-    Args:
-        size: Images in the set.
-        seed: Of the order.
-        rank: This process; that of the running process group if not given.
-        world_size: Number of processes; likewise.
-        epoch: Epoch to begin with.
-
     Attributes:
         start: Draws of this process that the next pass leaves out; the one behind it is whole.
     """

@@ -105,13 +105,7 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
 
     `images/pic1.jpg`, `pic1.jpg` and `pic1` all name `pic1`; `pic1` and `day2/pic1.jpg` also name `day2/pic1`, as long
     as only one name ends so. Spaces belong to names, backslashes are read as slashes, empty lines are left out.
-
-    Args:
-        list_file: Text in UTF-8.
-        names: All images.
-
-    Returns:
-        The names, in the order of the list.
+    The list is in UTF-8, and its order is kept.
 
     Raises:
         DataError: The list cannot be read, is empty, or has a line that fits no name, several names, or the name of

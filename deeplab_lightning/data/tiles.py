@@ -29,7 +29,7 @@ import numpy as np
 from .. import __version__
 from ..errors import ConfigError, DataError
 from ..extras import need
-from ..files import atomic_open
+from ..files import atomic_open, writing
 from .dataset import SegmentationDataset
 from .fingerprint import reading_of
 from .subset import Subset
@@ -232,15 +232,11 @@ def _pack(array: np.ndarray) -> tuple[StoredArray, bytes]:
 
 def _write(path: Path, sources: Sequence[Sequence[Any]], arrays: Sequence[StoredArray], body: bytes) -> None:
     header = json.dumps({"sources": sources, "arrays": arrays}).encode()
-    try:
+    remedy = "Choose a folder for --data.cache on a disk with room, or leave it out."
+    with writing(path, remedy):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(path) as file:
             file.write(_digest(header) + len(header).to_bytes(_LENGTH_SIZE, "little") + header + body)
-    except OSError as error:
-        raise DataError(
-            f"--data.cache: cannot write {path}: {error.strerror}. Choose a folder on a disk with room, or leave cache "
-            f"out."
-        ) from error
 
 
 def _digest(data: bytes) -> bytes:

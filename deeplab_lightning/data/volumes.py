@@ -81,10 +81,7 @@ def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:
 def read_dicom(path: str | Path) -> np.ndarray:
     """Read a DICOM image in the units of its rescale slope and intercept, for CT Hounsfield units.
 
-    No window is applied: that is what `mean` and `std` are for.
-
-    Args:
-        path: A file with one frame.
+    No window is applied: that is what `mean` and `std` are for. The file must have one frame.
 
     Returns:
         `(H, W, C)`: stored numbers, float64 where slope and intercept change them.

@@ -32,11 +32,7 @@ def empty_classes(split: str, looks: Sequence[Look], labels: LabelSet) -> list[F
 def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_files: Sequence[str]) -> list[Finding]:
     """Return masks without a class, masks that are black and white, and images of a single colour.
 
-    Args:
-        split: Its name.
-        looks: What was seen of it.
-        labels: What values mean.
-        sample_files: What to call each look's mask.
+    `sample_files` are what to call each look's mask.
     """
     readable = [(look, name) for look, name in zip(looks, sample_files, strict=True) if look.error is None]
     void = [name for look, name in readable if not look.counts[: labels.num_classes].any()]

@@ -14,13 +14,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from ..errors import DeepLabError
-from ..memory import peak_memory
+from ..memory import forget_peak, peak_memory
 from .cost import Cost, cost_of
 
 SIZES = (1, 1, 2, 2)
@@ -35,12 +34,7 @@ class TrialError(Exception):
 
 
 def measure(build: Build, crop_size: int, seed: int = 0) -> Cost:
-    """Make the trial steps in a fresh process.
-
-    Args:
-        build: See `Build`. Called in that process.
-        crop_size: Side of the images, in pixels.
-        seed: Of their noise.
+    """Make the trial steps in a fresh process, where `build` is called, on images of noise with sides of `crop_size`.
 
     Raises:
         TrialError: The steps failed, or the system ended the process (out of memory).
@@ -135,8 +129,7 @@ def _forget_peak(device: str) -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     else:
-        with suppress(OSError):  # without it the peaks of growing batches still grow
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: the resident peak becomes the resident size
+        forget_peak()  # where it cannot, the peaks of growing batches still grow
 
 
 def _peak(device: str) -> int:

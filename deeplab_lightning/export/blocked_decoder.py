@@ -27,12 +27,7 @@ from ..models import Network
 
 
 def block_decoder(network: Network, in_parts: bool) -> None:
-    """Give a v3+ network in eval mode such a decoder; leave other networks, and group norms, as they are.
-
-    Args:
-        network: It is changed.
-        in_parts: See `BlockedDecoder`.
-    """
+    """Give a v3+ network in eval mode a `BlockedDecoder`; leave other networks, and group norms, as they are."""
     decoder = getattr(network, "decoder", None)
     if not isinstance(decoder, DecoderV3Plus) or any(isinstance(layer, nn.GroupNorm) for layer in decoder.modules()):
         return
@@ -89,12 +84,7 @@ class BlockedDecoder(nn.Module):
 
 
 class _OfParts(nn.Module):
-    """A convolution block of a concatenation of two maps, which is never made.
-
-    Args:
-        block: `ConvNormAct`, or `AtrousSeparableConv`.
-        reduced: Channels of the second map.
-    """
+    """A `ConvNormAct` or `AtrousSeparableConv` of two maps, the second of `reduced` channels, without concatenating."""
 
     def __init__(self, block: nn.Module, reduced: int) -> None:
         super().__init__()

@@ -67,11 +67,7 @@ class Order:
         return self.example[:1].clone() if self.one_size else self.example
 
     def expect_precision(self, found: str) -> None:
-        """Refuse a file that is not in the precision that it would say of itself.
-
-        Args:
-            found: Read from its weights: a name of a precision, or of another type.
-        """
+        """Refuse a file whose weights are `found` to be in another precision than it would say of itself."""
         if found != self.precision:
             raise ConfigError(
                 f"{self.path} came out in {found}, not in {self.precision}: what works is --precision {found}."
@@ -170,11 +166,7 @@ def format_names() -> list[str]:
 
 
 def format_named(name: str) -> Format:
-    """Return a format, whose module alone is imported.
-
-    Args:
-        name: Of `format_names`.
-    """
+    """Return a format of `format_names`; its module alone is imported."""
     module = importlib.import_module(f".formats.{name}", __package__)
     found = subclasses(Format)  # type: ignore[type-abstract]
     return next(one() for one in found if one.__module__ == module.__name__)

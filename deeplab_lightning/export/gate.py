@@ -109,14 +109,7 @@ class GateReport:
 
 
 class Gate:
-    """Runs the original and a file side by side.
-
-    Args:
-        predictor: The original's own path from image to classes, on the CPU.
-        model: What was exported, for its inputs and outputs.
-        exported: The file.
-        tolerance: How far it may be.
-    """
+    """Runs the original, by its own `predictor` on the CPU, and the file of a `model` side by side."""
 
     def __init__(self, predictor: Predictor, model: ImageModel, exported: Exported, tolerance: Tolerance) -> None:
         self.predictor, self.model, self.exported, self.tolerance = predictor, model, exported, tolerance
@@ -142,8 +135,7 @@ class Gate:
         comparisons = [self._compare(batch) for batch in unseen]
         images, miou, agreement = self._score(labelled, class_names, ignore_index)
         first = unseen[0][:1]
-        original = torch.from_numpy(first)
-        given = self._input(first)
+        original, given = torch.from_numpy(first), self._input(first)
         report = GateReport(
             compared="logits" if self.outputs == "classes" else self.outputs,
             comparisons=comparisons,

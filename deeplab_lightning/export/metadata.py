@@ -9,46 +9,30 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..files import sha256
 from ..types import DataDescription
-from .format import Inputs, Outputs
 
 if TYPE_CHECKING:
-    from ..metrics.deciding import Decision
+    from .model import ImageModel
 
 KEY = "deeplab_lightning"
 """Under which the JSON stands in a file."""
 
 
 def metadata(
-    description: DataDescription,
-    *,
-    inputs: Inputs,
-    outputs: Outputs,
-    precision: str,
-    decision: Decision,
-    protocol: str,
-    task: str,
-    source: Path,
+    description: DataDescription, model: ImageModel, precision: str, protocol: str, task: str, source: Path
 ) -> dict[str, Any]:
-    """Return what an exported file says of itself.
+    """Return what the exported file of a model says of itself.
 
-    Args:
-        description: Of the data that the model was trained for.
-        inputs: What the file takes in.
-        outputs: What it gives.
-        precision: Of its weights.
-        decision: How scores become a class.
-        protocol: How the original segments an image, in words.
-        task: Class of the task that trained it.
-        source: The checkpoint.
+    `description` is of the data that the model was trained for, `protocol` says in words how the original segments an
+    image, `task` is the class of the task that trained it, and `source` its checkpoint.
     """
-    is_bytes = description["pixel_range"] == 255 and inputs == "pixels"
+    is_bytes = description["pixel_range"] == 255 and model.inputs == "pixels"
     return {
         "written_by": f"deeplab_lightning {__version__}",
         "class_names": list(description["class_names"]),
         "palette": [list(colour) for colour in description["palette"]],
         "ignore_index": description["ignore_index"],
         "preprocessing": {
-            "inside": inputs == "pixels",
+            "inside": model.inputs == "pixels",
             "formula": "(pixel / pixel_range - mean) / std",
             **{key: description[key] for key in ("mean", "std", "pixel_range", "channels")},
         },
@@ -56,8 +40,8 @@ def metadata(
             "layout": "(B, C, H, W)" + (", RGB" if description["channels"] == 3 else ""),
             "dtype": "uint8" if is_bytes else "float32",
         },
-        "output": outputs,
-        "threshold": decision.threshold,
+        "output": model.outputs,
+        "threshold": model.decision.threshold,
         "precision": precision,
         "protocol": protocol,
         "source": {"checkpoint": source.name, "sha256": sha256(source), "task": task},

@@ -95,11 +95,7 @@ class ImageModel(nn.Module):
 
 
 class WithLogits(nn.Module):
-    """Both the output and the full-size logits, for a gate that is to see what an argmax hides.
-
-    Args:
-        model: Of `classes` or `probs`.
-    """
+    """Both the output, `classes` or `probs`, and the full-size logits: a gate is to see what an argmax hides."""
 
     def __init__(self, model: ImageModel) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ the coarse logits are small, so that turning them costs little.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def append_ending(proto: Any, model: ImageModel) -> None:
 
     sides = nodes.add("Shape", image.name, start=2, end=4)
     padded = _padded(nodes, sides, model.network) if aligned else sides
-    size = nodes.add("Concat", nodes.add("Shape", coarse.name, end=1), padded, nodes.numbers(classes), axis=0)
+    size = nodes.add("Concat", nodes.add("Shape", coarse.name, end=1), padded, nodes.constant([classes]), axis=0)
     turned = nodes.add("Transpose", coarse.name, perm=CHANNELS_LAST)
     corners = "align_corners" if aligned else "half_pixel"
     resized = nodes.add("Resize", turned, "", "", size, mode="linear", coordinate_transformation_mode=corners)
@@ -60,11 +61,11 @@ def append_ending(proto: Any, model: ImageModel) -> None:
         else:
             made = nodes.add("Softmax", resized, axis=3) if kind == "probs" else resized
         if aligned:
-            made = nodes.add("Slice", made, nodes.numbers(0, 0), sides, nodes.numbers(1, 2))
+            made = nodes.add("Slice", made, nodes.constant([0, 0]), sides, nodes.constant([1, 2]))
         if kind == "classes":
             total = nodes.add("ReduceSum", coarse.name, keepdims=0)
             unfit = nodes.add("IsNaN", nodes.add("Sub", total, total))
-            made = nodes.add("Where", unfit, nodes.scalar(NO_NUMBER, np.uint8), made)
+            made = nodes.add("Where", unfit, nodes.constant(NO_NUMBER, np.uint8), made)
             nodes.give(made, name, types.UINT8, [batch, height, width])
         else:
             made = nodes.add("Transpose", made, perm=CHANNELS_FIRST)
@@ -75,23 +76,20 @@ def _decided(nodes: _Nodes, logits: str, decision: Decision) -> str:
     """Return the classes of logits whose channels are last: `model.decided`, in nodes."""
     if decision.margin is None:
         return nodes.add("ArgMax", logits, axis=3, keepdims=0)
-    first, second = (nodes.add("Gather", logits, nodes.scalar(index, np.int64), axis=3) for index in (0, 1))
-    return nodes.add("Greater", nodes.add("Sub", second, first), nodes.scalar(decision.margin, np.float32))
+    first, second = (nodes.add("Gather", logits, nodes.constant(index), axis=3) for index in (0, 1))
+    return nodes.add("Greater", nodes.add("Sub", second, first), nodes.constant(decision.margin, np.float32))
 
 
 def _padded(nodes: _Nodes, sides: str, network: Network) -> str:
     """Return the sides that an image is padded to: `layers.resize.padded_side`, in nodes."""
-    stride, remainder = network.output_stride, network.side_remainder
-    whole = nodes.add("Div", nodes.add("Add", sides, nodes.numbers(stride - 1 - remainder)), nodes.numbers(stride))
-    return nodes.add("Add", nodes.add("Mul", whole, nodes.numbers(stride)), nodes.numbers(remainder))
+    shift = network.output_stride - 1 - network.side_remainder
+    stride, remainder = nodes.constant([network.output_stride]), nodes.constant([network.side_remainder])
+    whole = nodes.add("Div", nodes.add("Add", sides, nodes.constant([shift])), stride)
+    return nodes.add("Add", nodes.add("Mul", whole, stride), remainder)
 
 
 class _Nodes:
-    """Writes nodes at the end of a graph.
-
-    Args:
-        graph: It is changed.
-    """
+    """Writes nodes at the end of a graph, which is changed."""
 
     def __init__(self, graph: Any) -> None:
         self.onnx = need("onnx", "export", "Export to ONNX")
@@ -103,17 +101,10 @@ class _Nodes:
         self.graph.node.append(self.onnx.helper.make_node(operation, inputs, [name], name=name, **attributes))
         return name
 
-    def numbers(self, *values: int) -> str:
-        """Write a constant vector, and return its name."""
-        return self._constant(np.array(values, np.int64))
-
-    def scalar(self, value: float, dtype: type) -> str:
-        """Write a constant number, and return its name."""
-        return self._constant(np.array(value, dtype))
-
-    def _constant(self, values: np.ndarray) -> str:
+    def constant(self, values: float | Sequence[int], dtype: type = np.int64) -> str:
+        """Write a constant number or vector, and return its name."""
         name = self._new()
-        self.graph.initializer.append(self.onnx.numpy_helper.from_array(values, name))
+        self.graph.initializer.append(self.onnx.numpy_helper.from_array(np.array(values, dtype), name))
         return name
 
     def give(self, result: str, name: str, kind: int, shape: list[int | str]) -> None:

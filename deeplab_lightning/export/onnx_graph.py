@@ -20,11 +20,9 @@ LOGITS = "logits_for_the_gate"
 
 
 def onnx_graph(model: ImageModel, order: Order) -> Any:
-    """Return the graph; its second output, where the first is no logits, is for the gate.
+    """Return the graph of an order's model, or of one that computes the same.
 
-    Args:
-        model: The order's, or one that computes the same.
-        order: Says the sizes and the opset.
+    Its second output, where the first is no logits, is for the gate.
 
     Raises:
         ConfigError: The network has something that ONNX does not, or not for open sizes.
@@ -86,12 +84,8 @@ def precision_of(proto: Any) -> str:
 def logits_taken_off(proto: Any, runner: Callable[[str], Run]) -> Run | None:
     """Remove the second output with all that only it needs, which a runtime would go on computing.
 
-    Args:
-        proto: It is changed.
-        runner: Makes what runs the graph to an output.
-
     Returns:
-        What runs the graph as it was to that output; None where there is none.
+        What runs the graph as it was to that output, made by `runner`; None where there is none.
     """
     graph = proto.graph
     if len(graph.output) == 1:

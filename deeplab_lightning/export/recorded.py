@@ -72,8 +72,7 @@ class Recorded(Format):
         loaded = self.load(order.path)
         weights = [value for value in loaded.state_dict().values() if value.dtype in PRECISIONS]
         order.expect_precision(PRECISIONS[max(weights, key=Tensor.numel).dtype])
-        run = _runner(loaded)
-        return Exported(order.path, run, run_logits, None, self.runtime(), (self.note,))
+        return Exported(order.path, _runner(loaded), run_logits, None, self.runtime(), (self.note,))
 
     def runtime(self) -> str:
         """Return the version of PyTorch."""

@@ -72,10 +72,6 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def _without_ending(image: Path) -> Path:
-    return image.with_suffix("")
-
-
 def read_image(path: Path) -> np.ndarray:
     """Read an image as `(H, W, 3)` uint8 RGB, as in training: upright, transparent on white, of 16 bits the high ones.
 
@@ -100,7 +96,9 @@ def read_image(path: Path) -> np.ndarray:
     return np.array(upright.convert("RGB"))
 
 
-def output_names(images: Sequence[Path], without_ending: Callable[[Path], Path] = _without_ending) -> list[Path]:
+def output_names(
+    images: Sequence[Path], without_ending: Callable[[Path], Path] = lambda image: image.with_suffix("")
+) -> list[Path]:
     """Name the outputs after the images, without endings, keeping the folders below their common one.
 
     Where two images would have one name, their endings stay.

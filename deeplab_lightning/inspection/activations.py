@@ -14,16 +14,11 @@ from ..errors import ConfigError, did_you_mean
 
 
 def find_parts(network: nn.Module, names: Sequence[str] = ()) -> list[str]:
-    """Resolve what a user wrote to modules of a network.
+    """Resolve what a user wrote to the paths of modules, in the order of the network and without repetition.
 
-    Args:
-        network: The network.
-        names: Paths of modules such as `context.aspp`; their ends (`aspp`); or their beginnings, each of which stands
-            for the outermost modules that begin so. Lists of modules stand for what is in them. No names at all stand
-            for the network's own parts.
-
-    Returns:
-        Paths, in the order of the network, without repetition.
+    `names` are paths of modules such as `context.aspp`; their ends (`aspp`); or their beginnings, each of which stands
+    for the outermost modules that begin so. Lists of modules stand for what is in them. No names at all stand for the
+    network's own parts.
 
     Raises:
         ConfigError: Nothing is called like one of the names; the nearest is named.
@@ -55,11 +50,7 @@ def _without_lists(network: nn.Module, path: str) -> list[str]:
 
 @contextmanager
 def capture(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Collect the feature maps that modules make while the context is open.
-
-    Args:
-        network: The network.
-        names: Paths of modules, as `find_parts` gives them.
+    """Collect the feature maps that modules, named as by `find_parts`, make while the context is open.
 
     Yields:
         Name -> `(B, C, h, w)` on the CPU, filled when a module has run; a later run replaces an earlier one. Of a

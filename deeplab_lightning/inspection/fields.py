@@ -66,11 +66,7 @@ def unpooled(size_in: int, size_out: int) -> Reach:
 def interpolated(size_in: int, size_out: int, align_corners: bool, margin: int = 0) -> Reach:
     """Return the reach of linear interpolation: the two samples around a position, or the one it falls on.
 
-    Args:
-        size_in: Side of the map that is read.
-        size_out: Side of the map that is made.
-        align_corners: Convention, see `layers/resize.py`.
-        margin: Samples read beyond those on either side (cubic interpolation: 1).
+    `margin` samples are read beyond those on either side (cubic interpolation: 1).
     """
     # Positions as fractions of integers: rounding would take a sample that is met exactly for one just missed.
     if align_corners:
@@ -123,11 +119,9 @@ class Graph:
         self._strides: list[tuple[float, float]] = [(1, 1)]
 
     def add(self, links: Sequence[Link], everywhere: bool = False) -> int:
-        """Add a node and return its number.
+        """Add a node and return its number; with `everywhere` it also reads a whole map (a spatial mean).
 
-        Args:
-            links: What it is computed from.
-            everywhere: It also reads a whole map (a spatial mean); maps read in this way only need no link.
+        Maps read in this way only need no link.
         """
         self._links.append(tuple(links))
         self._everywhere.append(everywhere)

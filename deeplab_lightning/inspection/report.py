@@ -17,12 +17,7 @@ FEW_TAPS = 0.5
 def report(trace: Trace, every_layer: bool = False) -> str:
     """Return the table of layers, the sums over the parts, and the valid taps of the atrous branches.
 
-    Args:
-        trace: What was executed.
-        every_layer: Do not fold blocks that repeat one another.
-
-    Returns:
-        Lines of at most 120 characters.
+    Lines have at most 120 characters. Blocks that repeat one another are folded unless `every_layer` is wanted.
     """
     rows = [LayerRow(layer.name, (layer,)) for layer in trace.layers] if every_layer else folded(trace.layers)
     sections = [_layer_table(rows), _legend(trace.size), "", _part_table(trace)]
@@ -120,9 +115,9 @@ def _part_table(trace: Trace) -> str:
         (
             part.name or "(network)",
             f"{part.parameters:,}",
-            _share(part.parameters, trace.parameters),
+            f"{part.parameters / trace.parameters:.1%}" if trace.parameters else "-",
             f"{part.multiply_adds:,}",
-            _share(part.multiply_adds, trace.multiply_adds),
+            f"{part.multiply_adds / trace.multiply_adds:.1%}" if trace.multiply_adds else "-",
         )
         for part in trace.parts
     ]
@@ -132,11 +127,11 @@ def _part_table(trace: Trace) -> str:
 
 
 def _branch_table(branches: Sequence[Layer]) -> str:
-    cells: list[tuple[str, ...]] = [("atrous branch", "kernel", "rate", "on a map of", "field", "valid taps")]
+    cells = [("atrous branch", "kernel", "rate", "on a map of", "field", "valid taps")]
     for layer in branches:
         share = "" if layer.valid_taps is None else f"{layer.valid_taps:.1%}"
-        facts = (_sides(layer.kernel), _sides(layer.dilation, once=True), _sides(layer.size_in), _field(layer), share)
-        cells.append((layer.name, *facts))
+        rate = _sides(layer.dilation, once=True)
+        cells.append((layer.name, _sides(layer.kernel), rate, _sides(layer.size_in), _field(layer), share))
     return _aligned(cells, left=1)
 
 
@@ -147,14 +142,10 @@ def _aligned(cells: Sequence[tuple[str, ...]], left: int) -> str:
     widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * (len(widths) - 1))
     lines = []
     for row in cells:
-        words = [
-            word if len(word) <= width else "…" + word[len(word) - width + 1 :]
-            for word, width in zip(row, widths, strict=False)
-        ]
-        aligned = [
-            word.ljust(width) if column < left else word.rjust(width)
-            for column, (word, width) in enumerate(zip(words, widths, strict=False))
-        ]
+        aligned = []
+        for column, (word, width) in enumerate(zip(row, widths, strict=False)):
+            fitting = word if len(word) <= width else "…" + word[len(word) - width + 1 :]
+            aligned.append(fitting.ljust(width) if column < left else fitting.rjust(width))
         lines.append("  ".join(aligned).rstrip())
     return "\n".join(lines)
 
@@ -189,10 +180,6 @@ def _field(layer: Layer) -> str:
     if layer.field is None:
         return "all"
     return _sides(layer.field, once=True) + ("+" if layer.sees_all else "")
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "-"
 
 
 def _short(number: int) -> str:

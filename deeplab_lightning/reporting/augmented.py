@@ -19,15 +19,10 @@ SIDE = 256
 def augmented_overview(
     samples: Sequence[tuple[str, np.ndarray, np.ndarray]], table: np.ndarray, caption: str
 ) -> np.ndarray:
-    """Draw samples in rows of pairs, below a caption.
+    """Draw samples in rows of pairs, below the lines of a caption; the overview is `(H, W, 3)` uint8 RGB.
 
-    Args:
-        samples: At least one title, image `(H, W, 3)` uint8 RGB and mask `(H, W)` uint8; all of one size.
-        table: `(256, 3)` uint8 RGB, `LabelSet.colour_table()`.
-        caption: Lines above the samples.
-
-    Returns:
-        The overview, `(H, W, 3)` uint8 RGB.
+    Samples are title, image `(H, W, 3)` uint8 RGB and mask `(H, W)` uint8; all of one size. `table` is
+    `LabelSet.colour_table()`.
 
     Raises:
         DataError: There are no samples.

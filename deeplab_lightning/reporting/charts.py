@@ -54,10 +54,7 @@ class Point(NamedTuple):
 def line_chart(title: str, lines: Sequence[Line], x_label: str) -> Markup:
     """Draw curves over a common axis, with a legend and, for who cannot see them, their ends and extremes in words.
 
-    Args:
-        title: Above the chart.
-        lines: At least one, each with at least one point.
-        x_label: Below the axis.
+    There must be a line at least, and a point at least in each.
     """
     xs, ys = (np.concatenate(values) for values in ([line.x for line in lines], [line.y for line in lines]))
     return macro("charts.html.j2", "line_chart")(
@@ -71,14 +68,7 @@ def line_chart(title: str, lines: Sequence[Line], x_label: str) -> Markup:
 
 
 def scatter_chart(title: str, points: Sequence[Point], x_label: str, y_label: str) -> Markup:
-    """Draw points with their names, and the front of those that no other point beats: less of x, more of y.
-
-    Args:
-        title: Above the chart.
-        points: At least one.
-        x_label: Below the axis; less is better.
-        y_label: Beside the axis; more is better.
-    """
+    """Draw points, at least one, with names, and the front of those that no other beats: less of x, more of y."""
     front = pareto_front(points)
     stairs = [front[0][1:]]
     for before, point in pairwise(front):
@@ -110,12 +100,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 
 class _Axes:
-    """From values to the drawing's coordinates, which are rounded to tenths; y goes down.
-
-    Args:
-        x: Lowest and highest value.
-        y: Lowest and highest value.
-    """
+    """From values, given the lowest and highest of x and y, to coordinates of the drawing, in tenths; y goes down."""
 
     width, height = 640, 300
     left, right, top, bottom = 58, 626, 14, 258

@@ -73,9 +73,7 @@ class GalleryCollector:
     def wants(self, score: float, is_spread: bool) -> bool:
         """Whether an image would be kept, before it is copied from the device.
 
-        Args:
-            score: Of the image, in 0..1; NaN if nothing in it is labelled.
-            is_spread: Whether it is one of those spread over the split.
+        Its score is in 0..1, NaN if nothing is labelled; with `is_spread` it is one of those spread over the split.
         """
         if is_spread:
             return True
@@ -84,15 +82,9 @@ class GalleryCollector:
     def add(
         self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, score: float, is_spread: bool
     ) -> None:
-        """Keep an image, if it is among the worst so far or one of those spread over the split.
+        """Keep an image, if it is among the worst so far or one of those spread over the split; see `wants`.
 
-        Args:
-            sample_id: Its name.
-            image: `(H, W, C)` or `(H, W)`, as stored.
-            truth: `(H, W)` integer train ids.
-            pred: `(H, W)` integer train ids.
-            score: As for `wants`.
-            is_spread: As for `wants`.
+        The image is `(H, W, C)` or `(H, W)`, as stored, truth and prediction are `(H, W)` integer train ids.
         """
         if not self.wants(score, is_spread) or len(self._spread) + is_spread > self.spread:
             return
@@ -120,14 +112,7 @@ class GalleryCollector:
 def write_gallery(
     path: Path, images: Sequence[KeptImage], class_names: Sequence[str], palette: Sequence[Sequence[int]]
 ) -> None:
-    """Write `images.zip`.
-
-    Args:
-        path: The file.
-        images: What to keep.
-        class_names: `C` names.
-        palette: `C` RGB colours, 0..255.
-    """
+    """Write `images.zip`; the classes have `C` names and as many RGB colours, 0..255."""
     table = np.zeros((256, 3), np.uint8)
     table[VOID] = VOID_COLOUR
     table[: len(palette)] = palette
@@ -149,10 +134,7 @@ def write_gallery(
 def mask_png(mask: np.ndarray, colours: Sequence[int], alpha: bytes | None = None) -> bytes:
     """Return a palette PNG of a mask `(H, W)` uint8.
 
-    Args:
-        mask: Indices into the palette.
-        colours: Red, green, blue of index 0, then of index 1, ...
-        alpha: Opacity of each index, opaque if not given.
+    `colours` are red, green, blue of index 0, then of 1, ...; `alpha` is the opacity of each, opaque if not given.
     """
     indexed = Image.frombytes("P", (mask.shape[1], mask.shape[0]), np.ascontiguousarray(mask).tobytes())
     indexed.putpalette(colours)
@@ -184,11 +166,11 @@ class StoredImage:
 
     def truth(self) -> np.ndarray:
         """`(H, W)` uint8 class ids, `VOID` where nothing counts."""
-        return _ids(self.truth_png)
+        return np.asarray(Image.open(io.BytesIO(self.truth_png)))
 
     def pred(self) -> np.ndarray:
         """`(H, W)` uint8 class ids."""
-        return _ids(self.pred_png)
+        return np.asarray(Image.open(io.BytesIO(self.pred_png)))
 
 
 @dataclass(frozen=True)
@@ -229,8 +211,3 @@ def read_gallery(path: Path) -> Gallery:
             return Gallery(tuple(index["class_names"]), tuple(map(tuple, index["palette"])), images)
     except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}): `validate` on the checkpoint writes it anew.") from error
-
-
-def _ids(png: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(png)) as image:
-        return np.asarray(image)

@@ -7,9 +7,10 @@ policy forbids the rest. Whatever a template is given is escaped unless it is `M
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,27 +19,18 @@ from .. import __version__
 from .tables import number
 
 
-class TableCell(NamedTuple):
+class TableCell(str):
     """A cell of a table that is more than its text.
 
     Attributes:
-        text: What it says.
         kind: Of its look: `better` or `worse`, or empty.
     """
 
-    text: str
-    kind: str
+    kind = ""
 
 
 def page(template: str, title: str, subtitle: str, **values: Any) -> str:
-    """Return a whole HTML document.
-
-    Args:
-        template: Of the kind of report, such as `run.html.j2`.
-        title: Of the document, and its heading.
-        subtitle: A line below.
-        values: What the template shows.
-    """
+    """Return a whole HTML document from a template, such as `run.html.j2`, and the values that it shows."""
     found = _templates().get_template(template)
     return found.render(title=title, subtitle=subtitle, version=__version__, contents=[], **values)
 
@@ -52,7 +44,9 @@ def macro(template: str, name: str) -> Callable[..., Markup]:
 def difference_cell(text: str, low: float, high: float, mark: str = "") -> TableCell:
     """Return the cell of a difference, coloured and marked if its interval, NaN for none, leaves out zero."""
     kind = "better" if low > 0 else "worse" if high < 0 else ""
-    return TableCell(f"{text}{mark if kind else ''}", kind)
+    cell = TableCell(f"{text}{mark if kind else ''}")
+    cell.kind = kind
+    return cell
 
 
 def data_uri(content: bytes) -> Markup:
@@ -71,5 +65,5 @@ def _templates() -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.do"],
     )
-    environment.filters |= {"number": number, "data_uri": data_uri}
+    environment.filters |= {"number": number, "data_uri": data_uri, "json": json.dumps, "zip": zip}
     return environment

@@ -51,16 +51,10 @@ def panel_overview(
 
     Errors are red on the faded image; void pixels, which do not count, are plain grey there.
 
-    Args:
-        images: At least one. Large ones are shrunk, tiny ones enlarged.
-        class_names: `C` names.
-        palette: `C` RGB colours, 0..255.
-
-    Returns:
-        The overview, `(H, W, 3)` uint8 RGB.
+    Large images are shrunk, tiny ones enlarged. The overview is `(H, W, 3)` uint8 RGB, the palette RGB in 0..255.
 
     Raises:
-        DataError: An image and its masks do not fit together.
+        DataError: There is no image, or one and its masks do not fit together.
     """
     if not images:
         raise DataError("A panel overview needs at least one image, got none.")

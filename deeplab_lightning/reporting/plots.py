@@ -125,10 +125,7 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], png: Path | I
     Up to 25 classes the cells carry their percentage, where it rounds to at least 1. The row of a class that is not in
     the truth is grey.
 
-    Args:
-        matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.
-        class_names: `C` names.
-        png: The image to write.
+    `matrix`, `(C, C)`, holds integer pixel counts; rows are the truth, columns the prediction.
     """
     from matplotlib.figure import Figure
 

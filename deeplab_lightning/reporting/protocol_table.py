@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import files
-from .tables import number
+from .tables import markdown_table, number
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,12 @@ def as_markdown(rows: Sequence[ProtocolRow]) -> str:
     names = _score_names(rows)
     with_published = any(row.published is not None for row in rows)
     heading = ["protocol", *names, *(["published mIoU"] if with_published else []), "s/image", "peak MB", "images"]
-    lines = [f"| {' | '.join(heading)} |", f"|---|{'---:|' * (len(heading) - 1)}"]
+    cells = []
     for row in rows:
-        cells = [row.protocol, *(number(row.scores.get(name)) for name in names)]
-        cells += [number(row.published)] if with_published else []
+        scores = [*map(row.scores.get, names), *([row.published] if with_published else [])]
         peak = "-" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:.0f}"
-        lines.append(f"| {' | '.join([*cells, f'{row.seconds:.3g}', peak, str(row.images)])} |")
-    return "\n".join(lines)
+        cells.append([row.protocol, *map(number, scores), f"{row.seconds:.3g}", peak, str(row.images)])
+    return markdown_table(heading, cells)
 
 
 def write_csv(path: Path, rows: Sequence[ProtocolRow]) -> None:

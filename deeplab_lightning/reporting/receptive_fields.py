@@ -40,14 +40,7 @@ class SeenWindow(NamedTuple):
 
 
 def plot_receptive_fields(image: np.ndarray, windows: Sequence[SeenWindow], title: str, png: Path | IO[bytes]) -> None:
-    """Draw windows over an image, and beside it the taps of each that has some.
-
-    Args:
-        image: `(H, W, 3)` uint8 RGB, shown faded.
-        windows: What to draw, the smallest first.
-        title: Above the drawing.
-        png: The image to write.
-    """
+    """Draw windows, the smallest first, over a faded image `(H, W, 3)` uint8 RGB, and beside it the taps of each."""
     from matplotlib.figure import Figure
 
     branches = [window for window in windows if window.taps]
@@ -97,17 +90,10 @@ def _outline(axes: Axes, window: SeenWindow, colour: str) -> None:
     axes.add_patch(_rectangle(window.rows, window.columns, edgecolor=colour, linewidth=2, linestyle=dashed))
     height, width = (last - first + 1 for first, last in (window.rows, window.columns))
     size = f"{width}" if width == height else f"{width} x {height}"
-    axes.annotate(
-        f"{window.label}: {size} px",
-        (window.columns[0], window.rows[0]),
-        xytext=(5, -4),
-        textcoords="offset points",
-        ha="left",
-        va="top",
-        fontsize=9,
-        color=colour,
-        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
-    )
+    beneath = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
+    place: dict[str, Any] = {"xytext": (5, -4), "textcoords": "offset points", "ha": "left", "va": "top"}
+    corner = window.columns[0], window.rows[0]
+    axes.annotate(f"{window.label}: {size} px", corner, fontsize=9, color=colour, bbox=beneath, **place)
 
 
 def _scatter(axes: Axes, window: SeenWindow, image: np.ndarray, colour: str) -> None:

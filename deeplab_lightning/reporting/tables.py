@@ -1,9 +1,9 @@
-"""The per-class table, for the terminal and as a file, and the confusion matrix as a file."""
+"""Tables of the classes, for the terminal and as a file, others in Markdown, and the confusion matrix as a file."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,16 +19,8 @@ if TYPE_CHECKING:
 def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
     """Make the table that ends a validation or a test: each class, the averages, and the overall scores.
 
-    It fits 80 columns and stays readable in a log without colours. Absent classes show "-".
-
-    Args:
-        scores: What to show.
-        title: For example "Validation, step 1200".
-        caption: The evaluation protocol, without which scores cannot be compared: size, scales, flip, window, output
-            stride, CRF.
-
-    Returns:
-        Something for `rich.console.Console.print`.
+    It fits 80 columns and stays readable in a log without colours. Absent classes show "-". The caption is the
+    evaluation protocol, without which scores cannot be compared: size, scales, flip, window, output stride, CRF.
     """
     from rich import box
     from rich.console import Group
@@ -69,6 +61,20 @@ def number(value: float | None, digits: int = 4) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
+def markdown_table(
+    headings: Sequence[str], rows: Iterable[Sequence[str]], numbers: slice = slice(1, None), padded: bool = False
+) -> str:
+    """Return a table in Markdown whose columns of `numbers` are aligned to the right, padded for the terminal."""
+    columns = []
+    for place, column in enumerate(zip(headings, *rows, strict=True)):
+        cells = [cell.replace("|", "\\|") for cell in column]
+        width, right = max(map(len, cells)) if padded else 0, place in range(len(headings))[numbers]
+        aligned = [f" {cell.rjust(width) if right else cell.ljust(width)} " for cell in cells]
+        rule = "-" * (width + 2 - right if padded else 3) + ":" * right
+        columns.append([aligned[0], rule, *aligned[1:]])
+    return "\n".join(f"|{'|'.join(line)}|" for line in zip(*columns, strict=True))
+
+
 PER_CLASS_COLUMNS = ("class", "IoU", "Dice", "precision", "recall", "support")
 
 
@@ -91,13 +97,7 @@ def write_per_class_csv(path: Path, scores: Scores) -> None:
 
 
 def write_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-    """Write a confusion matrix as an `.npz` of plain arrays: `matrix` `(C, C)` int64 and `class_names` `(C,)` str.
-
-    Args:
-        path: The file, `confusion.npz` in a run folder.
-        matrix: `(C, C)` integer pixel counts; rows are the truth, columns the prediction.
-        class_names: `C` names.
-    """
+    """Write pixel counts `(C, C)`, rows the truth, as an `.npz` of plain arrays: `matrix` int64 and `class_names`."""
     matrix = check_confusion(matrix, class_names)
     with atomic_open(path) as file:
         np.savez_compressed(file, matrix=matrix, class_names=np.array(class_names, dtype=np.str_))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -63,25 +62,10 @@ class ViewedImage(NamedTuple):
         return {name: round(value, 4) for name, value in self.class_scores.items() if not math.isnan(value)}
 
     @property
-    def scores_json(self) -> str:
-        """`known_scores` for the page's script."""
-        return json.dumps(self.known_scores)
-
-    @property
-    def shown_score(self) -> str:
-        """`score` for the page's script."""
-        return "NaN" if math.isnan(self.score) else f"{self.score:.4f}"
-
-    @property
     def aspect_ratio(self) -> str:
         """Width and height as CSS has them."""
         with Image.open(io.BytesIO(self.layers[-1].content)) as shown:  # a mask: never shrunk
             return "{}/{}".format(*shown.size)
-
-    @property
-    def layer_options(self) -> list[tuple[str, str]]:
-        """Number and name of each layer."""
-        return [(str(place), layer.name) for place, layer in enumerate(self.layers)]
 
 
 def viewer(
@@ -90,13 +74,9 @@ def viewer(
     score_name: str,
     lowest_first: bool = True,
 ) -> Markup:
-    """Return the viewer with its controls and a legend.
+    """Return the viewer of images, at least one, with its controls and a legend of class names and colours.
 
-    Args:
-        images: At least one.
-        legend: Class names with their colours.
-        score_name: What images are sorted by, such as IoU.
-        lowest_first: Whether the lowest score is the one to look at first.
+    Images are sorted by their score, called `score_name`; with `lowest_first` the lowest is the one to look at first.
     """
     classes = sorted({name for image in images for name in image.known_scores})
     ends = [(end, f"{end} {score_name} first") for end in ("lowest", "highest")]
@@ -130,9 +110,7 @@ def class_words(ids: np.ndarray, names: Sequence[str]) -> str:
 def error_png(truth: np.ndarray, pred: np.ndarray) -> bytes:
     """Return wrong pixels red and void ones grey, to be laid over an image that fades where all is right.
 
-    Args:
-        truth: `(H, W)` uint8, `VOID` where nothing counts.
-        pred: `(H, W)` uint8.
+    Both masks are `(H, W)` uint8, the truth `VOID` where nothing counts.
     """
     void = truth == VOID
     kinds = np.where(void, 2, np.where(pred != truth, 1, 0)).astype(np.uint8)

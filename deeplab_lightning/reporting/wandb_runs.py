@@ -81,15 +81,7 @@ def read_identity(folder: RunFolder) -> dict[str, str | None]:
 
 
 def fetch_run(name: str, folder: Path, api: Any = None) -> Path:
-    """Fetch the files of a run, so that it can be read like any other.
-
-    Args:
-        name: `ENTITY/PROJECT/ID`.
-        folder: Where to put it.
-        api: Its public API; `wandb.Api()` if not given.
-
-    Returns:
-        The run folder.
+    """Fetch the files of the run `ENTITY/PROJECT/ID` to a folder in `folder`, where it can be read like any other.
 
     Raises:
         ConfigError: There is no such run for who is logged in, or it has no counts of each image.

@@ -51,10 +51,7 @@ class Record:
 
 
 class StudyFolder:
-    """The files of a study.
-
-    Args:
-        path: `runs/<study>`.
+    """The files of a study, below `runs/<study>`.
 
     Attributes:
         ledger: The records of its cells, by their keys.

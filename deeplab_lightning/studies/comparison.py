@@ -86,11 +86,7 @@ class Comparison:
 
 
 def compare_runs(records: Sequence[RunRecord], resamples: int = RESAMPLES) -> Comparison:
-    """Compare runs; the first is the baseline.
-
-    Args:
-        records: At least two.
-        resamples: Of the bootstrap over images.
+    """Compare runs, at least two, by so many resamples of the bootstrap over images; the first is the baseline.
 
     Raises:
         ConfigError: There is only one run.

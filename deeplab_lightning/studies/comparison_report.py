@@ -10,14 +10,14 @@ from markupsafe import Markup
 
 from ..reporting.charts import Point, scatter_chart
 from ..reporting.gallery import StoredImage
-from ..reporting.pages import TableCell, difference_cell, page
+from ..reporting.pages import difference_cell, page
 from ..reporting.records import RunRecord
 from ..reporting.run_report import curves
-from ..reporting.tables import number
+from ..reporting.tables import markdown_table, number
 from ..reporting.viewer import ImageLayer, ViewedImage, class_words, disagreement_png, legend_of, viewer
 from .comparison import Comparison, Disagreement, Group, costs, machine
 from .statistics import CONFIDENCE, class_iou
-from .tables import describe_p
+from .tables import class_differences, describe_p
 
 MOST_LISTED = 25
 """Images in the table of disagreements."""
@@ -49,33 +49,37 @@ def comparison_text(comparison: Comparison) -> str:
     """Return the tables for the terminal, as Markdown."""
     parts = [*(f"! {text}\n" for text in comparison.notes)]
     if comparison.config:
-        parts.append(_markdown(*_config_rows(comparison.records, comparison.config)))
+        parts.append(_markdown(_config_rows(comparison.records, comparison.config)))
     elif not comparison.only_in_some:
         parts.append("The configurations are the same.\n")
     if comparison.only_in_some:
         parts.append(f"Only some runs have these settings: {', '.join(comparison.only_in_some)}\n")
     for group in comparison.groups:
-        parts += [f"## {group.title}\n", _markdown(*_score_rows(group)), _markdown(*_cost_rows(group))]
+        parts += [f"## {group.title}\n", _markdown(_score_rows(group)), _markdown(_cost_rows(group))]
         if len(group.records) > 1:
-            parts += [_markdown(*_class_rows(group)), f"*: the class's {CONFIDENCE:.0%} interval leaves out zero.\n"]
-            headings, rows = _disagreement_rows(group)
-            parts.append(_markdown(headings, rows[:5]))
+            parts += [_markdown(_class_rows(group)), f"*: the class's {CONFIDENCE:.0%} interval leaves out zero.\n"]
+            parts.append(_markdown(_disagreement_rows(group, most=5)))
     return "\n".join(parts)
 
 
-Rows = list[list[TableCell | str]]
+Table = tuple[list[str], list[list[str]]]
+"""Headings and rows."""
 
 
-def _config_rows(records: Sequence[RunRecord], config: Mapping[str, list[str]]) -> tuple[list[str], Rows]:
+def _markdown(table: Table) -> str:
+    return markdown_table(*table, padded=True) + "\n"
+
+
+def _config_rows(records: Sequence[RunRecord], config: Mapping[str, list[str]]) -> Table:
     return ["setting", *(record.name for record in records)], [[key, *values] for key, values in config.items()]
 
 
-def _score_rows(group: Group) -> tuple[list[str], Rows]:
+def _score_rows(group: Group) -> Table:
     headings = ["run", "mIoU", "difference", "interval", "p", "p (Holm)", "pixel acc"]
-    rows: Rows = []
+    rows = []
     for record, found, adjusted in zip(group.records, group.comparisons, group.adjusted_p, strict=True):
         scores = record.scores
-        compared: list[TableCell | str] = ["baseline", "", "", ""]
+        compared = ["baseline", "", "", ""]
         if found is not None:
             compared = [
                 difference_cell(f"{100 * found.difference:+.2f}", found.low, found.high),
@@ -87,10 +91,10 @@ def _score_rows(group: Group) -> tuple[list[str], Rows]:
     return headings, rows
 
 
-def _cost_rows(group: Group) -> tuple[list[str], Rows]:
+def _cost_rows(group: Group) -> Table:
     known = [costs(record) for record in group.records]
     names = list(dict.fromkeys(name for found in known for name in found))
-    rows: Rows = []
+    rows = []
     for record, found in zip(group.records, known, strict=True):
         values = [found.get(name, math.nan) for name in names]
         texts = [
@@ -101,26 +105,15 @@ def _cost_rows(group: Group) -> tuple[list[str], Rows]:
     return ["run", "mIoU", *names, "machine"], rows
 
 
-def _class_rows(group: Group) -> tuple[list[str], Rows]:
+def _class_rows(group: Group) -> Table:
+    baseline, compared = group.tallies[0], [found for found in group.comparisons if found is not None]
     headings = ["class", *(record.name for record in group.records)]
-    baseline = class_iou(group.tallies[0])
-    rows: Rows = []
-    for index, name in enumerate(group.tallies[0].class_names):
-        row: list[TableCell | str] = [name, number(100 * baseline[index], 2)]
-        for found in group.comparisons[1:]:
-            assert found is not None
-            value = found.class_difference[index]
-            low, high = found.class_low[index], found.class_high[index]
-            cell = difference_cell(f"{100 * value:+.2f}", low, high, mark="*")
-            row.append("-" if math.isnan(value) else cell)
-        rows.append(row)
-    return headings, rows
+    return headings, class_differences(baseline.class_names, class_iou(baseline), compared)
 
 
-def _disagreement_rows(group: Group) -> tuple[list[str], Rows]:
+def _disagreement_rows(group: Group, most: int = MOST_LISTED) -> Table:
     headings = ["image", *(record.name for record in group.records), "spread"]
-    shown = group.disagreements[:MOST_LISTED]
-    return headings, [[e.sample_id, *map(number, e.scores), number(e.spread)] for e in shown]
+    return headings, [[e.sample_id, *map(number, e.scores), number(e.spread)] for e in group.disagreements[:most]]
 
 
 def _viewed_images(group: Group) -> list[ViewedImage]:
@@ -178,12 +171,3 @@ def _cost_charts(group: Group) -> list[Markup]:
         if points:
             charts.append(scatter_chart(f"mIoU against {name}", points, name, "mIoU, %"))
     return charts
-
-
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[TableCell | str]]) -> str:
-    """Return a table whose columns are as wide as they must be."""
-    texts = [list(headings), *([cell.text if isinstance(cell, TableCell) else cell for cell in row] for row in rows)]
-    widths = [max(len(row[place]) for row in texts) for place in range(len(headings))]
-    lines = [" | ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in texts]
-    rule = "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])])
-    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:]), ""])

@@ -49,13 +49,7 @@ class Claim(NamedTuple):
 
 
 class LocalSweep:
-    """A sweep's folder and its trials.
-
-    Args:
-        sweep: The file.
-        folder: `runs/<sweep>`.
-        more: Options of `fit` for every trial.
-        seed: Of the choices.
+    """A sweep's folder, `runs/<sweep>`, and its trials; `more` are options of `fit` for every one.
 
     Raises:
         ConfigError: The folder holds another sweep.
@@ -165,12 +159,8 @@ class LocalSweep:
     def run(self, claim: Claim, say: Callable[[], None]) -> programs.Ended:
         """Run a trial, or go on with it; report its validations as they come, and give it up where that is due.
 
-        Args:
-            claim: The trial; its lock is released at the end.
-            say: Called now and then, to show progress.
-
-        Returns:
-            How `fit` ended. A trial that the user stopped stays unfinished, for another time.
+        Its lock is released at the end; a trial that the user stopped stays unfinished, for another time. `say` is
+        called now and then, to show progress. Returns how `fit` ended.
         """
         trial, number = claim.trial, claim.trial.number
         name = _name(number)

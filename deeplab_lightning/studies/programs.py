@@ -121,20 +121,17 @@ def describe_duration(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
-class RateLimiter:
-    """True now and then: progress on a terminal is to be fresh, and in a log should not fill it."""
+def rarely(say: Callable[[], None]) -> Callable[[], None]:
+    """Return `say`, to be called often: progress on a terminal is to be fresh, and in a log should not fill it."""
+    said = time.monotonic()
 
-    def __init__(self) -> None:
-        self.seconds = 2.0 if sys.stdout.isatty() else 30.0
-        self._last = time.monotonic()
+    def call() -> None:
+        nonlocal said
+        if time.monotonic() - said >= (2.0 if sys.stdout.isatty() else 30.0):
+            said = time.monotonic()
+            say()
 
-    def __call__(self) -> bool:
-        """Whether it is time again."""
-        now = time.monotonic()
-        if now - self._last < self.seconds:
-            return False
-        self._last = now
-        return True
+    return call
 
 
 def _end_with_parent() -> None:

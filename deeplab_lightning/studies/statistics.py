@@ -70,14 +70,7 @@ def tally(counts: ImageCounts) -> Tallies:
 
 
 def mean_iou(iou: np.ndarray) -> np.ndarray:
-    """Average over the classes that are not absent (NaN), as `metrics.scores` does.
-
-    Args:
-        iou: `(..., C)` in 0..1 or NaN.
-
-    Returns:
-        `(...)`, NaN where all classes are absent.
-    """
+    """Average `(..., C)` over the classes that are not absent (NaN), as `metrics.scores` does; NaN where all are."""
     present = ~np.isnan(iou)
     count = present.sum(axis=-1)
     total = np.where(present, iou, 0.0).sum(axis=-1)
@@ -139,21 +132,15 @@ def too_few(images: int) -> str:
 
 
 def compare(
-    baseline: Sequence[Tallies],
-    variant: Sequence[Tallies],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    baseline: Sequence[Tallies], variant: Sequence[Tallies], resamples: int = RESAMPLES, seed: int = 0
 ) -> PairedComparison:
     """Compare runs by the paired bootstrap over images.
 
     In every resample the mIoU of each run is computed anew from the drawn images' counts; the differences of the
     pairs are averaged. The interval is the expanded percentile interval of those averages.
 
-    Args:
-        baseline: One entry for each seed.
-        variant: Likewise, its seeds in the same order, on the same images with the same truth.
-        resamples: How many draws of N images out of N.
-        seed: Of the draws.
+    Either side has one entry for each seed, in the same order, on the same images with the same truth; `seed` is of the
+    draws of N images out of N.
 
     Raises:
         DataError: The two do not belong together: other images, classes or truth, or not the same number of seeds.
@@ -257,11 +244,7 @@ def _p_value(differences: np.ndarray, images: int) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values for how many of them there are (Holm 1979): the chance that any of them errs stays bounded.
 
-    Args:
-        p_values: In any order; NaN stays NaN and does not count.
-
-    Returns:
-        The adjusted ones, in the order given.
+    They are in any order, which is kept; NaN stays NaN and does not count.
     """
     values = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full(len(values), np.nan)

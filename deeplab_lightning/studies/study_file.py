@@ -170,7 +170,11 @@ def load_study(path: Path, more_options: Mapping[str, Any] | None = None) -> Stu
         raise ConfigError(f"{path}: seeds {seeds} has one twice: equal seeds make equal runs.")
 
     rows = []
-    published = _published(path, content.get("published") or [])
+    published = [
+        ({str(key): str(value) for key, value in levels.items() if key != "mIoU"}, figure)
+        for levels, figure in _figures(path, content, "published", "levels with an mIoU")
+    ]
+    also_published = _figures(path, content, "also_published", "entries such as {row: with a CRF, mIoU: 71.57}", "row")
     for names in itertools.product(*factors.values()):
         levels = dict(zip(factors, names, strict=True))
         options = dict(shared)
@@ -194,7 +198,7 @@ def load_study(path: Path, more_options: Mapping[str, Any] | None = None) -> Stu
         rows=tuple(rows),
         baseline=_baseline(path, content.get("baseline") or {}, rows),
         source=str(content.get("source", "")),
-        also_published=_also_published(path, content.get("also_published") or []),
+        also_published=tuple((str(entry["row"]), figure) for entry, figure in also_published),
     )
 
 
@@ -254,24 +258,14 @@ def _baseline(path: Path, wanted: Any, rows: Sequence[Row]) -> int:
     raise ConfigError(f"{path}: no row has the baseline's levels {levels}. The first row has {first}.")
 
 
-def _published(path: Path, entries: Any) -> list[tuple[dict[str, str], float]]:
-    """Return the levels and the mIoU of the published figures, each for exactly one row."""
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ConfigError(f"{path}: published is no list of levels with an mIoU.")
-    return [
-        ({str(key): str(value) for key, value in entry.items() if key != "mIoU"}, _percent(path, entry))
-        for entry in entries
-    ]
-
-
-def _also_published(path: Path, entries: Any) -> tuple[tuple[str, float], ...]:
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "row" in entry for entry in entries):
-        raise ConfigError(f"{path}: also_published is no list of entries such as {{row: with a CRF, mIoU: 71.57}}.")
-    return tuple((str(entry["row"]), _percent(path, entry)) for entry in entries)
-
-
-def _percent(path: Path, entry: Mapping[str, Any]) -> float:
-    score = entry.get("mIoU")
-    if not isinstance(score, int | float) or not 1 < score < 100:
-        raise ConfigError(f"{path}: a published mIoU is {score!r}; expected percent, such as 77.21.")
-    return float(score)
+def _figures(
+    path: Path, content: Mapping[str, Any], key: str, expected: str, *needed: str
+) -> list[tuple[dict[Any, Any], float]]:
+    """Return the entries of a list of published figures, each with its mIoU in percent."""
+    entries = content.get(key) or []
+    if not isinstance(entries, list) or not all(isinstance(one, dict) and one.keys() >= {*needed} for one in entries):
+        raise ConfigError(f"{path}: {key} is no list of {expected}.")
+    for score in (entry.get("mIoU") for entry in entries):
+        if not isinstance(score, int | float) or not 1 < score < 100:
+            raise ConfigError(f"{path}: a published mIoU is {score!r}; expected percent, such as 77.21.")
+    return [(entry, float(entry["mIoU"])) for entry in entries]

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from ..errors import DataError
 from ..files import read_csv
 from ..reporting.charts import Point, scatter_chart
-from ..reporting.pages import TableCell, difference_cell, page
+from ..reporting.pages import difference_cell, page
 from .statistics import CONFIDENCE
 from .tables import describe_p
 
@@ -46,11 +46,11 @@ def study_report(folder: Path) -> str:
     )
 
 
-def _row_table(rows: list[dict[str, str]], factors: list[str]) -> tuple[list[str], list[list[TableCell | str]], int]:
+def _row_table(rows: list[dict[str, str]], factors: list[str]) -> tuple[list[str], list[list[str]], int]:
     """Return headings, rows, and the number of the first column of numbers."""
     headings = [*factors, "seeds", "parameters", "mIoU", "±", "difference", "interval", "p", "p (Holm)"]
     published = ["published_percent"] if any(row.get("published_percent") for row in rows) else []
-    cells: list[list[TableCell | str]] = []
+    cells = []
     for row in rows:
         low, high = _number(row["low"]), _number(row["high"])
         cells.append(
@@ -70,12 +70,12 @@ def _row_table(rows: list[dict[str, str]], factors: list[str]) -> tuple[list[str
     return [*headings, *("published" for _ in published)], cells, len(factors)
 
 
-def _class_table(rows: list[dict[str, str]]) -> tuple[list[str], list[list[TableCell | str]]]:
+def _class_table(rows: list[dict[str, str]]) -> tuple[list[str], list[list[str]]]:
     """Return headings and rows: IoU of each class under each row of the study."""
     names = list(dict.fromkeys(row["row"] for row in rows))
     found = {(row["row"], row["class"]): row for row in rows}
 
-    def cell(name: str, class_name: str) -> TableCell | str:
+    def cell(name: str, class_name: str) -> str:
         row = found.get((name, class_name))
         if row is None:
             return ""

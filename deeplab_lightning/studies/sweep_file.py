@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..config_words import config_files, without_option
 from ..errors import ConfigError, did_you_mean
@@ -64,18 +64,6 @@ class Parameter:
         return self.kind != "int_uniform" or isinstance(value, int)
 
 
-class Halving(NamedTuple):
-    """When a trial is given up: the same points as W&B's Hyperband, one bracket.
-
-    Attributes:
-        first: After how many validations trials are first compared.
-        factor: One of so many goes on; the next comparison comes after so many times the validations.
-    """
-
-    first: int
-    factor: int
-
-
 @dataclass(frozen=True)
 class Sweep:
     """A sweep file, understood.
@@ -86,7 +74,9 @@ class Sweep:
         metric: Logged key that is made best.
         maximise: Whether more is better.
         run_cap: How many trials; for a grid, at most.
-        halving: When trials are given up; None for never.
+        halving: When trials are given up, at the same points as W&B's Hyperband with one bracket: after how many
+            validations they are first compared, and a factor: one of so many goes on, and the next comparison comes
+            after so many times the validations. None for never.
         parameters: What is searched over.
         words: Of the command, from `fit` on, with `${args}` in its place.
     """
@@ -96,16 +86,14 @@ class Sweep:
     metric: str
     maximise: bool
     run_cap: int
-    halving: Halving | None
+    halving: tuple[int, int] | None
     parameters: tuple[Parameter, ...]
     words: tuple[str, ...]
 
     def trial_words(self, values: Mapping[str, Any], more: Sequence[str]) -> list[str]:
-        """Return the words of a trial: the command with the values in the place of `${args}`.
+        """Return the words of a trial: the command with the values of parameters in the place of `${args}`.
 
-        Args:
-            values: Parameter -> value.
-            more: Options behind the file's own, below the values.
+        `more` are options behind the file's own, below the values.
         """
         words = without_option(self.words, "--trainer.logger")
         place = words.index(_ARGUMENTS)
@@ -118,11 +106,7 @@ class Sweep:
         return [dict(zip(names, values, strict=True)) for values in combinations]
 
     def start(self, more: Sequence[str]) -> Options:
-        """Return what the command's configurations say of the parameters, where the search could come upon it.
-
-        Args:
-            more: Options behind the file's own.
-        """
+        """Return what the command and `more` options say of the parameters, where the search could come upon it."""
         words = list(self.words[1:])
         configs = config_files(words)
         for flag in ("-c", "--config"):
@@ -242,7 +226,7 @@ def _plain(path: Path, name: str, value: Any) -> str | int | float | bool:
     )
 
 
-def _halving(path: Path, given: Any) -> Halving | None:
+def _halving(path: Path, given: Any) -> tuple[int, int] | None:
     if given is None:
         return None
     allowed = {"type", "min_iter", "max_iter", "s", "eta", "strict"}
@@ -259,7 +243,7 @@ def _halving(path: Path, given: Any) -> Halving | None:
         raise ConfigError(f"{path}: early_terminate needs min_iter, or max_iter and s.")
     if type(first) is not int or first < 1:
         raise ConfigError(f"{path}: trials are first compared after {first!r} validations; expected 1 or more.")
-    return Halving(first, factor)
+    return first, factor
 
 
 def _words(path: Path, command: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError
 from ..files import write_csv, write_text
 from ..reporting.plots import BLUE, GREEN, GREY, ORANGE, style
+from ..reporting.tables import markdown_table, number
 from .local_sweep import ENDED, SECONDS, START, LocalSweep
 from .options import as_word
 
@@ -152,21 +153,17 @@ def _summary(local: LocalSweep, trials: Sequence[FrozenTrial], best: FrozenTrial
         return frozen.state.name != "COMPLETE", math.isnan(score), -score if maximise else score
 
     names = [parameter.name for parameter in local.sweep.parameters]
-    lines += [f"| trial | {' | '.join(names)} | {local.sweep.metric} | validations | state |"]
-    lines += [f"|---:|{'---:|' * (len(names) + 2)}---|"]
+    rows = []
     for frozen in sorted(trials, key=rank):
-        score = score_of(frozen, maximise)
-        cells = [_short(frozen.params.get(name, "")) for name in names]
-        shown = "-" if math.isnan(score) else f"{score:.4f}"
-        lines.append(
-            f"| {frozen.number} | {' | '.join(cells)} | {shown} | {len(frozen.intermediate_values)} | "
-            f"{state_of(frozen)} |"
-        )
-    return "\n".join([*lines, ""])
+        chosen = [_short(frozen.params.get(name, "")) for name in names]
+        became = [number(score_of(frozen, maximise)), str(len(frozen.intermediate_values)), state_of(frozen)]
+        rows.append([str(frozen.number), *chosen, *became])
+    headings = ["trial", *names, local.sweep.metric, "validations", "state"]
+    return "\n".join([*lines, markdown_table(headings, rows, slice(0, -1)), ""])
 
 
 def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 # --- plots ------------------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from ..files import write_csv, write_text
-from ..reporting.tables import number
+from ..reporting.pages import difference_cell
+from ..reporting.tables import markdown_table, number
 from .results import RowResult, warnings_of
-from .statistics import CONFIDENCE, mean_and_std
+from .statistics import CONFIDENCE, PairedComparison, mean_and_std
 from .study_file import Study
 
 
@@ -33,7 +34,7 @@ def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
     """Return the table of rows, the table of classes, and what must be known to read them."""
     baseline = results[study.baseline]
     headings, rows = _cells(study, results)
-    parts = [f"# {study.name}", "", *_markdown_table(headings, rows, len(study.rows[0].levels)), ""]
+    parts = [f"# {study.name}", "", markdown_table(headings, rows, slice(len(study.rows[0].levels), None)), ""]
     images = {len(run.sample_ids) for result in results for run in result.runs.values()}
     notes = [
         f"mIoU in percent, mean ± standard deviation over seeds (n - 1). Differences are from the baseline, "
@@ -47,7 +48,13 @@ def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
     notes += warnings_of(study, results)
     parts += [note + "\n" for note in notes]
     if baseline.runs:
-        parts += ["## Classes", "", *_markdown_classes(study, results), ""]
+        compared = [(r.row.name, r.comparison) for r in results if r.comparison is not None]
+        names, means = next(iter(baseline.runs.values())).class_names, np.nanmean(baseline.class_scores, axis=0)
+        of_classes = class_differences(names, means, [found for _, found in compared])
+        headings = ["class", baseline.row.name, *(name for name, _ in compared)]
+        legend = f"*: the class's {CONFIDENCE:.0%} interval leaves out zero."
+        parts += ["## Classes", "", f"IoU of the baseline, and differences from it; {legend}", ""]
+        parts += [markdown_table(headings, of_classes), ""]
     return "\n".join(parts)
 
 
@@ -138,32 +145,19 @@ def describe_p(p_value: float, dollar: str = "") -> str:
     return f"{dollar}< 0.001{dollar}" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Return the lines of a table whose first `left` columns are aligned to the left."""
-    rule = ["---"] * left + ["---:"] * (len(headings) - left)
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in (headings, rule, *rows)]
-    return [f"| {' | '.join(row)} |" for row in cells]
+def class_differences(
+    names: Sequence[str], baseline: np.ndarray, compared: Sequence[PairedComparison]
+) -> list[list[str]]:
+    """Return a row for each class: the baseline's IoU, and the differences, marked where the interval is off zero."""
 
+    def cell(found: PairedComparison, index: int) -> str:
+        value, low, high = found.class_difference[index], found.class_low[index], found.class_high[index]
+        return "-" if math.isnan(value) else difference_cell(f"{100 * value:+.2f}", low, high, mark="*")
 
-def _markdown_classes(study: Study, results: Sequence[RowResult]) -> list[str]:
-    """Return the baseline's IoU of each class and the rows' differences, marked where the interval leaves out zero."""
-    baseline = results[study.baseline]
-    names = next(iter(baseline.runs.values())).class_names
-    compared = [result for result in results if result.comparison is not None]
-    headings = ["class", baseline.row.name, *(result.row.name for result in compared)]
-    rows = []
-    means = np.nanmean(baseline.class_scores, axis=0) if len(baseline.runs) else np.full(len(names), np.nan)
-    for index, name in enumerate(names):
-        cells = [name, number(100 * means[index], 2)]
-        for result in compared:
-            found = result.comparison
-            assert found is not None
-            value = found.class_difference[index]
-            certain = found.class_low[index] > 0 or found.class_high[index] < 0
-            cells.append("-" if np.isnan(value) else f"{100 * value:+.2f}{'*' if certain else ''}")
-        rows.append(cells)
-    legend = f"IoU of the baseline, and differences from it; *: the class's {CONFIDENCE:.0%} interval leaves out zero."
-    return [legend, "", *_markdown_table(headings, rows, 1)]
+    return [
+        [name, number(100 * baseline[index], 2), *(cell(found, index) for found in compared)]
+        for index, name in enumerate(names)
+    ]
 
 
 def _table_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], list[list[object]]]:

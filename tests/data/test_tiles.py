@@ -242,7 +242,7 @@ def test_what_cannot_be_cached_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(ConfigError, match="DrawnScenes reads no files"):
         TiledDataset(DrawnScenes("train", 3, 64, 64), tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot write .*Choose a folder"):
+    with pytest.raises(DataError, match=r"Cannot write .*Choose a folder"):
         TiledDataset(Arrays(tmp_path, SIZES), tmp_path / "file").load(0)
     monkeypatch.setitem(sys.modules, "zstandard", None)
     with pytest.raises(ConfigError, match=r"--data.cache needs the package zstandard.*\[cache\]"):

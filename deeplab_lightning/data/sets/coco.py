@@ -193,11 +193,7 @@ def _folder_of(content: dict[str, Any], root: Path) -> str:
 
 
 def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
-    """Read an annotation file.
-
-    Args:
-        path: JSON in the form of COCO.
-        labels: Categories are found in it by name.
+    """Read an annotation file; its categories are found in `labels` by name.
 
     Returns:
         The images by name, in the order of the file, those without objects too.

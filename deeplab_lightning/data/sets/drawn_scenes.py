@@ -45,12 +45,8 @@ class DrawnScenes(SegmentationDataset):
     An image is a pure function of (seed, split, index, height, width). The split is part of the random stream's key,
     so the splits share no image.
 
-    Args:
-        split: Which images.
-        size: How many.
-        height: Height of each image in pixels, at least 64.
-        width: Width of each image in pixels, at least 64.
-        seed: Another seed is another data set of the same kind.
+    `size` is how many there are; each is at least 64 pixels high and wide. Another seed is another data set of the same
+    kind.
     """
 
     labels = DRAWN_SCENES

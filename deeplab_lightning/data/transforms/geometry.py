@@ -181,18 +181,15 @@ class Window:
         line = np.tile(colour, self.columns.size)
         if self.angle:
             lines[:] = line
-            np.copyto(crop, part, where=self._inside()[..., None])
+            whole = np.ones((self.rows.stored, self.columns.stored), np.uint8)
+            inside = self._turned(whole, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT).astype(bool)
+            np.copyto(crop, part, where=inside[..., None])
         else:
             height, width = part.shape[:2]
             beside = slice(0, line.size - width * part.shape[2]) if self.flip else slice(width * part.shape[2], None)
             lines[:height, beside], lines[height:] = line[beside], line
             crop[self.part] = part
         return crop
-
-    def _inside(self) -> np.ndarray:
-        """Return where a turned crop `(size, size)` shows the image, bool."""
-        whole = np.ones((self.rows.stored, self.columns.stored), np.uint8)
-        return self._turned(whole, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, 0).astype(bool)
 
     def _turned(self, stored: Stored, interpolation: int, border: int, fill: int = 0) -> np.ndarray:
         """Warp the part of the stored image that a turned window needs."""
@@ -283,6 +280,11 @@ class RandomWindow(A.DualTransform):
         scale = generator.uniform(*self.scale_range) if self._scales is None else generator.choice(self._scales)
         angle = generator.uniform(-self.rotation, self.rotation) if self.rotation else 0.0
         flip = generator.random() < self.flip
+
+        def around(row: int | None, column: int | None) -> Window:
+            rows = self._span(height, float(scale), row, angle, generator)
+            return Window(rows, self._span(width, float(scale), column, angle, generator), flip, angle)
+
         if mask is not None and generator.random() < self.rare_classes:
             stored = mask[0:height, 0:width]
             for _ in range(TRIES):
@@ -290,20 +292,10 @@ class RandomWindow(A.DualTransform):
                 if wanted is None:
                     break
                 label, row, column = wanted
-                window = Window(
-                    self._span(height, float(scale), row, angle, generator),
-                    self._span(width, float(scale), column, angle, generator),
-                    flip,
-                    angle,
-                )
+                window = around(row, column)
                 if not angle or (window.cut_mask(mask, self.fill_mask) == label).any():
                     return window
-        return Window(
-            self._span(height, float(scale), None, angle, generator),
-            self._span(width, float(scale), None, angle, generator),
-            flip,
-            angle,
-        )
+        return around(None, None)
 
     def _span(
         self, stored: int, scale: float, wanted: int | None, angle: float, generator: np.random.Generator

@@ -181,20 +181,17 @@ class TrainingTransform:
             beside["masks"] = np.stack([crop_depth, np.full_like(crop_depth, inside)])
         self.further.set_random_seed(seed)
         result = self.further(image=crop, mask=crop_mask, **beside)
-        self._check_further(crop, result["image"])
-        self._check_further(crop_mask, result["mask"])
+        for before, after in ((crop, result["image"]), (crop_mask, result["mask"])):
+            if before.shape != after.shape or before.dtype != after.dtype:
+                raise ConfigError(
+                    f"--data.transforms made {after.dtype} of shape {after.shape} out of {before.dtype} of shape "
+                    f"{before.shape}: they must leave size and kind of the crop alone. Set the size by "
+                    f"--data.crop_size."
+                )
         if crop_depth is not None:
             warped, is_inside = result["masks"]
             crop_depth = np.where(is_inside == inside, warped, np.float32(0))
         return result["image"], result["mask"], crop_depth
-
-    def _check_further(self, before: np.ndarray, after: np.ndarray) -> None:
-        if before.shape != after.shape or before.dtype != after.dtype:
-            raise ConfigError(
-                f"--data.transforms made {after.dtype} of shape {after.shape} out of {before.dtype} of shape "
-                f"{before.shape}: they must leave size and kind of the crop alone. Set the size by "
-                f"--data.crop_size."
-            )
 
     def __str__(self) -> str:
         """The pipeline, a step a line."""
@@ -219,17 +216,15 @@ class TrainingTransform:
         """Make a transform of albumentations; it would only warn of a wrong argument, and drop it."""
         if name in _DONE_ELSEWHERE:
             raise ConfigError(f"--data.transforms: {_DONE_ELSEWHERE[name]}: leave {name} out.")
-        found = getattr(A, name, None)
-        if not (inspect.isclass(found) and issubclass(found, A.BasicTransform)):
-            names = [
-                key for key, value in vars(A).items() if inspect.isclass(value) and issubclass(value, A.BasicTransform)
-            ]
+        classes = inspect.getmembers(A, inspect.isclass)
+        known = {key: found for key, found in classes if issubclass(found, A.BasicTransform)}
+        if name not in known:
             raise ConfigError(
-                f"--data.transforms: albumentations has no transform {name!r}.{did_you_mean(name, names)}"
+                f"--data.transforms: albumentations has no transform {name!r}.{did_you_mean(name, known)}"
             )
         defaults = {
             key: parameter.default
-            for key, parameter in inspect.signature(found.__init__).parameters.items()
+            for key, parameter in inspect.signature(known[name].__init__).parameters.items()
             if key not in ("self", "args", "kwargs")
         }
         for key in arguments:
@@ -241,7 +236,7 @@ class TrainingTransform:
         if defaults.get("fill_mask") is not None:  # where None, what is filled keeps its label
             arguments = {"fill": tuple(self.pad_value), "fill_mask": self.ignore_index} | arguments
         try:
-            return found(
+            return known[name](
                 **{key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
             )
         except (TypeError, ValueError) as error:

@@ -58,7 +58,7 @@ class ONNX(Format):
         for key, text in ((KEY, as_json(order.metadata)), ("opset", str(opset_of(proto)))):
             proto.metadata_props.add(key=key, value=text)
         threads = torch.get_num_threads()
-        run_logits = logits_taken_off(proto, lambda output: _runner(proto.SerializeToString(), output, threads))
+        run_logits = logits_taken_off(proto, lambda output: self.runner(proto.SerializeToString(), output, threads))
         onnx.checker.check_model(proto)
         with atomic_open(order.path) as file:
             file.write(proto.SerializeToString())
@@ -68,7 +68,7 @@ class ONNX(Format):
         written = onnx.load(order.path)
         order.expect_precision(precision_of(written))
         fixed_size = fixed_size_of(written)
-        run = _runner(order.path, order.model.outputs, threads)
+        run = self.runner(order.path, order.model.outputs, threads)
         return Exported(
             order.path,
             run,
@@ -83,20 +83,15 @@ class ONNX(Format):
         """Return the name and version of ONNX Runtime."""
         return f"onnxruntime {_onnxruntime().__version__.split('-')[0]}"
 
-    def runner(self, path: Path, output: str, threads: int) -> Run:
-        """Return what runs a file to one output in ONNX Runtime on the CPU."""
-        return _runner(path, output, threads)
-
-
-def _runner(model: Path | bytes, output: str, threads: int) -> Run:
-    """Return what runs a model, a file or its content."""
-    runtime = _onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    given = model if isinstance(model, bytes) else str(model)
-    session = runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda image: session.run([output], {name: image})[0]
+    def runner(self, path: Path | bytes, output: str, threads: int) -> Run:
+        """Return what runs a file, or its content, to one output in ONNX Runtime on the CPU."""
+        runtime = _onnxruntime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        given = path if isinstance(path, bytes) else str(path)
+        session = runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        return lambda image: session.run([output], {name: image})[0]
 
 
 def _onnxruntime() -> Any:

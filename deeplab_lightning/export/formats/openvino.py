@@ -47,14 +47,14 @@ class OpenVINO(Format):
             need(package, "openvino", "Export to OpenVINO")
         proto = onnx_graph(order.model, order)
         threads = torch.get_num_threads()
-        run_logits = logits_taken_off(proto, lambda output: _runner(_files_of(proto, order), output, threads))
+        run_logits = logits_taken_off(proto, lambda output: self.runner(_files_of(proto, order), output, threads))
         graph, weights = _files_of(proto, order)
         beside = order.path.with_suffix(".bin")
         with atomic_open(order.path) as xml, atomic_open(beside) as binary:  # the last one opened is in its place first
             xml.write(graph)
             binary.write(weights)
         fixed_size = _read_back(order)
-        run = _runner(order.path, order.model.outputs, threads)
+        run = self.runner(order.path, order.model.outputs, threads)
         return Exported(
             order.path,
             run,
@@ -74,18 +74,13 @@ class OpenVINO(Format):
         """Return the name and version of OpenVINO."""
         return f"openvino {openvino_without_telemetry().__version__.split('-')[0]}"
 
-    def runner(self, path: Path, output: str, threads: int) -> Run:
-        """Return what runs a file to one output in OpenVINO on the CPU."""
-        return _runner(path, output, threads)
-
-
-def _runner(model: Path | tuple[bytes, bytes], output: str, threads: int) -> Run:
-    """Return what runs a model, an `.xml` or the content of both its files."""
-    core = openvino_without_telemetry().Core()
-    read = core.read_model(*model) if isinstance(model, tuple) else core.read_model(model)
-    options = {**IN_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-    compiled = core.compile_model(read, "CPU", options)
-    return lambda image: compiled(image)[output]
+    def runner(self, path: Path | tuple[bytes, bytes], output: str, threads: int) -> Run:
+        """Return what runs an `.xml`, or the content of both its files, to one output in OpenVINO on the CPU."""
+        core = openvino_without_telemetry().Core()
+        read = core.read_model(*path) if isinstance(path, tuple) else core.read_model(path)
+        options = {**IN_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+        compiled = core.compile_model(read, "CPU", options)
+        return lambda image: compiled(image)[output]
 
 
 def _read_back(order: Order) -> tuple[int, int] | None:
