@@ -1,4 +1,4 @@
-# Two commands do all the set-up: `make run` trains on drawn scenes, `make test` runs the whole suite.
+# Two commands do all the set-up: `make run` trains on drawn scenes, `make test` runs the suite but for its slow tests.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -27,6 +27,10 @@ A network trained at output stride 32 can be run at 16 or 8: strides are taken o
 where the denser features, subsampled, equal the strided ones does one set of weights serve all of them. Not every
 network that accepts an output stride keeps that promise; `fit` warns of those that do not, and refuses those without.
 
+Every backbone is tried on two images when it is built. Its maps have the image's sides over their stride, rounded up;
+where a network rounds down (ConvNeXt, VGG) or only fits images whose sides its stride divides (HRNet, DLA), zeros, the
+mean pixel, are put to the right and below. Networks that fail even then (HaloNet, Inception-ResNet) are refused.
+
 Measured with timm {timm.__version__}, random weights and batch-norm statistics, float64, images of odd and even size:
 the largest difference from the strided features, relative to the largest of them. Written by
 `python benchmarks/output_stride_support.py`; the suite repeats the measurement. Larger members of a family are taken to

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 from typing import TypeVar
@@ -51,6 +52,8 @@ def own_class(what: str, name: str, base: type[Kind]) -> type[Kind]:
     if known is not None:
         return known
     module, _, attribute = name.rpartition(".")
+    if os.getcwd() not in map(os.path.abspath, sys.path):  # the installed program looks beside itself alone
+        sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute, None)
     except ImportError as error:

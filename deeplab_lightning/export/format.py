@@ -214,6 +214,6 @@ def expect_open_sizes(network: Network, suffix: str) -> None:
     what = network.needs_fixed_size
     if what is not None:
         raise ConfigError(
-            f"{what[0].upper()}{what[1:]} is laid out anew for every size, cannot be written as {suffix} for images "
-            f"of any size. What works is --format torchscript, or ONNX or OpenVINO for one size: --size H W."
+            f"{what[0].upper()}{what[1:]} is laid out anew for every size, and cannot be written as {suffix} for "
+            f"images of any size. What works is --format torchscript, or ONNX or OpenVINO for one size: --size H W."
         )

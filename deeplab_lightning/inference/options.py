@@ -128,7 +128,7 @@ class EvaluationOptions(Options):
 
 @dataclass(frozen=True)
 class Postprocessing(Options):
-    """What is done to class maps, in this order; nothing by default (docs/inference.md).
+    """What is done to class maps, in this order; nothing by default (docs/postprocessing.md).
 
     Classes are given by name or by id. `str()` names the steps for the protocol.
     """

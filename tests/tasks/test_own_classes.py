@@ -41,8 +41,8 @@ class ATaskOfMine(SegmentationTask):
         self.save_hyperparameters("factor")
         self.factor = factor
 
-    def loss(self, image, mask):
-        return self.factor * super().loss(image, mask)
+    def loss(self, maps, mask):
+        return self.factor * super().loss(maps, mask)
 
 
 class MyData(DrawnScenesDataModule):
@@ -110,6 +110,16 @@ def test_a_task_of_ones_own_takes_no_place_of_ours(own_module: str) -> None:
 def test_what_is_not_there_is_said(words: list[str], message: str, own_module: str) -> None:
     with pytest.raises(deeplab_lightning.errors.ConfigError, match=message):
         Configuration(words, needs_model=False)
+
+
+def test_the_installed_program_looks_into_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlike `python -m`, it does not have that folder on its path."""
+    (tmp_path / "module_of_the_folder.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    assert Configuration(["--model", "module_of_the_folder.AnotherNetwork"]).network_class.__name__ == "AnotherNetwork"
+    sys.modules.pop("module_of_the_folder")
+    gc.collect()
 
 
 def test_another_program_imports_what_it_needs(own_module: str, tmp_path: Path) -> None:
