@@ -297,6 +297,9 @@ class Configuration:
             if section in ("model", "data") and group in (self.network_class.Options, self.data_class.Options):
                 name = self._model_name() if section == "model" else self.data_class.name_in_yaml()
                 parser.add_argument(f"--{section}.name", type=str, default=name, help="Which one it is.")
+            group.__init__.__annotations__.update(
+                hints_of(group)
+            )  # the parser cannot resolve what a parent's module names
             parser.add_class_arguments(group, section, instantiate=False, as_group=group is not TaskOptions)
             if defaults is not None:
                 parser.set_defaults({f"{section}.{name}": value for name, value in defaults.plain().items()})
