@@ -65,7 +65,7 @@ LENGTHS = ("max_steps", "max_epochs", "max_time")
 DECISIVE = (
     *LENGTHS, "min_steps", "min_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val",
     "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches", "val_check_interval",
-    "check_val_every_n_epoch", "log_every_n_steps", "sync_batchnorm", "deterministic",
+    "check_val_every_n_epoch", "log_every_n_steps", "sync_batchnorm", "deterministic", "callbacks",
 )  # fmt: skip
 """Settings of the trainer that decide a run's numbers: they travel in its checkpoints. (Machine and devices do not.)"""
 WITHOUT_EFFECT = ("pretrained", "weights", "compile", "num_workers", "eval_batch_size", "cache", "preview", "root")
@@ -269,6 +269,7 @@ class Configuration:
             "optimizer": self.optimizer.plain(),
             "loss": self.loss.plain(),
             "data": {"name": self.data_class.name_in_yaml(), **self.data.plain()},
+            "evaluation": self.evaluation.plain(),
             "trainer": self.decisive,
         }
         found = {
