@@ -30,6 +30,7 @@ from .checkpoints.loading import (
 from .config_parser import OneLineParser, as_config_error, say_ranges, without_enums
 from .config_words import (
     asks_for_help,
+    check_class_paths_on_line,
     check_options,
     config_files,
     merged,
@@ -148,6 +149,7 @@ class Configuration:
         self._trainer: dict[str, Any] | None = None
         self._parser = self._make_parser(words)
         check_options(options, self._known_options(), options_of_all_classes())
+        check_class_paths_on_line(options)
         below = self._below_options(layers, names)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")  # of --print_config
