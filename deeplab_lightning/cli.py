@@ -30,7 +30,7 @@ from .checkpoints.loading import read_checkpoint
 from .config import Configuration
 from .config_words import asks_for_help, config_files, option_value, without_option
 from .data.datamodule import Split
-from .errors import CheckpointError, ConfigError
+from .errors import CheckpointError, ConfigError, DivergenceError
 from .runs import RUNS, RunFolder, new_run, resolve_checkpoint, run_of
 from .trainer_checks import check_monitors
 from .trainer_parts import as_list, place_logger, plugins
@@ -65,7 +65,7 @@ def test(arguments: Sequence[str]) -> int:
 def _run(command: Command, words: Sequence[str]) -> int:
     quieten()
     try:
-        Session(command, list(words)).run()
+        _run_session(command, list(words))
     except TrainingStopped as stop:
         if not _is_first_process():
             return 0  # the first one speaks for all; another's failure would make Lightning kill it
@@ -89,6 +89,24 @@ def _run(command: Command, words: Sequence[str]) -> int:
     return 0
 
 
+def _run_session(command: Command, words: list[str]) -> None:
+    """Run; where half precision made numbers that are none, go on once from the last good state in float32."""
+    session = Session(command, words)
+    try:
+        session.run()
+    except DivergenceError as error:
+        again = session.words_in_full_precision(error)
+        if again is None:
+            raise
+        last = option_value(again, "--ckpt_path")
+        print(
+            f"deeplab_lightning {command}: {error}\nThe precision was {session.trainer.precision}: once more in "
+            f"float32, from {last or 'the start'}",
+            flush=True,
+        )
+        Session(command, again).run()
+
+
 class Session:
     """One run of fit, validate or test.
 
@@ -100,7 +118,7 @@ class Session:
     """
 
     def __init__(self, command: Command, words: list[str]) -> None:
-        self.command = command
+        self.command, self.words = command, words
         given = option_value(words, "--ckpt_path")
         path = None
         if asks_for_help(words):
@@ -138,7 +156,7 @@ class Session:
             self._print_overview()
         if self.command == "fit":
             check_monitors(as_list(parts.get("callbacks"), Callback), self.task)
-        trainer = configuration.make_trainer(
+        trainer = self.trainer = configuration.make_trainer(
             default_root_dir=str(self.folder.path),
             logger=[*loggers, MetricsCsv(self.folder)],
             callbacks=[*as_list(parts.get("callbacks"), Callback), *self._callbacks(parts, loggers)],
@@ -160,6 +178,18 @@ class Session:
                 f"No step was trained: an epoch has {trainer.num_training_batches} batches. Set --trainer.max_steps or "
                 f"--trainer.max_epochs above 0, and --trainer.limit_train_batches so that a batch is left."
             )
+
+    def words_in_full_precision(self, error: DivergenceError) -> list[str] | None:
+        """Return the words that go on in float32 from the newest state; None where that would not help.
+
+        Several processes would all have to be started anew: they stop.
+        """
+        if error.kind != "not_finite" or self.trainer.precision == "32-true" or self.trainer.world_size > 1:
+            return None
+        words = [*self.words, "--trainer.precision", "32-true"]
+        if self.folder.last_checkpoint.is_file():
+            words = [*without_option(words, "--ckpt_path"), "--ckpt_path", str(self.folder.last_checkpoint)]
+        return words
 
     @property
     def _step(self) -> int:

@@ -288,7 +288,12 @@ class Configuration:
     def _make_parser(self, words: Sequence[str]) -> OneLineParser:
         parser = OneLineParser(prog="deeplab_lightning", default_env=False)
         parser.words = list(words)
-        parser.add_argument("-c", "--config", action="config", help="Configuration file; later ones win.")
+        parser.add_argument(
+            "-c",
+            "--config",
+            action="config",
+            help="Configuration file, or the name of a packaged one (v3plus); later ones win.",
+        )
         what = "Seed of everything random; false for none."
         parser.add_argument("--seed_everything", type=bool | int, default=0, help=what)
         for section, group, defaults in self._groups():

@@ -17,6 +17,7 @@ import yaml
 
 from .errors import ConfigError, did_you_mean
 from .files import read_text
+from .packaged_files import find_file, nearest_name
 
 CONFIG_FLAGS = ("-c", "--config")
 SECTIONS = ("model", "optimizer", "loss", "data", "trainer", "evaluation", "run")
@@ -24,8 +25,8 @@ TOP_LEVEL_KEYS = (*SECTIONS, "seed_everything", "ckpt_path")
 
 
 def config_files(words: Sequence[str]) -> list[Path]:
-    """Return the configuration files among `words`, in order."""
-    return [Path(value) for flag, value in _flags(words) if flag in CONFIG_FLAGS and value is not None]
+    """Return the configuration files among `words`, in order; those that come along are found by name."""
+    return [find_file(value) for flag, value in _flags(words) if flag in CONFIG_FLAGS and value is not None]
 
 
 def without_config_files(words: Sequence[str]) -> list[str]:
@@ -302,4 +303,5 @@ def _type_for_reader(expected: str) -> str:
 def _nearest_file(path: Path) -> str:
     folder = path.parent
     names = [str(entry) for entry in sorted(folder.glob("*.yaml"))] if folder.is_dir() else []
-    return did_you_mean(str(path), names) or (f" There are: {', '.join(names)}." if names else "")
+    near = did_you_mean(str(path), names) or nearest_name(path)
+    return near or (f" There are: {', '.join(names)}." if names else "")

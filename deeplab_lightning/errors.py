@@ -28,13 +28,15 @@ Kind = Literal[
     "size",
     "labels",
     "black_white",
+    "not_finite",
 ]
 """What an error is of, for programs: messages are for people, and may be worded anew.
 
 leak: images that are trained on are scored. missing_files: of a split, images or masks. unreadable_image and
 unreadable_mask: the file cannot be decoded. unfit_image: it has other channels or values than declared. lossy_mask:
 compressed so that values changed. colour_mask: colours in place of class ids. size: a mask of another size than its
-image. labels: values that are no class. black_white: such values, 0 and 255. Empty: none of these.
+image. labels: values that are no class. black_white: such values, 0 and 255. not_finite: a loss or logits that are NaN
+or infinite, and not because an image is. Empty: none of these.
 """
 
 

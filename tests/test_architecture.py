@@ -29,7 +29,7 @@ LEVELS = {
     1: ["layers", "metrics", "data.drawing", "data.display", "data.layout", "data.palette_png", "data.sampling",
         "data.spacing", "data.annotations", "data.checks", "data.depth_maps", "data.lists", "data.wording"],
     0: ["errors", "types", "options", "plugins", "files", "extras", "labels", "locks", "ledger", "runs", "memory",
-        "energy", "config_words", "command_line"],
+        "energy", "config_words", "command_line", "packaged_files"],
 }  # fmt: skip
 """A module imports from lower levels, and from its own folder at its own level or below."""
 

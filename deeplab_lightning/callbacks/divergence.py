@@ -69,7 +69,8 @@ class Divergence(Callback):
         steps, self._pending = self._pending, []
         for step, loss in zip(steps, losses, strict=True):
             if not math.isfinite(loss):
-                raise DivergenceError(self._message(f"the loss is {loss}", step, trainer))
+                message = self._message(f"the loss is {loss}", step, trainer)
+                raise DivergenceError(message, kind="" if _broken_image(trainer, step) else "not_finite")
             self._recent.append(loss)
             if len(self._first) < WINDOW:
                 self._first.append(loss)
@@ -90,10 +91,8 @@ class Divergence(Callback):
         )
 
     def _likely_cause(self, trainer: Trainer, step: Step) -> str:
-        for sample_id, (dataset, index) in _places(trainer, step.sample_ids).items():
-            if dataset is not None and not np.isfinite(dataset.load(index)[0]).all():  # float files can hold such
-                (file,) = _files(trainer, [sample_id])
-                return f"Likely cause: {file} holds values that are no finite numbers. Fix it or take it out."
+        if broken := _broken_image(trainer, step):
+            return f"Likely cause: {broken} holds values that are no finite numbers. Fix it or take it out."
         if str(trainer.precision).startswith("16"):
             return "Likely cause: half precision overflowed. Use --trainer.precision bf16-mixed, or 32."
         recent = list(self._recent)
@@ -106,6 +105,14 @@ class Divergence(Callback):
             "The losses before were unsuspicious: look at these images and masks (`doctor` does), and clip gradients "
             "with --trainer.gradient_clip_val 1."
         )
+
+
+def _broken_image(trainer: Trainer, step: Step) -> str:
+    """Return the file of the batch that holds NaN or infinity, as float files can; empty if there is none."""
+    for sample_id, (dataset, index) in _places(trainer, step.sample_ids).items():
+        if dataset is not None and not np.isfinite(dataset.load(index)[0]).all():
+            return _files(trainer, [sample_id])[0]
+    return ""
 
 
 def _files(trainer: Trainer, sample_ids: list[str]) -> list[str]:

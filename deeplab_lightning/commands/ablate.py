@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DeepLabError
 from ..options import Written, at_least
+from ..packaged_files import find_file
 from ..studies.options import as_words, merged, parse_words, value_of
 from ..studies.study_file import Cell, Study, StudyEvaluation, load_study
 
@@ -63,6 +64,7 @@ def ablate(
     if any(word.partition("=")[0] in ("-c", "--config") for word in configuration):
         raise ConfigError("ablate takes no -c: list configurations under `base` in the study file.")
     more = parse_words(configuration)
+    file = find_file(file)
     of_study = StudyFolder(folder / load_study(file).name)
     if table and not more:
         more = of_study.whole.read("study") or {}

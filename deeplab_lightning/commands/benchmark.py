@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..errors import ConfigError, DeepLabError, did_you_mean
 from ..ledger import Ledger
 from ..options import Written, at_least
+from ..packaged_files import find_file
 
 if TYPE_CHECKING:
     from ..benchmarking.plan import BenchmarkCase
@@ -65,7 +66,7 @@ def benchmark(
     from ..export.format import format_named
     from ..reporting.card import cpu_name
 
-    cells = read_plan(plan)
+    cells = read_plan(find_file(plan))
     names = list(dict.fromkeys(cell.variant for cell in cells))
     for name in only or ():
         if name not in names:

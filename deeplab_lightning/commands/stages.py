@@ -15,6 +15,7 @@ from ..config_words import config_files, without_option
 from ..errors import ConfigError
 from ..ledger import Ledger
 from ..options import Written
+from ..packaged_files import find_file, nearest_name
 
 STATE = "stages"
 
@@ -53,9 +54,11 @@ def stages(
     ):
         if len(without_option(configuration, option)) != len(configuration):
             raise ConfigError(f"stages takes no {option}: {why}.")
-    missing = [path for path in configs if not Path(path).is_file()]
+    missing = [path for path in configs if not find_file(path).is_file()]
     if missing:
-        raise ConfigError(f"There is no configuration {missing[0]}; stages takes one file for each stage.")
+        raise ConfigError(
+            f"There is no configuration {missing[0]}; stages takes one file for each stage.{nearest_name(missing[0])}"
+        )
     from ..runs import RunFolder, find_run
     from ..studies import programs
     from ..studies.options import content_key, merged
@@ -65,7 +68,7 @@ def stages(
     before = ledger.read(STATE) or {"configs": configs, "finished": []}
     ledger.expect_same(before, {"configs": configs}, "choose another --name")
     finished = list(before["finished"])
-    contents = [content_key(merged([Path(config), *config_files(configuration)], {})) for config in configs]
+    contents = [content_key(merged([find_file(config), *config_files(configuration)], {})) for config in configs]
     for number, config in enumerate(configs, start=1):
         if number <= len(finished):
             if before["contents"][number - 1] != contents[number - 1]:

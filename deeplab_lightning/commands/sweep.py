@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError
 from ..options import Between, Written
+from ..packaged_files import find_file
 from ..studies.options import parse_words
 from ..studies.sweep_file import load_sweep
 
@@ -54,7 +55,7 @@ def sweep(
     for name in parse_words(configuration):
         if name in ("run.name", "run.folder", "ckpt_path"):
             raise ConfigError(f"sweep takes no --{name}: it names the trials' runs itself; use --folder.")
-    read = load_sweep(file)
+    read = load_sweep(find_file(file))
     from ..studies.local_sweep import LocalSweep
 
     return run(LocalSweep(read, folder / read.name, configuration, seed))

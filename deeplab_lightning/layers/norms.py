@@ -7,9 +7,10 @@ without its ReLUs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -80,6 +81,62 @@ def replace_norms(
 def batch_norms(model: nn.Module) -> list[_BatchNorm]:
     """Return the batch norms of `model`, synchronised ones included."""
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def without_statistics(model: nn.Module) -> list[_BatchNorm]:
+    """Return the batch norms that would learn and stand at mean 0 and variance 1: they were folded into kernels."""
+    return [
+        norm for norm in batch_norms(model)
+        if norm.training and norm.running_mean is not None and norm.running_var is not None
+        and not norm.running_mean.any() and bool((norm.running_var == 1).all())
+    ]  # fmt: skip
+
+
+@torch.no_grad()
+def put_back_statistics(
+    model: nn.Module, norms: Sequence[_BatchNorm], images: Iterable[Tensor], add_up: Callable[[Tensor], Tensor]
+) -> None:
+    """Give batch norms the statistics of what they normalise, and leave what the network computes as it is.
+
+    A norm that was folded into the kernel before it only adds a bias. Set free as it is, it would divide by the
+    deviation of each batch, which the kernel has in it already. With `scale * x + bias` for what it does now, and mean
+    and variance measured, gain `scale * sqrt(variance + eps)` and bias `bias + scale * mean` give the same in
+    evaluation, and in training the same but for the noise of the batch.
+
+    Args:
+        model: The network.
+        norms: Which of its norms.
+        images: Normalised training batches `(B, C, H, W)`.
+        add_up: Adds a tensor over all processes.
+    """
+    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
+
+    def look(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x, others = inputs[0].double(), (0, *range(2, inputs[0].dim()))
+        count = torch.full_like(x[0].flatten(1)[:, 0], x.numel() / x.shape[1])
+        sums[norm] += torch.stack([count, x.sum(others), x.square().sum(others)]).cpu()  # type: ignore[index]
+
+    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
+    was_training = model.training
+    try:
+        model.eval()
+        for batch in images:
+            model(batch)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    for norm in norms:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        count, total, squares = add_up(sums[norm].to(norm.running_mean.device))
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp(min=0)
+        scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        norm.weight.copy_(scale * (variance + norm.eps).sqrt())
+        norm.bias.copy_(norm.bias.double() + scale * mean)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
 
 
 def pause_statistics(model: nn.Module) -> Callable[[], None]:

@@ -92,15 +92,15 @@ class WeightAverage(WeightAveraging):
     def _refresh_statistics(self, trainer: Trainer, pl_module: LightningModule) -> None:
         task: Any = pl_module
         self._swap_models(pl_module)
-        update_bn(_images(trainer, task), task.model)
+        update_bn(training_images(trainer, task, REFRESH_BATCHES), task.model)
         self._swap_models(pl_module)
 
 
-def _images(trainer: Trainer, task: Any) -> Iterator[Tensor]:
+def training_images(trainer: Trainer, task: Any, batches: int) -> Iterator[Tensor]:
     """Yield normalised training batches, from a loader of their own: the one in use keeps its place."""
     datamodule: Any = getattr(trainer, "datamodule", None)
     loader: Any = trainer.train_dataloader if datamodule is None else datamodule.train_dataloader()
     for count, batch in enumerate(loader):
-        if count == REFRESH_BATCHES:
+        if count == batches:
             return
         yield task.normalise(trainer.strategy.batch_to_device(batch)["image"])

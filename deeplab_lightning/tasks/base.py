@@ -19,12 +19,12 @@ from .. import __version__
 from ..checkpoints.loading import read_checkpoint
 from ..checkpoints.transfer import transfer
 from ..errors import ConfigError
-from ..layers.norms import pause_statistics
+from ..layers.norms import pause_statistics, put_back_statistics, without_statistics
 from ..losses import CombinedLoss, LossOptions, loss_options
 from ..losses.class_weights import ClassCounts, WeightRule, class_weights
 from ..losses.shrink import shrink_labels
 from ..models import Network, TrainingMaps, network_named
-from ..optim.averaging import WeightAverage
+from ..optim.averaging import WeightAverage, training_images
 from ..optim.groups import parameter_groups
 from ..optim.options import OptimizerOptions, make_optimizer, make_schedule
 from ..optim.schedules import FactorLR
@@ -38,6 +38,9 @@ from .evaluating import EvaluatedTask
 from .norm_policy import warn_if_few
 from .options import TaskOptions
 from .precision import expect_precision
+
+STATISTICS_BATCHES = 20
+"""Training batches on which norms that were folded get their statistics."""
 
 
 class SegmentationTask(EvaluatedTask):
@@ -257,6 +260,20 @@ class SegmentationTask(EvaluatedTask):
         if isinstance(schedule, FactorLR):
             schedule.apply()
         warn_if_few(self.model, self.trainer)
+        if self.global_step == 0 and self.options.weights is not None:
+            self._put_back_norms()
+
+    def _put_back_norms(self) -> None:
+        """Give norms that were folded into kernels, and shall learn, the statistics that they lack."""
+        norms = without_statistics(self.model)
+        if not norms:
+            return
+        rank_zero_info(
+            f"{len(norms)} batch norms of {self.options.weights} were folded into kernels: their statistics are "
+            f"measured on {STATISTICS_BATCHES} training batches, and what the network computes stays the same."
+        )
+        images = training_images(self.trainer, self, STATISTICS_BATCHES)
+        put_back_statistics(self.model, norms, images, lambda sums: self.trainer.strategy.reduce(sums, reduce_op="sum"))
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make dropout a pure function of (seed, batch, process): a resumed run draws what it would have drawn."""

@@ -147,7 +147,8 @@ class EvaluatedTask(LightningModule):
             raise DivergenceError(
                 f"Training went wrong at step {self.global_step}: {error} Likely cause: the learning rate is too high "
                 f"for this network and batch. Set a lower --optimizer.lr, more --optimizer.warmup_steps, or "
-                f"--trainer.gradient_clip_val 1."
+                f"--trainer.gradient_clip_val 1.",
+                kind="not_finite",
             ) from error
 
     test_step = validation_step

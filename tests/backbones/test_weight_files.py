@@ -65,6 +65,51 @@ def test_of_torchvision(theirs: str, ours: str, tmp_path: Path) -> None:
     assert torch.allclose(deepest(backbone, image), expected, atol=1e-4 * float(expected.abs().max()))
 
 
+def packaged(network: nn.Module) -> dict[str, torch.Tensor]:
+    """Return timm's weights by the names of efficientnet_pytorch: units numbered through, layers with underscores."""
+    state, numbers = {}, {}
+    for key, value in network.state_dict().items():
+        head, *rest = key.split(".")
+        if head != "blocks":
+            state[{"bn1": "_bn0", "bn2": "_bn1", "classifier": "_fc"}.get(head, f"_{head}") + "." + ".".join(rest)] = (
+                value
+            )
+            continue
+        number = numbers.setdefault((rest[0], rest[1]), len(numbers))
+        layer, attribute = ".".join(rest[2:-1]), rest[-1]
+        first = number == 0
+        theirs = {
+            "conv_pw": "project_conv" if first else "expand_conv", "conv_dw": "depthwise_conv",
+            "conv_pwl": "project_conv",
+            "bn1": "bn1" if first else "bn0", "bn2": "bn2" if first else "bn1", "bn3": "bn2",
+            "se.conv_reduce": "se_reduce", "se.conv_expand": "se_expand",
+        }[layer]  # fmt: skip
+        state[f"_blocks.{number}._{theirs}.{attribute}"] = value
+    return state
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "tf_efficientnet_lite0", "efficientnet_b0"])
+def test_of_efficientnet_pytorch(name: str, tmp_path: Path) -> None:
+    """Written for batch norms of TensorFlow's eps, and for units that are numbered through."""
+    theirs = timm.create_model(name)
+    randomise(theirs)
+    torch.save(packaged(theirs), tmp_path / "w.pth")
+    ours = timm_backbone(name, 32, pretrained=str(tmp_path / "w.pth"))
+    for module in theirs.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+    expected = timm.create_model(name, features_only=True)
+    expected.load_state_dict(theirs.state_dict(), strict=False)
+    for module in expected.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = 1e-3
+    image = torch.randn(1, 3, 65, 65)
+    with torch.no_grad():
+        wanted = expected.eval()(image)[-1]
+    assert wanted.std() > 0.01
+    assert torch.allclose(deepest(ours, image), wanted, atol=1e-4 * float(wanted.abs().max()))
+
+
 def test_other_channels_and_other_networks(tmp_path: Path) -> None:
     path = saved(timm.create_model("resnet18"), tmp_path / "resnet18.pth")
     grey = timm_backbone("resnet18", 16, in_channels=1, pretrained=str(path))

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +42,52 @@ def test_nan_stops_the_run(
     last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["global_step"] == 2
     assert all(torch.isfinite(value).all() for value in last["state_dict"].values())
+
+
+def nan_in(monkeypatch: pytest.MonkeyPatch, precision: str, step: int) -> None:
+    """From optimiser step `step` (0-based) on, the loss is NaN where the trainer has this precision."""
+    original = SegmentationTask.training_step
+
+    def training_step(self: SegmentationTask, batch: Any, batch_idx: int) -> torch.Tensor:
+        loss = original(self, batch, batch_idx)
+        return loss * math.nan if self.trainer.precision == precision and self.global_step >= step else loss
+
+    monkeypatch.setattr(SegmentationTask, "training_step", training_step)
+
+
+@pytest.mark.parametrize("step", [3, 1])
+def test_half_precision_that_meets_nan_goes_on_in_float32(
+    step: int, fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """From the last good state, or from the start where there is none."""
+    nan_in(monkeypatch, "bf16-mixed", step)
+    words = ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2", "--trainer.log_every_n_steps", "1"]
+    assert fit(*words, "--run.name", "bf16", "--trainer.precision", "bf16-mixed") == 0
+    said = capfd.readouterr().out
+    assert f"step {step + 1}: the loss is nan" in said
+    runs = sorted(folder.name for folder in (tmp_path / "runs" / "bf16").glob("version_*"))
+    if step == 3:
+        assert "The precision was bf16-mixed: once more in float32, from " in said
+        assert "Goes on from step 2 otherwise than before: trainer.precision 32-true (bf16-mixed so far)" in said
+        assert runs == ["version_0"]
+    else:
+        assert "once more in float32, from the start" in said
+        assert runs == ["version_0", "version_1"]
+    last = torch.load(tmp_path / "runs" / "bf16" / "latest" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 4
+    logged = read_metrics(tmp_path / "runs" / "bf16" / "latest" / "metrics.csv")
+    assert logged["step"][np.isfinite(logged["train/loss"])].tolist() == [1, 2, 3, 4]
+
+
+def test_float32_that_meets_nan_and_float32_after_bf16_stop(
+    fit: Fit, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    losses_become(monkeypatch, 1, math.nan)
+    words = ["--trainer.max_steps", "4", "--trainer.val_check_interval", "2"]
+    assert fit(*words, "--trainer.precision", "bf16-mixed") == EXIT_DIVERGED
+    told = capfd.readouterr()
+    assert told.out.count("once more in float32") == 1
+    assert "step 2: the loss is nan" in told.err
 
 
 def test_a_learning_rate_that_is_too_high_is_named(fit: Fit, capfd: pytest.CaptureFixture[str]) -> None:

@@ -90,3 +90,26 @@ def test_new_layers_learn_at_their_own_rate_and_still_do_after_a_resume(
         assert [len(groups[name]["params"]) for name in ("head/kernel", "head/bias")] == [1, 1]
         if step == 4:
             assert main(["fit", *options, "--ckpt_path", str(last), "--trainer.max_steps", "6"]) == 0
+
+
+def test_norms_that_were_folded_are_put_back_before_the_first_step(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By command, from a checkpoint whose norms only add: frozen they stay so, free they get statistics."""
+    content = torch.load(checkpoint, weights_only=True)
+    for key, value in content["state_dict"].items():
+        if key.endswith("running_mean"):
+            value.zero_()
+        elif key.endswith("running_var"):
+            value.fill_(1)
+    torch.save(content, tmp_path / "folded.ckpt")
+    words = ["fit", "-c", str(V3PLUS), *SMALL_OPTIONS, "--model.weights", str(tmp_path / "folded.ckpt")]
+    words += ["--run.folder", str(tmp_path), "--optimizer.lr", "0", "--trainer.max_steps", "1"]
+    for name, options in (("free", []), ("frozen", ["--model.freeze_batch_norm", "true"])):
+        caplog.clear()
+        assert main([*words, "--run.name", name, *options]) == 0
+        said = "folded into kernels: their statistics are measured on 20 training batches" in caplog.text
+        assert said == (name == "free")
+        last = torch.load(tmp_path / name / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+        kept = [value for key, value in last["state_dict"].items() if key.endswith("running_var")]
+        assert all(bool((value == 1).all()) for value in kept) == (name == "frozen")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import timm
 import torch
@@ -13,7 +15,9 @@ from deeplab_lightning.layers.norms import (
     batch_norms,
     groups_for,
     pause_statistics,
+    put_back_statistics,
     replace_norms,
+    without_statistics,
 )
 from deeplab_lightning.trainer_parts import SyncBatchNorm
 
@@ -87,3 +91,82 @@ def test_statistics_that_do_not_move() -> None:
     assert all(torch.equal(value, state[key]) for key, value in norm.state_dict().items())
     norm(x)
     assert norm.num_batches_tracked == state["num_batches_tracked"] + 1
+
+
+def folded_mobilenet() -> nn.Module:
+    """A network whose batch norms only scale and add, as files with folded ones are read."""
+    model = mobilenet()
+    with torch.no_grad():
+        for norm in batch_norms(model):
+            norm.weight.uniform_(0.5, 2)
+            norm.bias.normal_(std=0.5)
+    return model.double()
+
+
+def images(count: int = 4) -> list[torch.Tensor]:
+    torch.manual_seed(1)
+    return [torch.randn(8, 3, 96, 96, dtype=torch.float64) * 0.7 + 0.4 for _ in range(count)]
+
+
+def test_norms_that_were_folded_get_the_statistics_of_images() -> None:
+    model = folded_mobilenet()
+    norms = without_statistics(model)
+    assert len(norms) == len(batch_norms(model))
+    fourth, seen = norms[3], dict[str, tuple[torch.Tensor, torch.Tensor]]()
+
+    def look(name: str, batch: torch.Tensor) -> torch.Tensor:
+        """Run the network, and keep what the fourth norm gets and gives."""
+        hook = fourth.register_forward_hook(
+            lambda _, given, out: seen.__setitem__(name, (given[0], out.clone()))  # a ReLU follows in place
+        )
+        with torch.no_grad():
+            logits = model(batch)
+        hook.remove()
+        return logits
+
+    batch = torch.cat(images())
+    model.eval()
+    before = look("before", batch)
+    free = copy.deepcopy(model.state_dict())
+    model.train()
+    look("free", batch)
+    model.load_state_dict(free)
+    put_back_statistics(model, norms, images(), lambda sums: sums)
+    assert model.training
+    assert not without_statistics(model)
+    given, gave = seen["before"]
+    assert torch.allclose(fourth.running_mean, given.mean((0, 2, 3)))
+    assert torch.allclose(fourth.running_var, given.var((0, 2, 3), correction=0))
+    model.eval()
+    assert torch.allclose(look("after", batch), before), "what it computes stays"
+    model.train()
+    look("trained", batch)
+    assert torch.allclose(seen["trained"][1], gave), "in training on these images, too"
+    assert (seen["free"][1] - gave).abs().mean() > 0.3 * gave.std(), "without statistics it did not"
+
+
+def test_norms_that_have_statistics_or_are_frozen_are_left_alone() -> None:
+    model = folded_mobilenet()
+    norms = batch_norms(model)
+    norms[0].running_mean += 0.1
+    norms[1].running_var *= 1.1
+    norms[2].eval()
+    assert len(without_statistics(model)) == len(norms) - 3
+
+
+def test_statistics_are_those_of_all_processes() -> None:
+    """As if two had looked at half of the images each."""
+    whole, half = folded_mobilenet(), folded_mobilenet()
+    put_back_statistics(whole, batch_norms(whole), images(), lambda sums: sums)
+    of_others: dict[int, torch.Tensor] = {}
+    other = folded_mobilenet()
+
+    def keep(sums: torch.Tensor) -> torch.Tensor:
+        of_others[len(of_others)] = sums
+        return sums
+
+    put_back_statistics(other, batch_norms(other), images()[2:], keep)
+    order = iter(range(len(of_others)))
+    put_back_statistics(half, batch_norms(half), images()[:2], lambda sums: sums + of_others[next(order)])
+    for key, value in whole.state_dict().items():
+        assert torch.allclose(half.state_dict()[key].double(), value.double()), key

@@ -100,8 +100,8 @@ def recognise(file: ForeignFile) -> Imported | None:
         imported.norm_eps = {"": 0.0}
         imported.options["freeze_batch_norm"] = True
         imported.notes.append(
-            "batch norms are folded into the kernels; ours only add the bias, and are frozen (freeze_batch_norm): "
-            "training that sets them free starts from statistics that are not there"
+            "batch norms are folded into the kernels; ours only add the bias, and are frozen (freeze_batch_norm). Set "
+            "free, they get the statistics of training images before the first step"
         )
     project = "context.aspp.project.0.weight"
     if imported.options["image_pooling"] and project in state:
@@ -167,6 +167,11 @@ def _follow_operations(file: ForeignFile, imported: Imported) -> None:
         "first_unit": rule,
         "align_corners": file.facts["align_corners"],
     }
+    if file.facts["stored_as"] in ("int8", "uint8"):
+        imported.notes.append(
+            "its kernels are of 8 bits: ours are the numbers that these stand for, and what lies between layers is not "
+            "rounded, so that a few pixels in a thousand get another class"
+        )
     height, width = file.facts["input_size"]
     imported.notes.append(f"dilation, read from its operations: output stride {stride}, first units {rule}")
     imported.notes.append(f"it was made for images of {height}x{width}; our network takes any size")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from .foreign import BrokenFile
 
@@ -37,11 +38,19 @@ class Table:
         for index in range(length):
             yield Table(self.data, _follow(self.data, start + 4 * index))
 
-    def integers(self, number: int) -> list[int]:
-        """Return a short vector of int32, such as a shape."""
-        start, length = self._vector(number, 4)
+    def integers(self, number: int, form: str = "i") -> list[int]:
+        """Return a short vector of integers, such as a shape; `form` as in `struct`."""
+        return [int(value) for value in self._numbers(number, form)]
+
+    def floats(self, number: int) -> list[float]:
+        """Return a short vector of float32."""
+        return self._numbers(number, "f")
+
+    def _numbers(self, number: int, form: str) -> list[Any]:
+        size = struct.calcsize(f"<{form}")
+        start, length = self._vector(number, size)
         self._check_short(length)
-        return [_unpack(self.data, start + 4 * index, "i") for index in range(length)]
+        return list(struct.unpack_from(f"<{length}{form}", self.data, start))
 
     def bytes(self, number: int) -> memoryview:
         """Return a vector of bytes, which stay where they are."""

@@ -34,6 +34,10 @@ class ForeignFile:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+class UnknownForm(Exception):  # noqa: N818 - becomes a CheckpointError, with the file's name
+    """A file is whole, but nothing that can be taken over; the message completes "FILE cannot be read: "."""
+
+
 class BrokenFile(Exception):  # noqa: N818 - becomes a CheckpointError, with the file's name
     """A file does not hold what its form demands; the message completes "FILE cannot be read: "."""
 
@@ -43,6 +47,8 @@ def explained(path: Path, kind: str) -> Iterator[None]:
     """Name the file in whatever goes wrong while it is read."""
     try:
         yield
+    except UnknownForm as error:
+        raise CheckpointError(f"{path} is {kind} that cannot be taken over: {error}.") from error
     except BrokenFile as error:
         raise CheckpointError(
             f"{path} looks like {kind}, but cannot be read: {error}. Was its download or copying cut short? Compare "
