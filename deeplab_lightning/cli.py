@@ -73,6 +73,10 @@ def _run(command: Command, words: Sequence[str]) -> int:
         return stop.exit_code
     except MisconfigurationException as error:
         raise ConfigError(" ".join(str(error).split())) from error
+    except RuntimeError as error:  # beside callbacks of the user's own, nobody knows beforehand what will be logged
+        if "Early stopping conditioned on metric" not in str(error):
+            raise
+        raise ConfigError(f"--trainer.callbacks: {' '.join(str(error).split())}") from error
     except ValueError as error:
         longer = re.search(r"`val_check_interval` \((\d+)\) must be .* training batches \((\d+)\)", str(error))
         if longer is None:

@@ -30,6 +30,7 @@ from .checkpoints.loading import (
 from .config_parser import OneLineParser, as_config_error, say_ranges, without_enums
 from .config_words import (
     asks_for_help,
+    check_class_paths_on_line,
     check_options,
     config_files,
     merged,
@@ -65,7 +66,7 @@ LENGTHS = ("max_steps", "max_epochs", "max_time")
 DECISIVE = (
     *LENGTHS, "min_steps", "min_epochs", "precision", "accumulate_grad_batches", "gradient_clip_val",
     "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches", "val_check_interval",
-    "check_val_every_n_epoch", "log_every_n_steps", "sync_batchnorm", "deterministic",
+    "check_val_every_n_epoch", "log_every_n_steps", "sync_batchnorm", "deterministic", "callbacks",
 )  # fmt: skip
 """Settings of the trainer that decide a run's numbers: they travel in its checkpoints. (Machine and devices do not.)"""
 WITHOUT_EFFECT = ("pretrained", "weights", "compile", "num_workers", "eval_batch_size", "cache", "preview", "root")
@@ -148,6 +149,7 @@ class Configuration:
         self._trainer: dict[str, Any] | None = None
         self._parser = self._make_parser(words)
         check_options(options, self._known_options(), options_of_all_classes())
+        check_class_paths_on_line(options)
         below = self._below_options(layers, names)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"[\s\S]*a tuple is serialized as list")  # of --print_config
@@ -269,6 +271,7 @@ class Configuration:
             "optimizer": self.optimizer.plain(),
             "loss": self.loss.plain(),
             "data": {"name": self.data_class.name_in_yaml(), **self.data.plain()},
+            "evaluation": self.evaluation.plain(),
             "trainer": self.decisive,
         }
         found = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,18 +154,26 @@ def read_config(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_class_paths(path: Path, value: Any) -> None:
+def check_class_paths_on_line(words: Sequence[str]) -> None:
+    """Refuse such a mistake on the command line: options beside a `class_path`."""
+    for flag, value in _flags(words):
+        if flag.startswith("--") and value is not None and "class_path" in value:
+            with suppress(yaml.YAMLError):  # the parser says what is wrong with it
+                _check_class_paths(flag, yaml.safe_load(value))
+
+
+def _check_class_paths(where: str | Path, value: Any) -> None:
     """Refuse options beside a `class_path`, which belong below `init_args`."""
     if isinstance(value, Mapping):
         beside = [str(key) for key in value if key not in ("class_path", "init_args", "dict_kwargs")]
         if "class_path" in value and beside:
             raise ConfigError(
-                f"{path}: {', '.join(beside)} stands beside class_path {value['class_path']}. A class's options are "
+                f"{where}: {', '.join(beside)} stands beside class_path {value['class_path']}. A class's options are "
                 f"written below it, as init_args: {{{beside[0]}: ...}}"
             )
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
     for one in inner:
-        _check_class_paths(path, one)
+        _check_class_paths(where, one)
 
 
 def _check_class_names(path: Path, content: Mapping[str, Any]) -> None:

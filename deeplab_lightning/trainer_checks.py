@@ -52,7 +52,7 @@ RANGES: dict[str, Any] = {
     "overfit_batches": Annotated[int, at_least(0)] | Share,
     "check_val_every_n_epoch": Annotated[int, at_least(1)] | None,
     "num_sanity_val_steps": Annotated[int, OrAll(0, "all")] | None,
-    "log_every_n_steps": Annotated[int, at_least(0)] | None,
+    "log_every_n_steps": Annotated[int, at_least(1)] | None,
     "accumulate_grad_batches": Annotated[int, at_least(1)],
     "gradient_clip_val": Annotated[float, at_least(0)] | None,
     "gradient_clip_algorithm": Literal["norm", "value"] | None,
@@ -86,7 +86,7 @@ def check_trainer(values: Mapping[str, Any]) -> None:
             hints[name] = Annotated[int, at_least(1)] if whole else Annotated[float, Between(0, 1, True, near=1)]
     for name, hint in hints.items():
         if name in values and (problem := problem_of(values[name], hint)) is not None:
-            raise ConfigError(f"{option_name('trainer', name)} is {values[name]!r}; expected {problem}.")
+            raise ConfigError(f"{option_name('trainer', name)} is {values[name]!r}; expected {problem.rstrip('.')}.")
 
 
 def check_monitors(callbacks: Sequence[Callback], task: SegmentationTask) -> None:

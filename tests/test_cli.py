@@ -113,6 +113,14 @@ def test_agreeing_with_the_data_is_no_error(fit: Fit, trained: dict[str, Any]) -
         (["--model.freeze_batch_norm", "None"], "(write null for no value); expected true or false."),
         (["--optimizer.lr", "fast"], "--optimizer.lr is fast; expected a number."),
         (["--model.atrous_rates", "6,12,18"], "is '6,12,18'; expected a list in brackets, such as '[6, 12, 18]'"),
+        (
+            ["--trainer.logger", "{class_path: WandbLogger, project: x}"],
+            "--trainer.logger: project stands beside class_path WandbLogger.",
+        ),
+        (
+            ["--trainer.callbacks=[{class_path: EarlyStopping, monitor: val/mIoU}]"],
+            "are written below it, as init_args: {monitor: ...}",
+        ),
         (["--model.separable"], "--model.separable needs a value, such as --model.separable true."),
         (["-c", "configs/v3plsu.yaml"], "configs/v3plsu.yaml does not exist. Did you mean"),
     ],

@@ -28,6 +28,10 @@ def test_malicious_releases_are_excluded(name: str) -> None:
     assert found.specifier.contains("2.6.4")
 
 
+def test_logging_needs_no_extra() -> None:
+    assert "wandb" in [requirement.name for requirement in requirements()]
+
+
 def test_pins_are_of_files() -> None:
     spec = importlib.util.spec_from_file_location("lock", REPOSITORY / "tools" / "lock.py")
     assert spec is not None

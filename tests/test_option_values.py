@@ -141,6 +141,7 @@ def test_the_trainer_is_made_or_refused_in_words(name: str, tmp_path: Any, monke
         ("trainer.limit_train_batches", "1.5", "more than 0 to 1"),
         ("trainer.gradient_clip_val", "-1", "0 or more"),
         ("trainer.val_check_interval", "0", "1 or more"),
+        ("trainer.log_every_n_steps", "0", "1 or more"),
         ("trainer.accelerator", "banana", "banana"),
         ("trainer.strategy", "banana", "banana"),
         ("seed_everything", "-1", "0 to 4294967295"),
@@ -156,3 +157,10 @@ def test_what_once_reached_a_traceback(
     assert said.startswith("deeplab_lightning fit: --")
     assert option.split(".")[0] in said
     assert message in said
+
+
+def test_a_share_of_no_epoch_is_refused_in_a_line() -> None:
+    """What is counted across epochs is a number of batches: 1.0 is none."""
+    words = ["--model", "EncoderDecoder", *TINY, "--trainer.val_check_interval=1.0"]
+    with pytest.raises(ConfigError, match=r"^--trainer .*val_check_interval.* integer"):
+        Configuration([*words, "--trainer.check_val_every_n_epoch=null"]).make_trainer()

@@ -17,10 +17,14 @@ import torch
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.callbacks import last_checkpoint
+from deeplab_lightning.config import Configuration
+from deeplab_lightning.inference import EvaluationOptions
+from deeplab_lightning.inference.crf import CRFOptions
 from deeplab_lightning.tasks import SegmentationTask
 from deeplab_lightning.trainer_parts import SafeCheckpoints
 
 from .conftest import SMALL, SMALL_SCENES, V3PLUS, Fit
+from .tiny import tiny_fit
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
@@ -165,6 +169,21 @@ def test_the_seed_and_the_trainers_settings_travel(
     assert_same_run(runs / "whole" / "version_0", runs / "parts" / "version_0")
     card = json.loads((runs / "parts" / "version_0" / "environment.json").read_text())
     assert card["seed"] == 7
+
+
+def test_what_validates_and_what_calls_back_travels(tmp_path: Path) -> None:
+    """How validation looks decides which checkpoint is the best; callbacks may accumulate, average, stop."""
+    accumulating = "{class_path: GradientAccumulationScheduler, init_args: {scheduling: {0: 2}}}"
+    looks = ["--evaluation.scales", "[0.5, 1]", "--evaluation.crf", "{iterations: 1}"]
+    assert tiny_fit(tmp_path, *looks, f"--trainer.callbacks=[{accumulating}]") == 0
+    last = tmp_path / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+    again = Configuration([], last, goes_on=True)
+    assert (again.evaluation.scales, again.evaluation.crf_options) == ((0.5, 1.0), CRFOptions(iterations=1))
+    assert [type(one).__name__ for one in again.trainer_parts()["callbacks"]] == ["GradientAccumulationScheduler"]
+    assert again.changed() == {}
+    otherwise = Configuration(["--evaluation.flip", "true", "--trainer.callbacks", "null"], last, goes_on=True)
+    assert set(otherwise.changed()) == {"evaluation.flip", "trainer.callbacks"}
+    assert Configuration([], last).evaluation == EvaluationOptions()  # to score it is another matter
 
 
 def test_another_seed_is_said_and_kept_on_the_card(fit: Fit, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -78,9 +78,9 @@ def own_hyper_parameters(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def training_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what else decides the numbers of a training that goes on: the seed, and settings of the trainer."""
+    """Return what else decides the numbers of a training that goes on: seed, validation, settings of the trainer."""
     facts = checkpoint["deeplab_lightning"]
-    config = {"trainer": dict(facts.get("trainer", {}))}
+    config = {section: dict(facts.get(section, {})) for section in ("trainer", "evaluation")}
     return config | ({"seed_everything": facts["seed"]} if "seed" in facts else {})
 
 

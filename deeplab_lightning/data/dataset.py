@@ -18,6 +18,8 @@ class SegmentationDataset(ABC):
     """Images with their masks, by position. Reading is all it does: augmentation belongs to `LoaderView`."""
 
     labels: LabelSet
+    is_drawn: bool = False
+    """Whether images follow from the settings alone, so that nobody can edit one."""
 
     @abstractmethod
     def __len__(self) -> int:

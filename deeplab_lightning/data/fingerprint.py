@@ -6,7 +6,8 @@ read, spread evenly over the split: an edit that keeps a file's size is found wh
 drawn has no files; there, arrays stand for them.
 
 `exact_fingerprint`, for what is kept of scores and probabilities: names, sizes and times of all files, the settings
-that decide what their pixels mean (`reading_of`), and the pixels of `DECODED` images.
+that decide what their pixels mean (`reading_of`), and the pixels of `DECODED` images; those of all where there are
+neither files nor settings that they follow from.
 """
 
 from __future__ import annotations
@@ -66,11 +67,14 @@ def exact_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> st
     are read. `chosen` are the images' places in the split.
     """
     digest = hashlib.sha256(reading_of(dataset).encode())
+    decoded = {chosen[place] for place in spread(len(chosen), DECODED)}
     for index in chosen:
         stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in dataset.files(index)]
         digest.update(json.dumps([dataset.sample_id(index), stats]).encode())
-    for place in spread(len(chosen), DECODED):
-        image, mask = dataset.load(chosen[place])
+        if not (stats or dataset.is_drawn):
+            decoded.add(index)
+    for index in sorted(decoded):
+        image, mask = dataset.load(index)
         digest.update(str((image.shape, image.dtype)).encode())
         digest.update(image.tobytes())
         digest.update(mask.tobytes())

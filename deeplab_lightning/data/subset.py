@@ -24,7 +24,7 @@ class Subset(SegmentationDataset):
 
     def __init__(self, source: SegmentationDataset, positions: Sequence[int]) -> None:
         self.source, self.positions = source, list(positions)
-        self.labels = source.labels
+        self.labels, self.is_drawn = source.labels, source.is_drawn
 
     def __len__(self) -> int:
         return len(self.positions)

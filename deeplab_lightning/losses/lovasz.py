@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .base import Loss, LossContext, labelled_probs
+from .base import Loss, LossContext, in_full_precision, labelled_probs
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Lovasz(Loss):
             for index in range(probs.shape[1])
             if bool((truth == index).any())
         ]
-        return torch.stack(losses).mean() if losses else logits.sum() * 0
+        return torch.stack(losses).mean() if losses else in_full_precision(logits).sum() * 0
 
 
 def _of_class(probs: Tensor, truth: Tensor) -> Tensor:

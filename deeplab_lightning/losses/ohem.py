@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..options import Between, at_least
-from .base import Loss, LossContext, pixel_cross_entropy
+from .base import Loss, LossContext, in_full_precision, pixel_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class OHEM(Loss):
         """Return the mean over the pixels kept."""
         losses = pixel_cross_entropy(logits, mask, context.ignore_index)[mask != context.ignore_index]
         if losses.numel() == 0:
-            return logits.sum() * 0
+            return in_full_precision(logits).sum() * 0
         bound = losses.new_tensor(self.threshold).log().neg()
         least = losses.detach().topk(min(self.min_kept, losses.numel())).values[-1]
         return losses[losses.detach() >= torch.minimum(bound, least)].mean()

@@ -292,6 +292,7 @@ class SegmentationTask(EvaluatedTask):
             "new_layers": self._new_layers,
             "seed": int(os.environ.get("PL_GLOBAL_SEED", self._seed_so_far)),
             "trainer": dict(self.trainer_settings),
+            "evaluation": self.evaluation_options.plain(),
             "processes": 1 if self._trainer is None else self.trainer.world_size,
         }
         if self.threshold is not None:

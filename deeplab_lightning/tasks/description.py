@@ -98,6 +98,11 @@ def check_batch(images: Tensor, masks: Tensor, description: DataDescription) -> 
             f"A mask holds label {int(masks[wrong][0])}, but the task has {classes} classes, 0 to {classes - 1}, and "
             f"ignores {ignore_index}. Give it as many classes as the data has, or fix the masks."
         )
+    return check_images(images, description)
+
+
+def check_images(images: Tensor, description: DataDescription) -> bool:
+    """Refuse images that are not in stored values, and return whether their range could be told: see `check_batch`."""
     pixel_range = description["pixel_range"]
     if not images.is_floating_point() or pixel_range < 255:
         return True

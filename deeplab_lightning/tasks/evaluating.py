@@ -23,7 +23,7 @@ from ..models import Network
 from ..models.batch_norm_folding import fold_batch_norms
 from ..types import Batch, DataDescription
 from .depth import DepthHead, depth_of
-from .description import check_batch, check_classes_of_data
+from .description import check_batch, check_classes_of_data, check_images
 
 PROBE_SIDE = 65
 """Of the image on which a folded network is compared with its original."""
@@ -156,6 +156,8 @@ class EvaluatedTask(LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Segment a batch of whole images; returns their class maps `(H, W)` uint8 as `pred`, and `sample_id`."""
         predictor = self._predictor or self.predictor()
+        for image in batch["image"]:
+            self._range_is_known = self._range_is_known or check_images(image, self.description)
         pred = [predictor.predict(image[None])[0] for image in batch["image"]]
         return {"pred": pred, "sample_id": batch.get("sample_id")}
 

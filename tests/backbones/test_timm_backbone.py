@@ -113,6 +113,18 @@ def test_a_network_that_dies_on_images_is_refused_before_it_sees_one(
         timm_backbone(name, output_stride)
 
 
+def test_what_fails_on_maps_in_channels_last_order_is_told_apart() -> None:
+    backbone = timm_backbone("mobilenetv2_035")
+    assert backbone.takes_channels_last
+
+    def view(_: nn.Module, images: tuple[torch.Tensor, ...]) -> None:
+        images[0].view(-1)  # which needs channels first
+
+    backbone.features.register_forward_pre_hook(view)
+    backbone._try_images()
+    assert not backbone.takes_channels_last
+
+
 def test_trying_leaves_no_trace() -> None:
     torch.manual_seed(0)
     backbone = timm_backbone("mobilenetv2_035")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 
 import deeplab_lightning
 from deeplab_lightning.__main__ import main
@@ -58,6 +58,20 @@ def test_a_key_that_is_never_logged_is_named_before_training(
     assert tiny_fit(tmp_path, stop) == 2
     assert re.search(message, capsys.readouterr().err)
     assert not list(tmp_path.rglob("last.ckpt"))
+
+
+class OfMine(Callback):
+    """It might log anything."""
+
+
+def test_beside_a_callback_of_ones_own_such_a_key_is_named_at_the_first_validation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stop = "{class_path: EarlyStopping, init_args: {monitor: banana}}"
+    own = f"{{class_path: {OfMine.__module__}.OfMine}}"
+    assert tiny_fit(tmp_path, f"--trainer.callbacks=[{own}, {stop}]") == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("deeplab_lightning fit: --trainer.callbacks: Early stopping conditioned on metric `banana`")
 
 
 def test_everything_that_is_logged_can_be_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

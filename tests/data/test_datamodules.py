@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from deeplab_lightning.data import sampling
 from deeplab_lightning.data.sets.camvid import CAMVID, CamVidDataModule
 from deeplab_lightning.data.sets.drawn_scenes import DRAWN_SCENES, DrawnScenesDataModule
 from deeplab_lightning.errors import ConfigError, DataError
@@ -80,6 +81,13 @@ def test_the_loader_resumes_behind_what_was_trained_not_what_was_fetched() -> No
 def test_fewer_images_than_a_batch_is_an_error() -> None:
     with pytest.raises(ConfigError, match=r"7 images, fewer than one batch of 8. Set --data.batch_size 7"):
         scenes(batch_size=8).train_dataloader()
+
+
+def test_fewer_images_of_a_process_than_a_batch_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_group", lambda: (0, 2))
+    with pytest.raises(ConfigError, match=r"7 images, 4 for each of 2 processes: fewer than one batch of 5\. .* 4 or"):
+        scenes(batch_size=5).train_dataloader()
+    assert len(scenes(batch_size=4).train_dataloader()) == 1
 
 
 def test_camvid_opens_its_splits(tmp_path: Path) -> None:

@@ -116,3 +116,29 @@ def test_how_masks_are_read_is_part_of_what_is_kept(
 
     assert found(first) == found(first)
     assert found(first) != found(second)
+
+
+class InMemory(SegmentationDataset):
+    """Images that a program has made: nothing lies on disk, and no setting says what they are."""
+
+    def __init__(self) -> None:
+        self.images = [np.full((4, 5, 3), number, np.uint8) for number in range(30)]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def sample_id(self, index: int) -> str:
+        return str(index)
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.images[index], self.images[index][..., 0]
+
+
+def test_any_image_without_a_file_is_part_of_what_is_kept() -> None:
+    data = InMemory()
+    first = exact_fingerprint(data, range(30))
+    assert first == exact_fingerprint(InMemory(), range(30))
+    for index in range(30):
+        data.images[index][0, 0] ^= 1
+        assert exact_fingerprint(data, range(30)) != first
+        data.images[index][0, 0] ^= 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -118,3 +121,37 @@ def test_a_plain_image_that_opencv_finds_too_large_is_refused_by_name(tmp_path: 
 )
 def test_no_two_images_have_one_output(images: list[str], names: list[str]) -> None:
     assert output_names([Path(image) for image in images]) == [Path(name) for name in names]
+
+
+class Session:
+    """In place of ONNX Runtime's: of two classes, the second where an image is bright."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def get_modelmeta(self) -> SimpleNamespace:
+        facts = {"output": "classes", "class_names": ["dark", "bright"], "palette": [[0, 0, 0], [255, 0, 0]]}
+        facts |= {"threshold": None, "preprocessing": {"channels": 3, "pixel_range": 255, "inside": True}}
+        return SimpleNamespace(custom_metadata_map={"deeplab_lightning": json.dumps(facts)})
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="image", shape=["batch", 3, "height", "width"])]
+
+    def run(self, _: None, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [(given["image"].mean(1) > 127).astype(np.uint8)]
+
+
+def test_the_script_gives_each_image_a_file_and_passes_over_one_that_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(InferenceSession=Session))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
+    images = [tmp_path / name for name in ("a/x.png", "b/large.png", "b/x.png")]
+    for path, side in zip(images, (40, 80, 50), strict=True):
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (side, side), "white").save(path)
+    assert run_model.main(["model.onnx", *map(str, images), "--output", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "2 of 3 images segmented" in captured.out
+    assert f"not segmented: {images[1]}" in captured.err
+    assert Image.open(tmp_path / "out" / "a" / "x_mask.png").size == (40, 40)
+    assert Image.open(tmp_path / "out" / "b" / "x_mask.png").size == (50, 50)

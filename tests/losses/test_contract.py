@@ -78,6 +78,8 @@ def test_nothing_but_void_is_zero(name: str) -> None:
     assert loss.item() == 0
     assert logits.grad is not None
     assert (logits.grad == 0).all()
+    large = torch.full(logits.shape, 30_000.0, dtype=torch.float16)  # whose sum is more than half precision holds
+    assert loss_of(name)(large, torch.full_like(mask, VOID)) == 0
 
 
 @pytest.mark.parametrize("name", LOSSES)

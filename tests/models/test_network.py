@@ -300,3 +300,11 @@ def numbers_without_range(hint: Any) -> list[Any]:
 def test_every_number_has_a_range(name: str) -> None:
     for option, hint in hints_of(network_named(name).Options).items():
         assert numbers_without_range(hint) == [], option
+
+
+@pytest.mark.filterwarnings("ignore:.*output stride.*")
+def test_kernels_over_three_dimensions_keep_their_order() -> None:
+    """Lambda networks have some, which `Module.to` would refuse to bring into channels-last order."""
+    network = network_named("DeepLabV3Plus")(5, 3, backbone="lambda_resnet26t", output_stride=32, pretrained=False)
+    assert network.options.channels_last
+    assert any(isinstance(module, nn.Conv3d) for module in network.modules())

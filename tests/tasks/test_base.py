@@ -456,8 +456,8 @@ def run_own(dataset: Own, stage: str, task: SmallTask | None = None) -> None:
         accelerator="cpu", max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip
-    if stage == "fit":
-        trainer.fit(task or bytes_task(), loader)
+    if stage in ("fit", "predict"):
+        getattr(trainer, stage)(task or bytes_task(), loader)
     else:
         getattr(trainer, stage)(task or bytes_task(), loader, verbose=False)
 
@@ -465,7 +465,7 @@ def run_own(dataset: Own, stage: str, task: SmallTask | None = None) -> None:
 STORED = torch.randint(0, 256, (3, 33, 33), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
-@pytest.mark.parametrize("stage", ["fit", "validate", "test"])
+@pytest.mark.parametrize("stage", ["fit", "validate", "test", "predict"])
 def test_images_that_were_divided_or_normalised_already_are_refused(stage: str) -> None:
     for image in (STORED / 255, STORED / 255 * 4 - 2, (STORED / 255).double()):
         with pytest.raises(DataError, match=r"values from .* but the task divides by pixel_range 255"):

@@ -50,6 +50,7 @@ class DrawnScenes(SegmentationDataset):
     """
 
     labels = DRAWN_SCENES
+    is_drawn = True
 
     def __init__(
         self, split: Literal["train", "val", "test"], size: int, height: int, width: int, seed: int = 0
