@@ -162,6 +162,7 @@ def cell(trained_run: Path, size: tuple[int, int], runtime: str) -> dict[str, An
     return asdict(BenchmarkCase("small", (), str(trained_run), size, 1, "fp32", runtime, (), ""))
 
 
+@pytest.mark.slow
 def test_a_file_is_scored_by_its_own_class_maps(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnx")
     from deeplab_lightning.export.formats.onnx import ONNX

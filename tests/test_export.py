@@ -226,7 +226,9 @@ def test_in_an_environment_of_three_packages(checkpoint: Path, tmp_path: Path, s
     assert (mask == deeplab_lightning.load(checkpoint, "cpu").predict(str(scene)).mask).mean() > 0.999
 
 
-@pytest.mark.parametrize("asked", [13, 18, 20, 99])
+@pytest.mark.parametrize(
+    "asked", [13, 20, pytest.param(18, marks=pytest.mark.slow), pytest.param(99, marks=pytest.mark.slow)]
+)
 def test_what_an_onnx_file_says_of_itself_is_what_it_is(
     asked: int, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

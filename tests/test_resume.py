@@ -74,8 +74,9 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize(
     ("length", "step"),
-    [("steps", 6), ("steps", 8), ("steps, cosine", 4), ("epochs", 4), ("epochs", 6), ("epochs", 8),
-     ("epochs, cosine", 8), ("epochs, step", 6), ("both", 4), ("both", 8), ("time and epochs", 4)],
+    [("steps", 6), ("epochs", 6), ("epochs", 8), ("both", 4), ("time and epochs", 4),
+     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
+         ("steps", 8), ("steps, cosine", 4), ("epochs", 4), ("epochs, cosine", 8), ("epochs, step", 6), ("both", 8)))],
 )  # fmt: skip
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     length: str, step: int, shared_wholes: Path, monkeypatch: pytest.MonkeyPatch

@@ -25,23 +25,27 @@ LARGE = [
     *("resnext101_32x8d", "se_resnet152", "se_resnext101_32x4d", "senet154"),
 ]
 LARGE_AT_8 = ["efficientnet-b3", "efficientnet-b5", "mobileone_s4", "se_resnet50", "resnext50_32x4d"]
+OTHERS = [
+    *(("DeepLabV3", "resnet18", "resnet18"), ("DeepLabV3Plus", "mobilenet_v2", "smp_mobilenet_v2")),
+    *(("DeepLabV3", "efficientnet-b0", "smp_efficientnet_b0"), ("DeepLabV3", "mobileone_s0", "smp_mobileone_s0")),
+    ("DeepLabV3Plus", "efficientnet-b2", "smp_efficientnet_b2"),
+    ("DeepLabV3Plus", "timm-efficientnet-b0", "efficientnet_b0"),
+    ("DeepLabV3Plus", "resnext50_32x4d", "resnext50_32x4d"),
+    ("DeepLabV3Plus", "se_resnext50_32x4d", "smp_se_resnext50_32x4d"),
+    ("DeepLabV3Plus", "tu-regnety_002", "regnety_002"),
+]
+"""Of families that the first cases have a member of."""
 
 
 @pytest.mark.parametrize(
     ("name", "encoder", "backbone"),
     [
-        *(("DeepLabV3Plus", "resnet18", "resnet18"), ("DeepLabV3", "resnet18", "resnet18")),
-        *(("DeepLabV3Plus", "mobilenet_v2", "smp_mobilenet_v2"), ("DeepLabV3", "mobilenet_v2", "smp_mobilenet_v2")),
+        *(("DeepLabV3Plus", "resnet18", "resnet18"), ("DeepLabV3", "mobilenet_v2", "smp_mobilenet_v2")),
         ("DeepLabV3Plus", "efficientnet-b0", "smp_efficientnet_b0"),
-        ("DeepLabV3", "efficientnet-b0", "smp_efficientnet_b0"),
-        ("DeepLabV3Plus", "efficientnet-b2", "smp_efficientnet_b2"),
-        ("DeepLabV3Plus", "timm-efficientnet-b0", "efficientnet_b0"),
         ("DeepLabV3", "timm-tf_efficientnet_lite0", "efficientnet_lite0"),
-        *(("DeepLabV3Plus", "mobileone_s0", "smp_mobileone_s0"), ("DeepLabV3", "mobileone_s0", "smp_mobileone_s0")),
-        ("DeepLabV3Plus", "resnext50_32x4d", "resnext50_32x4d"),
+        *(("DeepLabV3Plus", "mobileone_s0", "smp_mobileone_s0"), ("DeepLabV3", "tu-regnetx_002", "regnetx_002")),
         ("DeepLabV3Plus", "se_resnet50", "smp_se_resnet50"),
-        ("DeepLabV3Plus", "se_resnext50_32x4d", "smp_se_resnext50_32x4d"),
-        *(("DeepLabV3", "tu-regnetx_002", "regnetx_002"), ("DeepLabV3Plus", "tu-regnety_002", "regnety_002")),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS),
         *(pytest.param("DeepLabV3Plus", encoder, None, marks=pytest.mark.slow) for encoder in LARGE),
         *(pytest.param("DeepLabV3", encoder, None, marks=pytest.mark.slow) for encoder in LARGE_AT_8),
     ],

@@ -111,8 +111,12 @@ class ModelTests:
         compiled = torch.compile(copy.deepcopy(model))
         assert torch.allclose(compiled(image), model(image), atol=1e-3)
 
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
     def test_compiled_traced_and_exported_networks_agree(self) -> None:
+        self.check_compiled()
+
+    def check_compiled(self) -> None:
         model, image = self.build().eval(), torch.randn(2, 3, 49, 65)
         with torch.no_grad():
             expected = model(image)

@@ -20,6 +20,11 @@ class TestDeepLabV3Plus(ModelTests):
     model_class = DeepLabV3Plus
     options = {"backbone": "mobilenetv2_035", "aspp_channels": 16, "decoder_channels": 16}  # noqa: RUF012
 
+    @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+    def test_compiled_traced_and_exported_networks_agree(self) -> None:
+        """Of all generations this one is not left to the slow tests."""
+        self.check_compiled()
+
 
 class TestWithoutDecoder(ModelTests):
     model_class = DeepLabV3Plus

@@ -153,7 +153,10 @@ def test_a_score_stands_beside_the_threshold_that_it_was_made_with(binary_run: P
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.*")
-@pytest.mark.parametrize(("suffix", "outputs"), [("onnx", "classes"), ("onnx", "probs"), ("torchscript", "classes")])
+@pytest.mark.parametrize(
+    ("suffix", "outputs"),
+    [("onnx", "classes"), pytest.param("onnx", "probs", marks=pytest.mark.slow), ("torchscript", "classes")],
+)
 def test_a_file_decides_as_predict_does(
     suffix: str, outputs: str, binary_run: Path, parted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
