@@ -86,6 +86,15 @@ class RunOptions(Options):
     watch_gradients: Annotated[int, at_least(0)] = 0
     """Weights & Biases: write histograms of the gradients every so many steps; 0 for never."""
 
+    def check(self) -> None:
+        """Refuse names that lead out of the folder of runs."""
+        parts = Path(self.name or "run").parts
+        if self.name is not None and (not parts or ".." in parts or Path(self.name).is_absolute()):
+            raise ConfigError(
+                f"--run.name is {self.name!r}, which is no name within the folder of runs: write it without '..' and a "
+                f"leading slash, and say where runs go with --run.folder."
+            )
+
 
 class Configuration:
     """A whole configuration, each part of which is made when it is asked for.

@@ -302,6 +302,6 @@ def _type_for_reader(expected: str) -> str:
 
 def _nearest_file(path: Path) -> str:
     folder = path.parent
-    names = [str(entry) for entry in sorted(folder.glob("*.yaml"))] if folder.is_dir() else []
+    names = [str(entry) for entry in sorted(folder.glob("[!.]*.yaml"))] if folder.is_dir() else []
     near = did_you_mean(str(path), names) or nearest_name(path)
     return near or (f" There are: {', '.join(names)}." if names else "")

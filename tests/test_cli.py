@@ -438,11 +438,21 @@ def test_validations_further_apart_than_an_epoch_name_the_option(fit: Fit, capsy
     assert "--trainer.check_val_every_n_epoch null" in message
 
 
+@pytest.mark.parametrize("name", ["..", "../elsewhere", "/elsewhere", "a/../../b"])
+def test_a_run_stays_in_the_folder_of_runs(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["fit", "-c", str(V3PLUS), "--run.folder", str(tmp_path / "runs"), "--run.name", name]
+    assert main(words) == 2
+    assert f"--run.name is '{name}', which is no name within the folder of runs" in capsys.readouterr().err
+
+
 def test_help_of_fit_lists_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as leaving:
         main(["fit", "--help"])
     assert leaving.value.code == 0
-    assert "--run.name" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "--run.name" in said
+    assert "--model.separable {true,false}" in said
+    assert "Unvalidated" not in said, "types of options that a network inherits are resolved in another module"
 
 
 def test_print_config_resolves_without_training(

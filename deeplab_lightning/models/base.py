@@ -61,6 +61,12 @@ class NetworkOptions(Options):
         super().check()
         if self.norm == "group" and self.freeze_batch_norm:
             raise ConfigError("norm is group, so there is no batch norm to freeze: leave out freeze_batch_norm.")
+        if self.norm == "group" and getattr(self, "pretrained", False):  # of the networks that have a backbone
+            raise ConfigError(
+                "norm is group, but ImageNet weights were found under batch norms and do not carry over: set "
+                "--model.pretrained false, or take a backbone that was pretrained with group norm "
+                "(--model.backbone resnet50_gn --model.norm batch)."
+            )
 
 
 class Network(nn.Module, ABC):
@@ -176,12 +182,6 @@ class Network(nn.Module, ABC):
             self._apply(lambda one: one.to(memory_format=torch.channels_last) if one.dim() == 4 else one)
 
     def _use_group_norms(self) -> None:
-        if getattr(self.options, "pretrained", False) and batch_norms(self):
-            raise ConfigError(
-                "norm is group, but ImageNet weights were found under batch norms and do not carry over: set "
-                "--model.pretrained false, or take a backbone that was pretrained with group norm "
-                "(--model.backbone resnet50_gn --model.norm batch)."
-            )
         replace_norms(self, GroupNormAct)
 
     def _freeze(self) -> None:

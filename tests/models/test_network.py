@@ -212,6 +212,14 @@ def test_group_norms_do_not_take_imagenet_weights(tmp_path: Any) -> None:
         small("DeepLabV3", pretrained=str(tmp_path / "weights.pth"), norm="group")
 
 
+def test_and_none_are_fetched_before_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("it was looked for"))
+    with pytest.raises(ConfigError, match="norm is group, but ImageNet weights"):
+        small("DeepLabV3", pretrained=True, norm="group")
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("channels_last", [True, False])
 def test_order_of_the_channels(name: str, channels_last: bool) -> None:
