@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -73,25 +74,28 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "step"),
-    [("steps", 6), ("epochs", 6), ("epochs", 8), ("both", 4), ("time and epochs", 4),
+    ("length", "steps"),
+    [("steps", [6]), ("epochs", [6, 8]), ("epochs", [8]), ("both", [4]), ("time and epochs", [4]),
      *(pytest.param(*case, marks=pytest.mark.slow) for case in (
-         ("steps", 8), ("steps, cosine", 4), ("epochs", 4), ("epochs, cosine", 8), ("epochs, step", 6), ("both", 8)))],
+         ("steps", [8]), ("steps", [6, 7, 8]), ("steps, cosine", [4]), ("epochs", [4]), ("epochs", [6]),
+         ("epochs", [4, 6, 7]), ("epochs, cosine", [8]), ("epochs, step", [6]), ("both", [6, 8])))],
 )  # fmt: skip
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
-    length: str, step: int, shared_wholes: Path, monkeypatch: pytest.MonkeyPatch
+    length: str, steps: list[int], shared_wholes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 12 images in batches of 2 are 6 steps an epoch: stopped within one, at its end, in the next.
+    # 12 images in batches of 2 are 6 steps an epoch: stopped within one, at its end, in the next, and several times.
     options = [*LENGTHS[length], "--trainer.val_check_interval", "4", "--trainer.log_every_n_steps", "1"]
     whole = train_once(shared_wholes, length, options)
-    name = f"{length}-{step}".replace(", ", "-").replace(" ", "-")
+    name = "-".join([*re.findall(r"\w+", length), *map(str, steps)])
     words = [*options, "--data.num_workers", "2", "--run.name", name]
-    with monkeypatch.context() as patch:
-        send_at_step(patch, step - 1, signal.SIGTERM)
-        assert train(shared_wholes, *words) == 143
     folder = shared_wholes / name / "version_0"
-    assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == step
-    assert train(shared_wholes, *words, "--ckpt_path", "last") == 0
+    for step in steps:
+        with monkeypatch.context() as patch:
+            send_at_step(patch, step - 1, signal.SIGTERM)
+            assert train(shared_wholes, *words) == 143
+        assert torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == step
+        words += [] if "--ckpt_path" in words else ["--ckpt_path", "last"]
+    assert train(shared_wholes, *words) == 0
     assert sorted(entry.name for entry in folder.parent.iterdir()) == ["latest", "version_0"]
     assert_same_run(whole, folder)
 

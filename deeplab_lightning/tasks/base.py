@@ -256,6 +256,7 @@ class SegmentationTask(EvaluatedTask):
         for group, options in zip(self.trainer.optimizers[0].param_groups, self._optimizer_options, strict=True):
             group.update(options)
         check_classes_of_data(self.num_classes, None, self.trainer.train_dataloader)
+        _begin_another_epoch(self.trainer.fit_loop)
         schedule = self.lr_schedulers()
         if isinstance(schedule, FactorLR):
             schedule.apply()
@@ -337,6 +338,17 @@ def compile_training(network: Network) -> None:
     """
     plain = network.training_maps
     network.training_maps = wraps(plain)(torch.compile(plain))  # type: ignore[method-assign]
+
+
+def _begin_another_epoch(loop: Any) -> None:
+    """Let a run that was saved behind an epoch's last batch count the epoch that it goes on with.
+
+    Lightning ends the old epoch when it restores such a state, and still takes the next one for the rest of it: it does
+    not count it as begun, and a run that is saved within it once more would end an epoch early.
+    """
+    epochs = loop.epoch_progress.current
+    if loop.restarted_mid_epoch and epochs.processed == epochs.ready:
+        loop.reset_restart_stage()
 
 
 def _in_words(groups: Mapping[str, int] | None) -> str:
