@@ -232,7 +232,7 @@ def measure(root: Path, row: Row, kills: int) -> None:
     steps = length.steps[row.processes]
     for number in range(kills):
         chosen = [moment(row.name, steps) for _ in range(random.choice([1, 1, 2]))]
-        chosen.sort(key=lambda kill: kill.step)
+        chosen = sorted({kill.step: kill for kill in chosen}.values(), key=lambda kill: kill.step)  # one in a step
         name = f"{row.length}-{row.processes}-{row.name}-{number}"
         run, wrong = trained(root, name, length, row.processes, chosen)
         row.kills.append(chosen)

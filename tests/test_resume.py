@@ -575,7 +575,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-@pytest.mark.parametrize(("place", "step"), [("step", 7), ("validation", 5), ("writing", 5)])
+@pytest.mark.parametrize(
+    ("place", "step"),
+    [("writing", 5), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("step", 7), ("validation", 5)))],
+)
 def test_a_killed_run_goes_on_to_the_identical_end(whole: Path, place: str, step: int) -> None:
     assert train_in_a_process(whole, place, place, step) == -signal.SIGKILL
     folder = whole / place / "version_0" / "checkpoints"

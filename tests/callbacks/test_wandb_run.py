@@ -168,7 +168,13 @@ def test_gradients_need_the_logger(capsys: pytest.CaptureFixture[str], tmp_path:
     assert "--trainer.logger WandbLogger" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("options", [[], ["--trainer.logger.offline", "true"]], ids=["no key", "told offline"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param([], id="no key"),
+        pytest.param(["--trainer.logger.offline", "true"], id="told offline", marks=pytest.mark.slow),
+    ],
+)
 def test_without_a_key_and_without_a_variable_the_run_stays_in_its_folder(options: list[str], tmp_path: Path) -> None:
     """In a process and a home that have never heard of Weights & Biases: this suite itself sets WANDB_MODE."""
     words = ["fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES, "--trainer.logger", "WandbLogger", *options]

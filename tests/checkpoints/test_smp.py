@@ -112,6 +112,7 @@ def test_what_timm_encoder_it_is() -> None:
         assert (found.backbone, found.mean[0]) == (name, mean)
 
 
+@pytest.mark.slow
 def test_networks_of_the_same_weights_that_compute_the_same() -> None:
     found = find_encoder(timm_encoder("mobilenetv1_100h"))
     assert found.backbone == "mobilenetv1_100"

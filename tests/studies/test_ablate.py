@@ -206,6 +206,7 @@ def test_the_tables_need_no_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_a_real_cell_and_its_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The real command line: the options are checked, the network counted, the run made and scored at stride 8 too."""
     options = parse_words([*SMALL, *SMALL_SCENES])
