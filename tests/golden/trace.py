@@ -94,7 +94,8 @@ VARIANTS: dict[str, tuple[str, list[str]]] = {
     ),
 }
 SLOW = {"v1", "v2", "v2_msc", "v3_aux", "v3_cascade", "fcn", "unet", "unet_valid", "segnet", "segnet_basic", "swa",
-        "all_losses", "group_norm", "adamw_cosine", "encoder_decoder", "distillation", "depth", "augmented"}  # fmt: skip
+        "all_losses", "group_norm", "adamw_cosine", "encoder_decoder", "distillation", "depth",
+        "augmented"}  # fmt: skip
 """Left to the slow tests, so that the others take minutes; `test_configs.py` trains every generation a step."""
 
 
