@@ -376,7 +376,7 @@ def test_checkpoints_say_which_task_they_are_of() -> None:
     checkpoint: dict[str, Any] = {}
     SmallTask(description=DESCRIPTION).on_save_checkpoint(checkpoint)
     assert checkpoint["deeplab_lightning"]["task"] == f"{__name__}.SmallTask"
-    facts = {"task", "version", "new_layers", "trainer", "processes", "seed"}
+    facts = {"task", "version", "new_layers", "trainer", "processes", "seed", "evaluation"}
     assert set(checkpoint["deeplab_lightning"]) == facts
 
 
