@@ -115,7 +115,7 @@ def test_errors(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "expected 1 or more" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(["crf-search", "--ckpt_path", str(checkpoint), "--output", str(tmp_path / "file" / "x")]) == 2
-    assert "choose another folder" in capsys.readouterr().err
+    assert "Choose another folder with --output" in capsys.readouterr().err
 
 
 def test_help_is_light() -> None:
