@@ -27,7 +27,7 @@ from .checkpoints.loading import (
     read_checkpoint,
     training_config,
 )
-from .config_parser import OneLineParser, as_config_error, say_ranges, without_enums
+from .config_parser import OneLineParser, as_config_error, say_ranges, types_named, without_enums
 from .config_words import (
     asks_for_help,
     check_class_paths_on_line,
@@ -309,10 +309,8 @@ class Configuration:
             if section in ("model", "data") and group in (self.network_class.Options, self.data_class.Options):
                 name = self._model_name() if section == "model" else self.data_class.name_in_yaml()
                 parser.add_argument(f"--{section}.name", type=str, default=name, help="Which one it is.")
-            group.__init__.__annotations__.update(
-                hints_of(group)
-            )  # the parser cannot resolve what a parent's module names
-            parser.add_class_arguments(group, section, instantiate=False, as_group=group is not TaskOptions)
+            with types_named(group, for_help=bool({"-h", "--help"} & set(words))):
+                parser.add_class_arguments(group, section, instantiate=False, as_group=group is not TaskOptions)
             if defaults is not None:
                 parser.set_defaults({f"{section}.{name}": value for name, value in defaults.plain().items()})
         parser.add_lightning_class_args(Trainer, "trainer")

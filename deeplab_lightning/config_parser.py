@@ -66,3 +66,19 @@ def as_config_error() -> Iterator[None]:
     except (MisconfigurationException, ValueError, TypeError, RuntimeError, ImportError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"--trainer cannot be made with these options: {said.rstrip('.')}.") from error
+
+
+@contextmanager
+def types_named(group: type[Options], for_help: bool) -> Iterator[None]:
+    """Let `--help` name the types of options that a group inherits, which the parser cannot resolve by itself.
+
+    Elsewhere it need not: the group checks its values, and says in better words what is wrong with them.
+    """
+    annotations = group.__init__.__annotations__
+    before = dict(annotations)
+    if for_help:
+        annotations.update(hints_of(group))
+    try:
+        yield
+    finally:
+        annotations.update(before)
