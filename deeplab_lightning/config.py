@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 import torch
 import yaml
@@ -47,9 +46,9 @@ from .losses import loss_options
 from .models import networks
 from .models.base import NetworkOptions
 from .optim.options import OptimizerOptions
-from .options import Between, Options, at_least, group_of, hints_of, problem_of
+from .options import Between, Options, group_of, hints_of, problem_of
 from .plugins import name_of
-from .runs import resolve_checkpoint
+from .runs import RunOptions, resolve_checkpoint
 from .tasks import SegmentationTask, TaskOptions, model_named, task_class_in, task_class_of
 from .tasks.precision import expect_precision
 from .trainer_checks import check_trainer
@@ -71,29 +70,6 @@ DECISIVE = (
 """Settings of the trainer that decide a run's numbers: they travel in its checkpoints. (Machine and devices do not.)"""
 WITHOUT_EFFECT = ("pretrained", "weights", "compile", "num_workers", "eval_batch_size", "cache", "preview", "root")
 """Options that say where a training began or how fast it is, or that a copied data set must set anew."""
-
-
-@dataclass(frozen=True)
-class RunOptions(Options):
-    """Where a run goes."""
-
-    section: ClassVar[str] = "run"
-
-    name: str | None = None
-    """Name of the run; the stem of the first configuration file if not given."""
-    folder: str | None = None
-    """Folder of all runs, in which a run gets `NAME/version_N`; `runs` if not given."""
-    watch_gradients: Annotated[int, at_least(0)] = 0
-    """Weights & Biases: write histograms of the gradients every so many steps; 0 for never."""
-
-    def check(self) -> None:
-        """Refuse names that lead out of the folder of runs."""
-        parts = Path(self.name or "run").parts
-        if self.name is not None and (not parts or ".." in parts or Path(self.name).is_absolute()):
-            raise ConfigError(
-                f"--run.name is {self.name!r}, which is no name within the folder of runs: write it without '..' and a "
-                f"leading slash, and say where runs go with --run.folder."
-            )
 
 
 class Configuration:

@@ -8,12 +8,13 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from .errors import CheckpointError, ConfigError, DataError, did_you_mean
 from .files import write_text
+from .options import Options, at_least
 
 LATEST = "latest"
 """In `runs/<name>/`: a link to the newest version, or a text file holding its name where links are impossible."""
@@ -23,6 +24,29 @@ RUNS = Path("runs")
 Preference = Literal["best", "last"]
 """Of a run's checkpoints: the one of the best val/mIoU, or the one that training goes on from."""
 WORDS: tuple[Preference, ...] = ("best", "last")
+
+
+@dataclass(frozen=True)
+class RunOptions(Options):
+    """Where a run goes."""
+
+    section: ClassVar[str] = "run"
+
+    name: str | None = None
+    """Name of the run; the stem of the first configuration file if not given."""
+    folder: str | None = None
+    """Folder of all runs, in which a run gets `NAME/version_N`; `runs` if not given."""
+    watch_gradients: Annotated[int, at_least(0)] = 0
+    """Weights & Biases: write histograms of the gradients every so many steps; 0 for never."""
+
+    def check(self) -> None:
+        """Refuse names that lead out of the folder of runs."""
+        parts = Path(self.name or "run").parts
+        if self.name is not None and (not parts or ".." in parts or Path(self.name).is_absolute()):
+            raise ConfigError(
+                f"--run.name is {self.name!r}, which is no name within the folder of runs: write it without '..' and a "
+                f"leading slash, and say where runs go with --run.folder."
+            )
 
 
 class _Within:

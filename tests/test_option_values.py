@@ -14,7 +14,7 @@ import yaml
 
 from deeplab_lightning.__main__ import COMMANDS, CONFIGURATIONS
 from deeplab_lightning.command_line import Argument, CommandLine
-from deeplab_lightning.config import Configuration, RunOptions
+from deeplab_lightning.config import Configuration
 from deeplab_lightning.data.sets import datamodules
 from deeplab_lightning.errors import ConfigError, DeepLabError
 from deeplab_lightning.inference import EvaluationOptions
@@ -22,6 +22,7 @@ from deeplab_lightning.losses import loss_options
 from deeplab_lightning.models import networks
 from deeplab_lightning.optim.options import OptimizerOptions
 from deeplab_lightning.options import Options, _constraints, group_of, hints_of
+from deeplab_lightning.runs import RunOptions
 from deeplab_lightning.tasks import TaskOptions
 from deeplab_lightning.trainer_checks import RANGES
 

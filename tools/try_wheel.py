@@ -48,7 +48,7 @@ def main() -> None:
         else:
             run(sys.executable, "-m", "venv", place / "venv")
             python = place / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-            oldest = [f"{name}=={version}.*" for name, version in oldest_versions()] if given.oldest else []
+            oldest = oldest_versions(python) if given.oldest else []
             run(python, "-m", "pip", "install", "--quiet", wheel, *oldest)
             program = (python.with_name("deeplab-lightning"),)
         empty = place / "empty"
@@ -80,11 +80,24 @@ def build(place: Path, isolated: bool) -> Path:
     return next(place.glob("*.whl"))
 
 
-def oldest_versions() -> list[tuple[str, str]]:
-    """Return the packages of pyproject.toml's `dependencies` with the lowest version that each may have."""
+def oldest_versions(python: Path) -> list[str]:
+    """Return pins of the lowest versions that pyproject.toml's `dependencies` allow, of those that pip finds."""
     text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     dependencies = text.partition("\ndependencies = [")[2].partition("\n]")[0]
-    return OLDEST.findall(dependencies)
+    pins = []
+    for name, least in OLDEST.findall(dependencies):
+        listed = subprocess.run(
+            [python, "-m", "pip", "index", "versions", name], capture_output=True, text=True, check=True
+        ).stdout.partition("Available versions: ")[2].splitlines()[0]  # fmt: skip
+        known = [version for version in listed.split(", ") if re.fullmatch(r"[0-9.]+", version)]
+        pins.append(f"{name}=={min((one for one in known if numbers(one) >= numbers(least)), key=numbers)}")
+    print("the oldest:", *pins, flush=True)
+    return pins
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return what versions are compared by; 2.6 and 2.6.0 are one."""
+    return tuple(int(part) for part in re.sub(r"(\.0)+$", "", version).split("."))
 
 
 def run(*words: str | Path, where: Path = REPOSITORY, environment: dict[str, str] | None = None) -> None:

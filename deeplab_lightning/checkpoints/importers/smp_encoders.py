@@ -13,6 +13,7 @@ from torch import Tensor
 from ...backbones.atrous import atrous_support
 from ...backbones.by_weights import compute_the_same, named_network, networks_with, timm_network
 from ...backbones.smp_encoders import NAME as SMP_ENCODER
+from ...backbones.weight_files import EFFICIENTNET_EXPANDING_UNIT, EFFICIENTNET_UNIT
 from ...errors import CheckpointError
 from ..loading import some
 from .resnet import BOTTLENECKS, FEATURES, is_resnet, resnet_name, resnet_renames
@@ -37,19 +38,6 @@ EFFICIENTNETS = {
     (55, 2560): ("b7", 3.1),
 }
 """Units and last width -> name, and what the plan's units are multiplied with (Tan and Le 2019)."""
-
-UNIT = """
-{depthwise_conv,bn1}     {conv_dw,bn1}
-{project_conv,bn2}       {conv_pw,bn2}
-se_{reduce,expand}       se.conv_{reduce,expand}
-"""
-EXPANDING_UNIT = """
-{expand_conv,bn0}        {conv_pw,bn1}
-{depthwise_conv,bn1}     {conv_dw,bn2}
-{project_conv,bn2}       {conv_pwl,bn3}
-se_{reduce,expand}       se.conv_{reduce,expand}
-"""
-"""Of an EfficientNet, behind `encoder._blocks.INDEX._`."""
 
 MOBILEONES = {(48, 1024): "s0", (96, 1280): "s1", (96, 2048): "s2", (128, 2048): "s3", (192, 2048): "s4"}
 """Widths of the first and the last stage -> name (Vasu et al. 2022, table 1)."""
@@ -172,8 +160,9 @@ def _efficientnet(weights: Mapping[str, Tensor]) -> Encoder:
     renames = renamed("{_conv_stem,_bn0} {conv_stem,bn1}", "encoder.", FEATURES)
     for index, (stage, unit) in enumerate(unit_places(ceil(many * depth) for many in (1, 2, 2, 3, 3, 4, 1))):
         expands = f"_blocks.{index}._expand_conv.weight" in weights
-        table = EXPANDING_UNIT if expands else UNIT
-        renames |= renamed(table, f"encoder._blocks.{index}._", f"{FEATURES}blocks.{stage}.{unit}.")
+        table = EFFICIENTNET_EXPANDING_UNIT if expands else EFFICIENTNET_UNIT
+        start, ours = f"encoder._blocks.{index}._", f"{FEATURES}blocks.{stage}.{unit}."
+        renames |= {start + theirs: ours + layer for theirs, layer in table.items()}
     return Encoder(
         f"smp_efficientnet_{name}",
         renames,
