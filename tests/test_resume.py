@@ -282,6 +282,21 @@ def test_a_branch_leaves_the_run_as_it_is(
     assert f"It is a branch of {older}" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("where", [["--run.name", "branch"], ["--run.folder", "elsewhere"]])
+def test_from_the_newest_state_another_name_or_folder_is_a_branch_too(
+    fit: Fit, tmp_path: Path, where: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fit("--run.name", "a") == 0
+    run = tmp_path / "runs" / "a" / "version_0"
+    before, last = content(run), run / "checkpoints" / "last.ckpt"
+    words = ["--ckpt_path", str(last), "--trainer.accelerator", "cpu", "--trainer.max_steps", "6"]
+    assert main(["fit", *words, *where]) == 0
+    assert content(run) == before
+    branch = tmp_path / {"branch": "runs/branch", "elsewhere": "elsewhere/a"}[where[1]] / "version_0"
+    assert torch.load(branch / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
+
+
 def test_a_moved_run_goes_on_and_keeps_its_best(fit: Fit, tmp_path: Path) -> None:
     assert fit("--optimizer.lr", "0.01") == 0
     moved = tmp_path / "runs" / "moved"
