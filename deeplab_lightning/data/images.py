@@ -154,11 +154,32 @@ def _stored_mask(path: str | Path) -> np.ndarray:
         return values.astype(np.uint8, copy=False)
     if image.mode.startswith("I"):
         return values
-    if image.mode in ("LA", "RGB", "RGBA") and ";16" not in raw_mode:  # of 16-bit colours Pillow keeps the high byte
-        return values
+    if image.mode in ("LA", "RGB", "RGBA"):
+        return values if ";16" not in raw_mode else _eight_of_sixteen_bits(_deep_colours(data, path), path)
     raise DataError(
         f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}",
         kind="colour_mask" if image.mode in _WITH_COLOURS else "",
+    )
+
+
+def _deep_colours(data: bytes, path: str | Path) -> np.ndarray:
+    """Decode colours of 16 bits, of which Pillow keeps the high byte only: `(H, W, C)` uint16, RGB or RGBA."""
+    deep = _decode_plain(data, cv2.IMREAD_UNCHANGED, path)
+    return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+
+
+def _eight_of_sixteen_bits(deep: np.ndarray, path: str | Path) -> np.ndarray:
+    """Return the 8-bit colours that were stored in 16 bits, in whichever of the usual ways; no other value is guessed.
+
+    Raises:
+        DataError: The values are no 8-bit ones.
+    """
+    for stretch in (257, 256, 1):  # 255 became 65535, 65280, or stayed
+        if not (deep % stretch).any() and deep.max() <= 255 * stretch:
+            return (deep // stretch).astype(np.uint8)
+    raise DataError(
+        f"Mask {path} has colours of 16 bits that are not those of an 8-bit mask, as blended ones are. {_SAVE_AS_IDS}",
+        kind="colour_mask",
     )
 
 
@@ -190,9 +211,8 @@ def read_stored(path: str | Path) -> np.ndarray:
             raise DataError(f"{error} Or is it whole, and of a kind that Pillow does not know? {missing}") from error
     if is_tiff and _samples(image) > 1 and raw_mode != "RGB":
         return read_raster(path)
-    if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw_mode:  # Pillow keeps the high byte only
-        deep = _decode_plain(data, cv2.IMREAD_UNCHANGED, path)
-        return deep[..., [2, 1, 0, 3][: deep.shape[2]]]
+    if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw_mode:
+        return _deep_colours(data, path)
     pages = [_page_pixels(image)]
     for page in range(1, getattr(image, "n_frames", 1) if is_tiff else 1):
         image.seek(page)

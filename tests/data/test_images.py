@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from deeplab_lightning.data import images
 from deeplab_lightning.data.checks import check_labels, check_pair
 from deeplab_lightning.data.finding import find_images
-from deeplab_lightning.data.images import read_image, read_mask, write_image, write_mask
+from deeplab_lightning.data.images import read_image, read_mask, read_mask_as_stored, write_image, write_mask
 from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
 
@@ -337,15 +337,32 @@ def test_partly_transparent_mask_is_refused(tmp_path: Path) -> None:
         read_mask(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("stretch", [257, 256, 1])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_colours_of_8_bits_stored_in_16_are_read(tmp_path: Path, stretch: int, alpha: bool) -> None:
+    """As LabelMeFacade's masks are."""
+    colours = CAMVID.colour_table()[np.minimum(ids(), 2)].astype(np.uint16)
+    stored = colours[..., ::-1] * stretch  # OpenCV writes blue first
+    if alpha:
+        stored = np.dstack([stored, np.full(stored.shape[:2], 255 * stretch, np.uint16)])
+    cv2.imwrite(str(tmp_path / "a.png"), stored)
+    assert (read_mask_as_stored(tmp_path / "a.png") == colours).all()
+
+
+def test_blended_colours_of_16_bits_are_refused(tmp_path: Path) -> None:
+    colours = np.full((20, 30, 3), 128 * 257, np.uint16)
+    colours[3, 4] = 12_345
+    cv2.imwrite(str(tmp_path / "a.png"), colours)
+    with pytest.raises(DataError, match="colours of 16 bits that are not those of an 8-bit mask"):
+        read_mask_as_stored(tmp_path / "a.png")
+
+
 def test_large_values_are_refused(tmp_path: Path) -> None:
     values = ids().astype(np.uint16)
     values[0, 0] = 26_001  # Cityscapes instance ids look like this
     cv2.imwrite(str(tmp_path / "a.png"), values)
     with pytest.raises(DataError, match=r"values from 0 to 26001; class ids are 0\.\.255"):
         read_mask(tmp_path / "a.png")
-    cv2.imwrite(str(tmp_path / "b.png"), np.stack([ids().astype(np.uint16)] * 3, axis=2))
-    with pytest.raises(DataError, match="pixels of kind RGB;16B"):
-        read_mask(tmp_path / "b.png")
     Image.fromarray(ids().astype(np.float32)).save(tmp_path / "c.tif")
     with pytest.raises(DataError, match=r"pixels of kind F;32F, expected 8-bit grey or palette"):
         read_mask(tmp_path / "c.tif")
