@@ -49,6 +49,21 @@ def without_option(words: Sequence[str], option: str) -> list[str]:
     return kept
 
 
+def said_in(words: Sequence[str]) -> dict[str, Any]:
+    """Return what files and options say, by option (`model.backbone`); groups within a section are taken whole."""
+    said = merged({}, {})
+    for path in config_files(words):
+        said = merged(said, read_config(path))
+    for flag, value in _flags(without_config_files(words)):
+        section, _, option = flag.removeprefix("--").partition(".")
+        if flag.startswith("--") and section in SECTIONS and value is not None:
+            content = load_yaml(value, flag) if option else value
+            for name in reversed((option or "name").split(".")):
+                content = {name: content}
+            said = merged(said, {section: content})
+    return {f"{section}.{option}": value for section in SECTIONS for option, value in (said.get(section) or {}).items()}
+
+
 def _flags(words: Sequence[str]) -> list[tuple[str, str | None]]:
     """Return every word that could be an option, and what stands behind it."""
     found = []

@@ -10,9 +10,10 @@ import yaml
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.doctor import build_for_trial
+from deeplab_lightning.config import Configuration
 from deeplab_lightning.data.images import write_image, write_mask
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
-from deeplab_lightning.doctor import throughput
+from deeplab_lightning.doctor import plan, throughput
 
 from .conftest import SMALL, V3PLUS
 from .fakes.camvid import write_camvid
@@ -151,3 +152,41 @@ def test_mistakes_get_one_line_and_2(
     assert main(["doctor", *options]) == 2
     assert message in capsys.readouterr().err
     assert Path("there.yaml").read_text() == "kept"
+
+
+def test_a_plan_is_a_whole_configuration(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "PROBE_CROP", 65)
+    monkeypatch.setattr(plan, "PROBE_BATCHES", (1, 1, 2, 2))
+    monkeypatch.setattr(throughput, "SECONDS", 0.2)
+    written = tmp_path / "plan.yaml"
+    command = ["doctor", str(scenes), "--out", str(tmp_path / "out"), "--minutes", "5", "--write", str(written)]
+    said = ["--model.pretrained", "false", "--data.num_workers", "0", "--trainer.accelerator", "cpu"]
+    assert main([*command, *said, "--explain"]) == 0
+    printed = capsys.readouterr().out
+    assert "trial: training steps in bf16-mixed" in printed
+    assert "model.atrous_rates []: image pooling alone" in printed
+    assert f"plan for 5 minutes: {written}\n  python -m deeplab_lightning fit -c {written}" in printed
+    read = yaml.safe_load(written.read_text())
+    assert read["data"]["root"] == str(scenes)
+    assert read["data"]["crop_size"] == 65  # the images are 96x80
+    assert read["trainer"]["max_steps"] % read["trainer"]["val_check_interval"] == 0
+    configured = Configuration(["-c", str(written)])
+    assert configured.model.plain()["backbone"] == "mobilenetv2_050_unrounded"
+    assert configured.optimizer.name == "adamw"
+    assert len(configured.datamodule().dataset("train")) == 8
+
+
+def test_what_makes_no_plan_is_refused(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, why in [
+        (["--minutes", "30", "--no_trial"], "--minutes are planned with by trial steps"),
+        (["--explain"], "--explain is about a plan"),
+        (["--minutes", "-3"], "--minutes"),
+    ]:
+        assert main(["doctor", str(scenes), *words]) == 2
+        assert why in capsys.readouterr().err
+    for mask in (scenes / "masks").iterdir():
+        mask.write_bytes(b"torn")
+    assert main(["doctor", str(scenes), "--minutes", "30", "--out", str(tmp_path / "out")]) == 1
+    assert "no plan before the errors are mended" in capsys.readouterr().out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
@@ -11,17 +13,23 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError
 from ..files import write_json, writing
-from ..options import Written, at_least
+from ..options import Between, Written, at_least
 
 if TYPE_CHECKING:
+    from ..config import Configuration
     from ..data.datamodule import SegmentationDataModule
     from ..doctor.cost import Cost
     from ..doctor.examination import Examination
     from ..doctor.layouts import Proposal
+    from ..doctor.plan import Plan
 
 RUNS = Path("runs/doctor")
 DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_100")
 """What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
+BACKBONES = ("efficientnet_lite0", "mobilenetv2_100", "resnet50")
+"""Those that a plan takes where their ImageNet weights lie on this machine, the first of them."""
+PLANNED_OF_DATA = ("crop_size", "batch_size", "scale_range", "colour_jitter")
+"""Options of a proposed data set that a plan chooses itself."""
 
 
 def doctor(
@@ -33,6 +41,8 @@ def doctor(
     overwrite: bool = False,
     out: Annotated[Path | None, Written(metavar="FOLDER")] = None,
     limit: Annotated[int, at_least(1)] | None = None,
+    minutes: Annotated[float, Between(0, math.inf, open_low=True, near=30)] | None = None,
+    explain: bool = False,
     no_trial: bool = False,
     strict: bool = False,
 ) -> int:
@@ -40,15 +50,19 @@ def doctor(
 
     Missing, unreadable and strange files, sizes, labels, duplicates, leaks between splits, classes; and what would suit
     it: crop, batch (measured), class weights, workers. FOLDER may have any known layout: VOC2012, Cityscapes, CamVid,
-    ADE20K, images/ and masks/, LabelMe, COCO. The exit code is 1 if there are errors.
+    ADE20K, images/ and masks/, LabelMe, COCO. The exit code is 1 if there are errors. With --minutes a whole
+    configuration is planned, which trains on it for so long on this machine.
 
     Args:
         folder: Folder of a data set, whose layout is found out; without it the configuration says what to read.
         configuration: -c FILE.yaml, --model.option and --data.option are those of fit.
-        write: File for a configuration that reads FOLDER.
+        write: File for a configuration that reads FOLDER; with --minutes, that trains on it, too.
         overwrite: Write the configuration even if its file exists.
         out: Folder for report.json and overview.png; runs/doctor/NAME if not given.
         limit: Look at so many images of each split; at all if not given.
+        minutes: How long training may take on this machine: network, optimiser, precision, crop and length are chosen
+            for it, and -c FILE.yaml, --model.option and the like are kept.
+        explain: Say of each of these choices why, and what was not taken.
         no_trial: Leave out the trial steps and the loader's speed.
         strict: Let the exit code be 1 for warnings too.
 
@@ -61,8 +75,12 @@ def doctor(
     """
     if folder is None and not configuration:
         raise ConfigError("doctor needs a folder, or what fit would read: -c configs/v3plus.yaml -c my_data.yaml.")
-    if write is not None and folder is None:
+    if write is not None and folder is None and minutes is None:
         raise ConfigError("--write is for a folder whose layout is found out: doctor FOLDER --write my_data.yaml")
+    if minutes is not None and no_trial:
+        raise ConfigError("--minutes are planned with by trial steps: leave out --no_trial.")
+    if explain and minutes is None:
+        raise ConfigError("--explain is about a plan: say how long training may take, as in --minutes 30.")
     if write is not None and write.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"The configuration is YAML: name it {write.with_suffix('.yaml')} instead of {write}.")
     if write is not None and write.exists() and not overwrite:
@@ -76,7 +94,7 @@ def doctor(
     arguments = list(configuration)
     proposal = None
     if folder is not None:
-        proposal = _propose(folder, out, write)
+        proposal = _propose(folder, out, write if minutes is None else None)
         chosen = [] if any(word.partition("=")[0] in ("-c", "--config", "--model") for word in arguments) else [
             *DEFAULT_MODEL
         ]  # fmt: skip
@@ -87,7 +105,7 @@ def doctor(
     where = options.get("root", "drawn on the fly")
     print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
     done = examine(datamodule, configured.describes, options, limit)
-    cost, rate = (None, None) if no_trial else _try(datamodule, done, arguments)
+    cost, rate = (None, None) if no_trial or minutes is not None else _try(datamodule, done, arguments)
     everything = [*done.findings, *done.advice]
     code = exit_code(everything, strict)
 
@@ -114,7 +132,16 @@ def doctor(
     severities = [found.severity for found in (*done.findings, *done.advice)]
     counts = [counted(severities.count(severity), severity) for severity in get_args(Severity)]
     print(f"\n{', '.join(counts)}: {out}/report.json, {out}/overview.png")
-    if write is not None:
+    if minutes is not None:
+        if code and not done.loadable("train"):
+            print("no plan before the errors are mended")
+            return code
+        planned = write or out / "plan.yaml"
+        plan = make_plan(done, configured, proposal, configuration, minutes, planned)
+        if explain:
+            print(f"\n{plan.explained()}\n")
+        print(f"plan for {minutes:g} minutes: {planned}\n  python -m deeplab_lightning fit -c {planned}")
+    elif write is not None:
         print(f"configuration: {write}\n  python -m deeplab_lightning fit -c configs/v3plus.yaml -c {write}")
     return code
 
@@ -152,6 +179,81 @@ def _try(
         rate = images_per_second(datamodule)
         done.advice += speed(rate, cost, datamodule.options.num_workers)
     return cost, rate
+
+
+def make_plan(
+    done: Examination,
+    configured: Configuration,
+    proposal: Proposal | None,
+    words: Sequence[str],
+    minutes: float,
+    path: Path,
+) -> Plan:
+    """Plan a training of so many minutes, and write it to `path`.
+
+    Args:
+        done: What was found out about the data.
+        configured: The configuration that it was read by.
+        proposal: What was found out about the folder's layout, if it was.
+        words: What the user said.
+        minutes: How long it may take.
+        path: Of the YAML file.
+    """
+    from ..backbones.at_hand import first_at_hand
+    from ..config import Configuration
+    from ..config_words import said_in
+    from ..doctor.facts import facts_of
+    from ..doctor.plan import (
+        PRECISIONS,
+        PROBE_BATCHES,
+        PROBE_CROP,
+        Choice,
+        Plan,
+        choose_learning,
+        choose_length,
+        choose_network,
+        choose_precision,
+    )  # fmt: skip
+    from ..doctor.throughput import images_per_second
+    from ..doctor.trial import TrialError, measure
+
+    said = {option: Choice(value, "as you said") for option, value in said_in(words).items()}
+    if proposal is not None:
+        found = {name: value for name, value in proposal.options.items() if name not in PLANNED_OF_DATA}
+        read = {f"data.{name}": Choice(value, proposal.comments.get(name, "")) for name, value in found.items()}
+        said = {"data.name": Choice(proposal.name, ""), **read, **said}
+    plan = Plan(said)
+    facts = facts_of(done, configured.describes, minutes)
+    choose_network(plan, first_at_hand(BACKBONES))
+    choose_learning(plan, facts)
+
+    def write_plan() -> None:
+        head = (
+            f"{minutes:g} minutes on this machine, planned by `doctor`: {facts.train_images} training images, "
+            f"{facts.val_images} validation images.\n  python -m deeplab_lightning fit -c {path}"
+        )
+        with writing(path, "Choose another place."):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(plan.as_yaml(head + "".join(f"\nNot taken: {what}" for what in plan.rejected)), "utf-8")
+
+    write_plan()
+    costs: dict[str, Cost | str] = {}
+    limit = None
+    precisions = [plan.value("trainer.precision")] if "trainer.precision" in said else PRECISIONS
+    for precision in precisions:
+        print(f"trial: training steps in {precision} ...", flush=True)
+        trial = partial(build_for_trial, ["-c", str(path), f"--trainer.precision={precision}"])
+        started = time.monotonic()
+        try:
+            costs[precision] = measure(trial, PROBE_CROP, PROBE_BATCHES, limit_s=limit)
+        except TrialError as error:
+            costs[precision] = str(error)
+        limit = 2 * (time.monotonic() - started)  # what takes twice as long as another is no choice
+    cost = choose_precision(plan, costs)
+    probed = Configuration(["-c", str(path), f"--data.crop_size={PROBE_CROP}"])
+    choose_length(plan, replace(facts, images_per_second=images_per_second(probed.datamodule())), cost)
+    write_plan()
+    return plan
 
 
 def _propose(folder: Path, out: Path, write: Path | None) -> Proposal:

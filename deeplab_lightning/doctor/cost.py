@@ -20,7 +20,7 @@ class Cost:
         device: Where the steps ran, such as `cpu` or `cuda`.
         fixed: Bytes whatever the batch.
         per_image: Bytes for each image.
-        seconds_per_image: In a batch of two.
+        seconds_per_image: In the largest batch that was tried.
         available: Bytes that were free before the steps; None if the system does not tell.
     """
 
@@ -42,10 +42,10 @@ class Cost:
 
 
 def cost_of(device: str, available: int | None, steps: Mapping[int, tuple[int, float]]) -> Cost:
-    """Draw the line through the peaks (bytes) and times (seconds) of steps of one and of two images."""
-    (peak, _), (peak_of_two, seconds) = steps[1], steps[2]
-    per_image = max(0, peak_of_two - peak)
-    return Cost(device, peak - per_image, per_image, seconds / 2, available)
+    """Draw the line through the peaks (bytes) of steps of one and of two images; the time is the largest batch's."""
+    (peak, _), (peak_of_two, _) = steps[1], steps[2]
+    per_image, largest = max(0, peak_of_two - peak), max(steps)
+    return Cost(device, peak - per_image, per_image, steps[largest][1] / largest, available)
 
 
 def batch(cost: Cost, batch_size: int, images: int) -> list[Finding]:

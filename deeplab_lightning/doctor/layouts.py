@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from ..data.datamodule import SegmentationDataModule
 from ..data.layout import CHILDREN, Recognised, names_in_file, subfolders
 from ..data.sets import datamodules
@@ -14,6 +12,7 @@ from ..data.wording import found_instead
 from ..errors import ConfigError
 from ..labels import VOID_COLOUR
 from .contents import MaskValues, look_at_masks, suggested_window, unusual_images
+from .yaml_lines import section
 
 
 @dataclass
@@ -24,13 +23,8 @@ class Proposal(Recognised):
 
     def as_yaml(self, title: str) -> str:
         """Return a commented configuration that goes on top of a model's, with `title` as its first comment."""
-        lines = [f"# {line}" for line in [title, *self.remarks]]
-        lines += ["", "data:", f"  name: {self.name}"]
-        for name, value in self.options.items():
-            written = yaml.safe_dump(value, default_flow_style=True, width=100_000, allow_unicode=True)
-            comment = f"  # {self.comments[name]}" if name in self.comments else ""
-            lines.append(f"  {name}: {written.removesuffix('...' + chr(10)).strip()}{comment}")
-        return "\n".join(lines) + "\n"
+        head = "".join(f"# {line}\n" for line in [title, *self.remarks])
+        return f"{head}\n{section('data', {'name': self.name, **self.options}, self.comments)}"
 
 
 def propose(folder: Path) -> Proposal:

@@ -3,17 +3,19 @@
 The process trains with Lightning's own Trainer, so precision, clipping and the device are those of the run; only the
 images are noise. It makes two steps with one image and two with two: the first of each makes buffers and plans.
 Memory is the process's peak during the last step of each size: resident memory on a CPU, what CUDA reserves on a GPU.
-Two points give what is fixed (weights, gradients, buffers, libraries) and what each image adds.
+Two points give what is fixed (weights, gradients, buffers, libraries) and what each image adds. Time is that of the
+quickest step of the largest size, each of which must have a finite loss.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,18 +35,32 @@ class TrialError(Exception):
     """The trial step did not come to an end; the message says why."""
 
 
-def measure(build: Build, crop_size: int, seed: int = 0) -> Cost:
+def measure(
+    build: Build, crop_size: int, batches: Sequence[int] = SIZES, seed: int = 0, limit_s: float | None = None
+) -> Cost:
     """Make the trial steps in a fresh process, where `build` is called, on images of noise with sides of `crop_size`.
 
+    Args:
+        build: See `Build`.
+        crop_size: In pixels.
+        batches: Images of each step, 1 and 2 among them.
+        seed: Of the noise.
+        limit_s: Seconds after which it is given up; never if None.
+
     Raises:
-        TrialError: The steps failed, or the system ended the process (out of memory).
+        TrialError: The steps failed or took too long, their loss was not finite, or the system ended the process (out
+            of memory).
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_trial, args=(build, crop_size, seed, theirs))
+    process = context.Process(target=_trial, args=(build, crop_size, batches, seed, theirs))
     process.start()
     theirs.close()
     with ours:
+        if not ours.poll(limit_s):
+            process.kill()
+            process.join()
+            raise TrialError(f"its steps take longer than {limit_s:.0f} s")
         try:
             answer: Cost | str | None = ours.recv()
         except EOFError:
@@ -57,19 +73,19 @@ def measure(build: Build, crop_size: int, seed: int = 0) -> Cost:
     return answer
 
 
-def _trial(build: Build, crop_size: int, seed: int, answer: Connection) -> None:
+def _trial(build: Build, crop_size: int, batches: Sequence[int], seed: int, answer: Connection) -> None:
     """Run in the child: answers what steps cost, or why that is not known."""
     warnings.simplefilter("ignore")
     sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
-        answer.send(_run_steps(build, crop_size, seed))
-    except DeepLabError as error:
+        answer.send(_run_steps(build, crop_size, batches, seed))
+    except (DeepLabError, TrialError) as error:
         answer.send(str(error))
     except Exception as error:
         answer.send(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
-def _run_steps(build: Build, crop_size: int, seed: int) -> Cost:
+def _run_steps(build: Build, crop_size: int, batches: Sequence[int], seed: int) -> Cost:
     task, options = build()  # before the imports: what it refuses is said at once
 
     import torch
@@ -79,7 +95,7 @@ def _run_steps(build: Build, crop_size: int, seed: int) -> Cost:
         def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             self.device = pl_module.device.type
             self.available = _available(self.device)
-            self.steps: dict[int, tuple[int, float]] = {}  # the last of each size
+            self.steps: dict[int, tuple[int, float]] = {}  # of each size the last one's peak, the quickest one's time
 
         def on_train_batch_start(self, *_: Any) -> None:
             _forget_peak(self.device)
@@ -89,12 +105,15 @@ def _run_steps(build: Build, crop_size: int, seed: int) -> Cost:
             self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
             peak = _peak(self.device)  # waits for a GPU
-            self.steps[len(batch["image"])] = peak, time.perf_counter() - self.started
+            seconds, size = time.perf_counter() - self.started, len(batch["image"])
+            self.steps[size] = peak, min(seconds, self.steps.get(size, (0, math.inf))[1])
+            if not torch.isfinite(outputs["loss"]):
+                raise TrialError(f"the loss of step {batch_idx + 1} is {float(outputs['loss'])}")
 
     class Batches(torch.utils.data.IterableDataset[dict[str, Any]]):
         def __iter__(self) -> Iterator[dict[str, Any]]:
             generator = torch.Generator().manual_seed(seed)
-            for size in SIZES:
+            for size in batches:
                 shape = (size, task.description["channels"], crop_size, crop_size)
                 yield {
                     "image": torch.randint(0, 256, shape, generator=generator).byte(),
@@ -105,7 +124,7 @@ def _run_steps(build: Build, crop_size: int, seed: int) -> Cost:
     watch = Watch()
     trainer = Trainer(
         **options,
-        max_steps=len(SIZES),
+        max_steps=len(batches),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from torch import nn
 
 from ..options import Between, Options
+
+LayerStart = Literal["he_uniform", "he_normal"]
+ClassifierStart = Literal["xavier", "normal"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,12 @@ class ConvOptions(Options):
     norm_momentum: Annotated[float, Between(0, 1)] = 0.1
     """Weight of the new batch in the running statistics of all batch norms behind the backbone, one minus TensorFlow's
     decay; the papers' 0.0003 needs pretrained statistics."""
+    layer_start: LayerStart = "he_normal"
+    """Distribution that new convolutions start from: he_uniform, He's uniform one of the inputs, or he_normal, his
+    normal one of the outputs."""
+    classifier_start: ClassifierStart = "normal"
+    """Distribution that the classifier starts from: xavier, whose logits tell classes apart within the first steps, or
+    normal, the released code's N(0, 0.01)."""
 
 
 class ConvNormAct(nn.Sequential):
@@ -77,22 +86,28 @@ def conv3x3(in_channels: int, out_channels: int, form: ConvOptions, *, atrous_ra
     return ConvNormAct(in_channels, out_channels, 3, atrous_rate=atrous_rate, momentum=form.norm_momentum)
 
 
-def initialise(module: nn.Module) -> None:
-    """Start the convolutions of new layers from He's normal distribution, which suits training from scratch.
+def initialise(module: nn.Module, start: LayerStart = "he_uniform") -> None:
+    """Start the convolutions of new layers from one of He's distributions; biases from 0.
 
     (The released code: Xavier; depthwise 0.33, pointwise 0.06.)
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out" if layer.groups == 1 else "fan_in")
+            if start == "he_uniform":
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out" if layer.groups == 1 else "fan_in")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
 
-def classifier(in_channels: int, num_classes: int) -> nn.Conv2d:
-    """Return the last 1x1 convolution, which starts from N(0, 0.01) and without bias, as released."""
+def classifier(in_channels: int, num_classes: int, start: ClassifierStart = "xavier") -> nn.Conv2d:
+    """Return the last 1x1 convolution, without bias at the start: from Xavier's distribution, or N(0, 0.01)."""
     conv = nn.Conv2d(in_channels, num_classes, 1)
-    nn.init.normal_(conv.weight, std=0.01)
+    if start == "xavier":
+        nn.init.xavier_uniform_(conv.weight)
+    else:
+        nn.init.normal_(conv.weight, std=0.01)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)
     return conv

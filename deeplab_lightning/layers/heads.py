@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..options import Options, at_least
-from .conv import ConvNormAct, classifier, initialise
+from .conv import ConvNormAct, ConvOptions, classifier, initialise
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,12 @@ class AuxiliaryOptions(Options):
     """Factor of the auxiliary classifier's loss, where there is one; the main loss has 1."""
 
 
-def auxiliary_head(in_channels: int, num_classes: int, *, momentum: float) -> nn.Sequential:
+def auxiliary_head(in_channels: int, num_classes: int, form: ConvOptions) -> nn.Sequential:
     """Return torchvision's auxiliary classifier: 3x3 to a quarter of the width, dropout, 1x1."""
     width = in_channels // 4
-    conv = ConvNormAct(in_channels, width, 3, momentum=momentum)
-    initialise(conv)
-    return nn.Sequential(conv, nn.Dropout(0.1), classifier(width, num_classes))
+    conv = ConvNormAct(in_channels, width, 3, momentum=form.norm_momentum)
+    initialise(conv, form.layer_start)
+    return nn.Sequential(conv, nn.Dropout(0.1), classifier(width, num_classes, form.classifier_start))
 
 
 def depth_head(in_channels: int) -> nn.Sequential:

@@ -60,7 +60,7 @@ class DeepLabV3Plus(ContextNetwork):
             self._merged = [self._stage_at(stride) for stride in options.decoder_strides]
             channels = [self.backbone.stage_channels[stage] for stage in self._merged]
             self.decoder = DecoderV3Plus(options, options.aspp_channels, channels)
-            initialise(self.decoder)
+            initialise(self.decoder, options.layer_start)
         self.build_classifiers(options.decoder_channels if options.decoder else options.aspp_channels, num_classes)
 
     def _stage_at(self, stride: int) -> int:

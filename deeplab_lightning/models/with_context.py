@@ -47,9 +47,9 @@ class ContextNetwork(Network):
 
     def build_classifiers(self, channels: int, num_classes: int) -> None:
         """Make the classifier of a map of so many channels, and the auxiliary head if there is to be one."""
-        self.classifier = classifier(channels, num_classes)
+        self.classifier = classifier(channels, num_classes, self.options.classifier_start)
         self.aux_head = (
-            auxiliary_head(self.backbone.stage_channels[-2], num_classes, momentum=self.options.norm_momentum)
+            auxiliary_head(self.backbone.stage_channels[-2], num_classes, self.options)
             if self.options.aux_head
             else None
         )

@@ -79,7 +79,7 @@ def context_module(options: ContextOptions, in_channels: int) -> nn.Sequential:
     if options.head_conv:
         parts["head_conv"] = conv3x3(width, width, options)
     for part in parts.values():
-        initialise(part)
+        initialise(part, options.layer_start)
     return nn.Sequential(OrderedDict(parts))
 
 
