@@ -14,6 +14,10 @@ from ..labels import VOID_COLOUR
 from .contents import MaskValues, look_at_masks, suggested_window, unusual_images
 from .yaml_lines import section
 
+OF_IMAGES = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 0}
+OF_IMAGES_WHY = {"name": "for images; that of configs/v3plus.yaml is for drawn scenes"}
+"""The optimiser that configurations of images name (docs/planner.md has what it was compared with)."""
+
 
 @dataclass
 class Proposal(Recognised):
@@ -24,7 +28,8 @@ class Proposal(Recognised):
     def as_yaml(self, title: str) -> str:
         """Return a commented configuration that goes on top of a model's, with `title` as its first comment."""
         head = "".join(f"# {line}\n" for line in [title, *self.remarks])
-        return f"{head}\n{section('data', {'name': self.name, **self.options}, self.comments)}"
+        data = section("data", {"name": self.name, **self.options}, self.comments)
+        return f"{head}\n{data}\n{section('optimizer', OF_IMAGES, OF_IMAGES_WHY)}"
 
 
 def propose(folder: Path) -> Proposal:
