@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parent.parent
 V3PLUS = REPOSITORY / "configs" / "v3plus.yaml"
 
 SMALL = [
-    *("--model.backbone", "mobilenetv2_035", "--model.aspp_channels", "16", "--model.decoder_channels", "16"),
+    *("--model.backbone", "test_efficientnet", "--model.aspp_channels", "16", "--model.decoder_channels", "16"),
     *("--data.crop_size", "65", "--data.batch_size", "2", "--data.num_workers", "0"),
     *("--trainer.max_steps", "4", "--trainer.val_check_interval", "2", "--trainer.accelerator", "cpu"),
 ]

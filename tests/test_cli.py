@@ -252,7 +252,7 @@ def test_evaluating_at_another_output_stride_really_does_so(
 
 def test_a_checkpoint_brings_its_model_and_data(trained: dict[str, Any], checkpoint: Path) -> None:
     assert main(["validate", "--ckpt_path", str(checkpoint)]) == 0
-    assert trained["model"].hparams.model["backbone"] == "mobilenetv2_035"
+    assert trained["model"].hparams.model["backbone"] == "test_efficientnet"
     assert trained["model"].model.output_stride == 16
     image, _ = trained["data"].dataset("val").load(0)
     assert image.shape == (64, 80, 3)
@@ -312,7 +312,7 @@ def test_scoring_without_a_checkpoint_is_refused(command: str, capsys: pytest.Ca
 def test_a_checkpoint_of_another_model_is_refused(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "--ckpt_path", str(checkpoint), "--model.backbone", "mobilenetv2_050"]) == 2
     message = capsys.readouterr().err
-    assert "belongs to another model: it was written by DeepLabV3PlusTask with backbone 'mobilenetv2_035'" in message
+    assert "belongs to another model: it was written by DeepLabV3PlusTask with backbone 'test_efficientnet'" in message
 
 
 def test_a_checkpoint_of_other_classes_is_refused(
@@ -461,5 +461,5 @@ def test_print_config_resolves_without_training(
     with pytest.raises(SystemExit) as leaving:
         fit("--print_config")
     assert leaving.value.code == 0
-    assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"] == "mobilenetv2_035"
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["backbone"] == "test_efficientnet"
     assert not trained

@@ -35,8 +35,8 @@ def write_fake(name: str, root: Path) -> Path:
     return getattr(importlib.import_module(f"tests.fakes.{name}"), f"write_{name}")(root)
 
 
-SLOW = {"fcn"}
-"""A step of 134 million parameters takes half a minute."""
+SLOW = {"fcn", "segnet", "unet"}
+"""A step of 134 million parameters takes half a minute; maps of full size take seconds."""
 
 
 @pytest.mark.parametrize(

@@ -227,7 +227,13 @@ def test_in_an_environment_of_three_packages(checkpoint: Path, tmp_path: Path, s
 
 
 @pytest.mark.parametrize(
-    "asked", [13, 20, pytest.param(18, marks=pytest.mark.slow), pytest.param(99, marks=pytest.mark.slow)]
+    "asked",
+    [
+        13,
+        pytest.param(20, marks=pytest.mark.slow),
+        pytest.param(18, marks=pytest.mark.slow),
+        pytest.param(99, marks=pytest.mark.slow),
+    ],
 )
 def test_what_an_onnx_file_says_of_itself_is_what_it_is(
     asked: int, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -20,7 +20,7 @@ from deeplab_lightning.reporting.receptive_fields import COLOURS, SeenWindow, pl
 from .conftest import SMALL, V3PLUS
 from .test_main import HEAVY, run_python
 
-SMALL_MODEL = ["-c", str(V3PLUS), *SMALL[:6]]
+SMALL_MODEL = ["-c", str(V3PLUS), "--model.backbone", "mobilenetv2_035", *SMALL[2:6]]
 CROP = ["--data.crop_size", "129"]
 
 

@@ -75,10 +75,11 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize(
     ("length", "steps"),
-    [("steps", [6]), ("epochs", [6, 8]), ("epochs", [8]), ("both", [4]), ("time and epochs", [4]),
+    [("steps", [6]), ("epochs", [6, 8]), ("time and epochs", [4]),
      *(pytest.param(*case, marks=pytest.mark.slow) for case in (
          ("steps", [8]), ("steps", [6, 7, 8]), ("steps, cosine", [4]), ("epochs", [4]), ("epochs", [6]),
-         ("epochs", [4, 6, 7]), ("epochs, cosine", [8]), ("epochs, step", [6]), ("both", [6, 8])))],
+         ("epochs", [8]), ("both", [4]), ("epochs", [4, 6, 7]), ("epochs, cosine", [8]), ("epochs, step", [6]),
+         ("both", [6, 8])))],
 )  # fmt: skip
 def test_a_stopped_run_goes_on_as_if_nothing_had_happened(
     length: str, steps: list[int], shared_wholes: Path, monkeypatch: pytest.MonkeyPatch
@@ -397,7 +398,10 @@ def test_all_files_of_a_run_count_steps_alike(fit: Fit, tmp_path: Path) -> None:
     assert json.loads((run / "evaluation.json").read_text())["step"] in steps["metrics.csv"]
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)],
+)
 def test_a_signal_to_all_processes_still_saves(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
     """Terminals send Ctrl-C to the workers, too, and schedulers SIGTERM."""
     words = [sys.executable, "-m", "deeplab_lightning", "fit", "-c", str(V3PLUS), *SMALL, *SMALL_SCENES]

@@ -152,7 +152,10 @@ def choose_learning(plan: Plan, facts: Facts) -> None:
     recipe = RECIPES[plan.start]
     batch = min(BATCH, facts.train_images)
     plan.choose("data.batch_size", batch, "batch norms want 8 or more" if batch == BATCH else "all images there are")
-    plan.choose("optimizer.name", "adamw", "in hundreds of steps it gets further than SGD")
+    if "optimizer.lr" in plan.said:
+        plan.choose("optimizer.name", "sgd", "the rate that was said is SGD's, where no optimiser was named")
+    else:
+        plan.choose("optimizer.name", "adamw", "in hundreds of steps it gets further than SGD")
     if plan.value("optimizer.name") == "adamw":
         plan.choose("optimizer.lr", recipe.lr, recipe.why)
         plan.choose("optimizer.weight_decay", 0.01, "of AdamW, on kernels alone")

@@ -86,7 +86,7 @@ def conv3x3(in_channels: int, out_channels: int, form: ConvOptions, *, atrous_ra
     return ConvNormAct(in_channels, out_channels, 3, atrous_rate=atrous_rate, momentum=form.norm_momentum)
 
 
-def initialise(module: nn.Module, start: LayerStart = "he_uniform") -> None:
+def initialise(module: nn.Module, start: LayerStart = "he_normal") -> None:
     """Start the convolutions of new layers from one of He's distributions; biases from 0.
 
     (The released code: Xavier; depthwise 0.33, pointwise 0.06.)
@@ -101,7 +101,7 @@ def initialise(module: nn.Module, start: LayerStart = "he_uniform") -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def classifier(in_channels: int, num_classes: int, start: ClassifierStart = "xavier") -> nn.Conv2d:
+def classifier(in_channels: int, num_classes: int, start: ClassifierStart = "normal") -> nn.Conv2d:
     """Return the last 1x1 convolution, without bias at the start: from Xavier's distribution, or N(0, 0.01)."""
     conv = nn.Conv2d(in_channels, num_classes, 1)
     if start == "xavier":

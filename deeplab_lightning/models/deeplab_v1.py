@@ -68,7 +68,7 @@ class DeepLabV1(Network):
         channels = self.backbone.high_level_channels
         if self.multi_scale_heads is not None:
             channels += len(self.multi_scale_heads) * MULTI_SCALE_CHANNELS
-        self.classifier = classifier(channels, num_classes, "normal")
+        self.classifier = classifier(channels, num_classes)
 
     def coarse_logits(self, image: Tensor) -> Tensor:
         """Return the logits at stride 8, which the paper trains: `(B, num_classes, ceil(H/8), ceil(W/8))`."""

@@ -44,7 +44,7 @@ def test_the_files_agree_with_one_another(trained_run: Path) -> None:
 def test_the_configuration_can_be_run_again(trained_run: Path, tmp_path: Path) -> None:
     config = trained_run / "config.yaml"
     stored = yaml.safe_load(config.read_text())
-    assert stored["model"]["backbone"] == "mobilenetv2_035"
+    assert stored["model"]["backbone"] == "test_efficientnet"
     assert stored["model"]["class_names"] is None
     assert main(["fit", "-c", str(config), "--run.folder", str(tmp_path), "--run.name", "again"]) == 0
     again = read_metrics(tmp_path / "again" / "version_0" / "metrics.csv")

@@ -46,6 +46,7 @@ def test_waiting_for_data_is_told_from_computing(fit: Fit, tmp_path: Path, monke
     assert 0.1 < second["memory_gib"] < 16
 
 
+@pytest.mark.slow
 def test_validation_is_left_out_and_a_resumed_run_goes_on_with_the_file(
     fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

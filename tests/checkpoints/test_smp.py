@@ -26,6 +26,7 @@ LARGE = [
 ]
 LARGE_AT_8 = ["efficientnet-b3", "efficientnet-b5", "mobileone_s4", "se_resnet50", "resnext50_32x4d"]
 OTHERS = [
+    *(("DeepLabV3Plus", "mobileone_s0", "smp_mobileone_s0"), ("DeepLabV3Plus", "se_resnet50", "smp_se_resnet50")),
     *(("DeepLabV3", "resnet18", "resnet18"), ("DeepLabV3Plus", "mobilenet_v2", "smp_mobilenet_v2")),
     *(("DeepLabV3", "efficientnet-b0", "smp_efficientnet_b0"), ("DeepLabV3", "mobileone_s0", "smp_mobileone_s0")),
     ("DeepLabV3Plus", "efficientnet-b2", "smp_efficientnet_b2"),
@@ -43,8 +44,7 @@ OTHERS = [
         *(("DeepLabV3Plus", "resnet18", "resnet18"), ("DeepLabV3", "mobilenet_v2", "smp_mobilenet_v2")),
         ("DeepLabV3Plus", "efficientnet-b0", "smp_efficientnet_b0"),
         ("DeepLabV3", "timm-tf_efficientnet_lite0", "efficientnet_lite0"),
-        *(("DeepLabV3Plus", "mobileone_s0", "smp_mobileone_s0"), ("DeepLabV3", "tu-regnetx_002", "regnetx_002")),
-        ("DeepLabV3Plus", "se_resnet50", "smp_se_resnet50"),
+        ("DeepLabV3", "tu-regnetx_002", "regnetx_002"),
         *(pytest.param(*case, marks=pytest.mark.slow) for case in OTHERS),
         *(pytest.param("DeepLabV3Plus", encoder, None, marks=pytest.mark.slow) for encoder in LARGE),
         *(pytest.param("DeepLabV3", encoder, None, marks=pytest.mark.slow) for encoder in LARGE_AT_8),
@@ -119,6 +119,7 @@ def test_networks_of_the_same_weights_that_compute_the_same() -> None:
     assert any("fit mobilenetv1_100h as well" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_networks_of_the_same_weights_that_compute_others_are_named() -> None:
     weights = timm_encoder("mobilenetv3_small_075")
     with pytest.raises(CheckpointError, match="fit mobilenetv3_small_075, tf_mobilenetv3_small_075") as raised:

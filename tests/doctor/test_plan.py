@@ -96,6 +96,7 @@ def test_what_was_said_is_kept_and_the_rest_follows() -> None:
     assert (plan.value("data.crop_size"), plan.value("data.batch_size")) == (97, 4)
     assert plan.value("optimizer.lr") is None  # of AdamW; SGD's is the user's
     assert plan.choices["data.crop_size"].why == "as you said"
+    assert planned(optimizer__lr=0.01).value("optimizer.name") == "sgd"  # a rate of AdamW would be ten times smaller
     larger = planned(data__crop_size=353)
     assert larger.value("trainer.max_steps") < planned(data__crop_size=97).value("trainer.max_steps")
 
