@@ -32,6 +32,8 @@ START_SECONDS = 25
 VALIDATION_SHARE = 0.1
 """Of the time; more validations than `MOST_VALIDATIONS` show nothing new."""
 MOST_VALIDATIONS = 10
+LARGE_IMAGE = 1_000_000
+"""Pixels of a validation image from which they are evaluated one at a time: logits of full size take memory."""
 FORWARD_COST = 0.4
 """What evaluating a pixel costs beside training on one: no backward pass, but the whole image at its own size."""
 SMALLEST_CROP = 129
@@ -165,6 +167,10 @@ def choose_learning(plan: Plan, facts: Facts) -> None:
         dark = facts.shift >= SHIFT
         why = f"train and val differ in brightness by {facts.shift:.2f}" if dark else "light differs between images"
         plan.choose("data.colour_jitter", 0.5 if dark else 0.3, why)
+    if facts.val_pixels > LARGE_IMAGE:
+        plan.choose(
+            "data.eval_batch_size", 1, f"images of {facts.val_pixels / 1e6:.1f} million pixels; scores stay the same"
+        )
     if facts.imbalance > IMBALANCE:
         plan.rejected.append(
             f"class weights (the rarest class has {facts.imbalance:.0f} times fewer pixels): try "

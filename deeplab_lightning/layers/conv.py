@@ -26,11 +26,11 @@ class ConvOptions(Options):
     norm_momentum: Annotated[float, Between(0, 1)] = 0.1
     """Weight of the new batch in the running statistics of all batch norms behind the backbone, one minus TensorFlow's
     decay; the papers' 0.0003 needs pretrained statistics."""
-    layer_start: LayerStart = "he_normal"
-    """Distribution that new convolutions start from: he_uniform, He's uniform one of the inputs, or he_normal, his
-    normal one of the outputs."""
-    classifier_start: ClassifierStart = "normal"
-    """Distribution that the classifier starts from: xavier, whose logits tell classes apart within the first steps, or
+    layer_start: LayerStart = "he_uniform"
+    """Distribution that new convolutions start from: he_uniform, He's uniform one scaled by the inputs, or he_normal,
+    his normal one scaled by the outputs; docs/planner.md compares them."""
+    classifier_start: ClassifierStart = "xavier"
+    """Distribution that the classifier starts from: xavier, which learns rare classes within hundreds of steps, or
     normal, the released code's N(0, 0.01)."""
 
 

@@ -11,7 +11,9 @@ Departures from the paper, and why:
 - Backbones are timm's: a ResNet has torchvision's stem and the stride of a stage in its first unit, which keeps the
   previous rate where the stride is gone, so that ImageNet weights compute what they did. `beta_stem` and
   `stride_place="previous"` are the paper's (as in `configs/paper/`).
-- New layers start from He's normal distribution (`layers.conv.initialise`), which suits training from scratch.
+- New layers start from He's uniform distribution and the classifier from Xavier's, which get further in few steps (the
+  released code: Xavier's, and N(0, 0.01): `classifier_start="normal"`, as in `configs/paper/`). Those of the cascade
+  start from his normal one and from N(0, 0.01).
 - Batch-norm momentum is 0.1 instead of 0.0003 unless set: the paper's value needs pretrained statistics.
 - Image pooling takes the mean of the whole map; the released code's window is as large as the training crop.
 

@@ -12,7 +12,8 @@ Departures from the paper, and why:
 
 - Backbones are timm's, as in `deeplab_v3.py`; low-level maps are the ends of timm's stages unless `low_level_map` says
   `tensorflow` (see `backbones/low_level_maps.py`).
-- New layers start from He's normal distribution (`layers.conv.initialise`), which suits training from scratch.
+- New layers start from He's uniform distribution and the classifier from Xavier's, which get further in few steps (the
+  released code: Xavier's, and N(0, 0.01): `classifier_start="normal"`, as in `configs/paper/`).
 - Batch-norm momentum is 0.1 instead of 0.0003 unless set: the paper's value needs pretrained statistics.
 
 What other code bases do and the paper does not: segmentation_models_pytorch has `norm_between=False`, `head_conv`, one

@@ -144,6 +144,11 @@ def test_dark_images_and_colours() -> None:
     assert planned(replace(STREETS, colours=False)).value("data.colour_jitter") is None
 
 
+def test_large_images_are_evaluated_one_at_a_time() -> None:
+    assert planned().value("data.eval_batch_size") is None
+    assert planned(replace(STREETS, val_pixels=3e6, minutes=90)).value("data.eval_batch_size") == 1
+
+
 def test_a_plan_as_yaml_is_read_back() -> None:
     plan = planned(data__label_map={0: 0, 255: 1}, loss__cross_entropy__label_smoothing=0.1)
     plan.said = {}

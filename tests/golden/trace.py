@@ -36,6 +36,8 @@ COMMON = [
     *("--trainer.enable_progress_bar", "false"),
 ]
 SMALL = ["--model.backbone", "mobilenetv2_035", "--model.aspp_channels", "16", "--model.decoder_channels", "16"]
+STARTS = ["--model.layer_start", "he_normal", "--model.classifier_start", "normal"]
+"""Of v3 and v3+ when the traces were recorded."""
 TEACHER = "TEACHER"
 """In a variant's options: the checkpoint that the trace `v3plus` left."""
 
@@ -116,6 +118,7 @@ def trace(name: str, folder: Path) -> dict[str, Any]:
     config, options = VARIANTS[name]
     teacher = folder / "v3plus" / "version_0" / "checkpoints" / "last.ckpt"
     options = [word.replace(TEACHER, str(teacher)) for word in options]
+    options += STARTS if config in ("v3", "v3plus") else []
     common = COMMON
     if "Folder" in options:
         common = [

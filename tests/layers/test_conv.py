@@ -8,7 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from deeplab_lightning.layers import AtrousSeparableConv, ConvNormAct, ConvOptions
-from deeplab_lightning.layers.conv import conv3x3
+from deeplab_lightning.layers.conv import LayerStart, classifier, conv3x3, initialise
+from deeplab_lightning.models import DeepLabV3Plus
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,35 @@ def test_a_separable_convolution_without_norm_between_its_parts() -> None:
     block = AtrousSeparableConv(3, 5, ConvOptions(norm_between=False))
     assert isinstance(block[0], nn.Conv2d)
     assert isinstance(block[1], ConvNormAct)
+
+
+def test_new_layers_start_within_the_bounds_of_their_distribution() -> None:
+    torch.manual_seed(0)
+    dense, depthwise = nn.Conv2d(32, 64, 3), nn.Conv2d(64, 64, 3, groups=64)
+    for conv, fan_in in ((dense, 32 * 9), (depthwise, 9)):
+        initialise(conv, "he_uniform")
+        bound = (6 / fan_in) ** 0.5
+        assert 0.95 * bound < float(conv.weight.abs().max()) <= bound
+        assert float(conv.weight.std()) == pytest.approx((2 / fan_in) ** 0.5, rel=0.06)
+    initialise(dense, "he_normal")
+    assert float(dense.weight.std()) == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.06)
+    xavier = classifier(256, 8, "xavier").weight
+    assert 0.95 * (6 / 264) ** 0.5 < float(xavier.abs().max()) <= (6 / 264) ** 0.5
+    assert float(classifier(256, 8, "normal").weight.std()) == pytest.approx(0.01, rel=0.06)
+
+
+@pytest.mark.parametrize("start", ["he_uniform", "he_normal"])
+def test_the_start_reaches_every_new_part(start: LayerStart) -> None:
+    """Largest weight over standard deviation: the root of 3 in a uniform distribution, more than 3 in a normal one."""
+    options = {"backbone": "test_efficientnet", "aux_head": True, "head_conv": True, "separable": False}
+    model = DeepLabV3Plus(
+        10, layer_start=start, classifier_start="normal" if start == "he_normal" else "xavier", **options
+    )
+    assert model.decoder is not None
+    assert model.aux_head is not None
+    for part in (model.context.aspp, model.context.head_conv, model.decoder, model.aux_head, model.classifier):
+        conv = max(
+            (each for each in part.modules() if isinstance(each, nn.Conv2d)), key=lambda each: each.weight.numel()
+        )
+        spread = float(conv.weight.abs().max() / conv.weight.std())
+        assert (spread == pytest.approx(3**0.5, rel=0.05)) == (start == "he_uniform"), part
