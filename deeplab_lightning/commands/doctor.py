@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -28,6 +27,8 @@ DEFAULT_MODEL = ("--model", "DeepLabV3Plus", "--model.backbone", "mobilenetv2_10
 """What is tried on a folder that comes without a configuration: the model of `configs/v3plus.yaml`."""
 BACKBONES = ("efficientnet_lite0", "mobilenetv2_100", "resnet50")
 """Those that a plan takes where their ImageNet weights lie on this machine, the first of them."""
+TOO_SLOW = 2.0
+"""How much longer an image may take in a further precision before its trial is given up."""
 PLANNED_OF_DATA = ("crop_size", "batch_size", "scale_range", "colour_jitter")
 """Options of a proposed data set that a plan chooses itself."""
 
@@ -238,17 +239,16 @@ def make_plan(
 
     write_plan()
     costs: dict[str, Cost | str] = {}
-    limit = None
+    at_most = math.inf
     precisions = [plan.value("trainer.precision")] if "trainer.precision" in said else PRECISIONS
     for precision in precisions:
         print(f"trial: training steps in {precision} ...", flush=True)
         trial = partial(build_for_trial, ["-c", str(path), f"--trainer.precision={precision}"])
-        started = time.monotonic()
         try:
-            costs[precision] = measure(trial, PROBE_CROP, PROBE_BATCHES, limit_s=limit)
+            costs[precision] = cost = measure(trial, PROBE_CROP, PROBE_BATCHES, at_most=at_most)
+            at_most = TOO_SLOW * cost.seconds_per_image
         except TrialError as error:
             costs[precision] = str(error)
-        limit = 2 * (time.monotonic() - started)  # what takes twice as long as another is no choice
     cost = choose_precision(plan, costs)
     probed = Configuration(["-c", str(path), f"--data.crop_size={PROBE_CROP}"])
     choose_length(plan, replace(facts, images_per_second=images_per_second(probed.datamodule())), cost)

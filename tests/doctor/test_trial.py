@@ -66,6 +66,11 @@ def test_a_step_that_fails_says_why() -> None:
         measure(partial(leave, 9), 33)
 
 
+def test_what_is_too_slow_is_given_up() -> None:
+    with pytest.raises(TrialError, match="an image takes"):
+        measure(build_hungry, 33, at_most=1e-9)
+
+
 def test_the_line_through_two_points() -> None:
     cost = cost_of("cpu", 10_000, {1: (500, 1.0), 2: (800, 1.0)})
     assert (cost.fixed, cost.per_image, cost.seconds_per_image) == (200, 300, 0.5)
