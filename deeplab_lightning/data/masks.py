@@ -36,6 +36,7 @@ class MaskDecoder:
             then, whatever `colours` says.
         colours: RGB -> train id or `labels.ignore_index`, for masks that are images in colours. Those that store
             numbers, palette indices among them, are taken at their numbers.
+        threshold: Value from which a mask of soft edges is class 1, and below which it is class 0.
 
     Raises:
         ConfigError: The label map leads to ids that are no classes.
@@ -46,8 +47,9 @@ class MaskDecoder:
         labels: LabelSet,
         label_map: Mapping[int, int] | None = None,
         colours: Mapping[RGB, int] | None = None,
+        threshold: float | None = None,
     ) -> None:
-        self.labels = labels
+        self.labels, self.threshold = labels, threshold
         self.by_value = None if label_map is None else _Table(label_map)
         self.by_colour = (
             None if colours is None else _Table({int(packed(np.array(rgb))): label for rgb, label in colours.items()})
@@ -80,6 +82,8 @@ class MaskDecoder:
                 raise DataError(_unknown_colours(numbers[ids < 0], path), kind="colour_mask")
             return ids.astype(np.uint8)
         values = stored if stored.ndim == 2 else equal_channels(stored, path, _DECLARE_PALETTE)
+        if self.threshold is not None:
+            return (values >= self.threshold).astype(np.uint8)
         if self.by_value is not None:
             ids = self.by_value(values)
             if (ids < 0).any():

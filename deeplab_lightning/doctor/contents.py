@@ -21,8 +21,6 @@ from .advice import fitting_crop
 
 LOOKED_AT = 200
 """Files that are opened, spread evenly over the folder."""
-MOST_COLOURS = 64
-"""Masks with more colours than this were compressed or smoothed: no palette is proposed."""
 READ_BY_RASTERS = (".tif", ".tiff", *RASTER_SUFFIXES)
 RASTERS_LOOKED_AT = 20
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
@@ -33,33 +31,29 @@ class MaskValues:
     """What a folder's masks hold.
 
     Attributes:
-        largest: Largest value but 255 in grey and palette masks; -1 if there are none.
-        black_and_white: All values are 0 and 255, and 255 occurs.
-        colours: Colours of RGB masks, black first, then by frequency; empty for grey and palette masks.
+        values: Pixels of each value in grey and palette masks.
+        colours: Pixels of each colour in masks that are images in colours; one of the two is empty.
     """
 
-    largest: int = -1
-    black_and_white: bool = False
-    colours: list[RGB] = field(default_factory=list)
+    values: Counter[int] = field(default_factory=Counter)
+    colours: Counter[RGB] = field(default_factory=Counter)
 
 
 def look_at_masks(paths: Sequence[Path]) -> MaskValues:
     """Open masks whatever they are; those that cannot be opened are left to the doctor's later pass."""
-    values: set[int] = set()
-    colours: Counter[RGB] = Counter()
+    found = MaskValues()
     for pixels in _middles(_spread(paths), read_labels):
         if pixels.ndim == 2:
-            values.update(np.unique(pixels).tolist())
+            values, counts = np.unique(pixels, return_counts=True)
+            found.values.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
             continue
-        found, counts = np.unique(packed(pixels), return_counts=True)
-        colours.update(dict(zip(unpacked(found), counts.tolist(), strict=True)))
-    if colours and not values and any(len(set(colour)) > 1 for colour in colours):
-        listed = [colour for colour, _ in colours.most_common() if colour != (0, 0, 0)]
-        listed = [(0, 0, 0)] * ((0, 0, 0) in colours) + listed
-        return MaskValues(colours=listed if len(listed) <= MOST_COLOURS else [])
-    values.update(colour[0] for colour in colours)  # grey values, stored three times
-    classes = values - {255}
-    return MaskValues(max(classes, default=-1), values == {0, 255})
+        numbers, counts = np.unique(packed(pixels), return_counts=True)
+        found.colours.update(dict(zip(unpacked(numbers), counts.tolist(), strict=True)))
+    if found.values or all(len(set(colour)) == 1 for colour in found.colours):
+        for colour, count in found.colours.items():  # grey values, stored three times
+            found.values[colour[0]] += count
+        found.colours = Counter()
+    return found
 
 
 def suggested_window(images: Sequence[Path]) -> int:

@@ -10,8 +10,8 @@ from ..data.layout import CHILDREN, Recognised, names_in_file, subfolders
 from ..data.sets import datamodules
 from ..data.wording import found_instead
 from ..errors import ConfigError
-from ..labels import VOID_COLOUR
-from .contents import MaskValues, look_at_masks, suggested_window, unusual_images
+from .contents import look_at_masks, suggested_window, unusual_images
+from .mask_classes import meaning_of
 from .yaml_lines import section
 
 OF_IMAGES = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 0}
@@ -59,7 +59,10 @@ def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Prop
     """Add what the folder's files say: classes, where only masks tell them, kinds of pixels, crop and batch."""
     proposal = Proposal(**vars(found), name=data_set.name_in_yaml())
     if found.masks:
-        _describe_classes(proposal, Path(found.options["root"]), look_at_masks(found.masks))
+        meaning = meaning_of(look_at_masks(found.masks), names_in_file(Path(found.options["root"])))
+        proposal.options |= meaning.options
+        proposal.comments |= meaning.comments
+        proposal.remarks += meaning.remarks
         if kind := unusual_images(found.images):
             proposal.options |= kind
             proposal.comments["mean"] = f"measured; {len(kind['mean'])} channels"
@@ -70,30 +73,3 @@ def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Prop
         proposal.options["colour_jitter"] = 0.3
     proposal.comments |= {"crop_size": f"16 * {crop // 16} + 1", "batch_size": "see what doctor measured"}
     return proposal
-
-
-def _describe_classes(proposal: Proposal, root: Path, values: MaskValues) -> None:
-    """Add class names, and how the values or colours of masks become ids."""
-    named = names_in_file(root)
-    options, comments = proposal.options, proposal.comments
-    if VOID_COLOUR in values.colours:
-        values.colours.remove(VOID_COLOUR)
-        options["void_colour"] = list(VOID_COLOUR)
-    if values.colours:
-        options["palette"] = [list(colour) for colour in values.colours]
-        comments["palette"] = "the colours found in masks, black first, then the most frequent"
-    elif values.black_and_white:
-        options["label_map"] = {0: 0, 255: 1}
-        comments["label_map"] = "black and white masks: 255 is the second class, not void"
-    count = len(values.colours) or (2 if values.black_and_white else max(2, values.largest + 1))
-    if named and len(named) >= count:
-        options["class_names"] = named
-        return
-    options["class_names"] = ["background", "foreground"] if values.black_and_white else [
-        f"class_{index}" for index in range(count)
-    ]  # fmt: skip
-    comments["class_names"] = "name them, in the order of their ids"
-    if named:
-        proposal.remarks.append(
-            f"The folder names {len(named)} classes ({', '.join(named)}), but its masks hold {count}: see class_names."
-        )

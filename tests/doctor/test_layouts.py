@@ -15,6 +15,7 @@ from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.advice import fitting_crop
 from deeplab_lightning.doctor.contents import look_at_masks
 from deeplab_lightning.doctor.layouts import propose
+from deeplab_lightning.doctor.mask_classes import meaning_of
 from deeplab_lightning.errors import ConfigError
 
 from ..fakes.ade20k import write_ade20k
@@ -85,8 +86,8 @@ def test_class_names_come_from_a_file_if_there_are_enough(tmp_path: Path) -> Non
     assert "# name them" in propose(tmp_path).as_yaml("title")
     (tmp_path / "classes.txt").write_text("ground\nwater\n")
     assert any("names 2 classes (ground, water), but its masks hold 3" in line for line in propose(tmp_path).remarks)
-    (tmp_path / "classes.txt").write_text("ground\nwater\nroof\nroad\n")
-    assert propose(tmp_path).options["class_names"] == ["ground", "water", "roof", "road"]
+    (tmp_path / "classes.txt").write_text("ground\nwater\nroof\n")
+    assert propose(tmp_path).options["class_names"] == ["ground", "water", "roof"]
 
 
 def test_black_and_white_masks_get_a_map(tmp_path: Path) -> None:
@@ -97,10 +98,10 @@ def test_black_and_white_masks_get_a_map(tmp_path: Path) -> None:
 
 
 def test_colour_masks_get_a_palette(tmp_path: Path) -> None:
-    colours = np.array([(0, 0, 0), (200, 10, 10), (224, 224, 192)], np.uint8)
+    colours = np.array([(0, 0, 0), (192, 0, 128), (224, 224, 192)], np.uint8)
     write_folder(tmp_path, classes=3, mask_of=lambda mask: colours[mask])
     arguments = propose(tmp_path).options
-    assert arguments["palette"] == [[0, 0, 0], [200, 10, 10]]
+    assert arguments["palette"] == [[0, 0, 0], [192, 0, 128]]
     assert arguments["void_colour"] == [224, 224, 192]
     assert arguments["class_names"] == ["class_0", "class_1"]
     assert set(np.unique(read_back(tmp_path).dataset("train").load(0)[1]).tolist()) == {0, 1, 255}
@@ -119,7 +120,8 @@ def test_void_is_no_class(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.fromarray(np.array([[0, 1, 255]], np.uint8)).save(path)
     found = look_at_masks([path])
-    assert (found.largest, found.black_and_white, found.colours) == (1, False, [])
+    assert (dict(found.values), found.colours) == ({0: 1, 1: 1, 255: 1}, {})
+    assert meaning_of(found, []).options == {"class_names": ["class_0", "class_1"]}
 
 
 @pytest.mark.parametrize(("sides", "crop"), [([360], 353), ([129], 129), ([128], 113), ([20], 33), ([2000], 769)])

@@ -47,6 +47,9 @@ class FolderOptions(OwnImagesOptions):
     label_map: dict[int, int] | None = None
     """Value in a mask -> class id or ignore_index, for all values that occur: {0: 0, 255: 1} for black and white masks;
     null takes the values for class ids."""
+    mask_threshold: Annotated[float, above(0, near=128)] | None = None
+    """Value from which masks of soft edges show the second of two classes, such as 128; null takes values as they
+    are."""
     pixel_range: Annotated[float, above(0, near=255)] = 255.0
     """Stored value that means 1.0: 255 for 8 bits, 65535 for 16 bits, 1 for floating point."""
     window_size: Annotated[int, at_least(1)] | None = None
@@ -56,6 +59,15 @@ class FolderOptions(OwnImagesOptions):
     Read where the model has a depth head."""
     depth_scale: Annotated[float, above(0, near=0.001)] = 1.0
     """What a stored depth of 1 means in the unit wanted, such as 0.001 for millimetres in metres."""
+
+    def check(self) -> None:
+        """Refuse a threshold between other than two classes, or beside a map of values."""
+        super().check()
+        if self.mask_threshold is not None and (len(self.class_names) != 2 or self.label_map or self.palette):
+            raise ConfigError(
+                f"--data.mask_threshold {self.mask_threshold:g} divides masks into two classes by their grey values: "
+                f"give two class_names (found {len(self.class_names)}), and neither label_map nor palette."
+            )
 
 
 class FolderDataModule(OwnImagesDataModule):
@@ -77,7 +89,7 @@ class FolderDataModule(OwnImagesDataModule):
             colours = {colour: label for label, colour in enumerate(self.labels.palette)}
             if own.void_colour is not None:
                 colours[self.labels.void_colour] = own.ignore_index
-        self.decoder = MaskDecoder(self.labels, own.label_map, colours)
+        self.decoder = MaskDecoder(self.labels, own.label_map, colours, own.mask_threshold)
         self.kind = ImageKind(len(own.mean), own.pixel_range, own.window_size)
 
     @classmethod
