@@ -86,8 +86,27 @@ def test_of_equal_objects_the_later_one_is_seen(tmp_path: Path) -> None:
 
 def test_crowds_are_ignored_and_lie_below_objects(tmp_path: Path) -> None:
     crowd = thing(1, 1, runs(block(12, 7, 16, 30)), iscrowd=1)  # smaller than the object on it
+    person = thing(1, 1, runs(block(36, 40, 39, 45)))
     expected = np.where(block(10, 5, 30, 25), 2, np.where(block(12, 7, 16, 30), 255, 0))
-    np.testing.assert_array_equal(mask_of(tmp_path, thing(1, 3, [SQUARE]), crowd), expected)
+    expected = np.where(block(36, 40, 39, 45), 1, expected)
+    np.testing.assert_array_equal(mask_of(tmp_path, thing(1, 3, [SQUARE]), crowd, person), expected)
+
+
+def test_a_class_of_crowds_alone_was_drawn_by_a_brush(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    brush = thing(1, 1, runs(block(12, 7, 16, 30)), iscrowd=1)
+    with caplog.at_level("INFO"):
+        found = mask_of(tmp_path, thing(1, 3, [SQUARE]), brush)
+    np.testing.assert_array_equal(found, np.where(block(12, 7, 16, 30), 1, np.where(block(10, 5, 30, 25), 2, 0)))
+    assert "of person it has outlines with iscrowd 1 alone" in caplog.text
+
+
+def test_few_objects_without_an_outline_are_left_out(tmp_path: Path) -> None:
+    good = [thing(1, 3, [SQUARE])] * 19
+    with pytest.warns(UserWarning, match=r"1 of 20 objects are left out\. The first: .* a polygon holds 4 numbers"):
+        found = mask_of(tmp_path, *good, thing(1, 1, [[1, 1, 5, 5]]))
+    np.testing.assert_array_equal(found, np.where(block(10, 5, 30, 25), 2, 0))
+    with pytest.raises(DataError, match="a polygon holds 4 numbers"):
+        mask_of(tmp_path, *good[:18], thing(1, 1, [[1, 1, 5, 5]]))
 
 
 def test_an_image_without_objects_is_background(tmp_path: Path) -> None:

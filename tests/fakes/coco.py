@@ -39,7 +39,7 @@ def write_coco(root: Path, *, seed: int = 0) -> Path:
             annotations += [
                 thing(number, 90, runs(brush)),
                 thing(number, 1, [box]),
-                thing(number, 3, runs(crowd), iscrowd=1),
+                thing(number, 1, runs(crowd), iscrowd=1),
             ]
         images = [image_entry(number, f"{name}.jpg") for number, name in enumerate(names, start=1)]
         write_annotations(root / "annotations" / f"instances_{split}.json", images, annotations)

@@ -12,6 +12,10 @@ top: the order of the file says nothing, and a cup drawn before its table would 
 file lies on top. Groups that were outlined as one (`iscrowd`) are ignored, and lie below all objects, since those
 within them that have an outline of their own are certain. What no outline covers is background.
 
+Brushes of annotation tools (CVAT, Datumaro) write every object as run lengths with `iscrowd` 1. So a class of which a
+file has such groups alone has objects, not groups. Objects without an outline that can be drawn (boxes, polygons of two
+points) are left out and counted, and are an error where they are more than `MOST_WITHOUT_OUTLINE` of all.
+
 Polygons are drawn by `pycocotools`, COCO's own code, so that masks have the areas that COCO counts.
 """
 
@@ -23,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import DataError, did_you_mean
 from ...extras import need
@@ -42,6 +47,8 @@ Outline = list[np.ndarray] | dict[str, Any]
 """Polygons, each `(2 * N,)` float64 of x, y, x, y, ...; or run lengths as in the file."""
 
 PURPOSE = "Drawing outlines in the form of COCO"
+MOST_WITHOUT_OUTLINE = 0.05
+"""Share of a file's objects."""
 _REMEDY = "Export the annotations again."
 
 
@@ -200,7 +207,7 @@ def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
 
     Raises:
         DataError: The file is damaged or of another form, names no image or one twice, uses a category that is no
-            class, or has an object without an outline.
+            class, or has too many objects without an outline.
     """
     content = read_json(path, _REMEDY)
     lists = ("images", "categories", "annotations")
@@ -218,13 +225,23 @@ def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
         classes = _classes(
             {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}, used, labels, path
         )
+        with_objects = {int(entry["category_id"]) for entry in content["annotations"] if not entry.get("iscrowd")}
+        _say_groups_are_objects(path, [labels.class_names[classes[number]] for number in sorted(used - with_objects)])
+        left_out: list[DataError] = []
         for entry in content["annotations"]:
             where = f"{path}, annotation {entry.get('id')}"
             if int(entry["image_id"]) not in images:
                 raise DataError(f"{where} belongs to image {entry['image_id']}, which is not in the file. {_REMEDY}")
-            value = labels.ignore_index if entry.get("iscrowd") else classes[int(entry["category_id"])]
-            outline = _outline(entry.get("segmentation"), where)
+            category = int(entry["category_id"])
+            is_group = entry.get("iscrowd") and category in with_objects
+            value = labels.ignore_index if is_group else classes[category]
+            try:
+                outline = _outline(entry.get("segmentation"), where)
+            except _NoOutlineError as error:
+                left_out.append(error)
+                continue
             images[int(entry["image_id"])].objects.append((value, outline, where))
+        _check_few(left_out, len(content["annotations"]), path)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
@@ -233,6 +250,26 @@ def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
         raise DataError(f"{path} names no images. {_REMEDY}")
     check_unique([image.name for image in images.values()], "Images", path)
     return {image.name: image for image in images.values()}
+
+
+class _NoOutlineError(DataError):
+    """An object cannot be drawn; others can."""
+
+
+def _check_few(left_out: Sequence[DataError], objects: int, path: Path) -> None:
+    """Say how many objects cannot be drawn, or refuse the file where they are many."""
+    if len(left_out) > MOST_WITHOUT_OUTLINE * objects:
+        raise left_out[0]
+    if left_out:
+        rank_zero_warn(f"{path}: {len(left_out)} of {objects} objects are left out. The first: {left_out[0]}")
+
+
+def _say_groups_are_objects(path: Path, names: Sequence[str]) -> None:
+    if names:
+        rank_zero_info(
+            f"{path}: of {first_few(names)} it has outlines with iscrowd 1 alone, as brushes of annotation tools "
+            f"write: they are read as objects, not as groups to be ignored."
+        )
 
 
 def _name(file_name: str) -> str:
@@ -261,14 +298,14 @@ def _outline(segmentation: object, where: str) -> Outline:
             raise DataError(f"{where}: run lengths need size and counts, found {first_few(segmentation)}. {_REMEDY}")
         return segmentation
     if not isinstance(segmentation, list) or not segmentation:
-        raise DataError(
+        raise _NoOutlineError(
             f"{where} has no outline, only a box at most. Annotate with polygons or masks: boxes do not tell the "
             f"classes of pixels."
         )
     polygons = [np.asarray(polygon, np.float64) for polygon in segmentation]
     for polygon in polygons:
         if polygon.ndim != 1 or polygon.size < 6 or polygon.size % 2 or not np.isfinite(polygon).all():
-            raise DataError(
+            raise _NoOutlineError(
                 f"{where}: a polygon holds {polygon.size} numbers, expected x, y of 3 points or more, all finite. "
                 f"{_REMEDY}"
             )
