@@ -28,7 +28,7 @@ from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
 from .rasters import Source, read_labels, read_source, sources_in
 from .spacing import spread
-from .splitting import SPLITS
+from .splitting import split_folders
 from .wording import composed, first_few, found_instead
 
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
@@ -209,7 +209,7 @@ def _files_below(root: Path, folder: str, other: str, suffixes: tuple[str, ...] 
     if base.is_dir():
         places = {"": base}
     else:
-        places = {f"{split}/": root / split / folder for split in SPLITS if (root / split / folder).is_dir()}
+        places = {f"{name}/": root / name / folder for name in split_folders(root) if (root / name / folder).is_dir()}
     if not places:
         raise DataError(
             f"There is no {folder}/ to read: {found_instead(root, folder)} Expected {folder}/ with {other}/ beside it, "

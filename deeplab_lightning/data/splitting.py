@@ -16,6 +16,38 @@ from .finding import IMAGE_SUFFIXES
 from .wording import composed, first_few
 
 SPLITS = ("train", "val", "test")
+SPELLINGS = {
+    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+"""What folders and lists of a split are called, in letters of any case."""
+
+
+def split_called(name: str) -> str | None:
+    """Return the split that a folder or a list of this name (without ending) holds; None if it is none."""
+    return SPELLINGS.get(name.casefold())
+
+
+def split_folders(root: Path) -> list[str]:
+    """Return the names of the folders in `root` that hold splits, training first."""
+    held = [path.name for path in root.iterdir() if path.is_dir() and split_called(path.name)] if root.is_dir() else []
+    return sorted(held, key=lambda name: (SPLITS.index(SPELLINGS[name.casefold()]), name))
+
+
+def split_lists(root: Path) -> dict[str, Path]:
+    """Return the lists that `root` holds, by split.
+
+    Raises:
+        DataError: Two lists are of one split.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(root.glob("*.txt")):
+        split = split_called(path.stem)
+        if split is not None and split in found:
+            raise DataError(f"{root} holds both {found[split].name} and {path.name}: keep one list of {split}.")
+        if split is not None:
+            found[split] = path
+    return {split: found[split] for split in SPLITS if split in found}
 
 
 def split_names(
@@ -26,6 +58,8 @@ def split_names(
     1. Lists `train.txt` and `val.txt` (and `test.txt`, if there is one) in `root`: what none of them names is left out.
     2. Otherwise folders `train/` and `val/` (and `test/`), if all names begin with one of them.
     3. Otherwise `fraction_split`.
+
+    Lists and folders may also be called as `SPELLINGS` has it.
 
     Args:
         root: Where the lists are looked for.
@@ -42,7 +76,7 @@ def split_names(
         DataError: There are lists or folders, but not for both `train` and `val`, a list cannot be used (see
             `listed_split`), a name is in two splits, some names lie outside the folders, or there are too few of them.
     """
-    lists = {split: path for split in SPLITS if (path := root / f"{split}.txt").is_file()}
+    lists = split_lists(root)
     if lists:
         _check_both(lists, f"{root} holds", ".txt")
         splits = {split: listed_split(path, names) for split, path in lists.items()}
@@ -51,16 +85,23 @@ def split_names(
     by_folder: dict[str, list[str]] = {}
     for name in names:
         by_folder.setdefault(name.partition("/")[0] if "/" in name else "", []).append(name)
-    found = [split for split in SPLITS if split in by_folder]
+    folders: dict[str, str] = {}
+    for folder in by_folder:
+        split = split_called(folder)
+        if split is not None and split in folders:
+            raise DataError(f"{root} holds both {folders[split]}/ and {folder}/: keep one folder of {split}.")
+        if split is not None:
+            folders[split] = folder
+    found = [split for split in SPLITS if split in folders]
     if found:
         _check_both(found, f"Images of {root} lie in", "/")
-        outside = [name for folder, inside in by_folder.items() if folder not in SPLITS for name in inside]
+        outside = [name for folder, inside in by_folder.items() if folder not in folders.values() for name in inside]
         if outside:
             raise DataError(
                 f"{len(outside)} of {len(names)} images of {root} lie in none of its folders {'/, '.join(found)}/: "
                 f"{first_few(outside)}. Move them into one of these, or write lists train.txt and val.txt."
             )
-        return {split: by_folder[split] for split in found}
+        return {split: by_folder[folders[split]] for split in found}
     fractions = {"val": val_fraction} | ({"test": test_fraction} if test_fraction else {})
     return fraction_split(names, fractions, seed)
 

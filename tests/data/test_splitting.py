@@ -128,6 +128,24 @@ def test_lists_go_before_folders_before_chance(tmp_path: Path) -> None:
     assert split_names(tmp_path, names)["test"] == ["val/d"]
 
 
+@pytest.mark.parametrize("folders", [("Train", "Val"), ("train", "valid"), ("training", "validation")])
+def test_splits_have_several_spellings(tmp_path: Path, folders: tuple[str, str]) -> None:
+    names = [f"{folder}/{index}" for folder in folders for index in range(3)]
+    assert split_names(tmp_path, names) == {"train": names[:3], "val": names[3:]}
+    for folder, line in zip(folders, ("1", "2"), strict=True):
+        (tmp_path / f"{folder}.txt").write_text(line)
+    assert split_names(tmp_path, ["1", "2", "3"]) == {"train": ["1"], "val": ["2"]}
+
+
+def test_two_spellings_at_once_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds both val/ and valid/: keep one folder of val"):
+        split_names(tmp_path, ["train/1", "val/2", "valid/3"])
+    for name in ("train", "val", "Validation"):
+        (tmp_path / f"{name}.txt").write_text("1")
+    with pytest.raises(DataError, match=r"holds both Validation\.txt and val\.txt: keep one list of val"):
+        split_names(tmp_path, ["1"])
+
+
 def test_chance_where_nothing_is_laid_down(tmp_path: Path) -> None:
     assert split_names(tmp_path, NAMES, 0.3, seed=5) == fraction_split(NAMES, {"val": 0.3}, 5)
     assert split_names(tmp_path, NAMES, 0.3, 0.1, 5) == fraction_split(NAMES, {"val": 0.3, "test": 0.1}, 5)

@@ -74,8 +74,9 @@ def test_folders_may_have_other_names(tmp_path: Path, images: str, masks: str) -
     assert len(read_back(tmp_path).dataset("train")) == 5
 
 
-def test_splits_may_be_the_outer_folders(tmp_path: Path) -> None:
-    for split in ("train", "val"):
+@pytest.mark.parametrize("splits", [("train", "val"), ("train", "valid"), ("Training", "Validation")])
+def test_splits_may_be_the_outer_folders(tmp_path: Path, splits: tuple[str, str]) -> None:
+    for split in splits:
         write_folder(tmp_path / split)
     assert len(read_back(tmp_path).dataset("train")) == len(read_back(tmp_path).dataset("val")) == 6
 

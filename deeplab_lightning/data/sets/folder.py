@@ -19,7 +19,7 @@ from ..folder_reading import Folder, ImageKind, find_depth_maps, find_pairs
 from ..layout import Recognised
 from ..masks import MaskDecoder
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..splitting import SPLITS, names_of
+from ..splitting import names_of, split_called, split_folders, split_lists
 from ..wording import composed
 
 IMAGE_FOLDERS = ("images", "imgs", "image", "img", "pictures", "photos", "JPEGImages")
@@ -117,7 +117,8 @@ class FolderDataModule(OwnImagesDataModule):
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
         """Recognise two folders of usual names that hold images; their masks tell the classes."""
-        bases = [root, *((root / split for split in SPLITS) if (root / "train").is_dir() else ())]
+        outer = split_folders(root)
+        bases = [root, *(root / name for name in outer if split_called(outer[0]) == "train")]
         images, masks = (_first_folder(bases, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
         if images is None or masks is None:
             return None
@@ -154,7 +155,7 @@ class FolderDataModule(OwnImagesDataModule):
         splits = self.divided(names)
         if self._has_lists():
             rule = "as the lists say"
-        elif names[0].startswith(tuple(f"{split}/" for split in SPLITS)):
+        elif "/" in names[0] and split_called(names[0].partition("/")[0]):
             rule = "as the folders say"
         else:
             rule = f"by chance (split_seed {self.options.split_seed})"
@@ -169,7 +170,7 @@ class FolderDataModule(OwnImagesDataModule):
         return Folder(self.files, names, self.decoder, self.kind, depth, options.depth_scale)
 
     def _has_lists(self) -> bool:
-        return any((self.root / f"{split}.txt").is_file() for split in SPLITS)
+        return bool(split_lists(self.root))
 
 
 def _rgb(colour: Sequence[int], option: str) -> RGB:
