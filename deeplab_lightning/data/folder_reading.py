@@ -26,9 +26,10 @@ from .depth_maps import DEPTH_SUFFIXES, read_depth
 from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, on_disk, without_ending
 from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
-from .rasters import Source, read_labels, read_source, sources_in
+from .rasters import Source, has_ending, read_labels, read_source, sources_in
 from .spacing import spread
 from .splitting import split_folders
+from .volumes import NIFTI_SUFFIXES, check_same_space
 from .wording import composed, first_few, found_instead
 
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
@@ -250,4 +251,6 @@ def _parts(image: Path, mask: Path, window_size: int | None) -> list[tuple[Sourc
         raise DataError(
             f"{image} has {len(parts)} slices and its mask {mask} {len(labels)}: expected a volume of the same size."
         )
+    if all(has_ending(path, NIFTI_SUFFIXES) for path in (image, mask)):
+        check_same_space(image, mask)
     return list(zip(parts, labels, strict=True))

@@ -27,6 +27,43 @@ def slice_count(path: str | Path) -> int:
     return int(volume.shape[axes[2][0]])
 
 
+def check_same_space(image: str | Path, mask: str | Path) -> None:
+    """Refuse a volume and its mask that do not lie on one another in the body; headers are read alone.
+
+    Their axes may be stored in any order: they are compared once both are turned alike, as `read_slice` turns them.
+
+    Raises:
+        ConfigError: nibabel is missing.
+        DataError: Their sizes differ, or a corner lies more than half a voxel elsewhere.
+    """
+    (shape, corners, voxel), (other_shape, other_corners, _) = (_in_the_body(path) for path in (image, mask))
+    if shape != other_shape:
+        raise DataError(f"{image} has {shape} voxels (right, front, up) and its mask {mask} {other_shape}.")
+    apart = float(np.abs(corners - other_corners).max())
+    if apart > voxel / 2:
+        raise DataError(
+            f"By their headers {image} and its mask {mask} lie {apart:.4g} mm apart, with voxels of {voxel:.4g} mm: "
+            f"the mask would be turned or moved against the image. Save it with the image's affine (as with "
+            f"nibabel.Nifti1Image(mask, image.affine)), or resample it."
+        )
+
+
+def _in_the_body(path: str | Path) -> tuple[tuple[int, ...], np.ndarray, float]:
+    """Return the voxels along right, front and up; where the first and the last lie, and a voxel's least side, in mm."""
+    volume, axes = _open_nifti(path)
+    shape = tuple(int(volume.shape[axis]) for axis, _ in axes)
+    first, last = np.zeros(3), np.zeros(3)
+    for axis, sign in axes:
+        end = volume.shape[axis] - 1
+        first[axis], last[axis] = (0, end) if sign > 0 else (end, 0)
+    matrix, offset = volume.affine[:3, :3], volume.affine[:3, 3]
+    return (
+        shape,
+        np.stack([matrix @ first + offset, matrix @ last + offset]),
+        float(np.linalg.norm(matrix, axis=0).min()),
+    )
+
+
 def read_slice(path: str | Path, index: int) -> np.ndarray:
     """Read an axial slice of a NIfTI volume, from the feet upwards.
 

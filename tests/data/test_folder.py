@@ -363,6 +363,24 @@ def test_slices_of_volumes(tmp_path: Path) -> None:
         module(tmp_path, pixel_range=1.0, mean=(120.0,), std=(60.0,)).dataset("val")
 
 
+def test_a_mask_that_lies_elsewhere_in_the_body_is_refused(tmp_path: Path) -> None:
+    """Tools that forget the affine: the mask would be turned against its image, without a word."""
+    nibabel = pytest.importorskip("nibabel")
+    volume = np.arange(20 * 30 * 4, dtype=np.int16).reshape(20, 30, 4)
+    affine = np.diag([-2.0, -2.0, 5.0, 1.0])  # LPS, as CT scanners write
+    for number in range(5):
+        for folder, where in (("images", affine), ("masks", affine if number else np.eye(4))):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(volume % 2, where), tmp_path / folder / f"case{number}.nii")
+    with pytest.raises(DataError, match=r"case0\.nii lie 58 mm apart, with voxels of 2 mm"):
+        [module(tmp_path, pixel_range=1.0, mean=(0.0,), std=(1.0,)).dataset(split) for split in ("train", "val")]
+    moved = affine.copy()
+    moved[0, 3] = 0.4  # rounding in a header is no other place
+    nibabel.save(nibabel.Nifti1Image(volume % 2, moved), tmp_path / "masks" / "case0.nii")
+    data = module(tmp_path, pixel_range=1.0, mean=(0.0,), std=(1.0,))
+    assert len(data.dataset("train")) + len(data.dataset("val")) == 20
+
+
 def test_windows_of_rasters(tmp_path: Path) -> None:
     pytest.importorskip("rasterio")
     scenes = {f"scene{number}": draw(number, height=100, width=70) for number in range(3)}
