@@ -49,7 +49,7 @@ def check_same_space(image: str | Path, mask: str | Path) -> None:
 
 
 def _in_the_body(path: str | Path) -> tuple[tuple[int, ...], np.ndarray, float]:
-    """Return the voxels along right, front and up; where the first and the last lie, and a voxel's least side, in mm."""
+    """Return the voxels along right, front and up; where first and last lie, and a voxel's least side, in mm."""
     volume, axes = _open_nifti(path)
     shape = tuple(int(volume.shape[axis]) for axis, _ in axes)
     first, last = np.zeros(3), np.zeros(3)
