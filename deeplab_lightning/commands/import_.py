@@ -84,7 +84,7 @@ def import_file(
     settings = write(output, task, imported, file)
     print(f"\nwritten: {output}, and {settings} for training on\nnext:")
     print(f"  python -m deeplab_lightning predict IMAGE --ckpt_path {output}")
-    print(f"  python -m deeplab_lightning fit -c {settings} -c configs/data/YOURS.yaml")
+    print(f"  python -m deeplab_lightning fit -c configs/data/YOURS.yaml -c {settings}")
     return 0
 
 
@@ -198,13 +198,17 @@ def _fine_tuning(output: Path, imported: Imported, pixels: dict[str, Any]) -> st
     options = {"name": imported.generation, **imported.options, "weights": str(output)}
     lines = [
         f"# Trains on from {output}, on other classes too: a new classifier then learns at lr * head_lr_multiplier.",
-        "# Add the data: -c configs/data/camvid.yaml, for one. Its pixels are scaled as this network is used to.",
+        "# The data stand before it, as in -c configs/data/camvid.yaml -c THIS.yaml: pixels are scaled as this network",
+        "# is used to, and the optimiser is for trained networks (docs/planner.md).",
         "",
         "model:",
         *(f"  {key}: {json.dumps(value)}" for key, value in options.items()),
         "",
         "optimizer:",
-        "  lr: 0.001",
+        "  name: adamw",
+        "  lr: 0.0005",
+        "  weight_decay: 0.01",
+        "  warmup_steps: 0",
         "  head_lr_multiplier: 10.0",
         "",
         "data:",

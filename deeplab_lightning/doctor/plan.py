@@ -42,6 +42,9 @@ FEWEST_IMAGES, ENOUGH_IMAGES = 2400, 20_000
 MOST_PASSES = 400
 """Over the training images; further ones teach nothing."""
 
+WITH_RATES = ("DeepLabV3", "DeepLabV3Plus")
+RATES_OF_PAPERS = (6, 12, 18)
+
 Start = Literal["nothing", "backbone", "network"]
 """What the weights come from: nothing, a backbone trained on ImageNet, or a whole network trained to segment."""
 
@@ -55,7 +58,7 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[Start, Recipe] = {
-    "nothing": Recipe(3e-3, 60, "from scratch"),
+    "nothing": Recipe(1e-3, 60, "from scratch"),
     "backbone": Recipe(1e-3, 20, "from ImageNet weights"),
     "network": Recipe(5e-4, 20, "from weights that segment already"),
 }
@@ -119,6 +122,16 @@ class Plan:
         return "backbone" if self.value("model.pretrained") else "nothing"
 
 
+def rates_within(crop: int) -> tuple[int, ...]:
+    """Return ASPP's rates, 1 : 2 : 3 as in the papers, whose taps reach half of a crop's map at stride 16 at most.
+
+    Taps that lie beyond the map of a crop are never trained; whole images, which are larger, would see them.
+    """
+    half = (crop - 1) // 16 // 2
+    unit = min(RATES_OF_PAPERS[0], max(1, half // 3))
+    return unit, 2 * unit, 3 * unit
+
+
 def choose_network(plan: Plan, at_hand: str | None) -> None:
     """Choose generation, backbone and output stride.
 
@@ -161,6 +174,8 @@ def choose_learning(plan: Plan, facts: Facts) -> None:
     if plan.value("optimizer.name") == "adamw":
         plan.choose("optimizer.lr", recipe.lr, recipe.why)
         plan.choose("optimizer.weight_decay", 0.01, "of AdamW, on kernels alone")
+        if plan.start == "network":
+            plan.choose("optimizer.head_lr_multiplier", 10.0, "of a classifier that starts anew")
     plan.choose("data.scale_range", [0.5, 2.0], "the papers'")
     plan.choose("data.flip", 0.5, "0 where left and right mean something")
     if facts.colours:
@@ -260,6 +275,12 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
         why = f"larger ones would leave fewer than {needed} windows in the time, for {facts.train_images} images"
     plan.choose("data.crop_size", crop, why)
     crop, batch = plan.value("data.crop_size"), plan.value("data.batch_size")
+    if plan.start != "network" and plan.value("model.name") in WITH_RATES and "model.atrous_rates" not in plan.choices:
+        rates, side = rates_within(crop), (crop - 1) // 16 + 1
+        why = f"the papers', which fit the crop's map of {side} at stride 16"
+        if rates != RATES_OF_PAPERS:
+            why = f"the crop's map has {side} a side at stride 16: taps further out would never be trained"
+        plan.choose("model.atrous_rates", list(rates), why)
     per_step = seconds(crop) * batch
     steps = int(min(training / per_step, MOST_PASSES * facts.train_images / batch))
     if steps < 1:

@@ -27,8 +27,8 @@ class ConvOptions(Options):
     """Weight of the new batch in the running statistics of all batch norms behind the backbone, one minus TensorFlow's
     decay; the papers' 0.0003 needs pretrained statistics."""
     layer_start: LayerStart = "he_uniform"
-    """Distribution that new convolutions start from: he_uniform, He's uniform one scaled by the inputs, or he_normal,
-    his normal one scaled by the outputs; docs/planner.md compares them."""
+    """Distribution that new convolutions start from: he_uniform, He's uniform one scaled by the inputs (of atrous
+    kernels the middle tap alone), or he_normal, his normal one scaled by the outputs; docs/planner.md compares them."""
     classifier_start: ClassifierStart = "xavier"
     """Distribution that the classifier starts from: xavier, which learns rare classes within hundreds of steps, or
     normal, the released code's N(0, 0.01)."""
@@ -94,11 +94,25 @@ def initialise(module: nn.Module, start: LayerStart = "he_normal") -> None:
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             if start == "he_uniform":
-                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+                _he_uniform(layer)
             else:
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out" if layer.groups == 1 else "fan_in")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def _he_uniform(conv: nn.Conv2d) -> None:
+    """Start a kernel from He's uniform distribution; an atrous one from its middle tap alone, the others from 0.
+
+    Where a training crop is smaller than an atrous rate, the outer taps lie in the padding and are never trained. Whole
+    images are larger: there the taps meet them, and as random numbers they would be noise (docs/planner.md).
+    """
+    if conv.dilation[0] == 1:
+        nn.init.kaiming_uniform_(conv.weight, nonlinearity="relu")
+        return
+    nn.init.zeros_(conv.weight)
+    middle = slice(conv.kernel_size[0] // 2, conv.kernel_size[0] // 2 + 1)
+    nn.init.kaiming_uniform_(conv.weight.data[..., middle, middle], nonlinearity="relu")
 
 
 def classifier(in_channels: int, num_classes: int, start: ClassifierStart = "normal") -> nn.Conv2d:

@@ -19,6 +19,7 @@ from deeplab_lightning.doctor.plan import (
     choose_length,
     choose_network,
     choose_precision,
+    rates_within,
 )
 from deeplab_lightning.errors import ConfigError
 
@@ -142,6 +143,18 @@ def test_dark_images_and_colours() -> None:
     assert planned().value("data.colour_jitter") == 0.5
     assert planned(replace(STREETS, shift=0.0)).value("data.colour_jitter") == 0.3
     assert planned(replace(STREETS, colours=False)).value("data.colour_jitter") is None
+
+
+@pytest.mark.parametrize(("crop", "rates"), [(129, (1, 2, 3)), (241, (2, 4, 6)), (321, (3, 6, 9)), (577, (6, 12, 18))])
+def test_rates_lie_within_the_crop(crop: int, rates: tuple[int, ...]) -> None:
+    assert rates_within(crop) == rates
+    plan = planned(model__pretrained="w.pth", data__crop_size=crop)
+    assert plan.value("model.atrous_rates") == list(rates)
+
+
+def test_rates_of_weights_and_users_are_kept() -> None:
+    assert planned(model__weights="g.ckpt", model__name="DeepLabV3").value("model.atrous_rates") is None
+    assert planned(model__pretrained="w.pth", model__atrous_rates=[6]).value("model.atrous_rates") == [6]
 
 
 def test_large_images_are_evaluated_one_at_a_time() -> None:

@@ -82,6 +82,10 @@ def test_a_separable_convolution_without_norm_between_its_parts() -> None:
 def test_new_layers_start_within_the_bounds_of_their_distribution() -> None:
     torch.manual_seed(0)
     dense, depthwise = nn.Conv2d(32, 64, 3), nn.Conv2d(64, 64, 3, groups=64)
+    atrous = nn.Conv2d(32, 64, 3, dilation=6)
+    initialise(atrous, "he_uniform")
+    assert float(atrous.weight.abs().max()) <= (6 / 32) ** 0.5
+    assert float(atrous.weight[..., 1, 1].std()) == pytest.approx((2 / 32) ** 0.5, rel=0.06)
     for conv, fan_in in ((dense, 32 * 9), (depthwise, 9)):
         initialise(conv, "he_uniform")
         bound = (6 / fan_in) ** 0.5
@@ -92,6 +96,24 @@ def test_new_layers_start_within_the_bounds_of_their_distribution() -> None:
     xavier = classifier(256, 8, "xavier").weight
     assert 0.95 * (6 / 264) ** 0.5 < float(xavier.abs().max()) <= (6 / 264) ** 0.5
     assert float(classifier(256, 8, "normal").weight.std()) == pytest.approx(0.01, rel=0.06)
+
+
+def test_taps_that_no_crop_reaches_start_from_0() -> None:
+    """What a crop trains, a whole image sees, and nothing else."""
+    model = DeepLabV3Plus(5, backbone="test_efficientnet", aspp_channels=16, decoder_channels=16)
+    kernels = [
+        conv.weight for conv in model.context.aspp.modules() if isinstance(conv, nn.Conv2d) and conv.dilation[0] > 1
+    ]
+    assert len(kernels) == 3
+    for kernel in kernels:
+        middle = kernel[..., 1, 1]
+        assert (middle != 0).all()
+        assert torch.count_nonzero(kernel) == middle.numel()
+    model.train()
+    model(torch.randn(2, 3, 129, 129)).square().mean().backward()  # maps of 9x9: rates 12 and 18 lie outside
+    reached = [int(torch.count_nonzero(kernel.grad[..., 0, 0])) for kernel in kernels if kernel.grad is not None]
+    assert reached[0] > 0
+    assert reached[1:] == [0, 0]
 
 
 @pytest.mark.parametrize("start", ["he_uniform", "he_normal"])
