@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.layers.contexts import ContextHead, ContextOptions, context_heads, context_module
+from deeplab_lightning.layers.conv import LayerStart
 
 HEADS = sorted(context_heads())
 
@@ -65,7 +66,9 @@ def test_the_sum_is_that_of_the_branches() -> None:
     assert torch.allclose(module(features), expected, atol=1e-6)
 
 
-def test_convolutions_start_from_hes_distribution() -> None:
+@pytest.mark.parametrize(("start", "fan"), [("he_normal", 256 * 9), ("he_uniform", 64 * 9)])
+def test_convolutions_start_from_hes_distribution(start: LayerStart, fan: int) -> None:
     torch.manual_seed(0)
-    conv = next(m for m in context_module(ContextOptions(context="conv"), 64).modules() if isinstance(m, nn.Conv2d))
-    assert conv.weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.05)
+    module = context_module(ContextOptions(context="conv", layer_start=start), 64)
+    conv = next(m for m in module.modules() if isinstance(m, nn.Conv2d))
+    assert conv.weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.05)
