@@ -203,13 +203,14 @@ def test_logits_equal_an_independent_implementation(
 
 
 def test_start_values() -> None:
-    """The classifier starts small and unbiased, as released; no new layer starts dead."""
+    """The classifier starts unbiased, and small where it starts as released; no new layer starts dead."""
     torch.manual_seed(0)
-    model = DeepLabV3Plus(21, backbone="mobilenetv2_035")
-    assert model.classifier.weight.std().item() == pytest.approx(0.01, rel=0.1)
-    assert torch.all(model.classifier.bias == 0)
-    logits = model.eval()(torch.randn(1, 3, 65, 65))
-    assert 0 < logits.std() < 2
+    image = torch.randn(2, 3, 65, 65)
+    for start, std in (("normal", 0.01), ("xavier", (2 / (256 + 21)) ** 0.5)):
+        model = DeepLabV3Plus(21, backbone="mobilenetv2_035", classifier_start=start)
+        assert model.classifier.weight.std().item() == pytest.approx(std, rel=0.1)
+        assert torch.all(model.classifier.bias == 0)
+        assert 0.001 < model(image).std() < 2
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.0003])

@@ -329,7 +329,7 @@ def test_it_learns_a_batch_by_heart() -> None:
     torch.manual_seed(0)
     wide: dict[str, Any] = {**SMALL, "aspp_channels": 32, "decoder_channels": 32}
     notes = fit(DeepLabV3PlusTask(num_classes=NUM_CLASSES, optimizer={"lr": 0.1}, **wide), 40)
-    assert notes.losses[0] == pytest.approx(np.log(NUM_CLASSES), rel=0.1)
+    assert notes.losses[0] == pytest.approx(np.log(NUM_CLASSES), rel=0.25)
     assert notes.losses[-1] < 0.5 * notes.losses[0]
     assert all(np.isfinite(notes.losses))
 

@@ -259,7 +259,7 @@ class _NoOutlineError(DataError):
 def _check_few(left_out: Sequence[DataError], objects: int, path: Path) -> None:
     """Say how many objects cannot be drawn, or refuse the file where they are many."""
     if len(left_out) > MOST_WITHOUT_OUTLINE * objects:
-        raise left_out[0]
+        raise DataError(str(left_out[0]))
     if left_out:
         rank_zero_warn(f"{path}: {len(left_out)} of {objects} objects are left out. The first: {left_out[0]}")
 
