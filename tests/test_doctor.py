@@ -166,14 +166,14 @@ def test_a_plan_is_a_whole_configuration(
     assert main([*command, *said, "--explain"]) == 0
     printed = capsys.readouterr().out
     assert "trial: training steps in bf16-mixed" in printed
-    assert "model.atrous_rates []: image pooling alone" in printed
+    assert "model.atrous_rates [1, 2, 3]: the crop's map has 5 a side at stride 16" in printed
     assert f"plan for 5 minutes: {written}\n  python -m deeplab_lightning fit -c {written}" in printed
     read = yaml.safe_load(written.read_text())
     assert read["data"]["root"] == str(scenes)
     assert read["data"]["crop_size"] == 65  # the images are 96x80
     assert read["trainer"]["max_steps"] % read["trainer"]["val_check_interval"] == 0
     configured = Configuration(["-c", str(written)])
-    assert configured.model.plain()["backbone"] == "mobilenetv2_050_unrounded"
+    assert configured.model.plain()["backbone"] == "mobilenetv2_100"
     assert configured.optimizer.name == "adamw"
     assert len(configured.datamodule().dataset("train")) == 8
 

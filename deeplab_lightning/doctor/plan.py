@@ -58,7 +58,7 @@ class Recipe(NamedTuple):
 
 
 RECIPES: dict[Start, Recipe] = {
-    "nothing": Recipe(1e-3, 60, "from scratch"),
+    "nothing": Recipe(1e-3, 20, "from scratch"),
     "backbone": Recipe(1e-3, 20, "from ImageNet weights"),
     "network": Recipe(5e-4, 20, "from weights that segment already"),
 }
@@ -144,22 +144,17 @@ def choose_network(plan: Plan, at_hand: str | None) -> None:
         plan.choose("model.pretrained", True, "ImageNet weights are worth more than any other choice")
     if plan.start == "network":
         return
-    if plan.start == "backbone":
-        plan.choose("model.name", "DeepLabV3Plus", "its decoder keeps outlines, and costs little")
-        plan.choose("model.output_stride", 16, "8 makes a step twice as long")
-        return
-    if "model.pretrained" not in plan.said:
+    if plan.start == "nothing" and "model.pretrained" not in plan.said:
         plan.rejected.append(
             "ImageNet weights: none lie on this machine. They are worth the most: --model.pretrained true fetches "
             "them (network), --model.pretrained FILE takes a file; name a --model.backbone with either."
         )
-    plan.choose("model.name", "DeepLabV3", "from scratch a small network that sees each image more often gains more")
-    if plan.value("model.name") == "DeepLabV3":
-        plan.choose("model.backbone", "mobilenetv2_050_unrounded", "0.7 M weights: many passes in the time there is")
-        plan.choose("model.atrous_rates", [], "image pooling alone, as in TensorFlow's models for phones")
-        plan.choose("model.output_stride", 8, "thin and small things are lost at 16, and this backbone can afford it")
-    else:
+    plan.choose("model.name", "DeepLabV3Plus", "its decoder keeps outlines, and costs little")
+    if plan.value("model.name") not in WITH_RATES:
+        return  # it has other options, or none
+    if plan.start == "nothing":
         plan.choose("model.backbone", "mobilenetv2_100", "2.2 M weights: many passes in the time there is")
+    plan.choose("model.output_stride", 16, "8 makes a step twice as long")
 
 
 def choose_learning(plan: Plan, facts: Facts) -> None:
@@ -275,7 +270,7 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
         why = f"larger ones would leave fewer than {needed} windows in the time, for {facts.train_images} images"
     plan.choose("data.crop_size", crop, why)
     crop, batch = plan.value("data.crop_size"), plan.value("data.batch_size")
-    if plan.start != "network" and plan.value("model.name") in WITH_RATES and "model.atrous_rates" not in plan.choices:
+    if plan.start != "network" and plan.value("model.name") in WITH_RATES:
         rates, side = rates_within(crop), (crop - 1) // 16 + 1
         why = f"the papers', which fit the crop's map of {side} at stride 16"
         if rates != RATES_OF_PAPERS:

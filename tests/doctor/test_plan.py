@@ -106,12 +106,17 @@ def test_the_recipe_follows_where_the_weights_come_from() -> None:
     scratch, backbone = planned(), planned(model__pretrained="w.pth", model__backbone="resnet50")
     network = planned(model__weights="google.ckpt", model__name="DeepLabV3")
     assert [plan.start for plan in (scratch, backbone, network)] == ["nothing", "backbone", "network"]
-    assert scratch.value("model.name") == "DeepLabV3"
+    assert (scratch.value("model.name"), scratch.value("model.backbone")) == ("DeepLabV3Plus", "mobilenetv2_100")
     assert "none lie on this machine" in scratch.explained()
     assert (backbone.value("model.name"), backbone.value("model.backbone")) == ("DeepLabV3Plus", "resnet50")
     assert network.value("model.backbone") is None  # the weights' own
     rates = [plan.value("optimizer.lr") for plan in (scratch, backbone, network)]
     assert rates == sorted(rates, reverse=True)
+
+
+def test_other_networks_get_no_options_that_they_do_not_have() -> None:
+    options = planned(model__name="UNet").choices
+    assert [option for option in options if option.startswith("model.")] == ["model.name"]
 
 
 def test_weights_in_the_cache_are_taken() -> None:
@@ -170,7 +175,7 @@ def test_a_plan_as_yaml_is_read_back() -> None:
     read = yaml.safe_load(text)
     assert read["data"]["label_map"] == {0: 0, 255: 1}
     assert read["loss"] == {"cross_entropy": {"label_smoothing": 0.1}}
-    assert read["model"]["name"] == "DeepLabV3"
+    assert read["model"]["name"] == "DeepLabV3Plus"
     assert next(iter(read["model"])) == "name"
     assert {f"{section}.{name}" for section, values in read.items() for name in values if section != "loss"} == {
         option for option in plan.choices if not option.startswith("loss.")
