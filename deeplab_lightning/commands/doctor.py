@@ -134,7 +134,7 @@ def doctor(
     counts = [counted(severities.count(severity), severity) for severity in get_args(Severity)]
     print(f"\n{', '.join(counts)}: {out}/report.json, {out}/overview.png")
     if minutes is not None:
-        if code and not done.loadable("train"):
+        if exit_code(everything, strict=False):
             print("no plan before the errors are mended")
             return code
         planned = write or out / "plan.yaml"
@@ -214,7 +214,7 @@ def make_plan(
         choose_length,
         choose_network,
         choose_precision,
-    )  # fmt: skip
+    )
     from ..doctor.throughput import images_per_second
     from ..doctor.trial import TrialError, measure
 

@@ -139,19 +139,18 @@ def choose_network(plan: Plan, at_hand: str | None) -> None:
         plan: What is said so far.
         at_hand: Backbone whose ImageNet weights need not be fetched; None if there is none.
     """
+    if plan.start != "network":
+        plan.choose("model.name", "DeepLabV3Plus", "its decoder keeps outlines, and costs little")
+    if plan.start == "network" or plan.value("model.name") not in WITH_RATES:
+        return  # its options are those of the weights, or others
     if plan.start == "nothing" and at_hand and not {"model.pretrained", "model.backbone"} & plan.said.keys():
         plan.choose("model.backbone", at_hand, "its ImageNet weights lie in the cache of this machine")
         plan.choose("model.pretrained", True, "ImageNet weights are worth more than any other choice")
-    if plan.start == "network":
-        return
     if plan.start == "nothing" and "model.pretrained" not in plan.said:
         plan.rejected.append(
             "ImageNet weights: none lie on this machine. They are worth the most: --model.pretrained true fetches "
             "them (network), --model.pretrained FILE takes a file; name a --model.backbone with either."
         )
-    plan.choose("model.name", "DeepLabV3Plus", "its decoder keeps outlines, and costs little")
-    if plan.value("model.name") not in WITH_RATES:
-        return  # it has other options, or none
     if plan.start == "nothing":
         plan.choose("model.backbone", "mobilenetv2_100", "2.2 M weights: many passes in the time there is")
     plan.choose("model.output_stride", 16, "8 makes a step twice as long")

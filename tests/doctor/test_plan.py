@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deeplab_lightning.backbones import at_hand
 from deeplab_lightning.doctor.cost import GIB, Cost
 from deeplab_lightning.doctor.facts import Facts
 from deeplab_lightning.doctor.plan import (
@@ -116,6 +117,9 @@ def test_the_recipe_follows_where_the_weights_come_from() -> None:
 
 def test_other_networks_get_no_options_that_they_do_not_have() -> None:
     options = planned(model__name="UNet").choices
+    plan = Plan({"model.name": Choice("UNet", "as you said")})
+    choose_network(plan, "efficientnet_lite0")
+    assert list(plan.choices) == ["model.name"]
     assert [option for option in options if option.startswith("model.")] == ["model.name"]
 
 
@@ -126,6 +130,15 @@ def test_weights_in_the_cache_are_taken() -> None:
     refused = Plan({"model.pretrained": Choice(False, "as you said")})
     choose_network(refused, "efficientnet_lite0")
     assert refused.start == "nothing"
+
+
+def test_the_cache_of_the_hub_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cached(repository: str, file: str) -> str | None:
+        return "there" if repository.startswith("timm/resnet50.") and file == "model.safetensors" else None
+
+    monkeypatch.setattr(at_hand, "try_to_load_from_cache", cached)
+    assert at_hand.first_at_hand(["no_such_network", "mobilenetv2_100", "resnet50"]) == "resnet50"
+    assert at_hand.first_at_hand(["mobilenetv2_100"]) is None
 
 
 def test_bf16_is_taken_where_it_is_quicker_and_right() -> None:

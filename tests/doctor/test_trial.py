@@ -42,6 +42,13 @@ def build_hungry() -> tuple[Any, dict[str, Any]]:
     return Hungry(), {"accelerator": "cpu"}
 
 
+def build_broken() -> tuple[Any, dict[str, Any]]:
+    task, options = build_hungry()
+    step = task.training_step
+    task.training_step = lambda batch, batch_idx: step(batch, batch_idx) * float("nan")
+    return task, options
+
+
 def refuse() -> tuple[Any, dict[str, Any]]:
     raise ConfigError("--model.output_stride is 5.")
 
@@ -64,6 +71,11 @@ def test_a_step_that_fails_says_why() -> None:
         measure(refuse, 33)
     with pytest.raises(TrialError, match="ended with code 9: not enough memory"):
         measure(partial(leave, 9), 33)
+
+
+def test_a_loss_that_is_no_number_is_no_time() -> None:
+    with pytest.raises(TrialError, match="the loss of step 1 is nan"):
+        measure(build_broken, 33)
 
 
 def test_what_is_too_slow_is_given_up() -> None:
