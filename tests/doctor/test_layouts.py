@@ -71,7 +71,7 @@ def test_voc_with_its_augmentation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("images", "masks"), [("Imgs", "Labels"), ("JPEGImages", "annotations")])
 def test_folders_may_have_other_names(tmp_path: Path, images: str, masks: str) -> None:
     arguments = propose(write_folder(tmp_path, images=images, masks=masks, mask_suffix="_seg")).options
-    assert (arguments["images"], arguments["masks"], arguments["mask_suffix"]) == (images, masks, "_seg")
+    assert (arguments["images"], arguments["masks"]) == (images, f"{masks}/{{name}}_seg")
     assert len(read_back(tmp_path).dataset("train")) == 5
 
 
