@@ -23,7 +23,8 @@ from .georasters import read_raster
 from .palette_png import unfiltered_indices
 from .wording import nearest_sibling
 
-_LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
+_LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "AVIF")
+_LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")  # of a TIFF
 _WITH_COLOURS = ("RGB", "RGBA", "LA", "CMYK", "YCbCr")
 _PNG_KIND = slice(24, 26)  # where bit depth and colour type stand in a file
 _PNG_GREY, _PNG_RGB = (b"\x08\x00", b"\x08\x02")
@@ -129,6 +130,16 @@ def read_mask_as_stored(path: str | Path) -> np.ndarray:
     return colours if colours.shape[2] == 3 else colours[..., 0]
 
 
+def palette_of(path: str | Path) -> np.ndarray | None:
+    """Return the colours `(N, 3)` uint8 in which a palette image shows its numbers; None for other files."""
+    try:
+        with Image.open(path) as image:
+            colours = image.getpalette("RGB") if image.mode == "P" else None
+    except Exception:  # whoever reads the pixels says what is wrong
+        return None
+    return None if colours is None else np.array(colours, np.uint8).reshape(-1, 3)
+
+
 def _stored_mask(path: str | Path) -> np.ndarray:
     """Return `(H, W)` integers, or `(H, W, C)` uint8 where the file holds colours or an alpha channel."""
     data = _read_bytes(path)
@@ -140,7 +151,7 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     if indices is not None:
         return indices
     image, raw_mode = _decode(data, path)
-    if image.format in _LOSSY_FORMATS or image.info.get("compression") == "jpeg":
+    if _is_lossy(image, data):
         raise DataError(
             f"Mask {path} is compressed as {image.format}, which changes values, above all near edges. "
             f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not fix it.",
@@ -160,6 +171,13 @@ def _stored_mask(path: str | Path) -> np.ndarray:
         f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}",
         kind="colour_mask" if image.mode in _WITH_COLOURS else "",
     )
+
+
+def _is_lossy(image: Image.Image, data: bytes) -> bool:
+    """Whether compression may have changed values. WebP is of either kind: its pixels lie in a chunk `VP8L` if not."""
+    if image.format == "WEBP":
+        return b"VP8L" not in data[12:64] and b"VP8 " in data
+    return image.format in _LOSSY_FORMATS or image.info.get("compression") in _LOSSY_COMPRESSIONS
 
 
 def _deep_colours(data: bytes, path: str | Path) -> np.ndarray:
@@ -363,14 +381,23 @@ def equal_channels(values: np.ndarray, path: str | Path, remedy: str | None = No
 
 
 def _opaque(values: np.ndarray, path: str | Path) -> np.ndarray:
-    """Return the colour channels of a mask; an alpha channel must be 255 everywhere."""
+    """Return the colour channels of a mask; its alpha channel must say nothing that the colours do not.
+
+    That is so where no colour is more transparent in one place than in another, as where a tool leaves clear what it
+    shows as black.
+    """
     if values.shape[2] not in (2, 4):
         return values
-    if (values[..., -1] != 255).any():
-        raise DataError(
-            f"Mask {path} is partly transparent; what that means is unclear. {_SAVE_AS_IDS}", kind="colour_mask"
-        )
-    return values[..., :-1]
+    alpha, colours = values[..., -1], values[..., :-1]
+    if (alpha == alpha.flat[0]).all():
+        return colours
+    numbers = packed(colours) if colours.shape[2] == 3 else colours[..., 0].astype(np.int32)
+    if len(np.unique(numbers * np.int64(256) + alpha)) == len(np.unique(numbers)):
+        return colours
+    remedy = _SAVE_AS_IDS
+    if (numbers == numbers.flat[0]).all():
+        remedy = "All of it has one colour, so the alpha channel seems to be the label: save that, as 8-bit grey PNG."
+    raise DataError(f"Mask {path} is partly transparent; what that means is unclear. {remedy}", kind="colour_mask")
 
 
 def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:

@@ -16,13 +16,17 @@ from PIL import Image
 
 from ..errors import DataError, of_kind
 from .georasters import RasterPart, read_raster, windows_of
-from .images import read_image, read_mask_as_stored, read_stored, rgb_of, stored_in
+from .images import palette_of, read_image, read_mask_as_stored, read_stored, rgb_of, stored_in
 from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
 from .wording import nearest_sibling
 
 _SLICE = re.compile(r"(.*\.nii(?:\.gz)?)#(\d+)", re.IGNORECASE)
 _ARRAY_SUFFIXES = (".npy",)
 _TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+MOST_CHROMA = 40
+"""Difference of the channels of a grey JPEG that was stored in colours, nearly everywhere."""
 
 
 class Source(NamedTuple):
@@ -186,6 +190,47 @@ def read_labels(chosen: Source) -> np.ndarray:
             )
         return whole
     return values
+
+
+@of_kind("unreadable_mask")
+def read_labels_in_colours(chosen: Source) -> np.ndarray:
+    """Read a mask as `read_labels` does, but one with a palette as the colours that it shows: `(H, W, 3)` uint8."""
+    labels = read_labels(chosen)
+    palette = palette_of(chosen.path) if labels.ndim == 2 and labels.dtype == np.uint8 else None
+    if palette is None:
+        return labels
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[labels]
+
+
+@of_kind("unreadable_mask")
+def read_grey(chosen: Source) -> np.ndarray:
+    """Read a mask whose grey values need not be exact: JPEG, or fractions; those of a grey palette, as it shows them.
+
+    Returns:
+        `(H, W)` integers or floating point, in which NaN may stand.
+
+    Raises:
+        DataError: The file cannot be read, or holds colours or several channels.
+    """
+    palette = None if chosen.part is not None else palette_of(chosen.path)
+    if palette is not None and (palette != palette[:, :1]).any():
+        return read_labels(chosen)
+    stored = read_any(chosen)
+    channels = stored.shape[2]
+    if channels in (2, 4) and (stored[..., -1] == stored[..., -1].max()).all():
+        stored = stored[..., :-1]
+    darkest, brightest = stored.min(axis=2), stored.max(axis=2)
+    if stored.shape[2] not in (1, 3) or (
+        stored.dtype == np.uint8 and (brightest - darkest > MOST_CHROMA).mean() > 0.01
+    ):
+        raise DataError(
+            f"Mask {chosen} holds {'colours' if channels in (3, 4) else f'{channels} channels'}, expected grey values "
+            f"to divide by data.mask_threshold.",
+            kind="colour_mask",
+        )
+    return stored[..., 0] if stored.shape[2] == 1 else stored[..., 1]  # green is nearest to what an eye sees
 
 
 def has_ending(path: Path, suffixes: tuple[str, ...]) -> bool:
