@@ -16,7 +16,7 @@ from PIL import Image
 
 from ..errors import DataError, of_kind
 from .georasters import RasterPart, read_raster, windows_of
-from .images import read_image, read_mask_as_stored, read_stored, rgb_of, stored_in
+from .images import read_image, read_mask_as_stored, read_stored, rgb_of, stored_in, whole_numbers
 from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
 from .wording import nearest_sibling
 
@@ -93,12 +93,10 @@ def read_source(reference: Source | str | Path, channels: int, pixel_range: floa
     if channels == 3 and pixel_range == 255 and chosen.part is None and not has_ending(chosen.path, _STORED_SUFFIXES):
         try:
             return read_image(chosen.path)
-        except DataError:
-            if not has_ending(chosen.path, _TIFF_SUFFIXES):
+        except DataError as error:
+            if error.kind != "unreadable_image" or not has_ending(chosen.path, _TIFF_SUFFIXES):
                 raise
         stored = read_stored(chosen.path)  # of other channels, or floating point
-        if stored.dtype == np.uint16:
-            stored = ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
     else:
         stored = read_any(chosen)
     return as_declared(stored, channels, pixel_range, str(chosen))
@@ -177,15 +175,7 @@ def read_labels(chosen: Source) -> np.ndarray:
         return stored
     if stored.shape[2] != 1:
         raise DataError(f"Mask {chosen} has {stored.shape[2]} channels, expected one class id per pixel.")
-    values = stored[..., 0]
-    if values.dtype.kind == "f":
-        whole = values.astype(np.int64)
-        if (whole != values).any():
-            raise DataError(
-                f"Mask {chosen} holds fractions such as {values[whole != values][0]:g}, expected class ids."
-            )
-        return whole
-    return values
+    return whole_numbers(stored[..., 0], str(chosen))
 
 
 def has_ending(path: Path, suffixes: tuple[str, ...]) -> bool:
