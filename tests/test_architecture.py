@@ -25,7 +25,7 @@ LEVELS = {
     3: ["models", "checkpoints", "studies", "video", "data.fingerprint", "data.loading", "data.subset", "data.tiles",
         "data.statistics", "data.dataset", "data.datamodule"],
     2: ["backbones", "losses", "optim", "inference", "reporting", "inspection", "data.transforms", "data.masks",
-        "data.rasters", "data.images", "data.georasters", "data.volumes", "data.download", "data.finding",
+        "data.rasters", "data.images", "data.georasters", "data.volumes", "data.dicom", "data.download", "data.finding",
         "data.splitting"],
     1: ["layers", "metrics", "data.drawing", "data.display", "data.layout", "data.palette_png", "data.sampling",
         "data.spacing", "data.annotations", "data.regions", "data.checks", "data.depth_maps", "data.lists",

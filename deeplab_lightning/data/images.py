@@ -19,7 +19,6 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from ..errors import ConfigError, DataError, of_kind
 from ..files import atomic_open, writing
 from ..labels import RGB
-from .finding import IMAGE_SUFFIXES
 from .georasters import bits_of, read_raster
 from .palette_png import unfiltered_indices
 from .wording import nearest_sibling
@@ -40,6 +39,8 @@ _FETCH_AGAIN = "Copy or download it again, or take it out of the data."
 _CUT = "Cut it into smaller images; a TIFF is read in parts with data.window_size."
 _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
 
+WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Endings of the formats that `write_image` writes."""
 MOST_PIXELS = 2**28
 """Of an image that is read whole. What is larger (16384 x 16384) is refused by name, before it is decoded."""
 NO_NUMBER = -(2**31)
@@ -568,11 +569,11 @@ def write_image(path: str | Path, rgb: np.ndarray) -> None:
     The file appears whole or not at all; its folder is made if need be.
 
     Raises:
-        DataError: The ending is none of `IMAGE_SUFFIXES`, or the place cannot be written.
+        DataError: The ending is none of `WRITTEN_SUFFIXES`, or the place cannot be written.
     """
     suffix = Path(path).suffix.lower()
-    if suffix not in IMAGE_SUFFIXES:
-        raise DataError(f"Cannot write {path}: its ending must be one of {', '.join(IMAGE_SUFFIXES)}.")
+    if suffix not in WRITTEN_SUFFIXES:
+        raise DataError(f"Cannot write {path}: its ending must be one of {', '.join(WRITTEN_SUFFIXES)}.")
     _, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
     _write_whole(Path(path), encoded.tobytes())
 
