@@ -1,4 +1,4 @@
-"""Medical images: slices of NIfTI volumes and DICOM files (packages nibabel and pydicom, extra `medical`)."""
+"""Slices of NIfTI volumes (package nibabel, extra `medical`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ..errors import DataError
 from ..extras import need
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-DICOM_SUFFIXES = (".dcm",)
 
 _FETCH_AGAIN = "Copy it again, or take it out of the data."
 
@@ -113,32 +112,3 @@ def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:
         raise DataError(f"{path} does not say how its axes lie in the body: its affine is {volume.affine.tolist()}.")
     by_way = {int(way): (axis, int(sign)) for axis, (way, sign) in enumerate(ways)}
     return volume, [by_way[way] for way in range(3)]
-
-
-def read_dicom(path: str | Path) -> np.ndarray:
-    """Read a DICOM image in the units of its rescale slope and intercept, for CT Hounsfield units.
-
-    No window is applied: that is what `mean` and `std` are for. The file must have one frame.
-
-    Returns:
-        `(H, W, C)`: stored numbers, float64 where slope and intercept change them.
-
-    Raises:
-        ConfigError: pydicom is missing, or its plug-in for this compression.
-        DataError: The file cannot be read, or has several frames.
-    """
-    pydicom = need("pydicom", "medical", f"Reading {path}")
-    try:
-        dataset = pydicom.dcmread(path)
-        frames = int(dataset.get("NumberOfFrames", 1) or 1)
-        pixels = dataset.pixel_array
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except Exception as error:  # of a damaged file pydicom raises a dozen kinds
-        raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
-    if frames > 1:
-        raise DataError(f"{path} has {frames} frames, expected one. Save each as a file of its own, or as NIfTI.")
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    if (slope, intercept) != (1.0, 0.0):
-        pixels = pixels * slope + intercept
-    return pixels[..., None] if pixels.ndim == 2 else pixels

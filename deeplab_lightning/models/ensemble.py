@@ -37,10 +37,8 @@ class EnsembleOptions(NetworkOptions):
     them."""
 
     def check(self) -> None:
-        """Refuse an ensemble of nothing, and what its members have to say themselves."""
+        """Refuse an ensemble of nothing."""
         super().check()
-        if self.binary or self.norm != "batch" or self.gradient_checkpointing:
-            raise ConfigError("An Ensemble takes binary, norm and gradient_checkpointing from its members alone.")
         if not self.members:
             raise ConfigError("An Ensemble has no members: `folds` makes one, of the networks of a cross-validation.")
 
@@ -61,6 +59,7 @@ class Ensemble(Network):
             network = network_named(str(member.get("name")))
             known = hints_of(network.Options).keys() - {"pretrained"}  # the weights come from the checkpoint
             options = {key: value for key, value in member.items() if key in known}
+            options["binary"] = self.options.binary or bool(options.get("binary"))
             built.append(network(num_classes, in_channels, **options))
         self.members = nn.ModuleList(built)
         first = built[0]
