@@ -54,13 +54,18 @@ class Ensemble(Network):
         """Make the members."""
         from . import network_named  # which knows this class, too
 
+        usual = NetworkOptions()
+        own = {
+            name: value
+            for name in hints_of(NetworkOptions)
+            if (value := getattr(self.options, name)) != getattr(usual, name)
+        }
         built = []
         for member in self.options.members:
             network = network_named(str(member.get("name")))
             known = hints_of(network.Options).keys() - {"pretrained"}  # the weights come from the checkpoint
             options = {key: value for key, value in member.items() if key in known}
-            options["binary"] = self.options.binary or bool(options.get("binary"))
-            built.append(network(num_classes, in_channels, **options))
+            built.append(network(num_classes, in_channels, **{**options, **own}))
         self.members = nn.ModuleList(built)
         first = built[0]
         for name in SAME:
@@ -73,4 +78,5 @@ class Ensemble(Network):
     def coarse_logits(self, image: Tensor) -> Tensor:
         """Return the logarithm of the mean probabilities `(B, num_classes, h, w)`."""
         maps = [member.coarse_logits(image).float() for member in self.members]  # type: ignore[operator]
-        return torch.stack([each.log_softmax(1) for each in maps]).logsumexp(0) - math.log(len(maps))
+        mean = torch.stack([each.log_softmax(1) for each in maps]).logsumexp(0) - math.log(len(maps))
+        return mean - mean[:, :1] if self.options.binary else mean

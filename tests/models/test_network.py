@@ -140,7 +140,7 @@ def test_features_that_fit_the_image_are_mapped_as_the_logits_are(name: str) -> 
     """What one single classifier reads is a map of the image with the size of the coarse logits."""
     network, seen = small(name).eval(), []
     if not network.features_fit_image:
-        assert name in ("DeepLabV2", "FCN")
+        assert name in ("DeepLabV2", "FCN", "Ensemble")
         return
     network.classifier.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[-2:]))
     coarse = network.coarse_logits(torch.randn(1, 3, 33, 49))
