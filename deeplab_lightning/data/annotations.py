@@ -28,6 +28,8 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         raise DataError(f"{path} {what}. {remedy}") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply for an annotation. {remedy}") from error
+    except ValueError as error:  # Python reads integers of 4300 digits at most
+        raise DataError(f"{path} holds a number that is none: {error}. {remedy}") from error
     if not isinstance(found, dict):
         raise DataError(f"{path} holds a JSON {type(found).__name__}, expected an object with fields. {remedy}")
     return found

@@ -289,26 +289,28 @@ def test_images_without_masks_and_masks_without_images(tmp_path: Path) -> None:
     write_folder(tmp_path, names=names)
     for index in range(7):
         (tmp_path / "masks" / f"pic{index}.png").rename(tmp_path / f"{index}.png")
-    with pytest.raises(DataError, match=r"7 of 9 images .* have no mask masks/NAME\.\*: pic0, .*pic4 and 2 more\."):
+    with pytest.raises(DataError, match=r"7 of 9 images .* have no mask masks/\{name\}: pic0, .*pic4 and 2 more\."):
         module(tmp_path).dataset("train")
     for index in range(7):
         (tmp_path / f"{index}.png").rename(tmp_path / "masks" / f"pic{index}.png")
     (tmp_path / "images" / "pic8.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 9 masks .* have no image images/NAME\.\*: pic8\."):
+    with pytest.raises(DataError, match=r"1 of 9 masks .* have no image images/\{name\}: pic8\."):
         module(tmp_path).dataset("train")
 
 
 def test_masks_with_something_behind_their_names(tmp_path: Path) -> None:
     write_folder(tmp_path, mask_suffix="_mask")
-    with pytest.raises(DataError, match=r"no mask masks/NAME\.\*: .*called pic0_mask, set mask_suffix: _mask\."):
+    with pytest.raises(
+        DataError, match=r"no mask masks/\{name\}: .*pair 6 images with masks: .* data\.masks .masks/\{name\}_mask"
+    ):
         module(tmp_path).dataset("train")
     (tmp_path / "masks" / "pic0_instances.png").touch()
-    check_masks(module(tmp_path, mask_suffix="_mask"))
+    check_masks(module(tmp_path, masks="masks/{name}_mask"))
 
 
 def test_images_and_masks_in_one_folder(tmp_path: Path) -> None:
     write_folder(tmp_path, images="all", masks="all", mask_suffix="_L")
-    check_masks(module(tmp_path, images="all", masks="all", mask_suffix="_L"))
+    check_masks(module(tmp_path, images="all", masks="all/{name}_L"))
 
 
 def test_missing_folders_and_names_twice(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from deeplab_lightning.options import Options, constraint_words, hints_of
 SMALL: dict[str, Any] = {
     "backbone": "mobilenetv2_035", "aspp_channels": 8, "decoder_channels": 8, "base_width": 2, "last_block": 5,
     "scales": (0.5, 1.0), "aux_head": True,
+    "members": ({"name": "DeepLabV3Plus", "backbone": "mobilenetv2_035", "aspp_channels": 8, "decoder_channels": 8},) * 2,
 }  # fmt: skip
 """As far as a network has them."""
 CASCADE: dict[str, Any] = {"backbone": "resnet26", "multi_grid": (1, 2)}

