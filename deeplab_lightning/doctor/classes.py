@@ -27,8 +27,8 @@ def empty_classes(split: str, looks: Sequence[Look], labels: LabelSet) -> list[F
         only = next(name for name in labels.class_names if name not in names)
         share = ignored / (ignored + int(pixels.sum()))
         what = (
-            f"Of all classes {only!r} alone has pixels in {split}, and {share:.1%} are ignored ({labels.ignore_index}): "
-            f"any network would seem perfect."
+            f"Of all classes {only!r} alone has pixels in {split}, and {share:.1%} are ignored "
+            f"({labels.ignore_index}): any network would seem perfect."
         )
         remedy = "say which class the ignored value or colour is, or why objects are void (crowds, __ignore__)"
         return [finding("error", "empty_class", what, remedy)]

@@ -1,4 +1,4 @@
-"""Images that their EXIF orientation turns, while their masks say nothing: which way up these were drawn is not stated."""
+"""Images that their EXIF orientation turns, while their masks have none: which way up these were drawn is not said."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def turned(split: str, dataset: SegmentationDataset, looks: Sequence[Look]) -> l
     if not names:
         return []
     what = (
-        f"{len(names)} of {len(looks)} {split} images are turned or mirrored by their EXIF orientation as they are read, "
-        f"and their masks have none: whether these were drawn on the turned image is not said."
+        f"{len(names)} of {len(looks)} {split} images are turned or mirrored by their EXIF orientation as they are "
+        f"read, and their masks have none: whether these were drawn on the turned image is not said."
     )
     remedy = "look at them in overview.png; where a mask lies upside down, save image and mask without orientation"
     return [finding("warning", "orientation", what, remedy, names)]
