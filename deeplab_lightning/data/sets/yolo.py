@@ -31,7 +31,7 @@ import numpy as np
 import yaml
 
 from ...errors import DataError
-from ..finding import images_below
+from ..finding import IMAGE_SUFFIXES, images_below
 from ..layout import lines_of, names_in_file
 from ..named_images import NamedImages, split_in, split_of_path
 from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
@@ -78,7 +78,7 @@ class YOLODataModule(OutlinesDataModule):
         except DataError:
             return True
         texts = [
-            path for image in images_below(root)[: 50 * LOOKED_AT] if (path := _label_file(image, root)) is not None
+            path for image in _usual_images(root)[: 50 * LOOKED_AT] if (path := _label_file(image, root)) is not None
         ]
         return any(map(_looks_like_labels, texts[:LOOKED_AT]))
 
@@ -93,7 +93,7 @@ class YOLODataModule(OutlinesDataModule):
         else:
             if (root / "data.yaml").exists():
                 found.remarks.append("data.yaml is not read: it names no classes with splits, or is damaged.")
-            for path in filter(lambda path: _lies_as_usual(path, root), images_below(root)):
+            for path in _usual_images(root):
                 folder = _label_folder(path, root)
                 if _label_file(path, root) or (folder is not None and folder.is_dir()):
                     _add(found, root, path, split_of_path(PurePosixPath(path.relative_to(root).as_posix())))
@@ -254,10 +254,12 @@ def _add(found: Annotations, root: Path, image: Path, split: str | None) -> None
     found.add(name, AnnotatedImage(image, _label_file(image, root) or image, split=split, larger_first=True))
 
 
-def _lies_as_usual(image: Path, root: Path) -> bool:
-    """Tell whether an image lies in the root itself, in its images/, or in a folder of a split."""
-    first, *deeper = image.relative_to(root).parts
-    return not deeper or first.casefold() == "images" or split_in(first) is not None
+def _usual_images(root: Path) -> list[Path]:
+    """Return the images that lie in the root itself, in its images/, or in folders of splits."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    held = [path for path in folders if path.name.casefold() == "images" or split_in(path.name)]
+    beside = [path for path in sorted(root.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    return beside + [image for folder in held for image in images_below(folder)]
 
 
 def _label_folder(image: Path, root: Path) -> Path | None:
