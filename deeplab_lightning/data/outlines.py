@@ -93,6 +93,7 @@ class Annotations:
         missing: What is said of each annotated image without a file.
         remarks: What else the user should know.
         options: What a configuration needs beside root and class names.
+        comments: Option -> a remark that stands behind it in YAML.
     """
 
     images: dict[str, AnnotatedImage] = field(default_factory=dict)
@@ -101,6 +102,7 @@ class Annotations:
     missing: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
+    comments: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, image: AnnotatedImage) -> None:
         """Add an image.
@@ -303,6 +305,7 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
             {"root": options.root, "class_names": names, **found.options},
             [found.images[name].image for name in splits["train"]],
             len(splits["train"]),
+            comments=dict(found.comments),
             remarks=[*remarks, *said, *rule],
         )
 
