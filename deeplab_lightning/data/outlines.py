@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ..errors import ConfigError, DataError, did_you_mean
 from ..labels import LabelSet
@@ -77,11 +77,16 @@ class Annotations:
         images: Name (unique; below a folder of its split where there are such) -> image.
         labels: Names of classes in the order that the files give them; those of the objects, sorted, if they give none.
         left_out: What is said of each object that cannot be drawn.
+        remarks: What else must be said of what was read, a line each.
+        nameless: Whether the labels are numbers of the file's, or one for all objects: the user's class names are
+            theirs in their order.
     """
 
     images: dict[str, AnnotatedImage] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    nameless: bool = False
 
 
 def spelled_alike(label: str) -> str:
@@ -220,18 +225,31 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         """Recognise this form; classes are background and the labels."""
         if not cls.is_form(root):
             return None
-        found = cls.read(root)
+        return cls.recognised(root, cls.read(root))
+
+    @classmethod
+    def recognised(cls, root: Path, found: Annotations) -> Recognised:
+        """Return how a root is read that holds these annotations."""
         names, merged = class_names_of(found.labels)
+        if found.nameless:
+            names, merged = ["background", *[class_called(label) for label in found.labels]], []
         recognised = Recognised(
             str(cls.layout),
             {"root": str(root.resolve()), "class_names": names},
             [one.image for one in found.images.values()],
             max(1, int(0.8 * len(found.images))),
+            remarks=list(found.remarks),
         )
+        if found.nameless:
+            recognised.comments["class_names"] = (
+                f"name them: in the order of {', '.join(found.labels)}, which the file has no names for"
+            )
         if merged:
             recognised.remarks.append(
                 f"Spellings taken for one class: {'; '.join(', '.join(map(repr, one)) for one in merged)}."
             )
+        if found.left_out:
+            recognised.remarks.append(f"{len(found.left_out)} objects cannot be drawn. The first: {found.left_out[0]}")
         return recognised
 
     @cached_property
@@ -241,11 +259,19 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         Raises:
             DataError: There is nothing, or too many objects cannot be drawn.
         """
-        found = self.read(self.root)
+        found = self.read_as_configured()
         if not found.images:
             raise DataError(f"{self.root} holds no annotations of this form: expected {self.layout}.")
         check_left_out(found.left_out, sum(len(one.objects) for one in found.images.values()), self.root)
+        for remark in found.remarks:
+            rank_zero_info(f"{self.root}: {remark}")
+        if found.nameless:
+            name_as_told(found, self.labels, self.root)
         return found
+
+    def read_as_configured(self) -> Annotations:
+        """Read what the options say."""
+        return self.read(self.root)
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:
@@ -256,6 +282,29 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         """Open a split."""
         names = names_of(self.splits, split)
         return OutlinedImages(self.annotations.images, names, self.labels, self.options.ignored_labels)
+
+
+def class_called(label: str) -> str:
+    """Return a class name to begin with for a label that is none."""
+    return f"class_{label}" if label.isdigit() else label
+
+
+def name_as_told(found: Annotations, labels: LabelSet, path: Path) -> None:
+    """Give nameless objects the user's class names, in the order of the labels.
+
+    Raises:
+        DataError: They are not as many.
+    """
+    names = labels.class_names[1:]
+    if len(names) != len(found.labels):
+        raise DataError(
+            f"{path} has {len(found.labels)} kinds of objects ({', '.join(found.labels)}) without names, but "
+            f"data.class_names has {len(names)} behind the background: name each of them, in this order."
+        )
+    named = dict(zip(found.labels, names, strict=True))
+    for image in found.images.values():
+        for one in image.objects:
+            one.label = named[one.label]
 
 
 def check_left_out(left_out: Sequence[str], drawn: int, path: Path) -> None:
