@@ -69,8 +69,8 @@ class LabelStudioDataModule(OutlinesDataModule):
             if brushes:
                 raise DataError(
                     f"{root} holds {len(brushes)} brushes exported from Label Studio as PNG, such as {brushes[0]}. "
-                    f"They name a task, not its image. Export the project as JSON too, which has the brushes in it, and put "
-                    f"it here with the images."
+                    f"They name a task, not its image. Export the project as JSON too, which has the brushes in it, "
+                    f"and put it here with the images."
                 )
         return found
 
