@@ -26,7 +26,7 @@ LEVELS = {
         "data.statistics", "data.dataset", "data.datamodule"],
     2: ["backbones", "losses", "optim", "inference", "reporting", "inspection", "data.transforms", "data.masks",
         "data.rasters", "data.images", "data.georasters", "data.volumes", "data.download", "data.finding",
-        "data.splitting", "data.stated_images"],
+        "data.splitting", "data.named_images"],
     1: ["layers", "metrics", "data.drawing", "data.display", "data.layout", "data.palette_png", "data.sampling",
         "data.spacing", "data.annotations", "data.regions", "data.checks", "data.depth_maps", "data.lists",
         "data.wording"],

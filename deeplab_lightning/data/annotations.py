@@ -42,8 +42,8 @@ def read_any_json(path: Path, remedy: str) -> Any:
         raise DataError(f"{path} {what}. {remedy}") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply for an annotation. {remedy}") from error
-    except ValueError as error:  # a number of thousands of digits
-        raise DataError(f"{path} holds what is no annotation: {error}. {remedy}") from error
+    except ValueError as error:  # Python reads integers of 4300 digits at most
+        raise DataError(f"{path} holds a number that is none: {error}. {remedy}") from error
 
 
 @contextmanager

@@ -151,13 +151,14 @@ def test_damaged_annotations(tmp_path: Path, change: dict[str, Any], words: str)
 def test_annotations_without_image(tmp_path: Path) -> None:
     root = write_supervisely(tmp_path)
     (root / "ds0" / "img" / "p0.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 annotations have no image, such as .*p0.jpg.json: expected it in"):
-        SuperviselyDataModule.read(root)
+    found = SuperviselyDataModule.read(root)
+    annotation = root / "ds0" / "ann" / "p0.jpg.json"
+    assert found.missing == [f"{annotation} has no image: expected it in {root / 'ds0' / 'img'}."]
 
 
 def test_it_is_recognised_and_nothing_else(tmp_path: Path) -> None:
     found = propose(write_supervisely(tmp_path / "outer" / "data").parent)
-    assert (found.name, found.options["class_names"], len(found.images)) == ("Supervisely", NAMES, 6)
+    assert (found.name, found.options["class_names"], found.train_size) == ("Supervisely", NAMES, 5)
     root = tmp_path / "outer" / "data"
     for content in [{"classes": {"car": 1}}, {"classes": [1]}, {}, []]:
         (root / "meta.json").write_text(json.dumps(content))

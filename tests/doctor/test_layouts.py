@@ -16,6 +16,7 @@ from deeplab_lightning.doctor.advice import fitting_crop
 from deeplab_lightning.doctor.contents import look_at_masks
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.mask_classes import meaning_of
+from deeplab_lightning.doctor.unrecognised import describe
 from deeplab_lightning.errors import ConfigError
 
 from ..fakes.ade20k import write_ade20k
@@ -132,7 +133,43 @@ def test_crops_are_16k_and_1(sides: list[int], crop: int) -> None:
 
 def test_an_unknown_layout_says_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "stuff").mkdir()
-    with pytest.raises(ConfigError, match=r"holds stuff/\..*Known are: .*VOC2012"):
+    with pytest.raises(ConfigError, match=r"holds no files\..*Known are: .*VOC2012"):
         propose(tmp_path)
     with pytest.raises(ConfigError, match="does not exist"):
         propose(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("day.json", '{"frames": [], "version": 1}', "day.json is JSON with the fields frames, version"),
+        ("day.json", '[{"url": "a", "tags": []}]', "is a list of objects with the fields url, tags"),
+        ("day.json", "{", "is no JSON, or damaged"),
+        ("a.xml", "<annotation><object><bndbox></bndbox></object></annotation>", "boxes do not tell the classes"),
+        ("a.txt", "0 0.5 0.5 0.25 0.25\n", "YOLO's form of detection"),
+        ("masks.zip", "PK", "Unpack masks.zip"),
+        ("train.tfrecord", "x", "train.tfrecord is TensorFlow records, which is not read"),
+        ("b.png", None, "If one of these folders holds masks, say so"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_of_an_unknown_layout_its_folders_and_what_comes_nearest_are_said(
+    tmp_path: Path, name: str, content: str | None, words: str
+) -> None:
+    (tmp_path / "day 1").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)
+    for index in range(3):
+        Image.fromarray(pixels).save(tmp_path / "day 1" / f"{index}.png")
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    found = describe(tmp_path)
+    assert found.startswith(f"{tmp_path} holds day 1/ (3 .png)")
+    assert words in found
+
+
+def test_a_second_data_set_in_a_folder_is_said_to_be_left_out(tmp_path: Path) -> None:
+    write_folder(tmp_path / "a")
+    write_coco(tmp_path / "b")
+    found = propose(tmp_path)
+    assert Path(found.options["root"]) == (tmp_path / "a").resolve()
+    assert found.remarks == [f"Left out: {tmp_path / 'b'} (COCO). To read it: doctor {tmp_path / 'b'}"]

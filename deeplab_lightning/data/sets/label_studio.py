@@ -23,7 +23,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -33,9 +33,9 @@ from ...errors import DataError
 from ..annotations import parsing, read_any_json
 from ..finding import IMAGE_SUFFIXES
 from ..layout import Recognised, annotation_files, head_of
+from ..named_images import NamedImages, short_names, split_of_path
 from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..regions import Bitmap, Ellipse, Polygon, Region, ring
-from ..stated_images import ImagesBelow, short_names
 from ..wording import first_few
 
 _REMEDY = "Export the project again from Label Studio, as JSON."
@@ -77,12 +77,11 @@ class LabelStudioDataModule(OutlinesDataModule):
     @classmethod
     def read(cls, root: Path) -> Annotations:
         """Read all exported tasks below a folder."""
-        images = ImagesBelow(root)
+        images = NamedImages(root)
         found = Annotations()
         by_path: dict[Path, AnnotatedImage] = {}
         unannotated: list[str] = []
         for path, tasks in _task_files(root):
-            missing: list[str] = []
             for number, task in enumerate(tasks, start=1):
                 where = f"{path}, task {task.get('id', number) if isinstance(task, dict) else number}"
                 with parsing(where, _REMEDY):
@@ -91,8 +90,10 @@ class LabelStudioDataModule(OutlinesDataModule):
                     if results is None:
                         unannotated.append(said)
                         continue
-                    image = images.need(_spellings(said), path, missing)
+                    places = (images.find(one, near=path.parent) for one in _spellings(said))
+                    image = next((place for place in places if place), None)
                     if image is None:
+                        found.missing.append(f"{where} is of {said}, which is nowhere below {root}.")
                         continue
                     if image in by_path:
                         raise DataError(
@@ -100,9 +101,10 @@ class LabelStudioDataModule(OutlinesDataModule):
                             f"delete the other in Label Studio, or take the older export away."
                         )
                     by_path[image] = _annotated(image, path, results, where, found.left_out)
-            images.check_none_missing(missing, len(tasks), path)
         names = short_names(by_path)
-        found.images = {names[path]: one for path, one in by_path.items()}
+        for path, one in by_path.items():
+            one.split = split_of_path(PurePosixPath(names[path]))
+            found.add(names[path], one)
         found.labels = sorted({one.label for image in by_path.values() for one in image.objects})
         if unannotated:
             found.remarks.append(

@@ -31,7 +31,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from PIL import Image, ImageDraw
 
 from ...errors import DataError, did_you_mean
@@ -142,13 +142,11 @@ class LabelMeDataModule(OwnImagesDataModule):
             return None
         survey = look_through(root, find_annotations(root))
         named = dict.fromkeys([*names_in_file(root), *sorted(survey.labels)])
-        names, merged = class_names_of(named)
+        names, said = class_names_of(named)
         options = {"root": str(root.resolve()), "class_names": names}
         images = [path for path in images_below(root) if path not in survey.unannotated]
         recognised = Recognised("LabelMe", options, images, max(1, int(0.8 * survey.annotations)))
-        if merged:
-            spelled = "; ".join(", ".join(map(repr, one)) for one in merged)
-            recognised.remarks.append(f"Spellings taken for one class: {spelled}.")
+        recognised.remarks += said
         recognised.remarks += survey.remarks(root)
         if survey.left_out:
             recognised.remarks.append(f"{len(survey.left_out)} shapes have no area. The first: {survey.left_out[0]}")
@@ -160,6 +158,11 @@ class LabelMeDataModule(OwnImagesDataModule):
         names = find_annotations(self.root)
         survey = look_through(self.root, names)
         check_left_out(survey.left_out, survey.drawn, self.root)
+        if survey.left_out:
+            first = survey.left_out[0]
+            rank_zero_warn(
+                f"{self.root}: {len(survey.left_out)} shapes are left out, which have no area. The first: {first}"
+            )
         for remark in survey.remarks(self.root):
             rank_zero_info(f"{self.root}: {remark}")
         return self.divided(names)

@@ -24,17 +24,17 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from ...errors import DataError
 from ..annotations import parsing, read_json
 from ..finding import files_by_stem, images_below, on_disk
 from ..layout import json_object
+from ..named_images import split_of_path
 from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..regions import Bitmap, Region, ring
 from ..splitting import split_called
@@ -65,7 +65,6 @@ class SuperviselyDataModule(OutlinesDataModule):
         meta = read_json(root / "meta.json", _REMEDY)
         with parsing(root / "meta.json", _REMEDY):
             found.labels = [str(one["title"]) for one in meta["classes"]]
-        missing: list[Path] = []
         unannotated: list[Path] = []
         tags: Counter[str] = Counter()
         for dataset in _datasets(root):
@@ -76,7 +75,7 @@ class SuperviselyDataModule(OutlinesDataModule):
                 exact = on_disk(dataset / "img" / path.stem)
                 image = exact if exact.is_file() else images.get(composed(path.stem))
                 if image is None:
-                    missing.append(path)
+                    found.missing.append(f"{path} has no image: expected it in {dataset / 'img'}.")
                     continue
                 taken.add(image)
                 content = read_json(path, _REMEDY)
@@ -85,14 +84,9 @@ class SuperviselyDataModule(OutlinesDataModule):
                     tags.update(str(tag.get("name")) for tag in content.get("tags") or [])
                 name = composed(f"{dataset.relative_to(root).as_posix()}/{image.name}")
                 short = name.rpartition(".")[0]
-                found.images[name if short in found.images else short] = entry
+                entry.split = split_of_path(PurePosixPath(name))
+                found.add(name if short in found.images else short, entry)
             unannotated += [path for path in images_below(dataset / "img") if path not in taken]
-        if missing:
-            raise DataError(
-                f"{len(missing)} annotations have no image, such as {missing[0]}: expected it in "
-                f"{missing[0].parent.parent / 'img'}. Export the project with its images.",
-                kind="missing_files",
-            )
         if unannotated:
             found.remarks.append(
                 f"{len(unannotated)} images have no annotation, and are left out: "
