@@ -27,7 +27,7 @@ def slice_count(path: str | Path) -> int:
 
 
 def check_same_space(image: str | Path, mask: str | Path) -> None:
-    """Refuse a volume and its mask that do not lie on one another in the body; headers are read alone.
+    """Refuse a volume and its mask, or another channel, that lie elsewhere in the body; headers are read alone.
 
     Their axes may be stored in any order: they are compared once both are turned alike, as `read_slice` turns them.
 
@@ -37,12 +37,12 @@ def check_same_space(image: str | Path, mask: str | Path) -> None:
     """
     (shape, corners, voxel), (other_shape, other_corners, _) = (_in_the_body(path) for path in (image, mask))
     if shape != other_shape:
-        raise DataError(f"{image} has {shape} voxels (right, front, up) and its mask {mask} {other_shape}.")
+        raise DataError(f"{image} has {shape} voxels (right, front, up) and {mask} {other_shape}.")
     apart = float(np.abs(corners - other_corners).max())
     if apart > voxel / 2:
         raise DataError(
-            f"By their headers {image} and its mask {mask} lie {apart:.4g} mm apart, with voxels of {voxel:.4g} mm: "
-            f"the mask would be turned or moved against the image. Save it with the image's affine (as with "
+            f"By their headers {image} and {mask} lie {apart:.4g} mm apart, with voxels of {voxel:.4g} mm: the second "
+            f"would be turned or moved against the first. Save it with the first's affine (as with "
             f"nibabel.Nifti1Image(mask, image.affine)), or resample it."
         )
 
@@ -96,6 +96,23 @@ def read_slice(path: str | Path, index: int) -> np.ndarray:
         pixels = pixels.swapaxes(0, 1)
     pixels = pixels[:: -1 if front_sign > 0 else 1, :: 1 if right_sign > 0 else -1]
     return np.ascontiguousarray(pixels[..., None] if pixels.ndim == 2 else pixels)
+
+
+def volume_values(path: str | Path) -> list[int]:
+    """Return the whole numbers that a volume of labels holds, sorted; all of it is read at once.
+
+    Raises:
+        ConfigError: nibabel is missing.
+        DataError: The file cannot be read, or holds fractions.
+    """
+    volume, _ = _open_nifti(path)
+    try:
+        found = np.unique(np.asanyarray(volume.dataobj))
+    except Exception as error:
+        raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
+    if found.dtype.kind == "f" and (found != np.trunc(found)).any():
+        raise DataError(f"{path} holds fractions, expected labels.")
+    return [int(value) for value in found]
 
 
 def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:

@@ -519,7 +519,7 @@ def test_inputs_that_match_nothing(tree: Path) -> None:
         "bb.jpg": r"bb\.jpg does not exist.*Did you mean 'b\.jpg'\?",
         "inn/c.webp": r"There is no 'inn' in .*Did you mean 'in'\?",
         "inn/*.webp": r"No images match .*There is no 'inn' in .*Did you mean 'in'\?",
-        "in/*.gif": r"No images match '.*in/\*\.gif': images end in \.jpg, .*\.tiff\.$",
+        "in/*.psd": r"No images match '.*in/\*\.psd': images end in \.jpg, .*\.svs\.$",
         "empty": "No images in folder .*empty: it holds nothing",
         "texts": r"it holds 1 x \.txt; images end in \.jpg, ",
         "b.jpg/c.jpg": r"b\.jpg is a file, not a folder",
