@@ -156,7 +156,7 @@ class Scans(SegmentationDataset):
         self.labels = decoder.labels
         self._decoder, self._channels, self._pixel_range = decoder, channels, pixel_range
         self._ids: list[str] = []
-        self._slices: list[tuple[list[Source], Source]] = []
+        self._slices: list[tuple[tuple[Source, ...], Source]] = []
         for name in names:
             for sources in _slices(cases[name]):
                 self._ids.append(name + sources[0].mark)
