@@ -29,7 +29,7 @@ from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
 from .pattern_search import search
 from .patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
-from .rasters import Source, has_ending, read_labels, read_source, sources_in
+from .rasters import Source, has_ending, read_source, sources_in
 from .spacing import spread
 from .splitting import split_folders
 from .volumes import NIFTI_SUFFIXES, check_same_space
@@ -95,7 +95,7 @@ class Folder(SegmentationDataset):
                 )
         if self._pairs:
             read_source(self._pairs[0][0], kind.channels, kind.pixel_range)
-            self._check_black_and_white()
+            self._check_first_masks()
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -118,7 +118,7 @@ class Folder(SegmentationDataset):
         """
         source, mask = self._pairs[index]
         image = read_source(source, self._kind.channels, self._kind.pixel_range)
-        labels = self._decoder(read_labels(mask), str(mask))
+        labels = self._decoder.read(mask)
         check_pair(image, labels, str(source), str(mask))
         return image, labels
 
@@ -131,12 +131,36 @@ class Folder(SegmentationDataset):
         """Whether there are depth maps."""
         return bool(self._depth_files)
 
-    def _check_black_and_white(self) -> None:
-        """Refuse {0, 255} masks of which nobody said what 255 is: they would train on background alone."""
-        if self._decoder.by_value or self.labels.ignore_index != 255:
-            return
+    def _check_first_masks(self) -> None:
+        """Refuse masks of which nothing would be learned: all ignored, or {0, 255} and nobody says what 255 is."""
         masks = [self._pairs[index][1] for index in spread(len(self), MASKS_LOOKED_AT)]
-        stored = [read_labels(mask) for mask in masks]
+        stored = [pixels for mask in masks if (pixels := self._stored_in(mask)) is not None]
+        if not stored:
+            self._decoder.read(masks[0])  # says what is wrong
+        self._check_black_and_white(masks, stored)
+        if all(self._is_ignored(pixels) for pixels in stored):
+            raise DataError(
+                f"All pixels of the {len(masks)} masks looked at ({masks[0].path} for one) are ignored: nothing can be "
+                f"learned. Say in data.label_map or data.palette which values are classes."
+            )
+
+    def _stored_in(self, mask: Source) -> np.ndarray | None:
+        """Read a mask's file; one that cannot be read is left to whoever loads it."""
+        try:
+            return self._decoder.stored_in(mask)
+        except DataError:
+            return None
+
+    def _is_ignored(self, stored: np.ndarray) -> bool:
+        """Whether all of a mask is known to be ignored."""
+        try:
+            return bool((self._decoder(stored, "") == self.labels.ignore_index).all())
+        except DataError:
+            return False
+
+    def _check_black_and_white(self, masks: Sequence[Source], stored: Sequence[np.ndarray]) -> None:
+        if self._decoder.by_value or self._decoder.threshold is not None or self.labels.ignore_index != 255:
+            return
         if self._decoder.by_colour and any(values.ndim == 3 for values in stored):
             return
         if is_black_and_white(np.concatenate([np.unique(values) for values in stored])):

@@ -155,12 +155,31 @@ def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: i
             f"{len(names)} annotated images cannot be divided into train, {', '.join(fractions)}: each needs one at "
             f"least. Annotate more of them."
         )
-    left = sorted(names, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
+    left = _by_chance(names, seed)
     splits: dict[str, list[str]] = {"train": []}
     for split, count in counts.items():
         splits[split], left = sorted(left[:count]), left[count:]
     splits["train"] = sorted(left)
     return splits
+
+
+def fold_split(splits: Mapping[str, list[str]], folds: int, fold: int, seed: int = 0) -> dict[str, list[str]]:
+    """Divide `train` and `val` anew: every image is in `val` of exactly one of `folds` divisions; `test` stays.
+
+    Raises:
+        DataError: There are fewer images than folds.
+    """
+    names = [*splits["train"], *splits["val"]]
+    if len(names) < folds:
+        raise DataError(f"{len(names)} images cannot be divided into {folds} folds: set --data.folds {len(names)}.")
+    order = _by_chance(names, seed)
+    val = set(order[fold::folds])
+    return {**splits, "train": sorted(set(names) - val), "val": sorted(val)}
+
+
+def _by_chance(names: Iterable[str], seed: int) -> list[str]:
+    """Put names into an order that depends on each name and the seed alone."""
+    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
 
 
 def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:

@@ -33,10 +33,10 @@ class FolderOptions(OwnImagesOptions):
     """Folder of the masks below the root, or a pattern of their paths, such as '{split}/{name}_mask': {name} is what
     an image and its mask share."""
     palette: list[list[Annotated[int, Between(0, 255)]]] | None = None
-    """RGB colour of each class, 0..255: for display, and by which masks in colours are read; null shows the classes in
-    PASCAL VOC's colours."""
-    void_colour: list[Annotated[int, Between(0, 255)]] | None = None
-    """RGB colour, 0..255, in masks in colours that is ignored."""
+    """RGB colour of each class, 0..255: by which masks in colours are read, indexed ones by their own palettes, and for
+    display; null reads numbers, and shows the classes in PASCAL VOC's colours."""
+    void_colours: list[list[Annotated[int, Between(0, 255)]]] | None = None
+    """RGB colours, 0..255, in masks in colours that are ignored."""
     ignore_index: Annotated[int, Between(0, 255)] = 255
     """Value in masks that neither loss nor metric counts."""
     label_map: dict[int, int] | None = None
@@ -82,8 +82,7 @@ class FolderDataModule(OwnImagesDataModule):
         colours: dict[RGB, int] | None = None
         if own.palette is not None:
             colours = {colour: label for label, colour in enumerate(self.labels.palette)}
-            if own.void_colour is not None:
-                colours[self.labels.void_colour] = own.ignore_index
+            colours |= {_rgb(colour, "void_colours"): own.ignore_index for colour in own.void_colours or ()}
         self.decoder = MaskDecoder(self.labels, own.label_map, colours, own.mask_threshold)
         self.kind = ImageKind(len(own.mean), own.pixel_range, own.window_size)
 
@@ -95,18 +94,17 @@ class FolderDataModule(OwnImagesDataModule):
             ConfigError: There are too few classes, or a colour is none or is there twice.
         """
         labels = own_labels(options.class_names)
-        palette, void_colour = options.palette, options.void_colour
-        if palette is not None:
-            labels = replace(labels, palette=tuple(_rgb(colour, "palette") for colour in palette))
-        if void_colour is not None:
-            labels = replace(labels, void_colour=_rgb(void_colour, "void_colour"))
-        if palette is not None:
-            used = [*labels.palette] + ([labels.void_colour] if void_colour is not None else [])
+        void_colours = [_rgb(colour, "void_colours") for colour in options.void_colours or ()]
+        if options.palette is not None:
+            labels = replace(labels, palette=tuple(_rgb(colour, "palette") for colour in options.palette))
+            used = [*labels.palette, *void_colours]
             twice = next((colour for colour in used if used.count(colour) > 1), None)
             if twice is not None:
                 raise ConfigError(
-                    f"{list(twice)} stands twice in data.palette and void_colour: each class needs its own."
+                    f"{list(twice)} stands twice in data.palette and void_colours: each class needs its own."
                 )
+        if void_colours:
+            labels = replace(labels, void_colour=void_colours[0])
         return replace(labels, ignore_index=options.ignore_index)
 
     @classmethod
