@@ -22,7 +22,7 @@ from .splitting import SPELLINGS, split_called
 from .wording import composed, first_few
 
 NAME, SPLIT, ANY = "{name}", "{split}", "*"
-SUFFIXES = (*IMAGE_SUFFIXES, ".gif", *RASTER_SUFFIXES)
+SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
 """Endings of images and of masks."""
 COMMON_TAIL = 0.5
 """Share of all images that have a companion with the same tail, from which these are no images of their own."""
