@@ -39,12 +39,8 @@ def write_via(root: Path, entries: list[dict[str, Any]] | None = None, *, projec
     metadata = {f"{one['filename']}1234": one for one in entries}
     attributes = {"kind": {"type": "dropdown", "description": "", "options": {"road": "", "car": "", "tree": ""}}}
     settings = {"ui": {"annotation_editor_height": 25}, "core": {"buffer_size": 18}, "project": {"name": "mine"}}
-    whole = {
-        "_via_settings": settings,
-        "_via_img_metadata": metadata,
-        "_via_attributes": {"region": attributes, "file": {}},
-        "_via_data_format_version": "2.0.10",
-        "_via_image_id_list": list(metadata),
-    }
+    whole = {"_via_settings": settings, "_via_img_metadata": metadata,
+             "_via_attributes": {"region": attributes, "file": {}},
+             "_via_data_format_version": "2.0.10", "_via_image_id_list": list(metadata)}  # fmt: skip
     (root / "via_project.json").write_text(json.dumps(whole if project else metadata), encoding="utf-8")
     return root
