@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,8 @@ from .georasters import bits_of, read_raster
 from .palette_png import unfiltered_indices
 from .wording import nearest_sibling
 
-_LOSSY_FORMATS = ("JPEG", "MPO", "WEBP", "JPEG2000", "AVIF")
+_LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "AVIF")
+_LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")  # of a TIFF
 _WITH_COLOURS = ("RGB", "RGBA", "LA", "CMYK", "YCbCr")
 _PNG_KIND = slice(24, 26)  # where bit depth and colour type stand in a file
 _PNG_GREY, _PNG_RGB = (b"\x08\x00", b"\x08\x02")
@@ -32,6 +34,7 @@ _SUBFILE_TYPE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 254, 262, 277  # TIFF tags; th
 _BITS, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 338, 339
 _WHITE_IS_ZERO, _UNSIGNED, _SIGNED, _ALPHA = 0, 1, 2, (1, 2)  # what photometric, sample format and extra samples may be
 _JPEG2000_STARTS = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _GDAL_FORMATS = ("TIFF", "JPEG2000")
 _STRETCH = {"L;2": 85, "L;4": 17}  # Pillow spreads 2 and 4 bits over 0..255 by these factors
 _THE_IMAGE = "The image"
@@ -87,6 +90,9 @@ def decode_image(data: bytes, path: str | Path) -> np.ndarray:
         image, raw_mode = _decode(data, path)
     except DataError as error:
         return _rgb_by_gdal(data, path, error)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format in _ANIMATED:
+        warnings.warn(f"{path} is an animation of {frames} frames: the first is read.", stacklevel=2)
     if image.format in _GDAL_FORMATS and image.mode in ("RGBA", "LA"):
         _check_transparency(image, data, path)
     return _to_rgb(image, raw_mode, path)
@@ -210,6 +216,16 @@ def read_mask_as_stored(path: str | Path) -> np.ndarray:
     return colours if colours.shape[2] == 3 else colours[..., 0]
 
 
+def palette_of(path: str | Path) -> np.ndarray | None:
+    """Return the colours `(N, 3)` uint8 in which a palette image shows its numbers; None for other files."""
+    try:
+        with Image.open(path) as image:
+            colours = image.getpalette("RGB") if image.mode == "P" else None
+    except Exception:  # whoever reads the pixels says what is wrong
+        return None
+    return None if colours is None else np.array(colours, np.uint8).reshape(-1, 3)
+
+
 def _stored_mask(path: str | Path) -> np.ndarray:
     """Return `(H, W)` integers, or `(H, W, C)` uint8 where the file holds colours or an alpha channel."""
     data = _read_bytes(path)
@@ -227,7 +243,7 @@ def _stored_mask(path: str | Path) -> np.ndarray:
             raise
         values = _by_gdal(path, error)
         return whole_numbers(values[..., 0] if values.shape[2] == 1 else values, path)
-    if image.format in _LOSSY_FORMATS or image.info.get("compression") == "jpeg":
+    if _is_lossy(image, data):
         raise DataError(
             f"Mask {path} is compressed as {image.format}, which changes values, above all near edges. "
             f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not fix it.",
@@ -250,6 +266,13 @@ def _stored_mask(path: str | Path) -> np.ndarray:
         f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}",
         kind="colour_mask" if image.mode in _WITH_COLOURS else "",
     )
+
+
+def _is_lossy(image: Image.Image, data: bytes) -> bool:
+    """Whether compression may have changed values. WebP is of either kind: its pixels lie in a chunk `VP8L` if not."""
+    if image.format == "WEBP":
+        return b"VP8L" not in data[12:64] and b"VP8 " in data
+    return image.format in _LOSSY_FORMATS or image.info.get("compression") in _LOSSY_COMPRESSIONS
 
 
 def whole_numbers(values: np.ndarray, where: str | Path) -> np.ndarray:
@@ -383,7 +406,7 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 def _is_plain_png(data: bytes) -> bool:
-    """Whether this is a complete PNG of 8-bit grey or RGB, without transparency or orientation."""
+    """Whether this is a complete PNG of 8-bit grey or RGB, without transparency, orientation or animation."""
     if (
         not data.startswith(b"\x89PNG\r\n\x1a\n")
         or data[-8:-4] != b"IEND"
@@ -391,7 +414,7 @@ def _is_plain_png(data: bytes) -> bool:
     ):
         return False
     header = data[: data.find(b"IDAT")]
-    return b"tRNS" not in header and b"eXIf" not in header
+    return not any(chunk in header for chunk in (b"tRNS", b"eXIf", b"acTL"))
 
 
 def _decode_plain(data: bytes, flag: int, path: str | Path) -> np.ndarray:
@@ -428,7 +451,7 @@ def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image,
     samples = _samples(image)
     if samples > len(image.getbands()):  # of channels stored one behind the other Pillow takes the first
         raise DataError(f"{path} has {samples} channels, expected grey, RGB or RGBA.")
-    return image, layout or image.mode
+    return image, layout if isinstance(layout, str) else image.mode  # of GIF it is a number
 
 
 def _samples(image: Image.Image) -> int:
@@ -443,6 +466,19 @@ def _check_pixels(width: int, height: int, path: str | Path) -> None:
             f"the limit. {_CUT}",
             kind="unreadable_image",
         )
+
+
+def is_too_large(path: Path) -> bool:
+    """Tell whether an image has more pixels than are read whole; False of what Pillow does not know."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return image.width * image.height > MOST_PIXELS
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # whoever reads it says what is wrong
+        return False
 
 
 def _declared_size(data: bytes) -> tuple[int, int]:
@@ -535,14 +571,23 @@ def equal_channels(values: np.ndarray, path: str | Path, remedy: str | None = No
 
 
 def _opaque(values: np.ndarray, path: str | Path) -> np.ndarray:
-    """Return the colour channels of a mask; an alpha channel must be 255 everywhere."""
+    """Return the colour channels of a mask; its alpha channel must say nothing that the colours do not.
+
+    That is so where no colour is more transparent in one place than in another, as where a tool leaves clear what it
+    shows as black.
+    """
     if values.shape[2] not in (2, 4):
         return values
-    if (values[..., -1] != 255).any():
-        raise DataError(
-            f"Mask {path} is partly transparent; what that means is unclear. {_SAVE_AS_IDS}", kind="colour_mask"
-        )
-    return values[..., :-1]
+    alpha, colours = values[..., -1], values[..., :-1]
+    if (alpha == alpha.flat[0]).all():
+        return colours
+    numbers = packed(colours) if colours.shape[2] == 3 else colours[..., 0].astype(np.int32)
+    if len(np.unique(numbers * np.int64(256) + alpha)) == len(np.unique(numbers)):
+        return colours
+    remedy = _SAVE_AS_IDS
+    if (numbers == numbers.flat[0]).all():
+        remedy = "All of it has one colour, so the alpha channel seems to be the label: save that, as 8-bit grey PNG."
+    raise DataError(f"Mask {path} is partly transparent; what that means is unclear. {remedy}", kind="colour_mask")
 
 
 def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:

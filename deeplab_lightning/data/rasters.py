@@ -18,13 +18,28 @@ from ..errors import DataError, of_kind
 from .arrays import ARRAY_SUFFIXES, read_array
 from .dicom import frame_count, is_dicom, read_dicom
 from .georasters import RasterPart, read_raster, windows_of
-from .images import read_image, read_mask_as_stored, read_stored, rgb_of, stored_in, whole_numbers
+from .images import (
+    is_too_large,
+    palette_of,
+    read_image,
+    read_mask_as_stored,
+    read_stored,
+    rgb_of,
+    stored_in,
+    whole_numbers,
+)
 from .nrrd import NRRD_SUFFIXES, nrrd_header, read_nrrd
 from .nrrd import check_same_place as check_same_nrrd
 from .volumes import NIFTI_SUFFIXES, check_same_space, read_slice, slice_count
 
 _SLICE = re.compile(r"(.+)#(\d+)")
-_TIFF_SUFFIXES = (".tif", ".tiff")
+_TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
+LARGEST_WINDOW = 4096
+"""Side of the windows in which `predict` reads TIFF that are too large to be read whole, in pixels."""
+
+
+MOST_CHROMA = 40
+"""Difference of the channels of a grey JPEG that was stored in colours, nearly everywhere."""
 
 
 class Source(NamedTuple):
@@ -76,6 +91,19 @@ def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
     if window_size is not None and has_ending(path, _TIFF_SUFFIXES):
         return [Source(path, window) for window in windows_of(path, window_size)]
     return [Source(path)]
+
+
+def parts_to_segment(path: Path) -> list[Source]:
+    """List what a file is segmented by: as `sources_in` has it; a TIFF that is too large to be read whole in windows.
+
+    Raises:
+        ConfigError: Windows need the extra `geo`.
+        DataError: The file cannot be opened.
+    """
+    parts = sources_in(path)
+    if len(parts) == 1 and has_ending(path, _TIFF_SUFFIXES) and is_too_large(path):
+        return sources_in(path, LARGEST_WINDOW)
+    return parts
 
 
 @of_kind("unreadable_image")
@@ -188,6 +216,47 @@ def read_labels(chosen: Source) -> np.ndarray:
     if stored.shape[2] != 1:
         raise DataError(f"Mask {chosen} has {stored.shape[2]} channels, expected one class id per pixel.")
     return whole_numbers(stored[..., 0], str(chosen))
+
+
+@of_kind("unreadable_mask")
+def read_labels_in_colours(chosen: Source) -> np.ndarray:
+    """Read a mask as `read_labels` does, but one with a palette as the colours that it shows: `(H, W, 3)` uint8."""
+    labels = read_labels(chosen)
+    palette = palette_of(chosen.path) if labels.ndim == 2 and labels.dtype == np.uint8 else None
+    if palette is None:
+        return labels
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[labels]
+
+
+@of_kind("unreadable_mask")
+def read_grey(chosen: Source) -> np.ndarray:
+    """Read a mask whose grey values need not be exact: JPEG, or fractions; those of a grey palette, as it shows them.
+
+    Returns:
+        `(H, W)` integers or floating point, in which NaN may stand.
+
+    Raises:
+        DataError: The file cannot be read, or holds colours or several channels.
+    """
+    palette = None if chosen.part is not None else palette_of(chosen.path)
+    if palette is not None and (palette != palette[:, :1]).any():
+        return read_labels(chosen)
+    stored = read_any(chosen)
+    channels = stored.shape[2]
+    if channels in (2, 4) and (stored[..., -1] == stored[..., -1].max()).all():
+        stored = stored[..., :-1]
+    darkest, brightest = stored.min(axis=2), stored.max(axis=2)
+    if stored.shape[2] not in (1, 3) or (
+        stored.dtype == np.uint8 and (brightest - darkest > MOST_CHROMA).mean() > 0.01
+    ):
+        raise DataError(
+            f"Mask {chosen} holds {'colours' if channels in (3, 4) else f'{channels} channels'}, expected grey values "
+            f"to divide by data.mask_threshold.",
+            kind="colour_mask",
+        )
+    return stored[..., 0] if stored.shape[2] == 1 else stored[..., 1]  # green is nearest to what an eye sees
 
 
 def check_same_place(image: Path, mask: Path) -> None:

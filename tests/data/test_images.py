@@ -396,7 +396,7 @@ def test_check_labels_names_values_counts_and_remedy() -> None:
         check_labels(np.array([[0, 13, 13], [20, 1, 11]], np.uint8), 11, 11, "some/m.png")
     assert str(caught.value) == (
         "Mask some/m.png holds labels out of range: 13 (2 pixels), 20 (1 pixels). Allowed are the classes 0..10 and 11 "
-        "(ignored). If these are classes, set num_classes to at least 21 and name them; if not, write 11."
+        "(ignored). If these are classes, name all 21 in class_names; if not, write 11."
     )
     with pytest.raises(DataError, match=r"out of range: 11 \(1 pixels\)\. Allowed"):
         check_labels(np.array([[0, 11]], np.uint8), 11, 255, "m")
