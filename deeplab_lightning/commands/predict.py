@@ -53,9 +53,9 @@ def predict(
     from tqdm import tqdm
 
     from ..api import load
-    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, without_ending
+    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read, without_ending
     from ..data.images import write_image, write_mask
-    from ..data.rasters import sources_in
+    from ..data.rasters import parts_to_segment
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
     from ..export.run_model import output_names
@@ -67,6 +67,8 @@ def predict(
     of_videos = videos or VideoSettings()
     video_files, others = find_videos(inputs, of_videos.folders)
     images = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
+    for line in not_read(others, [*images, *video_files]):
+        print(line)
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     model = load(ckpt_path, device, evaluation, **model_options)
     if label_ids and model.labels.class_names != CITYSCAPES.class_names:
@@ -97,7 +99,7 @@ def predict(
     named = list(zip(images, output_names(images, without_ending), strict=True))
     for image, name in tqdm(named, unit="image", mininterval=seconds_between_lines):
         try:
-            results = [(part.mark, model.predict(part, morphology)) for part in sources_in(image)]
+            results = [(part.mark, model.predict(part, morphology)) for part in parts_to_segment(image)]
         except DataError as error:
             of_images.append(str(error))
             continue
