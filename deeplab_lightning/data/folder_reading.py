@@ -27,13 +27,9 @@ from .depth_maps import DEPTH_SUFFIXES, read_depth
 from .finding import on_disk
 from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
-<<<<<<< HEAD
 from .pattern_search import search
 from .patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
-from .rasters import Source, has_ending, read_labels, read_source, sources_in
-=======
 from .rasters import Source, has_ending, read_source, sources_in
->>>>>>> h_meaning
 from .spacing import spread
 from .splitting import split_folders
 from .volumes import NIFTI_SUFFIXES, check_same_space

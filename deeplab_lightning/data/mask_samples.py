@@ -6,7 +6,7 @@ All that the doctor and the data sets ask to recognise a coding follows from one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ LOOKED_AT = 200
 """Masks that are opened, spread evenly over the folder."""
 MOST_OF_A_MASK = 512
 """Values or colours of one mask that are kept, the most frequent: more are no classes."""
+FEW = 12
+"""Masks that tell whether a folder is a known data set's."""
 PIECES_LOOKED_AT = 20
 """Masks in which the pieces of each value are counted."""
 
@@ -108,6 +110,23 @@ def look_at_masks(paths: Sequence[Path], most: int = LOOKED_AT) -> MaskValues:
             found.colours[value, value, value] += count
         found.values = Counter()
     return found
+
+
+def hold_only(masks: Sequence[Path], values: Collection[int], shown: Mapping[int, RGB] | None = None) -> bool:
+    """Tell whether a few masks of a folder may be a known data set's.
+
+    Args:
+        masks: Their files; none speak against nothing.
+        values: That the data set's masks may hold.
+        shown: The colours in which its palette shows them, if it has one.
+    """
+    found = look_at_masks(masks, FEW)
+    return (
+        not found.colours
+        and not found.soft
+        and set(found.values) <= set(values)
+        and (shown is None or all(shown.get(value) == colour for value, colour in found.shown.items()))
+    )
 
 
 def _read(source: Source, found: MaskValues) -> np.ndarray | None:

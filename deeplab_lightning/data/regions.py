@@ -45,7 +45,11 @@ class Polygon(Region):
     rings: tuple[np.ndarray, ...]
 
     def area(self, height: int, width: int) -> np.ndarray:
-        """Cross each row's middle with all edges: between odd and even crossings is inside."""
+        """Cross each row's middle with all edges: between odd and even crossings is inside.
+
+        Raises:
+            DataError: It is longer than `LONGEST`.
+        """
         crossed = np.zeros((height, width + 1), np.int32)
         for ring in self.rings:
             ends = np.roll(ring, -1, axis=0)
@@ -53,6 +57,8 @@ class Polygon(Region):
             lower = np.where((ring[:, 1] <= ends[:, 1])[:, None], ends, ring)
             first = np.ceil(upper[:, 1] - 0.5).clip(0, height).astype(np.int64)
             last = np.ceil(lower[:, 1] - 0.5).clip(0, height).astype(np.int64)  # not included
+            if (last - first).sum() > LONGEST:
+                raise DataError(f"An outline of {len(ring)} points crosses more rows than any object's: leave it out.")
             edge = np.repeat(np.arange(len(ring)), last - first)
             rows = (
                 np.arange(len(edge)) - np.repeat(np.cumsum(last - first) - (last - first), last - first) + first[edge]

@@ -115,6 +115,16 @@ def stated_classes(root: Path, masks: Sequence[Path]) -> list[StatedClasses]:
     return sorted(found.values(), key=lambda one: -(2 * bool(one.by_value) + 2 * bool(one.by_colour)))
 
 
+def states_others(root: Path, names: Iterable[str]) -> bool:
+    """Tell whether a file in `root` names classes that are not among a known data set's."""
+    known = {_plain(name) for name in names}
+    return any(not {_plain(name) for name in one.names} <= known for one in stated_classes(root, []))
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
 def read_stated(path: Path) -> tuple[StatedClass, ...]:
     """Read the classes that a file states; none where it is another kind of file, or damaged."""
     reader = _READERS.get(path.suffix.lower())
@@ -122,7 +132,7 @@ def read_stated(path: Path) -> tuple[StatedClass, ...]:
         return ()
     try:
         classes = tuple(reader(path))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, csv.Error):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, StopIteration, RecursionError, csv.Error):
         return ()
     sound = all(one.name and (one.colour is None or max(one.colour) <= 255) for one in classes)
     return classes if sound and 0 < len(classes) <= MOST_CLASSES else ()
@@ -191,7 +201,7 @@ def _of_rows(rows: list[list[str]]) -> list[StatedClass]:
         number = int(cells[value]) if value is not None and re.fullmatch(r"\d+(\.0)?", cells[value]) else None
         if found is None and number is None:
             return []
-        classes.append(StatedClass(cells[name].split(";")[0].strip(), number, found))
+        classes.append(StatedClass(re.split("[;,]", cells[name])[0].strip(), number, found))
     marks = [(one.value, one.colour) for one in classes]
     return classes if len(set(marks)) == len(marks) else []  # a table of something else
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..data.finding import RASTER_SUFFIXES
-from ..data.rasters import Source, has_ending, read_any, sources_in
+from ..data.rasters import Source, has_ending, read_any, read_source, sources_in
 from ..data.spacing import spread
 from ..errors import DeepLabError
 from .advice import fitting_crop
@@ -32,7 +32,7 @@ def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
     """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for images of the usual kinds."""
     unusual = [path for path in paths if has_ending(path, READ_BY_RASTERS)]
     stored = list(_middles(unusual[:: max(1, len(unusual) // RASTERS_LOOKED_AT)], read_any))
-    if not stored or (stored[0].dtype == np.uint8 and stored[0].shape[-1] in (1, 3, 4)):
+    if not stored or (stored[0].dtype == np.uint8 and (stored[0].shape[-1] in (1, 3) or _is_rgb(unusual[0]))):
         return {}
     alike = [values for values in stored if values.shape[-1] == stored[0].shape[-1]]
     pixels = np.concatenate([values.reshape(-1, values.shape[-1]) for values in alike]).astype(np.float64)
@@ -43,6 +43,15 @@ def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
         "std": [round(max(float(value), 1e-3), 4) for value in std],
         "pixel_range": pixel_range,
     }
+
+
+def _is_rgb(path: Path) -> bool:
+    """Whether an image of 8 bits becomes RGB: a fourth channel that is transparency does, near infrared does not."""
+    try:
+        read_source(path, 3, 255.0)
+    except DeepLabError:
+        return False
+    return True
 
 
 def _range(kind: np.dtype[Any], largest: float) -> float:

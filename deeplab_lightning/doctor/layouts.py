@@ -11,13 +11,8 @@ from ..data.mask_samples import look_at_masks
 from ..data.sets import datamodules
 from ..data.stated_classes import stated_classes
 from ..data.wording import found_instead
-<<<<<<< HEAD
 from ..errors import ConfigError, DeepLabError
-from .contents import look_at_masks, suggested_window, unusual_images
-=======
-from ..errors import ConfigError
 from .contents import suggested_window, unusual_images
->>>>>>> h_meaning
 from .mask_classes import meaning_of
 from .unrecognised import describe
 from .yaml_lines import section

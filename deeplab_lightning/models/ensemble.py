@@ -37,10 +37,8 @@ class EnsembleOptions(NetworkOptions):
     them."""
 
     def check(self) -> None:
-        """Refuse an ensemble of nothing, and what its members have to say themselves."""
+        """Refuse an ensemble of nothing."""
         super().check()
-        if self.binary or self.norm != "batch" or self.gradient_checkpointing:
-            raise ConfigError("An Ensemble takes binary, norm and gradient_checkpointing from its members alone.")
         if not self.members:
             raise ConfigError("An Ensemble has no members: `folds` makes one, of the networks of a cross-validation.")
 
@@ -56,12 +54,18 @@ class Ensemble(Network):
         """Make the members."""
         from . import network_named  # which knows this class, too
 
+        usual = NetworkOptions()
+        own = {
+            name: value
+            for name in hints_of(NetworkOptions)
+            if (value := getattr(self.options, name)) != getattr(usual, name)
+        }
         built = []
         for member in self.options.members:
             network = network_named(str(member.get("name")))
             known = hints_of(network.Options).keys() - {"pretrained"}  # the weights come from the checkpoint
             options = {key: value for key, value in member.items() if key in known}
-            built.append(network(num_classes, in_channels, **options))
+            built.append(network(num_classes, in_channels, **{**options, **own}))
         self.members = nn.ModuleList(built)
         first = built[0]
         for name in SAME:
@@ -74,4 +78,5 @@ class Ensemble(Network):
     def coarse_logits(self, image: Tensor) -> Tensor:
         """Return the logarithm of the mean probabilities `(B, num_classes, h, w)`."""
         maps = [member.coarse_logits(image).float() for member in self.members]  # type: ignore[operator]
-        return torch.stack([each.log_softmax(1) for each in maps]).logsumexp(0) - math.log(len(maps))
+        mean = torch.stack([each.log_softmax(1) for each in maps]).logsumexp(0) - math.log(len(maps))
+        return mean - mean[:, :1] if self.options.binary else mean

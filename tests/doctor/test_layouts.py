@@ -27,6 +27,7 @@ from ..fakes.coco import write_coco
 from ..fakes.folder import write_folder
 from ..fakes.labelme import write_labelme
 from ..fakes.voc import write_voc
+from ..fakes.yolo import write_yolo
 
 
 def read_back(folder: Path) -> SegmentationDataModule:
@@ -45,6 +46,7 @@ def read_back(folder: Path) -> SegmentationDataModule:
         (write_ade20k, "ADE20K"),
         (write_labelme, "LabelMe"),
         (write_coco, "COCO"),
+        (write_yolo, "YOLO"),
         (write_folder, "Folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

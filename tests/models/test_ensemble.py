@@ -33,5 +33,3 @@ def test_what_cannot_be_averaged_is_refused() -> None:
         Ensemble(3, members=[{**plus, "output_stride": 8}, plus])
     with pytest.raises(ConfigError, match="has no members"):
         Ensemble(3)
-    with pytest.raises(ConfigError, match="from its members alone"):
-        Ensemble(2, members=[plus], binary=True)
