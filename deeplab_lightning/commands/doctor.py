@@ -108,6 +108,8 @@ def doctor(
     datamodule, options = configured.datamodule(), configured.data.plain()
     where = options.get("root", "drawn on the fly")
     print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
+    for remark in proposal.remarks if proposal else ():
+        print(f"  note: {remark}", flush=True)
     done = examine(datamodule, configured.describes, options, limit)
     cost, rate = (None, None) if no_trial or minutes is not None else _try(datamodule, done, arguments)
     everything = [*done.findings, *done.advice]

@@ -11,11 +11,24 @@ from pathlib import Path
 from ..errors import DataError
 from .wording import composed, first_few, nearest_sibling
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jfif", ".jpe", ".mpo", ".gif", ".jp2", ".avif", ".svs"
+)  # fmt: skip
 """Endings by which images are found in folders, lower case. `read_image` itself goes by content, not by name."""
 
-RASTER_SUFFIXES = (".npy", ".nii", ".nii.gz", ".dcm")
+RASTER_SUFFIXES = (".npy", ".npz", ".mat", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".dcm", ".dicom", ".ima")
 """Endings of what is no image file but holds images: arrays, volumes, DICOM."""
+
+STARTS = {
+    ".jpg": (0, b"\xff\xd8\xff"),
+    ".png": (0, b"\x89PNG\r\n\x1a\n"),
+    ".gif": (0, b"GIF8"),
+    ".tif": (0, b"II*\0"),
+    ".tiff": (0, b"MM\0*"),
+    ".webp": (8, b"WEBP"),
+    ".dcm": (128, b"DICM"),
+}
+"""Ending -> what stands where in a file that should have it: by this, files without an ending are known."""
 
 
 def find_images(inputs: Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
@@ -59,8 +72,23 @@ def _matches(entry: str, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def images_below(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """List the images in a folder and the folders in it by ending, sorted; hidden ones left out."""
-    return [path for path in files_below(folder) if path.name.lower().endswith(suffixes)]
+    """List the images in a folder and the folders in it, sorted; hidden ones left out.
+
+    They are known by their endings, and where they have none, or a number as DICOM's UIDs do, by how they begin.
+    """
+    return [path for path in files_below(folder) if ending_of(path).endswith(suffixes)]
+
+
+def ending_of(path: Path) -> str:
+    """Return a file's name in lower case; of one without an ending the ending that its first bytes tell, or nothing."""
+    if path.suffix and not path.suffix[1:].isdigit():
+        return path.name.lower()
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(132)
+    except OSError:
+        return ""
+    return next((ending for ending, (at, start) in STARTS.items() if begin[at:].startswith(start)), "")
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -93,7 +121,12 @@ def on_disk(path: Path) -> Path:
 
 
 def without_ending(path: Path) -> Path:
-    """Return a file's path without its ending: `a/pic.one` for `a/pic.one.png`, `a/scan` for `a/scan.nii.gz`."""
+    """Return a file's path without its ending: `a/pic.one` for `a/pic.one.png`, `a/scan` for `a/scan.nii.gz`.
+
+    A number is no ending: it is what names of DICOM files end in.
+    """
+    if path.suffix[1:].isdigit():
+        return path
     return path.with_suffix("").with_suffix("") if path.name.lower().endswith(".nii.gz") else path.with_suffix("")
 
 

@@ -6,11 +6,14 @@ name (`split_in`), and an image of another split is never taken: train/1.jpg and
 
 from __future__ import annotations
 
+import os
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path, PurePath, PurePosixPath
 
 from ..errors import DataError
-from .finding import IMAGE_SUFFIXES, images_below
+from .finding import IMAGE_SUFFIXES, images_below, without_ending
 from .splitting import split_called
 from .wording import composed, first_few
 
@@ -117,3 +120,18 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
     """Return how many parts agree from the first on."""
     agree = [a == b for a, b in zip(one, other, strict=False)]
     return agree.index(False) if False in agree else len(agree)
+
+
+def short_names(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return a name for each image: its path below the folder that holds them all, without ending where that is clear.
+
+    So names begin with `train/` where images lie in such a folder beside another.
+    """
+    paths = list(dict.fromkeys(paths))
+    if not paths:
+        return {}
+    above = os.path.commonpath([path.parent for path in paths])
+    full = {path: composed(os.path.relpath(path, above).replace(os.sep, "/")) for path in paths}
+    short = {path: without_ending(Path(name)).as_posix() for path, name in full.items()}
+    often = Counter(short.values())
+    return {path: full[path] if often[name] > 1 else name for path, name in short.items()}

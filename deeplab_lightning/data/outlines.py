@@ -94,6 +94,8 @@ class Annotations:
         remarks: What else the user should know.
         options: What a configuration needs beside root and class names.
         comments: Option -> a remark that stands behind it in YAML.
+        nameless: Whether the labels are numbers of the file's, or one for all objects: the user's class names are
+            theirs in their order.
     """
 
     images: dict[str, AnnotatedImage] = field(default_factory=dict)
@@ -103,6 +105,7 @@ class Annotations:
     remarks: list[str] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
+    nameless: bool = False
 
     def add(self, name: str, image: AnnotatedImage) -> None:
         """Add an image.
@@ -289,10 +292,21 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         """
         if not cls.is_form(root):
             return None
-        root = root.resolve()
-        found = cls.read(root)
+        return cls.recognised(root.resolve(), cls.read(root.resolve()))
+
+    @classmethod
+    def recognised(cls, root: Path, found: Annotations) -> Recognised:
+        """Say how a root is read that holds these annotations.
+
+        Raises:
+            DataError: They cannot be used.
+        """
         remarks = checked(found, root, cls.layout)
         names, said = class_names_of(found.labels)
+        comments = dict(found.comments)
+        if found.nameless:
+            names, said = ["background", *map(class_called, found.labels)], []
+            comments["class_names"] = f"name them, in this order: the file has only {first_few(found.labels)}"
         if not 2 <= len(names) <= MOST_CLASSES:
             raise DataError(
                 f"{root} names {len(names) - 1} labels, expected 1 to {MOST_CLASSES - 1}: masks of classes hold no "
@@ -305,7 +319,7 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
             {"root": options.root, "class_names": names, **found.options},
             [found.images[name].image for name in splits["train"]],
             len(splits["train"]),
-            comments=dict(found.comments),
+            comments=comments,
             remarks=[*remarks, *said, *rule],
         )
 
@@ -320,6 +334,8 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         for remark in checked(found, self.root, self.layout):
             say = rank_zero_warn if "left out" in remark else rank_zero_info
             say(f"{self.root}: {remark}")
+        if found.nameless:
+            name_as_told(found, self.labels, self.root)
         return found
 
     def read_as_configured(self) -> Annotations:
@@ -349,6 +365,30 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         """Open a split."""
         found, names = self.annotations, names_of(self.splits, split)
         return OutlinedImages(found.images, names, self.labels, self.options.ignored_labels, found.labels)
+
+
+def class_called(label: str) -> str:
+    """Return a class name to begin with for a label that is none."""
+    return f"class_{label}" if label.isdigit() else label
+
+
+def name_as_told(found: Annotations, labels: LabelSet, path: Path) -> None:
+    """Give nameless objects the user's class names, in the order of the labels.
+
+    Raises:
+        DataError: They are not as many.
+    """
+    names = labels.class_names[1:]
+    if len(names) != len(found.labels):
+        raise DataError(
+            f"{path} has {len(found.labels)} kinds of objects ({', '.join(found.labels)}) without names, but "
+            f"data.class_names has {len(names)} behind the background: name each of them, in this order."
+        )
+    named = dict(zip(found.labels, names, strict=True))
+    for image in found.images.values():
+        for one in image.objects:
+            one.label = named[one.label]
+    found.labels = list(names)
 
 
 def splits_of(

@@ -19,6 +19,7 @@ from .classes import empty_classes, strange_masks
 from .duplicates import leaks, repeated
 from .findings import Finding, finding
 from .images import Look, class_counts, files_of, look_at_split
+from .orientation import turned
 from .pairs import leftovers
 from .unloadable import unloadable
 
@@ -94,6 +95,7 @@ def examine(
     for name, dataset in done.datasets.items():
         looks = done.looks[name] = look_at_split(dataset, name, limit, threads)
         done.findings += unloadable(dataset, name, looks)
+        done.findings += turned(name, dataset, looks)
         done.findings += repeated(name, looks)
         if name != "test" or any(look.counts[: done.labels.num_classes].any() for look in looks):
             masks = [str((files_of(dataset, look.index) or (look.sample_id,))[-1]) for look in looks]

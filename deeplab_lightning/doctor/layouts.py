@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..data.datamodule import SegmentationDataModule
-from ..data.layout import CHILDREN, Recognised, names_in_file, subfolders
+from ..data.layout import CHILDREN, Recognised, subfolders
+from ..data.mask_samples import look_at_masks
 from ..data.sets import datamodules
+from ..data.stated_classes import stated_classes
 from ..data.wording import found_instead
 from ..errors import ConfigError, DeepLabError
-from .contents import look_at_masks, suggested_window, unusual_images
+from .contents import suggested_window, unusual_images
 from .mask_classes import meaning_of
 from .unrecognised import describe
 from .yaml_lines import section
@@ -81,7 +83,7 @@ def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Prop
     """Add what the folder's files say: classes, where only masks tell them, kinds of pixels, crop and batch."""
     proposal = Proposal(**vars(found), name=data_set.name_in_yaml())
     if found.masks:
-        meaning = meaning_of(look_at_masks(found.masks), names_in_file(Path(found.options["root"])))
+        meaning = meaning_of(look_at_masks(found.masks), stated_classes(Path(found.options["root"]), found.masks))
         proposal.options |= meaning.options
         proposal.comments |= meaning.comments
         proposal.remarks += meaning.remarks

@@ -11,9 +11,9 @@ import yaml
 from PIL import Image
 
 from deeplab_lightning.data.datamodule import SegmentationDataModule
+from deeplab_lightning.data.mask_samples import look_at_masks
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.advice import fitting_crop
-from deeplab_lightning.doctor.contents import look_at_masks
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.mask_classes import meaning_of
 from deeplab_lightning.doctor.unrecognised import describe
@@ -77,7 +77,7 @@ def test_voc_with_its_augmentation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("images", "masks"), [("Imgs", "Labels"), ("JPEGImages", "annotations")])
 def test_folders_may_have_other_names(tmp_path: Path, images: str, masks: str) -> None:
     arguments = propose(write_folder(tmp_path, images=images, masks=masks, mask_suffix="_seg")).options
-    assert (arguments["images"], arguments["masks"], arguments["mask_suffix"]) == (images, masks, "_seg")
+    assert (arguments["images"], arguments["masks"]) == (images, f"{masks}/{{name}}_seg")
     assert len(read_back(tmp_path).dataset("train")) == 5
 
 
@@ -110,7 +110,7 @@ def test_colour_masks_get_a_palette(tmp_path: Path) -> None:
     write_folder(tmp_path, classes=3, mask_of=lambda mask: colours[mask])
     arguments = propose(tmp_path).options
     assert arguments["palette"] == [[0, 0, 0], [192, 0, 128]]
-    assert arguments["void_colour"] == [224, 224, 192]
+    assert arguments["void_colours"] == [[224, 224, 192]]
     assert arguments["class_names"] == ["class_0", "class_1"]
     assert set(np.unique(read_back(tmp_path).dataset("train").load(0)[1]).tolist()) == {0, 1, 255}
 
