@@ -51,8 +51,8 @@ class SegmentAnythingDataModule(OutlinesDataModule):
                 entries[image] = entry = AnnotatedImage(image, path, height, width)
                 for number, one in enumerate(content["annotations"], start=1):
                     where = f"{path}, annotation {number}"
-                    size = [int(side) for side in one["segmentation"]["size"]]
-                    runs = runs_of(one["segmentation"]["counts"], *size, where, _REMEDY, by_columns=True)
+                    high, wide = (int(side) for side in one["segmentation"]["size"])
+                    runs = runs_of(one["segmentation"]["counts"], high, wide, where, _REMEDY, by_columns=True)
                     entry.objects.append(Outlined(NAMELESS, runs, where))
         names = short_names(entries)
         for image, entry in entries.items():
