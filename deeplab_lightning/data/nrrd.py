@@ -171,7 +171,7 @@ def _parsed(path: Path, fields: dict[str, str], header_size: int, detached: bool
         raise DataError(f"{path} ends within its header: it was cut short. Copy it again.")
     dtype = np.dtype(name)
     if dtype.itemsize > 1 and encoding != "ascii":
-        dtype = dtype.newbyteorder({"little": "<", "big": ">"}[fields["endian"].lower()])
+        dtype = np.dtype({"little": "<", "big": ">"}[fields["endian"].lower()] + dtype.str[1:])
     kinds = fields.get("kinds", "").split()
     directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
     channel_axis = next((axis for axis, one in enumerate(kinds) if one in _CHANNEL_KINDS), None)
