@@ -60,9 +60,9 @@ def predict(
     from tqdm import tqdm
 
     from ..api import load
-    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, without_ending
+    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read, without_ending
     from ..data.images import write_image, write_mask
-    from ..data.rasters import has_ending, sources_in
+    from ..data.rasters import has_ending, parts_to_segment
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
     from ..export.run_model import output_names
@@ -75,6 +75,8 @@ def predict(
     of_videos = videos or VideoSettings()
     video_files, others = find_videos(inputs, of_videos.folders)
     images = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
+    for line in not_read(others, [*images, *video_files]):
+        print(line)
     of_drafts = drafts or DraftOptions()
     undrawable = [*video_files, *(image for image in images if has_ending(image, RASTER_SUFFIXES))]
     if of_drafts.write and undrawable:
@@ -114,7 +116,7 @@ def predict(
     with writing_drafts:
         for image, name in tqdm(named, unit="image", mininterval=seconds_between_lines):
             try:
-                results = [(part.mark, model.predict(part, morphology)) for part in sources_in(image)]
+                results = [(part.mark, model.predict(part, morphology)) for part in parts_to_segment(image)]
             except DataError as error:
                 of_images.append(str(error))
                 continue
@@ -122,7 +124,10 @@ def predict(
                 mask = to_label_ids(result.mask) if label_ids else result.mask
                 write_mask(output / "masks" / f"{name}{mark}.png", mask, table)
                 write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
-                writing_drafts.add(image, name, result.mask)
+                if not mark:
+                    writing_drafts.add(image, name, result.mask)
+            if of_drafts.write and len(results) > 1:
+                of_images.append(f"{image} got no draft: it is too large to be opened whole, and was read in windows.")
             done += len(results)
     total = done + len(of_images)
     print(f"{done} of {total} images segmented ({protocol}): {output}/masks, {output}/overlays")

@@ -40,10 +40,10 @@ from ..finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_end
 from ..layout import Recognised, json_object
 from ..masks import MaskDecoder
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..rasters import Source, as_declared, has_ending, read_any, read_labels, read_source, sources_in
+from ..rasters import Source, as_declared, check_same_place, has_ending, read_any, read_labels, read_source, sources_in
 from ..spacing import spread
 from ..splitting import fraction_split, names_of, split_called, split_lists, split_names
-from ..volumes import NIFTI_SUFFIXES, check_same_space, volume_values
+from ..volumes import NIFTI_SUFFIXES, volume_values
 from ..wording import composed, first_few
 
 VOID = 255
@@ -406,8 +406,7 @@ def _slices(case: Case) -> list[tuple[Source, ...]]:
             raise DataError(
                 f"{first} has {len(parts[0])} slices and {path} {len(of_file)}: expected volumes of one size."
             )
-        if has_ending(first, NIFTI_SUFFIXES) and has_ending(path, NIFTI_SUFFIXES):
-            check_same_space(first, path)
+        check_same_place(first, path)
     return list(zip(*parts, strict=True))
 
 

@@ -171,7 +171,8 @@ def _trace(inside: np.ndarray, left: int, top: int, value: int) -> tuple[np.ndar
     for start in range(0, len(across), 2):  # its topmost row's first corner, whence it runs to the right
         if seen[start]:
             continue
-        ring, corner = [], start
+        ring: list[int] = []
+        corner = start
         while not ring or corner != start:
             ring += [corner, corner ^ 1]
             seen[corner] = 1
@@ -252,7 +253,7 @@ class _Corners(NamedTuple):
         corners = np.stack([self.x, self.y], axis=1)[kept]
         ring = np.repeat(np.arange(len(self.lengths)), self.lengths)[kept]
         lengths = np.bincount(ring, minlength=len(self.lengths))
-        following = _Corners(*corners.T, lengths).following
+        following = _Corners(corners[:, 0], corners[:, 1], lengths).following
         onwards = corners[following] - corners
         arriving = np.empty_like(onwards)
         arriving[following] = onwards

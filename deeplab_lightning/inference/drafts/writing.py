@@ -70,7 +70,8 @@ class Drafts:
         """
         if not self._forms:
             return
-        draft = DraftImage(f"{name.as_posix()}{image.suffix}", *mask.shape, outlines(mask, self.tolerance))
+        height, width = mask.shape
+        draft = DraftImage(f"{name.as_posix()}{image.suffix}", height, width, outlines(mask, self.tolerance))
         with writing("drafts", _ELSEWHERE):
             for form in self._forms.values():
                 _place(image, form.folder / form.images / draft.file)

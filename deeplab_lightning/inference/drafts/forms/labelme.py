@@ -11,6 +11,7 @@ encloses is a polygon labelled `_background_`, which is LabelMe's own name for i
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class LabelMeForm(Form):
     def add(self, image: DraftImage) -> None:
         """Write the image's JSON file; its polygons are in drawing order."""
         regions = sorted(self.drafted(image) + self._enclosed(image), key=lambda region: -region.outer.area)
-        annotation = {
+        annotation: dict[str, Any] = {
             "version": "5.5.0",
             "flags": {},
             "shapes": [self._shape(region) for region in regions],
