@@ -111,6 +111,7 @@ class NamedImages:
             int(place.suffix == said.suffix) + int(place.suffix.casefold() == said.suffix.casefold()),
             beside,
             int(any(part in IMAGES_NAMED for part in folders)),
+            int(all(part in IMAGES_NAMED or split_in(part) for part in folders[: len(folders) - shared])),  # as said
             int(place.stem == said.stem),
             int(place.suffix.casefold() == ".png"),  # of two that were converted into one another, without loss
         )
