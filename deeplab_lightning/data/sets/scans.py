@@ -160,7 +160,7 @@ class Scans(SegmentationDataset):
         for name in names:
             for sources in _slices(cases[name]):
                 self._ids.append(name + sources[0].mark)
-                self._slices.append((list(sources[:-1]), sources[-1]))
+                self._slices.append((sources[:-1], sources[-1]))
 
     def __len__(self) -> int:
         return len(self._slices)
