@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from deeplab_lightning.data.datamodule import Split
 from deeplab_lightning.data.mask_samples import look_at_masks
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.layouts import Proposal, propose
@@ -24,9 +26,9 @@ def read(proposal: Proposal) -> dict[str, np.ndarray]:
     """Read all masks as the written configuration says."""
     data = yaml.safe_load(proposal.as_yaml("title"))["data"]
     module = datamodule_named(data.pop("name"))(**data, num_workers=0)
-    found = {}
-    for split in ("train", "val"):
-        dataset = module.dataset(split)  # type: ignore[arg-type]
+    found: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        dataset = module.dataset(split)
         found |= {dataset.sample_id(index)[-2:]: dataset.load(index)[1] for index in range(len(dataset))}
     return found
 
@@ -40,6 +42,7 @@ def check(proposal: Proposal, ids: dict[int, int]) -> None:
         np.testing.assert_array_equal(masks[f"p{number}"], expected)
 
 
+SPLITS: tuple[Split, ...] = ("train", "val")
 SAME = {0: 0, 1: 1, 2: 2}
 
 
@@ -109,6 +112,19 @@ def test_palettes_that_differ_are_read_by_colour(tmp_path: Path) -> None:
     assert "their palettes differ: p0.png shows 1 as [250, 50, 83], p1.png as [0, 0, 0]" in proposal.remarks[0]
     colours = [tuple(colour) for colour in proposal.options["palette"]]
     check(proposal, {number: colours.index(tuple(COLOURS[number].tolist())) for number in range(3)})
+
+
+def test_grey_files_among_indexed_greys_are_read_as_they_are_shown(tmp_path: Path) -> None:
+    """Of GIFs in black and white, some are stored as 0 and 255, some as 0 and 1: 255 would pass for void."""
+
+    def stored(number: int) -> Image.Image:
+        mask = truth(number, 2)
+        grey = Image.fromarray(mask * np.uint8(255))
+        return grey if number % 2 else indexed(mask, np.array([(0, 0, 0), (255, 255, 255)]))
+
+    proposal = propose(write_masks(tmp_path, stored))
+    assert proposal.options["palette"] == [[0, 0, 0], [255, 255, 255]]
+    assert all((mask == truth(int(name[1]), 2)).all() for name, mask in read(proposal).items())
 
 
 def test_white_first_is_said(tmp_path: Path) -> None:
@@ -185,7 +201,7 @@ def test_fractions_and_no_numbers(tmp_path: Path) -> None:
         return mask
 
     for folder, low, high in (("probabilities", 0.1, 0.9), ("ids", 0, 1)):
-        write_masks(tmp_path / folder, lambda number, low=low, high=high: stored(number, low, high), ending=".tif")
+        write_masks(tmp_path / folder, partial(stored, low=low, high=high), ending=".tif")
         proposal = propose(tmp_path / folder)
         assert ("mask_threshold" in proposal.options) == (folder == "probabilities")
         for name, mask in read(proposal).items():
