@@ -6,7 +6,7 @@ from abc import ABC
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from ..errors import ConfigError
 from ..labels import LabelSet, own_labels
@@ -50,7 +50,7 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
     `val/` (and `test/`), otherwise by chance (`data/splitting.py`).
     """
 
-    Options = OwnImagesOptions
+    Options: ClassVar[type[OwnImagesOptions]] = OwnImagesOptions
     options: OwnImagesOptions
 
     @property
