@@ -29,10 +29,9 @@ from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
 from .pattern_search import search
 from .patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
-from .rasters import Source, has_ending, read_source, sources_in
+from .rasters import Source, check_same_place, read_source, sources_in
 from .spacing import spread
 from .splitting import split_folders
-from .volumes import NIFTI_SUFFIXES, check_same_space
 from .wording import first_few, found_instead
 
 MASKS_LOOKED_AT = 8
@@ -283,6 +282,5 @@ def _parts(image: Path, mask: Path, window_size: int | None) -> list[tuple[Sourc
         raise DataError(
             f"{image} has {len(parts)} slices and its mask {mask} {len(labels)}: expected a volume of the same size."
         )
-    if all(has_ending(path, NIFTI_SUFFIXES) for path in (image, mask)):
-        check_same_space(image, mask)
+    check_same_place(image, mask)
     return list(zip(parts, labels, strict=True))

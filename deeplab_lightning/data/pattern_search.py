@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError
-from .finding import files_below
+from .finding import ending_by_content, files_below
 from .images import packed
 from .patterns import ANY, NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up
 from .spacing import spread
@@ -167,7 +167,7 @@ def search(root: Path) -> list[Layout]:
     everything = [
         (composed(path.relative_to(root).as_posix()), path)
         for path in files_below(root)
-        if path.name.lower().endswith(SUFFIXES)
+        if (path.name.lower() + ending_by_content(path)).endswith(SUFFIXES)
     ]
     by_folder: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for relative, path in everything:

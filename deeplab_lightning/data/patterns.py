@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError, DataError
-from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, files_below, on_disk
+from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, ending_by_content, files_below, on_disk
 from .splitting import SPELLINGS, split_called
 from .wording import composed, first_few
 
@@ -120,7 +120,7 @@ class Pattern:
         found = []
         for folder, start in places:
             for path in files_below(folder):
-                hit = self.match(start + composed(path.relative_to(folder).as_posix()))
+                hit = self.match(start + composed(path.relative_to(folder).as_posix()) + ending_by_content(path))
                 if hit is not None:
                     found.append(Found(path, hit[1], hit[0]))
         return found
