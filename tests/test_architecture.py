@@ -27,7 +27,7 @@ LEVELS = {
     2: ["backbones", "losses", "optim", "inference", "reporting", "inspection", "data.transforms", "data.masks",
         "data.rasters", "data.images", "data.mask_samples", "data.stated_classes", "data.georasters", "data.volumes",
         "data.download", "data.finding", "data.splitting", "data.patterns", "data.pattern_search",
-        "data.pattern_report", "data.named_images", "data.dicom"],
+        "data.pattern_report", "data.named_images", "data.dicom", "data.nrrd", "data.arrays"],
     1: ["layers", "metrics", "data.drawing", "data.display", "data.layout", "data.palette_png", "data.sampling",
         "data.spacing", "data.annotations", "data.regions", "data.checks", "data.depth_maps", "data.lists",
         "data.wording"],

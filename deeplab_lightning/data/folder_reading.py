@@ -29,10 +29,9 @@ from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
 from .pattern_search import search
 from .patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
-from .rasters import Source, has_ending, read_source, sources_in
+from .rasters import Source, check_same_place, read_source, sources_in
 from .spacing import spread
 from .splitting import split_folders
-from .volumes import NIFTI_SUFFIXES, check_same_space
 from .wording import first_few, found_instead
 
 MASKS_LOOKED_AT = 8
@@ -194,16 +193,13 @@ def find_pairs(
     of_images, of_masks = pattern_below(root, images), pattern_below(root, masks)
     image_files, mask_files = _files(root, of_images, images, masks), _files(root, of_masks, masks, images)
     found = pair_up(of_images, of_masks, image_files, mask_files)
-    for lonely, what, other, total in (
-        (found.lonely_images, "image", "mask", len(image_files)),
-        (found.lonely_masks, "mask", "image", len(mask_files)),
-    ):
+    for lonely, what, other in ((found.lonely_images, "image", "mask"), (found.lonely_masks, "mask", "image")):
         if lonely and (all_paired or not found.pairs):
             own, its = (of_images, of_masks) if what == "image" else (of_masks, of_images)
             nearest = _nearest(root, of_images, of_masks, found)
             raise DataError(
-                f"{len(lonely)} of {total} {what}s {own} of {root} have no {other} {its}: {first_few(lonely)}. "
-                + (nearest or f"Add the {other}s, or move these {what}s away."),
+                f"{len(lonely)} of {len(lonely) + len(found.pairs)} {what}s {own} of {root} have no {other} {its}: "
+                f"{first_few(lonely)}. {nearest or f'Add the {other}s, or move these {what}s away.'}",
                 kind="missing_files",
             )
     for said in what_is_left_out(found):
@@ -286,6 +282,5 @@ def _parts(image: Path, mask: Path, window_size: int | None) -> list[tuple[Sourc
         raise DataError(
             f"{image} has {len(parts)} slices and its mask {mask} {len(labels)}: expected a volume of the same size."
         )
-    if all(has_ending(path, NIFTI_SUFFIXES) for path in (image, mask)):
-        check_same_space(image, mask)
+    check_same_place(image, mask)
     return list(zip(parts, labels, strict=True))

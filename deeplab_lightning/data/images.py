@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ _SUBFILE_TYPE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 254, 262, 277  # TIFF tags; th
 _BITS, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 338, 339
 _WHITE_IS_ZERO, _UNSIGNED, _SIGNED, _ALPHA = 0, 1, 2, (1, 2)  # what photometric, sample format and extra samples may be
 _JPEG2000_STARTS = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+_ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _GDAL_FORMATS = ("TIFF", "JPEG2000")
 _STRETCH = {"L;2": 85, "L;4": 17}  # Pillow spreads 2 and 4 bits over 0..255 by these factors
 _THE_IMAGE = "The image"
@@ -88,6 +90,9 @@ def decode_image(data: bytes, path: str | Path) -> np.ndarray:
         image, raw_mode = _decode(data, path)
     except DataError as error:
         return _rgb_by_gdal(data, path, error)
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format in _ANIMATED:
+        warnings.warn(f"{path} is an animation of {frames} frames: the first is read.", stacklevel=2)
     if image.format in _GDAL_FORMATS and image.mode in ("RGBA", "LA"):
         _check_transparency(image, data, path)
     return _to_rgb(image, raw_mode, path)
@@ -401,7 +406,7 @@ def _read_bytes(path: str | Path) -> bytes:
 
 
 def _is_plain_png(data: bytes) -> bool:
-    """Whether this is a complete PNG of 8-bit grey or RGB, without transparency or orientation."""
+    """Whether this is a complete PNG of 8-bit grey or RGB, without transparency, orientation or animation."""
     if (
         not data.startswith(b"\x89PNG\r\n\x1a\n")
         or data[-8:-4] != b"IEND"
@@ -409,7 +414,7 @@ def _is_plain_png(data: bytes) -> bool:
     ):
         return False
     header = data[: data.find(b"IDAT")]
-    return b"tRNS" not in header and b"eXIf" not in header
+    return not any(chunk in header for chunk in (b"tRNS", b"eXIf", b"acTL"))
 
 
 def _decode_plain(data: bytes, flag: int, path: str | Path) -> np.ndarray:
@@ -446,7 +451,7 @@ def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image,
     samples = _samples(image)
     if samples > len(image.getbands()):  # of channels stored one behind the other Pillow takes the first
         raise DataError(f"{path} has {samples} channels, expected grey, RGB or RGBA.")
-    return image, layout or image.mode
+    return image, layout if isinstance(layout, str) else image.mode  # of GIF it is a number
 
 
 def _samples(image: Image.Image) -> int:
@@ -461,6 +466,19 @@ def _check_pixels(width: int, height: int, path: str | Path) -> None:
             f"the limit. {_CUT}",
             kind="unreadable_image",
         )
+
+
+def is_too_large(path: Path) -> bool:
+    """Tell whether an image has more pixels than are read whole; False of what Pillow does not know."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return image.width * image.height > MOST_PIXELS
+    except Image.DecompressionBombError:
+        return True
+    except Exception:  # whoever reads it says what is wrong
+        return False
 
 
 def _declared_size(data: bytes) -> tuple[int, int]:

@@ -2,7 +2,8 @@
 
 A pattern is a path below the root without ending. `{name}` stands for the name that an image shares with its mask; it
 may hold slashes, and may occur several times: the name is then what all of them stand for, joined by slashes.
-`{split}` stands for any spelling of a split, as a folder or within a name. A pattern without `{name}` is a folder.
+`{split}` stands for any spelling of a split, as a folder or within a name, and `*` for anything but a slash. A pattern
+without `{name}` is a folder.
 
 Letters count in any case. An ending that a pattern has is the only one that its files may have; an ending that stands
 twice (`a.jpg.png`) is cut off as a whole.
@@ -16,12 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ConfigError, DataError
-from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, files_below, on_disk
+from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, ending_by_content, files_below, on_disk
 from .splitting import SPELLINGS, split_called
 from .wording import composed, first_few
 
-NAME, SPLIT = "{name}", "{split}"
-SUFFIXES = (*IMAGE_SUFFIXES, ".gif", *RASTER_SUFFIXES)
+NAME, SPLIT, ANY = "{name}", "{split}", "*"
+SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
 """Endings of images and of masks."""
 COMMON_TAIL = 0.5
 """Share of all images that have a companion with the same tail, from which these are no images of their own."""
@@ -83,7 +84,7 @@ class Pattern:
         self._parts = [*parts[:-1], bare]
         self._whole = _regex("/".join(self._parts))
         self.has_split = SPLIT in self.text
-        self.fixed = len(self.text.replace(NAME, "").replace(SPLIT, ""))
+        self.fixed = len(self.text.replace(NAME, "").replace(SPLIT, "").replace(ANY, ""))
 
     def __str__(self) -> str:
         return self.text
@@ -119,7 +120,7 @@ class Pattern:
         found = []
         for folder, start in places:
             for path in files_below(folder):
-                hit = self.match(start + composed(path.relative_to(folder).as_posix()))
+                hit = self.match(start + composed(path.relative_to(folder).as_posix()) + ending_by_content(path))
                 if hit is not None:
                     found.append(Found(path, hit[1], hit[0]))
         return found
@@ -127,12 +128,12 @@ class Pattern:
 
 def _regex(pattern: str) -> re.Pattern[str]:
     written, count = "", 0
-    for piece in re.split(r"(\{name\}|\{split\})", pattern):
+    for piece in re.split(r"(\{name\}|\{split\}|\*)", pattern):
         if piece in (NAME, SPLIT):
             count += 1
             written += f"(?P<n{count}>.+)" if piece == NAME else f"(?P<s{count}>{_ENDING_OF_SPLIT})"
         else:
-            written += re.escape(piece)
+            written += "[^/]*" if piece == ANY else re.escape(piece)
     return re.compile(written, re.IGNORECASE | re.DOTALL)
 
 

@@ -15,15 +15,27 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError, of_kind
+from .arrays import ARRAY_SUFFIXES, read_array
 from .dicom import frame_count, is_dicom, read_dicom
 from .georasters import RasterPart, read_raster, windows_of
-from .images import palette_of, read_image, read_mask_as_stored, read_stored, rgb_of, stored_in, whole_numbers
-from .volumes import NIFTI_SUFFIXES, read_slice, slice_count
-from .wording import nearest_sibling
+from .images import (
+    is_too_large,
+    palette_of,
+    read_image,
+    read_mask_as_stored,
+    read_stored,
+    rgb_of,
+    stored_in,
+    whole_numbers,
+)
+from .nrrd import NRRD_SUFFIXES, nrrd_header, read_nrrd
+from .nrrd import check_same_place as check_same_nrrd
+from .volumes import NIFTI_SUFFIXES, check_same_space, read_slice, slice_count
 
 _SLICE = re.compile(r"(.+)#(\d+)")
-_ARRAY_SUFFIXES = (".npy",)
-_TIFF_SUFFIXES = (".tif", ".tiff")
+_TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
+LARGEST_WINDOW = 4096
+"""Side of the windows in which `predict` reads TIFF that are too large to be read whole, in pixels."""
 
 
 MOST_CHROMA = 40
@@ -72,11 +84,26 @@ def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
     """
     if has_ending(path, NIFTI_SUFFIXES):
         return [Source(path, index) for index in range(slice_count(path))]
+    if has_ending(path, NRRD_SUFFIXES) and (count := nrrd_header(path).slices) > 1:
+        return [Source(path, index) for index in range(count)]
     if is_dicom(path) and (count := frame_count(path)) > 1:
         return [Source(path, index) for index in range(count)]
     if window_size is not None and has_ending(path, _TIFF_SUFFIXES):
         return [Source(path, window) for window in windows_of(path, window_size)]
     return [Source(path)]
+
+
+def parts_to_segment(path: Path) -> list[Source]:
+    """List what a file is segmented by: as `sources_in` has it; a TIFF that is too large to be read whole in windows.
+
+    Raises:
+        ConfigError: Windows need the extra `geo`.
+        DataError: The file cannot be opened.
+    """
+    parts = sources_in(path)
+    if len(parts) == 1 and has_ending(path, _TIFF_SUFFIXES) and is_too_large(path):
+        return sources_in(path, LARGEST_WINDOW)
+    return parts
 
 
 @of_kind("unreadable_image")
@@ -158,8 +185,12 @@ def as_declared(stored: np.ndarray, channels: int, pixel_range: float, where: st
 def read_any(chosen: Source, of_mask: bool = False) -> np.ndarray:
     """Read `(H, W, C)` values in the type that the file stores, whatever its kind; of a mask, which holds labels."""
     path, part = chosen
-    if has_ending(path, _ARRAY_SUFFIXES):
-        return _read_array(path)
+    if has_ending(path, ARRAY_SUFFIXES):
+        return read_array(path)
+    if has_ending(path, NRRD_SUFFIXES):
+        if part is None and (count := nrrd_header(path).slices) > 1:
+            raise DataError(f"{path} is a volume of {count} slices: choose one, as in {path}#{count // 2}.")
+        return read_nrrd(path, part if isinstance(part, int) else 0)
     if is_dicom(path):
         return read_dicom(path, part if isinstance(part, int) else None, of_mask)
     if has_ending(path, NIFTI_SUFFIXES):
@@ -228,6 +259,18 @@ def read_grey(chosen: Source) -> np.ndarray:
     return stored[..., 0] if stored.shape[2] == 1 else stored[..., 1]  # green is nearest to what an eye sees
 
 
+def check_same_place(image: Path, mask: Path) -> None:
+    """Refuse a volume and its mask, or another channel, whose headers put them in different places of the body.
+
+    Raises:
+        DataError: Says in what they differ.
+    """
+    if has_ending(image, NIFTI_SUFFIXES) and has_ending(mask, NIFTI_SUFFIXES):
+        check_same_space(image, mask)
+    if has_ending(image, NRRD_SUFFIXES) and has_ending(mask, NRRD_SUFFIXES):
+        check_same_nrrd(image, mask)
+
+
 def has_ending(path: Path, suffixes: tuple[str, ...]) -> bool:
     """Tell whether a file's name ends in one of these, `.nii.gz` among them, in capitals or not."""
     return path.name.lower().endswith(suffixes)
@@ -235,7 +278,7 @@ def has_ending(path: Path, suffixes: tuple[str, ...]) -> bool:
 
 def _is_stored(path: Path) -> bool:
     """Whether a file is none that the readers of images and masks know."""
-    return has_ending(path, (*_ARRAY_SUFFIXES, *NIFTI_SUFFIXES)) or is_dicom(path)
+    return has_ending(path, (*ARRAY_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES)) or is_dicom(path)
 
 
 def _other_channels(stored: np.ndarray, channels: int, where: str) -> str:
@@ -261,19 +304,3 @@ def _meant_range(dtype: np.dtype, smallest: float, largest: float, pixel_range: 
 
 def _channels(count: int) -> str:
     return f"{count} channel{'s' * (count != 1)}"
-
-
-def _read_array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.{nearest_sibling(path)}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read {path}: {error} Save it again with numpy.save, as plain numbers.") from error
-    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
-        raise DataError(
-            f"{path} holds {array.dtype} of shape {array.shape}, expected numbers of shape (height, width) or "
-            f"(height, width, channels)."
-        )
-    array = array.astype(np.uint8) if array.dtype == bool else array
-    return array[..., None] if array.ndim == 2 else array

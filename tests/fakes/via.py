@@ -14,7 +14,7 @@ SQUARE = {"name": "polygon", "all_points_x": [10, 20, 20, 10], "all_points_y": [
 RECT = {"name": "rect", "x": 30, "y": 10, "width": 8, "height": 20}
 
 
-def entry(name: str, *regions: tuple[dict[str, Any], dict[str, Any]], as_object: bool = False) -> dict[str, Any]:
+def entry(name: str, *regions: tuple[Any, Any], as_object: bool = False) -> dict[str, Any]:
     """Return an image's entry, its regions given as shape and attributes; `as_object` as VIA 1 has it."""
     found = [{"shape_attributes": shape, "region_attributes": attributes} for shape, attributes in regions]
     held: Any = {str(number): one for number, one in enumerate(found)} if as_object else found
