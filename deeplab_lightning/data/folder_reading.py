@@ -193,16 +193,13 @@ def find_pairs(
     of_images, of_masks = pattern_below(root, images), pattern_below(root, masks)
     image_files, mask_files = _files(root, of_images, images, masks), _files(root, of_masks, masks, images)
     found = pair_up(of_images, of_masks, image_files, mask_files)
-    for lonely, what, other, total in (
-        (found.lonely_images, "image", "mask", len(image_files)),
-        (found.lonely_masks, "mask", "image", len(mask_files)),
-    ):
+    for lonely, what, other in ((found.lonely_images, "image", "mask"), (found.lonely_masks, "mask", "image")):
         if lonely and (all_paired or not found.pairs):
             own, its = (of_images, of_masks) if what == "image" else (of_masks, of_images)
             nearest = _nearest(root, of_images, of_masks, found)
             raise DataError(
-                f"{len(lonely)} of {total} {what}s {own} of {root} have no {other} {its}: {first_few(lonely)}. "
-                + (nearest or f"Add the {other}s, or move these {what}s away."),
+                f"{len(lonely)} of {len(lonely) + len(found.pairs)} {what}s {own} of {root} have no {other} {its}: "
+                f"{first_few(lonely)}. {nearest or f'Add the {other}s, or move these {what}s away.'}",
                 kind="missing_files",
             )
     for said in what_is_left_out(found):

@@ -10,7 +10,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 from ..errors import DataError
 from .finding import IMAGE_SUFFIXES, images_below, without_ending
@@ -37,9 +37,15 @@ def split_in(name: str) -> str | None:
     return "test" if "test" in told else told.pop() if len(told) == 1 else None
 
 
-def split_of_path(path: PurePosixPath) -> str | None:
-    """Return the split that the folders of a path tell, the outermost first."""
-    return next((split for part in path.parent.parts if (split := split_in(part))), None)
+def split_of_path(path: PurePath, root: PurePath | None = None) -> str | None:
+    """Return the split that the folders of a path, below the root, tell: the outermost first."""
+    inside = path if root is None else path.relative_to(root)
+    return next((split for part in inside.parent.parts if (split := split_in(part))), None)
+
+
+def name_of(path: Path, root: Path) -> str:
+    """Return the name of an image: its path below the root, without ending."""
+    return composed(path.relative_to(root).with_suffix("").as_posix())
 
 
 class NamedImages:
@@ -57,6 +63,13 @@ class NamedImages:
 
     def __len__(self) -> int:
         return sum(map(len, self._by_stem.values()))
+
+    def left_out(self, used: Iterable[Path]) -> list[str]:
+        """Say how many other images there are than those that are used; folders of masks and such do not count."""
+        everything = {path for paths in self._by_stem.values() for path in paths}
+        others = sorted(path.relative_to(self.root).as_posix() for path in everything - set(used))
+        others = [name for name in others if not _NO_IMAGES.search(str(PurePosixPath(name).parent))]
+        return [f"{len(others)} images have no annotation, and are left out: {first_few(others, 3)}."] if others else []
 
     def find(self, name: str, split: str | None = None, near: Path | None = None) -> Path | None:
         """Return the file that a name means.
@@ -105,6 +118,7 @@ class NamedImages:
             int(place.suffix == said.suffix) + int(place.suffix.casefold() == said.suffix.casefold()),
             beside,
             int(any(part in IMAGES_NAMED for part in folders)),
+            int(all(part in IMAGES_NAMED or split_in(part) for part in folders[: len(folders) - shared])),  # as said
             int(place.stem == said.stem),
             int(place.suffix.casefold() == ".png"),  # of two that were converted into one another, without loss
         )

@@ -332,7 +332,7 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         """
         found = self.read_as_configured()
         for remark in checked(found, self.root, self.layout):
-            say = rank_zero_info if remark in found.remarks else rank_zero_warn
+            say = rank_zero_warn if "left out" in remark else rank_zero_info
             say(f"{self.root}: {remark}")
         if found.nameless:
             name_as_told(found, self.labels, self.root)
@@ -454,6 +454,9 @@ def checked(found: Annotations, root: Path, layout: str | None) -> list[str]:
     objects = sum(not one.ignored for image in found.images.values() for one in image.objects)
     check_left_out(found.left_out, objects, root)
     said = list(found.remarks)
+    empty = sum(not image.objects for image in found.images.values())
+    if empty:
+        said.append(f"{empty} of {len(found.images)} images have no objects, and show background alone.")
     if found.missing:
         said.append(
             f"{len(found.missing)} of {everything} annotated images are missing, and left out. The first: "

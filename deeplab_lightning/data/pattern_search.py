@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from PIL import Image
 from ..errors import DataError
 from .finding import ending_by_content, files_below
 from .images import packed
-from .patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up
+from .patterns import ANY, NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up
 from .spacing import spread
 from .splitting import SPELLINGS, split_called
 from .wording import composed
@@ -53,11 +53,11 @@ SCORES = {"annotation": 3.0, "mask": 2.0, "pixels": 1.0}
 """How plainly it is said that these are the masks. A mask may be another thing, such as a field of view."""
 OF_OTHER = 1.75
 
-PER_FOLDER = 300
+PER_FOLDER = 100
 """Files of each folder that are looked at before patterns are chosen."""
 PLACES = 12
 """Subfolders of no saying name that are looked at one by one; words at either end of a name that are tried."""
-VOTERS, CHOICES = 60, 4
+VOTERS, CHOICES = 30, 4
 """Names of a folder that vote; what they vote for most, that is tried."""
 NEARLY = 0.9
 """Share of the most pairs from which words decide between patterns."""
@@ -69,7 +69,7 @@ ENDS = 0.9
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+")
 _PIECE = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_]+|\0")
 _HERE = "\0"
-"""Stands in names for the split that the folders say."""
+"""Stands in names for a split."""
 
 
 Affixes = tuple[str, str, str, str]
@@ -134,7 +134,15 @@ class _Group:
         """Return the pattern of those whose names have something before and behind what they share with others."""
         deeper = sum(bool(file.runs[-1]) for _, file in self.files) > len(self.files) / 2
         parts = [*self.parts, *([NAME] if head and deeper and self._leaves_open() else [])]
-        return "/".join([*parts, f"{head}{NAME}{tail}{self.ending}"]).replace(_HERE, SPLIT)
+        return "/".join([*parts, f"{head}{NAME}{tail}{self.ending}"]).replace(_HERE, self.mark)
+
+    @cached_property
+    def mark(self) -> str:
+        """What stands in the pattern where all names hold a split: that of the folders or, of others, anything."""
+        named = [(_marked(file)[1], file.split) for _, file in self.files]
+        if all(split and split == of_folder for split, of_folder in named):
+            return SPLIT
+        return ANY if all(split for split, _ in named) and len({split for split, _ in named}) > 1 else ""
 
     def _leaves_open(self) -> bool:
         """Whether folders behind the last part differ."""
@@ -143,11 +151,11 @@ class _Group:
     def stems(self, with_split: bool) -> dict[str, list[str]]:
         """Return names without ending by split and what the folders leave open.
 
-        Where all of them name the split of the folders, that is marked.
+        Where all of them name a split, that is marked.
         """
-        marked = [_marked(file) for _, file in self.files]
-        if not with_split or not all(_HERE in stem for stem in marked):
-            marked = [file.stem for _, file in self.files]
+        marked = [file.stem for _, file in self.files]
+        if with_split and self.mark:
+            marked = [_marked(file)[0] for _, file in self.files]
         found: dict[str, list[str]] = defaultdict(list)
         for (key, file), stem in zip(self.files, marked, strict=True):
             found[f"{file.split if with_split else ''}:{key}"].append(stem)
@@ -166,7 +174,7 @@ def search(root: Path) -> list[Layout]:
         by_folder[relative.rpartition("/")[0]].append((relative, path))
     sample = [one for inside in by_folder.values() for one in inside[:PER_FOLDER]]
     tried: dict[tuple[str, str], Layout] = {}
-    fitting = lru_cache(maxsize=None)(lambda text: _fitting(Pattern(text), sample))
+    fitting = lru_cache(maxsize=None)(lambda text: _fitting(_pattern(text), sample))
     parsed = [[_parsed(relative, opened) for relative, _ in sample] for opened in (False, True)]
     groups = list(_groups(parsed[0]))
     if parsed[0] != parsed[1]:
@@ -179,15 +187,21 @@ def search(root: Path) -> list[Layout]:
                     if layout is not None:
                         tried[images, masks] = layout
     ranked = _ranked([_with_one_split(layout, sample) for layout in tried.values()])
+    ranked = [_without_needless_ending(layout, sample) for layout in ranked]
     if len(sample) < len(everything):
         ranked = [
             found
             for layout in ranked
             for texts in [(layout.images, layout.masks)]
-            for files in [[_fitting(Pattern(text), everything) for text in texts]]
+            for files in [[_fitting(_pattern(text), everything) for text in texts]]
             if (found := _tried(*texts, *files)) is not None
         ]
     return ranked
+
+
+@lru_cache(maxsize=4096)
+def _pattern(text: str) -> Pattern:
+    return Pattern(text)
 
 
 def _fitting(pattern: Pattern, files: Sequence[tuple[str, Path]]) -> list[Found]:
@@ -222,7 +236,7 @@ def _role_of_part(part: str) -> str | None:
 
 def _bare(name: str) -> str:
     """Return a file's name, or a pattern's last part, without its ending."""
-    fits = Pattern(NAME).match(name)
+    fits = _pattern(NAME).match(name)
     return fits[1] if fits else name
 
 
@@ -287,12 +301,12 @@ def _without_split(folder: str) -> tuple[str, str | None]:
     return folder, None
 
 
-def _marked(file: _File) -> str:
-    """Return a file's stem with a mark in place of the split, where a word of it names that of the folders."""
-    for found in _WORD.finditer(file.stem):
-        if file.split and split_called(found[0]) == file.split:
-            return file.stem[: found.start()] + _HERE + file.stem[found.end() :]
-    return file.stem
+def _marked(file: _File) -> tuple[str, str | None]:
+    """Return a file's stem with a mark in place of the last word that names a split, and that split."""
+    for found in reversed(list(_WORD.finditer(file.stem))):
+        if split := split_called(found[0]):
+            return file.stem[: found.start()] + _HERE + file.stem[found.end() :], split
+    return file.stem, None
 
 
 def _groups(files: Sequence[_File]) -> Iterator[_Group]:
@@ -358,8 +372,12 @@ def _patterns(images: _Group, masks: _Group) -> Iterator[tuple[str, str]]:
     with_split = all(any(file.split for _, file in group.files) for group in (images, masks))
     of_images, of_masks = images.stems(with_split), masks.stems(with_split)
     both = sorted(of_images.keys() & of_masks.keys())
-    if images is not masks and any(set(of_images[key]) & set(of_masks[key]) for key in both):
-        yield images.pattern("", ""), masks.pattern("", "")
+    if images is not masks:
+        alike = sum(len(set(of_images[key]) & set(of_masks[key])) for key in both)
+        if alike:
+            yield images.pattern("", ""), masks.pattern("", "")
+        if alike >= NEARLY * min(len(images.files), len(masks.files)):
+            return
     votes: Counter[Affixes] = Counter()
     for place in spread(len(both), PLACES):
         votes.update(_votes(of_images[both[place]], of_masks[both[place]]))
@@ -402,6 +420,7 @@ def _votes(images: Sequence[str], masks: Sequence[str]) -> Iterator[Affixes]:
                 break
 
 
+@lru_cache(maxsize=100_000)
 def _pieces(stem: str) -> list[tuple[int, int]]:
     """Return where pieces of a name may begin and end, the longest first: whole words, the first and last few."""
     words = [(found.start(), found.end()) for found in _PIECE.finditer(stem)]
@@ -419,7 +438,7 @@ def _tried(images: str, masks: str, image_files: Sequence[Found], mask_files: Se
     if stated is None:
         return None
     try:
-        pairing = pair_up(Pattern(images), Pattern(masks), image_files, mask_files)
+        pairing = pair_up(_pattern(images), _pattern(masks), image_files, mask_files)
     except DataError:
         return None
     return Layout(images, masks, pairing, stated) if pairing.pairs else None
@@ -455,7 +474,11 @@ def _ranked(layouts: Iterable[Layout]) -> list[Layout]:
     layouts = sorted(layouts, key=lambda one: -len(one.pairing.pairs))
     supported: list[Layout] = [one for one in layouts if one.stated]
     if not any(one.stated >= SCORES["pixels"] for one in supported):
-        supported += [replace(one, stated=SCORES["pixels"], by_pixels=True) for one in layouts if _pixels_say_so(one)]
+        silent = [one for one in layouts if 2 * len(one.pairing.pairs) >= len(layouts[0].pairing.pairs)]
+        few = lru_cache(maxsize=None)(holds_few_values)
+        supported += [
+            replace(one, stated=SCORES["pixels"], by_pixels=True) for one in silent if _pixels_say_so(one, few)
+        ]
     plain = [one for one in supported if one.stated >= SCORES["pixels"]] or supported
     most = max((len(one.pairing.pairs) for one in plain), default=0)
 
@@ -479,7 +502,7 @@ def _ranked(layouts: Iterable[Layout]) -> list[Layout]:
     return chosen
 
 
-def _pixels_say_so(layout: Layout) -> bool:
+def _pixels_say_so(layout: Layout, holds_few_values: Callable[[Path], bool]) -> bool:
     pairs = list(layout.pairing.pairs.values())
     some = [pairs[place] for place in spread(len(pairs), 3)]
     return all(holds_few_values(mask) and not holds_few_values(image) for image, mask in some)
@@ -501,6 +524,14 @@ def holds_few_values(path: Path) -> bool:
     return pixels.dtype == np.uint8 and len(np.unique(packed(pixels[..., :3]))) <= FEW_COLOURS
 
 
+def _without_needless_ending(layout: Layout, files: Sequence[tuple[str, Path]]) -> Layout:
+    for bare in ((layout.images, _bare(layout.masks)), (_bare(layout.images), layout.masks)):
+        simpler = _tried(*bare, *(_fitting(_pattern(text), files) for text in bare))
+        if simpler is not None and simpler.pairing == layout.pairing:
+            layout = replace(layout, images=bare[0], masks=bare[1])
+    return layout
+
+
 def splits_of(pairing: Pairing) -> Counter[str]:
     """Return how many pairs each split has that folders tell."""
     splits = [split_called(name.partition("/")[0]) for name in pairing.pairs if "/" in name]
@@ -515,5 +546,5 @@ def _with_one_split(layout: Layout, files: Sequence[tuple[str, Path]]) -> Layout
         return layout
     image, mask = next(iter(layout.pairing.pairs.values()))
     by_path = {path: relative for relative, path in files}
-    texts = Pattern(layout.images).of_split(by_path[image]), Pattern(layout.masks).of_split(by_path[mask])
-    return _tried(*texts, *(_fitting(Pattern(text), files) for text in texts)) or layout
+    texts = _pattern(layout.images).of_split(by_path[image]), _pattern(layout.masks).of_split(by_path[mask])
+    return _tried(*texts, *(_fitting(_pattern(text), files) for text in texts)) or layout

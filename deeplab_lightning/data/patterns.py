@@ -2,7 +2,8 @@
 
 A pattern is a path below the root without ending. `{name}` stands for the name that an image shares with its mask; it
 may hold slashes, and may occur several times: the name is then what all of them stand for, joined by slashes.
-`{split}` stands for any spelling of a split, as a folder or within a name. A pattern without `{name}` is a folder.
+`{split}` stands for any spelling of a split, as a folder or within a name, and `*` for anything but a slash. A pattern
+without `{name}` is a folder.
 
 Letters count in any case. An ending that a pattern has is the only one that its files may have; an ending that stands
 twice (`a.jpg.png`) is cut off as a whole.
@@ -20,7 +21,7 @@ from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, ending_by_content, files_b
 from .splitting import SPELLINGS, split_called
 from .wording import composed, first_few
 
-NAME, SPLIT = "{name}", "{split}"
+NAME, SPLIT, ANY = "{name}", "{split}", "*"
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
 """Endings of images and of masks."""
 COMMON_TAIL = 0.5
@@ -83,7 +84,7 @@ class Pattern:
         self._parts = [*parts[:-1], bare]
         self._whole = _regex("/".join(self._parts))
         self.has_split = SPLIT in self.text
-        self.fixed = len(self.text.replace(NAME, "").replace(SPLIT, ""))
+        self.fixed = len(self.text.replace(NAME, "").replace(SPLIT, "").replace(ANY, ""))
 
     def __str__(self) -> str:
         return self.text
@@ -127,12 +128,12 @@ class Pattern:
 
 def _regex(pattern: str) -> re.Pattern[str]:
     written, count = "", 0
-    for piece in re.split(r"(\{name\}|\{split\})", pattern):
+    for piece in re.split(r"(\{name\}|\{split\}|\*)", pattern):
         if piece in (NAME, SPLIT):
             count += 1
             written += f"(?P<n{count}>.+)" if piece == NAME else f"(?P<s{count}>{_ENDING_OF_SPLIT})"
         else:
-            written += re.escape(piece)
+            written += "[^/]*" if piece == ANY else re.escape(piece)
     return re.compile(written, re.IGNORECASE | re.DOTALL)
 
 

@@ -146,10 +146,13 @@ class Runs(Region):
 
     def area(self, height: int, width: int) -> np.ndarray:
         """Write the runs out, and paste them."""
-        if (self.left is None or self.top is None) and (height, width) != (self.height, self.width):
+        whole = self.left is None or self.top is None
+        fits = (height, width) == (self.height, self.width) if whole else self.height <= height and self.width <= width
+        if not fits:
             raise DataError(
-                f"{self.where}: its run lengths are of an image of [{self.height}, {self.width}], the image is "
-                f"[{height}, {width}] (height, width). Put back the image that was annotated, or export it again."
+                f"{self.where}: its run lengths are of {'an image' if whole else 'a block'} of "
+                f"[{self.height}, {self.width}], the image is [{height}, {width}] (height, width). Put back the image "
+                f"that was annotated, or export it again."
             )
         inside = np.repeat(np.arange(len(self.counts)) % 2 == 1, self.counts)
         block = (

@@ -21,7 +21,7 @@ from ..fakes.labelme import NAMES, encoded_png, shape, write_annotation, write_l
 CLASSES = ["background", "person", "bottle"]
 
 
-def drawn(kind: str, points: list[list[float]], width: int = 12, height: int = 8, **fields: Any) -> np.ndarray:
+def drawn(kind: str, points: Any, width: int = 12, height: int = 8, **fields: Any) -> np.ndarray:
     """Draw one shape with the value 1."""
     mask = Image.new("L", (width, height))
     draw_shape(mask, shape("person", points, kind, **fields), 1, "a.json, shape 1")

@@ -163,7 +163,8 @@ def test_what_is_empty_missing_or_left_over_is_said(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "extra", tmp_path / "labels" / "extra", "unused", [SQUARE])
     (tmp_path / "labels" / "train" / "lonely.txt").write_text(SQUARE)
     found, data = read_back(tmp_path)
-    assert "2 images show background alone: 1 have no label file, the others' are empty." in found.remarks
+    assert "2 of 8 images have no objects, and show background alone." in found.remarks
+    assert "1 images have no label file, and are taken for background." in found.remarks
     assert "1 images are in no split or have no labels, and are left out." in found.remarks
     assert "1 label files have no image, and are left out: lonely.txt." in found.remarks
     dataset = data.dataset("train")

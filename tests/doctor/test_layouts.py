@@ -24,6 +24,8 @@ from ..fakes.camvid import write_camvid
 from ..fakes.camvid32 import write_camvid32
 from ..fakes.cityscapes import write_cityscapes
 from ..fakes.coco import write_coco
+from ..fakes.cvat import write_cvat
+from ..fakes.datumaro import write_datumaro
 from ..fakes.folder import write_folder
 from ..fakes.labelme import write_labelme
 from ..fakes.voc import write_voc
@@ -47,6 +49,8 @@ def read_back(folder: Path) -> SegmentationDataModule:
         (write_labelme, "LabelMe"),
         (write_coco, "COCO"),
         (write_yolo, "YOLO"),
+        (write_cvat, "CVAT"),
+        (write_datumaro, "Datumaro"),
         (write_folder, "Folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

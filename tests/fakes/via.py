@@ -14,7 +14,7 @@ SQUARE = {"name": "polygon", "all_points_x": [10, 20, 20, 10], "all_points_y": [
 RECT = {"name": "rect", "x": 30, "y": 10, "width": 8, "height": 20}
 
 
-def entry(name: str, *regions: tuple[dict[str, Any], dict[str, Any]], as_object: bool = False) -> dict[str, Any]:
+def entry(name: str, *regions: tuple[Any, Any], as_object: bool = False) -> dict[str, Any]:
     """Return an image's entry, its regions given as shape and attributes; `as_object` as VIA 1 has it."""
     found = [{"shape_attributes": shape, "region_attributes": attributes} for shape, attributes in regions]
     held: Any = {str(number): one for number, one in enumerate(found)} if as_object else found
@@ -40,6 +40,7 @@ def write_via(root: Path, entries: list[dict[str, Any]] | None = None, *, projec
     attributes = {"kind": {"type": "dropdown", "description": "", "options": {"road": "", "car": "", "tree": ""}}}
     settings = {"ui": {"annotation_editor_height": 25}, "core": {"buffer_size": 18}, "project": {"name": "mine"}}
     whole = {"_via_settings": settings, "_via_img_metadata": metadata,
-             "_via_attributes": {"region": attributes, "file": {}}, "_via_data_format_version": "2.0.10", "_via_image_id_list": list(metadata)}  # fmt: skip
+             "_via_attributes": {"region": attributes, "file": {}},
+             "_via_data_format_version": "2.0.10", "_via_image_id_list": list(metadata)}  # fmt: skip
     (root / "via_project.json").write_text(json.dumps(whole if project else metadata), encoding="utf-8")
     return root

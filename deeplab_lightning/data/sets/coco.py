@@ -35,7 +35,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,11 +44,11 @@ from ...errors import DataError
 from ...extras import need
 from ..annotations import read_json
 from ..datamodule import Split
-from ..named_images import NamedImages, split_in, split_of_path
+from ..named_images import NamedImages, name_of, split_in, split_of_path
 from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinedImages, OutlinesDataModule, OutlinesOptions
 from ..regions import Bitmap, Region, box, ring, runs_of
 from ..splitting import split_called
-from ..wording import composed, first_few
+from ..wording import first_few
 
 PURPOSE = "Drawing outlines in the form of COCO"
 ANNOTATIONS_NAMED = ("annotations", "annotation", "annots", "labels", "json", "coco")
@@ -109,8 +109,9 @@ class COCODataModule(OutlinesDataModule):
         else:
             candidates = {path: _content(path) for path in _json_files(root) if _has_its_words(path)}
             contents, left_out = _chosen(candidates, root)
-        found = _read(contents, root, NamedImages(root / images))
-        found.remarks += left_out
+        named = NamedImages(root / images)
+        found = _read(contents, root, named)
+        found.remarks += left_out + named.left_out(one.image for one in found.images.values())
         found.options["annotations"] = [path.relative_to(root).as_posix() for path in contents]
         return found
 
@@ -326,10 +327,11 @@ def _add_images(
             found.missing.append(f"{name} of {path}, below {files.root}{_elsewhere(files, name, split)}.")
             images[number] = None
             continue
-        place = PurePosixPath(file.relative_to(files.root).as_posix())
         height, width = _size(entry.get("height")), _size(entry.get("width"))
-        image = AnnotatedImage(file, path, height, width, split=split or split_of_path(place), larger_first=True)
-        found.add(composed(place.with_suffix("").as_posix()), image)
+        image = AnnotatedImage(
+            file, path, height, width, split=split or split_of_path(file, files.root), larger_first=True
+        )
+        found.add(name_of(file, files.root), image)
         images[number] = image
     return images
 

@@ -156,11 +156,11 @@ class Scans(SegmentationDataset):
         self.labels = decoder.labels
         self._decoder, self._channels, self._pixel_range = decoder, channels, pixel_range
         self._ids: list[str] = []
-        self._slices: list[tuple[list[Source], Source]] = []
+        self._slices: list[tuple[tuple[Source, ...], Source]] = []
         for name in names:
             for sources in _slices(cases[name]):
                 self._ids.append(name + sources[0].mark)
-                self._slices.append((list(sources[:-1]), sources[-1]))
+                self._slices.append((sources[:-1], sources[-1]))
 
     def __len__(self) -> int:
         return len(self._slices)

@@ -243,9 +243,9 @@ def _region(shape: dict[str, Any], where: str) -> Region | None:
         return box(left, top, left + width, top + height, where, _REMEDY)
     if kind in ("circle", "ellipse"):
         keys = ("r", "r") if kind == "circle" else ("rx", "ry")
-        radii = [float(shape[key]) for key in keys]
-        if min(radii) <= 0:
+        radius_x, radius_y = (float(shape[key]) for key in keys)
+        if min(radius_x, radius_y) <= 0:
             return None
         theta = float(shape.get("theta") or 0)
-        return ellipse(float(shape["cx"]), float(shape["cy"]), *radii, theta, where, _REMEDY)
+        return ellipse(float(shape["cx"]), float(shape["cy"]), radius_x, radius_y, theta, where, _REMEDY)
     return None

@@ -33,11 +33,11 @@ import yaml
 from ...errors import DataError
 from ..finding import IMAGE_SUFFIXES, images_below
 from ..layout import lines_of, names_in_file
-from ..named_images import NamedImages, split_in, split_of_path
+from ..named_images import NamedImages, name_of, split_in, split_of_path
 from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..regions import Polygon, Region
 from ..splitting import split_called
-from ..wording import composed, first_few
+from ..wording import first_few
 
 FARTHEST_OUTSIDE = 0.1
 """Share of the image by which a point may lie outside of it."""
@@ -96,7 +96,7 @@ class YOLODataModule(OutlinesDataModule):
             for path in _usual_images(root):
                 folder = _label_folder(path, root)
                 if _label_file(path, root) or (folder is not None and folder.is_dir()):
-                    _add(found, root, path, split_of_path(PurePosixPath(path.relative_to(root).as_posix())))
+                    _add(found, root, path, split_of_path(path, root))
         _leave_unlabelled_splits_out(found)
         called = stated if stated is not None else names
         numbers: Counter[int] = Counter()
@@ -123,7 +123,6 @@ def _left_over(found: Annotations, root: Path) -> list[str]:
     """Say which images are empty, and which images and label files are left out."""
     images = found.images.values()
     without = sum(image.annotation == image.image for image in images)
-    empty = sum(not image.objects for image in images)
     unused = len(images_below(root)) - len(images)
     held = {image.annotation for image in images}
     folders = {image.annotation.parent for image in images if image.annotation.parent.name.casefold() == "labels"}
@@ -131,7 +130,7 @@ def _left_over(found: Annotations, root: Path) -> list[str]:
     texts = [path for folder in folders for path in folder.glob("*.txt") if path not in held]
     lonely = [path.name for path in sorted(texts) if path.stem not in ("classes", "labels", "train", "val", "test")]
     said = [
-        (empty, f"{empty} images show background alone: {without} have no label file, the others' are empty."),
+        (without, f"{without} images have no label file, and are taken for background."),
         (unused, f"{unused} images are in no split or have no labels, and are left out."),
         (len(lonely), f"{len(lonely)} label files have no image, and are left out: {first_few(lonely, 3)}."),
     ]
@@ -250,8 +249,9 @@ def _place(root: Path, base: str, place: str) -> Path | None:
 
 def _add(found: Annotations, root: Path, image: Path, split: str | None) -> None:
     """Add an image without its objects; one without a label file is its own annotation."""
-    name = composed(image.relative_to(root).with_suffix("").as_posix())
-    found.add(name, AnnotatedImage(image, _label_file(image, root) or image, split=split, larger_first=True))
+    found.add(
+        name_of(image, root), AnnotatedImage(image, _label_file(image, root) or image, split=split, larger_first=True)
+    )
 
 
 def _usual_images(root: Path) -> list[Path]:
