@@ -14,33 +14,10 @@ from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.data.sets.dicom_seg import DicomSegDataModule, SegmentedImages
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import DataError
-from tests.fakes.dicom import write_dicom, write_segmentation
+from tests.fakes.dicom import write_segmentation
+from tests.fakes.dicom_seg import LESION, LIVER, write_dicom_seg, write_patient
 
 pytest.importorskip("pydicom")
-LIVER, LESION = np.zeros((20, 31), bool), np.zeros((20, 31), bool)
-LIVER[3:15, 4:20] = True
-LESION[10:18, 8:12] = True
-"""They overlap."""
-
-
-def write_patient(root: Path, number: int) -> str:
-    """Write a series of three slices, of which the middle one shows both segments and the last the liver."""
-    series = f"1.2.3.{number}"
-    uids = [
-        write_dicom(
-            root / f"p{number}" / "images" / f"IM{9 - index}",
-            np.full((20, 31), 100 * number + index, np.int16),
-            SeriesInstanceUID=series,
-            PatientID=f"patient{number // 2}",
-            InstanceNumber=9 - index,
-            ImagePositionPatient=[0, 0, index * 5.0],
-            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
-        )
-        for index in range(3)
-    ]
-    frames = [(uids[1], 2, LESION), (uids[1], 1, LIVER), (uids[2], 1, LIVER)]
-    write_segmentation(root / f"p{number}" / "seg.dcm", frames, {1: "Liver", 2: "Lesion"}, series)
-    return series
 
 
 def read_back(root: Path) -> DicomSegDataModule:
@@ -51,9 +28,7 @@ def read_back(root: Path) -> DicomSegDataModule:
 
 
 def test_segments_become_classes(tmp_path: Path) -> None:
-    for number in range(6):
-        write_patient(tmp_path, number)
-    datamodule = read_back(tmp_path)
+    datamodule = read_back(write_dicom_seg(tmp_path))
     assert datamodule.labels.class_names == ("background", "Liver", "Lesion")
     found = {}
     for split in ("train", "val"):
