@@ -249,8 +249,7 @@ def _stored_mask(path: str | Path) -> np.ndarray:
             f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not fix it.",
             kind="lossy_mask",
         )
-    if getattr(image, "n_frames", 1) > 1:
-        _check_one_page(data, path)
+    check_one_page(data, path)
     ImageOps.exif_transpose(image, in_place=True)
     if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO and _tag(image, _BITS) != 1:
         raise DataError(
@@ -270,10 +269,20 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     )
 
 
-def _check_one_page(data: bytes, path: str | Path) -> None:
-    """Refuse a mask of several pages or frames: classes may lie on each. Smaller copies in a TIFF are none."""
+def check_one_page(data: bytes, path: str | Path) -> None:
+    """Refuse a mask of several pages or frames: classes may lie on each. Smaller copies in a TIFF are none.
+
+    Args:
+        data: All bytes of a file that Pillow knows.
+        path: Where they come from, for messages.
+
+    Raises:
+        DataError: There are several of one size.
+    """
     with Image.open(io.BytesIO(data)) as file:
         size, pages = file.size, getattr(file, "n_frames", 1)
+        if pages == 1:
+            return
         file.seek(1)
         if file.size != size or _tag(file, _SUBFILE_TYPE):
             return

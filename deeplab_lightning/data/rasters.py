@@ -19,6 +19,7 @@ from .arrays import ARRAY_SUFFIXES, read_array
 from .dicom import frame_count, is_dicom, read_dicom
 from .georasters import RasterPart, read_raster, windows_of
 from .images import (
+    check_one_page,
     is_too_large,
     palette_of,
     read_image,
@@ -244,6 +245,8 @@ def read_grey(chosen: Source) -> np.ndarray:
     if palette is not None and (palette != palette[:, :1]).any():
         return read_labels(chosen)
     stored = read_any(chosen, of_mask=True)
+    if has_ending(chosen.path, (".gif", ".png", ".webp")):
+        check_one_page(chosen.path.read_bytes(), chosen.path)
     channels = stored.shape[2]
     if channels in (2, 4) and (stored[..., -1] == stored[..., -1].max()).all():
         stored = stored[..., :-1]

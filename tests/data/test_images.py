@@ -17,6 +17,7 @@ from deeplab_lightning.data import images
 from deeplab_lightning.data.checks import check_labels, check_pair
 from deeplab_lightning.data.finding import find_images
 from deeplab_lightning.data.images import read_image, read_mask, read_mask_as_stored, write_image, write_mask
+from deeplab_lightning.data.rasters import Source, read_grey
 from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
 
@@ -536,3 +537,5 @@ def test_masks_of_several_pages_are_refused(tmp_path: Path, ending: str) -> None
     pages[0].save(path, save_all=True, append_images=pages[1:])
     with pytest.raises(DataError, match=rf"a\.{ending} holds 2 pages, expected one class id per pixel in one page"):
         read_mask_as_stored(path)
+    with pytest.raises(DataError, match=r"holds 2 (pages|channels), expected"):
+        read_grey(Source(path))
