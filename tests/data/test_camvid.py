@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.sets.camvid import CAMVID, CamVid
+from deeplab_lightning.data.sets.camvid import CAMVID, CamVid, CamVidDataModule
 from deeplab_lightning.errors import ConfigError, DataError
 from tests.fakes.camvid import SIZES, write_camvid
 
@@ -174,3 +174,14 @@ def test_real_train_split_has_the_published_counts(real_root: Path) -> None:
     assert len(dataset) == 367
     counts = np.sum([np.bincount(dataset.load(i)[1].ravel(), minlength=12) for i in range(len(dataset))], axis=0)
     assert tuple(counts) == TRAIN_PIXELS
+
+
+def test_other_images_in_lists_of_camvid_are_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "trainannot").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "train" / "mine.png")
+    Image.new("L", (8, 8)).save(tmp_path / "trainannot" / "mine.png")
+    (tmp_path / "train.txt").write_text("/SegNet/CamVid/train/mine.png /SegNet/CamVid/trainannot/mine.png\n")
+    found = CamVidDataModule.recognise(tmp_path)
+    assert found is not None
+    assert any("not called as CamVid's" in remark for remark in found.remarks)

@@ -116,7 +116,14 @@ class CamVidDataModule(SegmentationDataModule):
         legal = (*range(CAMVID.num_classes), CAMVID.ignore_index)
         if states_others(root, CAMVID.class_names) or not hold_only(masks, legal):
             return None
-        return Recognised("CamVid", {"root": str(root.resolve())}, list(images.values()), len(listed) or len(images))
+        found = Recognised("CamVid", {"root": str(root.resolve())}, list(images.values()), len(listed) or len(images))
+        if not all(map(_NAME.fullmatch, images)):
+            found.remarks.append(
+                f"The lists speak of CamVid, so its classes are taken (0 is {CAMVID.class_names[0]}), but the images "
+                f"are not called as CamVid's. If the classes are your own: data: {{name: Folder, images: '{{split}}', "
+                f"masks: '{{split}}annot'}}."
+            )
+        return found
 
     def build_dataset(self, split: Split) -> CamVid:
         """Open a split."""
