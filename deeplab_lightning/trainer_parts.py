@@ -14,6 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
+from .checkpoints.loading import read_checkpoint
 from .files import atomic_open
 from .layers.norms import SyncBatchNormAct, replace_norms
 from .runs import RunFolder
@@ -56,7 +57,7 @@ def place_logger(logger: Logger, run: RunFolder) -> None:
 
 
 class SafeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, lets it reach the disk, and moves it there.
+    """Writes a checkpoint beside its place, lets it reach the disk, and moves it there; reads one with care.
 
     Whatever happens meanwhile, kill or power loss, the name stands for the old file or for the new one. (Lightning
     writes into the system's temporary folder, from where a move to another disk is a copy that can be cut short.)
@@ -71,6 +72,12 @@ class SafeCheckpoints(TorchCheckpointIO):
             file.flush()
             os.fsync(file.fileno())
         sync_folder(path.parent)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint as all commands do: verified, and nothing in it runs."""
+        return read_checkpoint(path)
 
 
 def sync_folder(folder: Path) -> None:
