@@ -165,9 +165,10 @@ class _Group:
 def search(root: Path) -> list[Layout]:
     """Find the patterns that pair images and masks below a folder, best first; those that pair other files, too."""
     everything = [
-        (composed(path.relative_to(root).as_posix()), path)
+        (composed(path.relative_to(root).as_posix()) + ending, path)
         for path in files_below(root)
-        if (path.name.lower() + ending_by_content(path)).endswith(SUFFIXES)
+        for ending in [ending_by_content(path)]
+        if (path.name.lower() + ending).endswith(SUFFIXES)
     ]
     by_folder: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for relative, path in everything:
