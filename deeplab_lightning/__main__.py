@@ -14,6 +14,7 @@ from .errors import DeepLabError, did_you_mean
 COMMANDS = {
     "fit": "cli:fit",
     "stages": "commands.stages:stages",
+    "folds": "commands.folds:folds",
     "validate": "cli:validate",
     "test": "cli:test",
     "evaluate": "commands.evaluate:evaluate",

@@ -167,13 +167,15 @@ def read_config(path: Path) -> dict[str, Any]:
         ConfigError: It is missing, no YAML, or holds a key that no section has.
     """
     try:
-        content = load_yaml(read_text(path), path)
+        text = read_text(path)
+        content = load_yaml(text, path)
     except FileNotFoundError as error:
         raise ConfigError(f"The configuration {path} does not exist.{_nearest_file(path)}") from error
     except OSError as error:
         raise ConfigError(f"The configuration {path} cannot be read: {error.strerror}.") from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        quotes = " Put values that begin with a brace into quotes: '{name}_mask'." if ": {" in text else ""
+        raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}{quotes}") from error
     if content is None:
         raise ConfigError(f"{path} holds no settings: it is empty, or all of it is comments. Leave it out, or fill it.")
     if not isinstance(content, dict):

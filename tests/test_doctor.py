@@ -72,6 +72,19 @@ def test_errors_exit_with_1(camvid: Path, tmp_path: Path, capsys: pytest.Capture
     assert f"      {camvid}/valannot/Seq_val_00001.png\n    -> make these masks anew" in printed
 
 
+def test_a_configuration_that_fit_would_refuse_is_not_called_ready(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "my.yaml"
+    next((scenes / "masks").iterdir()).write_bytes(b"torn")
+    command = ["doctor", str(scenes), "--out", str(tmp_path / "out"), "--no_trial", "--write", str(written)]
+    assert main(command) == 1
+    printed = capsys.readouterr().out
+    assert "`fit` will refuse it before the errors are mended" in printed
+    assert "deeplab_lightning fit" not in printed
+    assert "name: Folder" in written.read_text()  # something to edit
+
+
 def test_warnings_exit_with_1_only_if_strict(camvid: Path, tmp_path: Path) -> None:
     command = ["doctor", str(camvid), "--out", str(tmp_path / "out"), "--no_trial"]
     (camvid / "trainannot" / "lonely.png").write_bytes((camvid / "trainannot" / "Seq_train_00000.png").read_bytes())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -279,3 +280,44 @@ def test_class_names_may_hold_commas(checkpoint: Path, tmp_path: Path) -> None:
     assert main([*words, "--output", str(tmp_path / "out")]) == 0
     with (tmp_path / "out" / "classes.csv").open(encoding="utf-8") as file:
         assert list(csv.DictReader(file))[1]["name"] == 'house, "small"'
+
+
+# --- drafts of annotations; their forms are tested in inference/test_drafts.py ---------------------------------------
+
+
+def test_drafts_are_written_beside_masks(
+    checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "a.jpg", "x/a.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(scene).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    words = ("--write", "labelme", "coco", "--draft_tolerance", "0")
+    assert predict(checkpoint, out, tmp_path / "in", *words) == 1
+    printed = capsys.readouterr().out
+    assert f"drafts to correct: {out / 'labelme'}\ndrafts to correct: {out / 'coco'}\n" in printed
+    content = json.loads((out / "coco" / "annotations.json").read_text())
+    assert [one["file_name"] for one in content["images"]] == ["a.jpg.jpg", "a.png.png", "x/a.png"]
+    mask = np.array(Image.open(out / "masks" / "x" / "a.png"))
+    names = [category["name"] for category in content["categories"]]
+    classes = read_checkpoint(checkpoint)["hyper_parameters"]["description"]["class_names"]
+    assert names == [name for name in classes if name != "background"]
+    areas = dict.fromkeys(names, 0.0)
+    for one in content["annotations"]:
+        areas[names[one["category_id"] - 1]] += one["area"] * (one["image_id"] == 3)
+    assert areas == {name: float((mask == classes.index(name)).sum()) for name in names}
+    assert sorted(path.name for path in (out / "labelme").rglob("*.json")) == ["a.jpg.json", "a.json", "a.png.json"]
+    assert predict(checkpoint, out, tmp_path / "in", *words) == 2
+    assert "labelme is there already" in capsys.readouterr().err
+
+
+def test_drafts_are_made_of_images_alone(
+    checkpoint: Path, tmp_path: Path, scene: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "a.npy", scene)
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.npy", "--write", "yolo") == 2
+    assert "a.npy is a video, a volume or an array" in capsys.readouterr().err
+    assert predict(checkpoint, tmp_path / "out", tmp_path / "a.npy", "--write", "jolo") == 2
+    assert "Did you mean 'yolo'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

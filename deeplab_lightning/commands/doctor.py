@@ -29,8 +29,6 @@ BACKBONES = ("efficientnet_lite0", "mobilenetv2_100", "resnet50")
 """Those that a plan takes where their ImageNet weights lie on this machine, the first of them."""
 TOO_SLOW = 2.0
 """How much longer an image may take in a further precision before its trial is given up."""
-PLANNED_OF_DATA = ("crop_size", "batch_size", "scale_range", "colour_jitter")
-"""Options of a proposed data set that a plan chooses itself."""
 
 
 def doctor(
@@ -62,7 +60,7 @@ def doctor(
         out: Folder for report.json and overview.png; runs/doctor/NAME if not given.
         limit: Look at so many images of each split; at all if not given.
         minutes: How long training may take on this machine: network, optimiser, precision, crop and length are chosen
-            for it, and -c FILE.yaml, --model.option and the like are kept.
+            for it; --model.option and the like are kept, and of -c FILE.yaml what is read and by which network.
         explain: Say of each of these choices why, and what was not taken.
         no_trial: Leave out the trial steps and the loader's speed.
         strict: Let the exit code be 1 for warnings too.
@@ -95,16 +93,23 @@ def doctor(
     arguments = list(configuration)
     proposal = None
     if folder is not None:
-        proposal = _propose(folder, out, write if minutes is None else None)
+        proposal = _propose(folder, out)
         chosen = [] if any(word.partition("=")[0] in ("-c", "--config", "--model") for word in arguments) else [
             *DEFAULT_MODEL
         ]  # fmt: skip
         # The data's behind the user's: fit takes files in their order, and options after them.
         arguments = [*chosen, *arguments, "-c", str(out / "data.yaml")]
-    configured = Configuration(arguments, needs_model=False)
+    try:
+        configured = Configuration(arguments, needs_model=False)
+    except ConfigError as error:
+        if proposal is None:
+            raise
+        raise ConfigError(f"{error} So says {out / 'data.yaml'}, which doctor made of {folder}: edit it.") from error
     datamodule, options = configured.datamodule(), configured.data.plain()
     where = options.get("root", "drawn on the fly")
     print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
+    for remark in proposal.remarks if proposal else ():
+        print(f"  note: {remark}", flush=True)
     done = examine(datamodule, configured.describes, options, limit)
     cost, rate = (None, None) if no_trial or minutes is not None else _try(datamodule, done, arguments)
     everything = [*done.findings, *done.advice]
@@ -143,7 +148,14 @@ def doctor(
             print(f"\n{plan.explained()}\n")
         print(f"plan for {minutes:g} minutes: {planned}\n  python -m deeplab_lightning fit -c {planned}")
     elif write is not None:
-        print(f"configuration: {write}\n  python -m deeplab_lightning fit -c configs/v3plus.yaml -c {write}")
+        with writing(write, "Choose another place."):
+            write.parent.mkdir(parents=True, exist_ok=True)
+            write.write_text(_configuration(proposal, folder, write), encoding="utf-8")
+        print(f"configuration: {write}")
+        if exit_code(everything, strict=False):
+            print("`fit` will refuse it before the errors are mended: edit the file, then doctor -c it")
+        else:
+            print(f"  python -m deeplab_lightning fit -c configs/v3plus.yaml -c {write}")
     return code
 
 
@@ -202,9 +214,10 @@ def make_plan(
     """
     from ..backbones.at_hand import first_at_hand
     from ..config import Configuration
-    from ..config_words import said_in
+    from ..config_words import config_files, said_in, without_config_files
     from ..doctor.facts import facts_of
     from ..doctor.plan import (
+        PLANNED,
         PRECISIONS,
         PROBE_BATCHES,
         PROBE_CROP,
@@ -214,16 +227,19 @@ def make_plan(
         choose_length,
         choose_network,
         choose_precision,
+        said,
     )
     from ..doctor.throughput import images_per_second
     from ..doctor.trial import TrialError, measure
 
-    said = {option: Choice(value, "as you said") for option, value in said_in(words).items()}
+    typed = without_config_files(words)
+    kept, lost = said(said_in([word for path in config_files(words) for word in ("-c", str(path))]), said_in(typed))
     if proposal is not None:
-        found = {name: value for name, value in proposal.options.items() if name not in PLANNED_OF_DATA}
-        read = {f"data.{name}": Choice(value, proposal.comments.get(name, "")) for name, value in found.items()}
-        said = {"data.name": Choice(proposal.name, ""), **read, **said}
-    plan = Plan(said)
+        read = {
+            f"data.{name}": Choice(value, proposal.comments.get(name, "")) for name, value in proposal.options.items()
+        }
+        kept = {"data.name": Choice(proposal.name, "")} | {k: v for k, v in read.items() if k not in PLANNED} | kept
+    plan = Plan(kept, rejected=lost)
     facts = facts_of(done, configured.describes, minutes)
     choose_network(plan, first_at_hand(BACKBONES))
     choose_learning(plan, facts)
@@ -240,7 +256,7 @@ def make_plan(
     write_plan()
     costs: dict[str, Cost | str] = {}
     at_most = math.inf
-    precisions = [plan.value("trainer.precision")] if "trainer.precision" in said else PRECISIONS
+    precisions = [plan.value("trainer.precision")] if "trainer.precision" in kept else PRECISIONS
     for precision in precisions:
         print(f"trial: training steps in {precision} ...", flush=True)
         trial = partial(build_for_trial, ["-c", str(path), f"--trainer.precision={precision}"])
@@ -256,21 +272,24 @@ def make_plan(
     return plan
 
 
-def _propose(folder: Path, out: Path, write: Path | None) -> Proposal:
-    """Recognise a folder's layout, and write the configuration that reads it."""
+def _propose(folder: Path, out: Path) -> Proposal:
+    """Recognise a folder's layout, and write the configuration that reads it, which is looked at next."""
     from ..doctor.layouts import propose
 
     proposal = propose(folder)
-    text = proposal.as_yaml(
-        f"Written by `doctor {folder}`: layout {proposal.layout}. On top of a model's configuration:"
-    )
-    for path in [out / "data.yaml", *([write] if write else [])]:
-        command = f"#   python -m deeplab_lightning fit -c configs/v3plus.yaml -c {path}\n"
-        with writing(path, "Choose another place."):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            first, rest = text.split("\n", 1)
-            path.write_text(f"{first}\n{command}{rest}", encoding="utf-8")
+    path = out / "data.yaml"
+    with writing(path, "Choose another place."):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(_configuration(proposal, folder, path), encoding="utf-8")
     return proposal
+
+
+def _configuration(proposal: Proposal | None, folder: Path | None, path: Path) -> str:
+    """Return a proposal as a file that says how to use it."""
+    assert proposal is not None
+    title = f"Written by `doctor {folder}`: layout {proposal.layout}. On top of a model's configuration:"
+    first, rest = proposal.as_yaml(title).split("\n", 1)
+    return f"{first}\n#   python -m deeplab_lightning fit -c configs/v3plus.yaml -c {path}\n{rest}"
 
 
 def _name(folder: Path | None, configuration: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..errors import CheckpointError, ConfigError, did_you_mean
-from ..files import atomic_open, write_text, writing
+from ..files import write_text, writing
 from ..options import Written, above
 
 if TYPE_CHECKING:
@@ -162,33 +162,17 @@ def _print_report(report: ImportReport, description: DataDescription, origin: st
 
 def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:
     """Write the checkpoint, and beside it a configuration that trains on from it; returns the latter's path."""
-    import lightning
-    import torch
-
-    from .. import __version__
+    from ..checkpoints.writing import write_checkpoint
     from ..data.sets import published
 
     description = task.description
     pixels = {"mean": description["mean"], "std": description["std"]}
     same = [found for found in published().values() if list(found.labels.class_names) == description["class_names"]]
     data = {"name": same[0].name_in_yaml(), **pixels} if same else {}
-    checkpoint = {
-        "deeplab_lightning": {"task": type(task).__name__, "version": __version__},
-        "imported": {"format": imported.format, "file": source.name, "notes": imported.notes},
-        "pytorch-lightning_version": lightning.__version__,
-        "epoch": 0,
-        "global_step": 0,
-        "state_dict": {f"model.{key}": value.contiguous().clone() for key, value in imported.state.items()},
-        "hparams_name": "kwargs",
-        "hyper_parameters": dict(task.hparams),
-        "datamodule_hparams_name": "kwargs",
-        "datamodule_hyper_parameters": data,
-    }
+    facts = {"format": imported.format, "file": source.name, "notes": imported.notes}
+    write_checkpoint(output, task, imported.state, data, imported=facts)
     settings = output.with_suffix(".yaml")
-    with writing(output, "Choose another place with -o.", ConfigError):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(output) as file:
-            torch.save(checkpoint, file)
+    with writing(settings, "Choose another place with -o.", ConfigError):
         write_text(settings, _fine_tuning(output, imported, pixels))
     return settings
 

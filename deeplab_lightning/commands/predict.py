@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from ..inference.options import EvaluationOptions, Postprocessing
+from ..inference.options import DraftOptions, EvaluationOptions, Postprocessing
 from ..options import Between, Written
 from .videos import VideoSettings
+
+if TYPE_CHECKING:
+    from ..inference.drafts.form import DraftClass
+    from ..labels import LabelSet
 
 
 def predict(
@@ -23,6 +27,7 @@ def predict(
     label_ids: bool = False,
     device: str | None = None,
     postprocessing: Postprocessing | None = None,
+    drafts: DraftOptions | None = None,
     videos: VideoSettings | None = None,
     evaluation: EvaluationOptions | None = None,
 ) -> int:
@@ -41,6 +46,7 @@ def predict(
         label_ids: Write masks of Cityscapes' label ids in place of train ids, as its server wants them.
         device: Where to run, such as cpu or cuda:1; the GPU, if there is one, when not given.
         postprocessing: What is done to the masks.
+        drafts: Which drafts of annotations are written.
         videos: What is made of videos.
         evaluation: How images are looked at.
 
@@ -48,18 +54,20 @@ def predict(
         0, or 1 if some image could not be segmented.
 
     Raises:
-        ConfigError: Label ids are asked for, but the model's classes are not those of Cityscapes.
+        ConfigError: Label ids are asked for, but the model's classes are not those of Cityscapes; drafts are asked for,
+            but there are some already, or inputs that no annotation tool opens.
     """
     from tqdm import tqdm
 
     from ..api import load
-    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, without_ending
+    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read, without_ending
     from ..data.images import write_image, write_mask
-    from ..data.rasters import sources_in
+    from ..data.rasters import has_ending, parts_to_segment
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
     from ..export.run_model import output_names
     from ..files import write_csv, writing
+    from ..inference.drafts.writing import Drafts
     from ..inference.morphology import Morphology
     from ..video.reading import find_videos
     from .videos import segment_videos
@@ -67,6 +75,15 @@ def predict(
     of_videos = videos or VideoSettings()
     video_files, others = find_videos(inputs, of_videos.folders)
     images = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
+    for line in not_read(others, [*images, *video_files]):
+        print(line)
+    of_drafts = drafts or DraftOptions()
+    undrawable = [*video_files, *(image for image in images if has_ending(image, RASTER_SUFFIXES))]
+    if of_drafts.write and undrawable:
+        raise ConfigError(
+            f"--write makes drafts of images that annotation tools open; {undrawable[0]} is a video, a volume or an "
+            f"array. Leave such inputs out, or save their frames or slices as PNG."
+        )
     model_options = {} if output_stride is None else {"output_stride": output_stride}
     model = load(ckpt_path, device, evaluation, **model_options)
     if label_ids and model.labels.class_names != CITYSCAPES.class_names:
@@ -77,6 +94,7 @@ def predict(
     morphology = Morphology.of_classes(postprocessing or Postprocessing(), model.labels)
     protocol = ", ".join(filter(None, (model.protocol, str(morphology))))
     ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
+    writing_drafts = Drafts(output, of_drafts, drafted_classes(model.labels, bool(morphology.threshold)))
     table = label_id_colours() if label_ids else model.labels.colour_table()
     rows = [
         (index, name, red, green, blue)
@@ -95,20 +113,40 @@ def predict(
     done, of_images = 0, []
     seconds_between_lines = 0.1 if sys.stderr.isatty() else 15
     named = list(zip(images, output_names(images, without_ending), strict=True))
-    for image, name in tqdm(named, unit="image", mininterval=seconds_between_lines):
-        try:
-            results = [(part.mark, model.predict(part, morphology)) for part in sources_in(image)]
-        except DataError as error:
-            of_images.append(str(error))
-            continue
-        for mark, result in results:
-            mask = to_label_ids(result.mask) if label_ids else result.mask
-            write_mask(output / "masks" / f"{name}{mark}.png", mask, table)
-            write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
-        done += len(results)
+    with writing_drafts:
+        for image, name in tqdm(named, unit="image", mininterval=seconds_between_lines):
+            try:
+                results = [(part.mark, model.predict(part, morphology)) for part in parts_to_segment(image)]
+            except DataError as error:
+                of_images.append(str(error))
+                continue
+            for mark, result in results:
+                mask = to_label_ids(result.mask) if label_ids else result.mask
+                write_mask(output / "masks" / f"{name}{mark}.png", mask, table)
+                write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
+                if not mark:
+                    writing_drafts.add(image, name, result.mask)
+            if of_drafts.write and len(results) > 1:
+                of_images.append(f"{image} got no draft: it is too large to be opened whole, and was read in windows.")
+            done += len(results)
     total = done + len(of_images)
     print(f"{done} of {total} images segmented ({protocol}): {output}/masks, {output}/overlays")
+    for form in of_drafts.write if done else ():
+        print(f"drafts to correct: {output / form}")
     return report_failures([*failures, *of_images])
+
+
+def drafted_classes(labels: LabelSet, with_ignored: bool) -> dict[int, DraftClass]:
+    """Return which classes are drafted, by id: all but those called background; the ignored value, where there is one.
+
+    What is not drafted is background to the tools, so of classes such as road and sky none may be left out.
+    """
+    from ..data.outlines import BACKGROUNDS, spelled_alike
+    from ..inference.drafts.form import IGNORED, DraftClass
+
+    named = enumerate(zip(labels.class_names, labels.palette, strict=True))
+    drafted = {index: DraftClass(*one) for index, one in named if spelled_alike(one[0]) not in BACKGROUNDS}
+    return drafted | ({labels.ignore_index: DraftClass(IGNORED, labels.void_colour)} if with_ignored else {})
 
 
 def report_failures(failures: Sequence[str]) -> int:

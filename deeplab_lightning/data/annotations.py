@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,20 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     Raises:
         DataError: The file is missing, unreadable, empty, no JSON, or holds something else than an object.
     """
+    found = read_any_json(path, remedy)
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds a JSON {type(found).__name__}, expected an object with fields. {remedy}")
+    return found
+
+
+def read_any_json(path: Path, remedy: str) -> Any:
+    """Read a JSON file, in UTF-8; the remedy is for one that cannot be used.
+
+    Raises:
+        DataError: The file is missing, unreadable, empty, or no JSON.
+    """
     try:
-        found = json.loads(path.read_bytes().decode("utf-8-sig"))
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. {remedy}") from error
     except UnicodeDecodeError as error:
@@ -28,9 +42,20 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         raise DataError(f"{path} {what}. {remedy}") from error
     except RecursionError as error:
         raise DataError(f"{path} is nested too deeply for an annotation. {remedy}") from error
-    if not isinstance(found, dict):
-        raise DataError(f"{path} holds a JSON {type(found).__name__}, expected an object with fields. {remedy}")
-    return found
+    except ValueError as error:  # Python reads integers of 4300 digits at most
+        raise DataError(f"{path} holds a number that is none: {error}. {remedy}") from error
+
+
+@contextmanager
+def parsing(where: str | Path, remedy: str) -> Iterator[None]:
+    """Turn whatever goes wrong while the content of a file is taken apart into an error that names it."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise DataError(f"{where} is not in the form expected: {what}. {remedy}") from error
 
 
 def check_declared_size(

@@ -67,8 +67,7 @@ def _guessed_remedy(values: set[int], wrong: list[int], ignore_index: int) -> st
         return "The mask is black and white: its 255 means foreground, not void. Write 1 in place of 255."
     if wrong == [255]:
         return "If 255 marks void, set ignore_index to 255."
-    enough = wrong[-1] + 1
-    return f"If these are classes, set num_classes to at least {enough} and name them; if not, write {ignore_index}."
+    return f"If these are classes, name all {wrong[-1] + 1} in class_names; if not, write {ignore_index}."
 
 
 def check_unique(sample_ids: Sequence[str], what: str, list_file: str | Path) -> None:

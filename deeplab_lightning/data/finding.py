@@ -5,17 +5,55 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..errors import DataError
 from .wording import composed, first_few, nearest_sibling
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jfif", ".jpe", ".mpo", ".gif", ".jp2", ".j2k", ".avif",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".svs",
+)  # fmt: skip
 """Endings by which images are found in folders, lower case. `read_image` itself goes by content, not by name."""
 
-RASTER_SUFFIXES = (".npy", ".nii", ".nii.gz", ".dcm")
+RASTER_SUFFIXES = (".npy", ".npz", ".mat", ".nii", ".nii.gz", ".nrrd", ".nhdr", ".dcm", ".dicom", ".ima")
 """Endings of what is no image file but holds images: arrays, volumes, DICOM."""
+
+_CONVERT = "convert them to JPEG or PNG"
+_AS_TIFF = "write them, or the part that matters, as TIFF"
+_AS_NIFTI = "save them as NIfTI (.nii.gz)"
+UNREAD = (
+    dict.fromkeys((".heic", ".heif", ".hif"), f"{_CONVERT}, as pillow-heif or the phone itself does")
+    | dict.fromkeys((".jxl", ".svg", ".pdf", ".eps", ".psd", ".psb", ".xcf"), _CONVERT)
+    | dict.fromkeys(
+        (".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".exr", ".hdr"), f"{_CONVERT}, or TIFF"
+    )
+    | dict.fromkeys(
+        (".ndpi", ".mrxs", ".scn", ".czi", ".bif", ".lif", ".nd2", ".vsi"), f"{_AS_TIFF} (QuPath, OpenSlide)"
+    )
+    | dict.fromkeys((".vrt", ".ecw", ".sid", ".hgt", ".grd", ".asc"), f"{_AS_TIFF} (gdal_translate)")
+    | dict.fromkeys((".mha", ".mhd", ".mgz", ".mgh", ".img", ".minc", ".mnc"), _AS_NIFTI)
+    | dict.fromkeys((".h5", ".hdf5", ".nc", ".zarr"), "write their images as .npy or TIFF, one in a file")
+)
+"""Ending -> the way to images that are read, for the kinds that hold images and are not read."""
+NO_IMAGES = (
+    ".txt", ".json", ".xml", ".csv", ".tsv", ".yaml", ".yml", ".md", ".rst", ".html", ".py", ".ipynb", ".ini", ".cfg",
+    ".log", ".db", ".cache", ".aux", ".tfw", ".jgw", ".pgw", ".wld", ".prj", ".ovr", ".geojson", ".shp", ".dbf", ".shx",
+    ".cpg", ".zip", ".gz", ".tar", ".7z", ".pt", ".pth", ".ckpt", ".raw", ".xls", ".xlsx", ".doc", ".docx",
+)  # fmt: skip
+"""Endings of what lies beside images, and of which nobody expects to be read as one."""
+
+STARTS = {
+    ".jpg": (0, b"\xff\xd8\xff"),
+    ".png": (0, b"\x89PNG\r\n\x1a\n"),
+    ".gif": (0, b"GIF8"),
+    ".tif": (0, b"II*\0"),
+    ".tiff": (0, b"MM\0*"),
+    ".webp": (8, b"WEBP"),
+    ".dcm": (128, b"DICM"),
+}
+"""Ending -> what stands where in a file that should have it: by this, files without an ending are known."""
 
 
 def find_images(inputs: Sequence[str | Path], suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
@@ -59,8 +97,45 @@ def _matches(entry: str, suffixes: tuple[str, ...]) -> list[Path]:
 
 
 def images_below(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """List the images in a folder and the folders in it by ending, sorted; hidden ones left out."""
-    return [path for path in files_below(folder) if path.name.lower().endswith(suffixes)]
+    """List the images in a folder and the folders in it, sorted; hidden ones left out.
+
+    They are known by their endings, and where they have none, or a number as DICOM's UIDs do, by how they begin.
+    """
+    return [path for path in files_below(folder) if is_of_kind(path, suffixes)]
+
+
+def not_read(inputs: Sequence[str | Path], read: Iterable[Path]) -> list[str]:
+    """Say which files of the folders among `inputs` are no images that are read, kind by kind; texts are left out.
+
+    Args:
+        inputs: Files, folders and globs.
+        read: What is read of them.
+    """
+    known = set(read)
+    folders = [path for path in (on_disk(Path(entry).expanduser()) for entry in inputs) if path.is_dir()]
+    left = [path for folder in folders for path in files_below(folder) if path not in known]
+    kinds = Counter(path.suffix.lower() for path in left if path.suffix.lower() not in NO_IMAGES)
+    return [
+        f"not read: {count} x {ending or 'without ending'}{f': {UNREAD[ending]}' if ending in UNREAD else ''}"
+        for ending, count in kinds.most_common()
+    ]
+
+
+def is_of_kind(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Tell whether a file has one of these endings, or, having none, should have one by how it begins."""
+    return (path.name.lower() + ending_by_content(path)).endswith(suffixes)
+
+
+def ending_by_content(path: Path) -> str:
+    """Return the ending that a file without one should have, by how it begins; nothing if it has one or none fits."""
+    if path.suffix and not path.suffix[1:].isdigit():
+        return ""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(132)
+    except OSError:
+        return ""
+    return next((ending for ending, (at, start) in STARTS.items() if begin[at:].startswith(start)), "")
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -93,7 +168,12 @@ def on_disk(path: Path) -> Path:
 
 
 def without_ending(path: Path) -> Path:
-    """Return a file's path without its ending: `a/pic.one` for `a/pic.one.png`, `a/scan` for `a/scan.nii.gz`."""
+    """Return a file's path without its ending: `a/pic.one` for `a/pic.one.png`, `a/scan` for `a/scan.nii.gz`.
+
+    A number is no ending: it is what names of DICOM files end in.
+    """
+    if path.suffix[1:].isdigit():
+        return path
     return path.with_suffix("").with_suffix("") if path.name.lower().endswith(".nii.gz") else path.with_suffix("")
 
 

@@ -1,39 +1,38 @@
-"""The user's own images and masks, in two folders.
+"""The user's own images and masks, in files of their own.
 
-Layout below the root, of which each part may lie in further folders:
+Where they lie is told by two patterns (`patterns`), of which a folder is the simplest:
 
-    images/NAME.jpg         masks/NAME.png               one folder each; or images/train/..., masks/train/..., and val
-    train/images/NAME.jpg   train/masks/NAME.png         or the splits outside, and val
+    images/NAME.jpg         masks/NAME.png               images and masks; or images/train/..., masks/train/..., and val
+    train/images/NAME.jpg   train/masks/NAME.png         likewise: the splits outside, and val
+    train/NAME_sat.jpg      train/NAME_mask.png          {split}/{name}_sat and {split}/{name}_mask
 
 Images are of any kind that `rasters` reads; a volume or a big raster holds many. Masks hold numbers or colours, as
-`masks.MaskDecoder` is told. The names of images are those below `images/`, without ending: `day 2/pic1`; the parts of
-a file are told apart behind a `#`.
+`masks.MaskDecoder` is told. Images are called after what their pattern leaves open: `day 2/pic1`, `train/pic1`; the
+parts of a file are told apart behind a `#`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info
 
 from ..errors import ConfigError, DataError
 from .checks import check_pair
 from .dataset import SegmentationDataset
 from .depth_maps import DEPTH_SUFFIXES, read_depth
-from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, on_disk, without_ending
+from .finding import on_disk
 from .georasters import RasterPart, check_same_grid
 from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
-from .rasters import Source, has_ending, read_labels, read_source, sources_in
+from .pattern_search import search
+from .patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
+from .rasters import Source, check_same_place, read_source, sources_in
 from .spacing import spread
 from .splitting import split_folders
-from .volumes import NIFTI_SUFFIXES, check_same_space
-from .wording import composed, first_few, found_instead
-
-SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
-"""Endings of images and of masks."""
+from .wording import first_few, found_instead
 
 MASKS_LOOKED_AT = 8
 """Masks of a split that are read beforehand, to see whether they are black and white."""
@@ -95,7 +94,7 @@ class Folder(SegmentationDataset):
                 )
         if self._pairs:
             read_source(self._pairs[0][0], kind.channels, kind.pixel_range)
-            self._check_black_and_white()
+            self._check_first_masks()
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -118,7 +117,7 @@ class Folder(SegmentationDataset):
         """
         source, mask = self._pairs[index]
         image = read_source(source, self._kind.channels, self._kind.pixel_range)
-        labels = self._decoder(read_labels(mask), str(mask))
+        labels = self._decoder.read(mask)
         check_pair(image, labels, str(source), str(mask))
         return image, labels
 
@@ -131,12 +130,36 @@ class Folder(SegmentationDataset):
         """Whether there are depth maps."""
         return bool(self._depth_files)
 
-    def _check_black_and_white(self) -> None:
-        """Refuse {0, 255} masks of which nobody said what 255 is: they would train on background alone."""
-        if self._decoder.by_value or self.labels.ignore_index != 255:
-            return
+    def _check_first_masks(self) -> None:
+        """Refuse masks of which nothing would be learned: all ignored, or {0, 255} and nobody says what 255 is."""
         masks = [self._pairs[index][1] for index in spread(len(self), MASKS_LOOKED_AT)]
-        stored = [read_labels(mask) for mask in masks]
+        stored = [pixels for mask in masks if (pixels := self._stored_in(mask)) is not None]
+        if not stored:
+            self._decoder.read(masks[0])  # says what is wrong
+        self._check_black_and_white(masks, stored)
+        if all(self._is_ignored(pixels) for pixels in stored):
+            raise DataError(
+                f"All pixels of the {len(masks)} masks looked at ({masks[0].path} for one) are ignored: nothing can be "
+                f"learned. Say in data.label_map or data.palette which values are classes."
+            )
+
+    def _stored_in(self, mask: Source) -> np.ndarray | None:
+        """Read a mask's file; one that cannot be read is left to whoever loads it."""
+        try:
+            return self._decoder.stored_in(mask)
+        except DataError:
+            return None
+
+    def _is_ignored(self, stored: np.ndarray) -> bool:
+        """Whether all of a mask is known to be ignored."""
+        try:
+            return bool((self._decoder(stored, "") == self.labels.ignore_index).all())
+        except DataError:
+            return False
+
+    def _check_black_and_white(self, masks: Sequence[Source], stored: Sequence[np.ndarray]) -> None:
+        if self._decoder.by_value or self._decoder.threshold is not None or self.labels.ignore_index != 255:
+            return
         if self._decoder.by_colour and any(values.ndim == 3 for values in stored):
             return
         if is_black_and_white(np.concatenate([np.unique(values) for values in stored])):
@@ -149,93 +172,101 @@ class Folder(SegmentationDataset):
 
 
 def find_pairs(
-    root: Path, images: str = "images", masks: str = "masks", mask_suffix: str = "", all_paired: bool = True
+    root: Path, images: str = "images", masks: str = "masks", all_paired: bool = True
 ) -> dict[str, tuple[Path, Path]]:
-    """Pair images with their masks by name.
+    """Pair images with their masks by name; what is left aside on purpose is said.
 
     Args:
         root: Folder of the data.
-        images: Folder of the images below it, or below each of `train/`, `val/` and `test/`.
-        masks: Folder of the masks, likewise.
-        mask_suffix: What the masks' names have behind the images', such as `_L`.
+        images: Folder of the images below it, or below each of `train/`, `val/` and `test/`; or a pattern of their
+            paths (`data/patterns.py`).
+        masks: Folder or pattern of the masks, likewise.
         all_paired: Whether an image without mask is an error, and a mask without image; left out otherwise.
 
     Returns:
         Name -> the files of image and mask, in the order of the names.
 
     Raises:
+        ConfigError: A pattern cannot be one.
         DataError: A folder is missing, an image has no mask or a mask no image, or a name has several files.
     """
-    image_files, labels = _files_below(root, images, masks), _files_below(root, masks, images)
-    if mask_suffix := composed(mask_suffix):
-        if images == masks:
-            image_files = {name: path for name, path in image_files.items() if not name.endswith(mask_suffix)}
-        labels = {name.removesuffix(mask_suffix): path for name, path in labels.items() if name.endswith(mask_suffix)}
-    lonely = [name for name in image_files if name not in labels]
-    if lonely and (all_paired or len(lonely) == len(image_files)):
-        raise DataError(
-            f"{len(lonely)} of {len(image_files)} images in {root}/{images} have no mask {masks}/NAME{mask_suffix}.*: "
-            f"{first_few(lonely)}.{_other_suffix(lonely, labels)} Add the masks, or move these images away.",
-            kind="missing_files",
-        )
-    lonely = [name for name in labels if name not in image_files]
-    if lonely and all_paired:
-        raise DataError(
-            f"{len(lonely)} of {len(labels)} masks in {root}/{masks} have no image {images}/NAME.*: "
-            f"{first_few(lonely)}. Add the images, or move these masks away.",
-            kind="missing_files",
-        )
-    return {name: (image_files[name], labels[name]) for name in sorted(image_files) if name in labels}
+    of_images, of_masks = pattern_below(root, images), pattern_below(root, masks)
+    image_files, mask_files = _files(root, of_images, images, masks), _files(root, of_masks, masks, images)
+    found = pair_up(of_images, of_masks, image_files, mask_files)
+    for lonely, what, other in ((found.lonely_images, "image", "mask"), (found.lonely_masks, "mask", "image")):
+        if lonely and (all_paired or not found.pairs):
+            own, its = (of_images, of_masks) if what == "image" else (of_masks, of_images)
+            nearest = _nearest(root, of_images, of_masks, found)
+            raise DataError(
+                f"{len(lonely)} of {len(lonely) + len(found.pairs)} {what}s {own} of {root} have no {other} {its}: "
+                f"{first_few(lonely)}. {nearest or f'Add the {other}s, or move these {what}s away.'}",
+                kind="missing_files",
+            )
+    for said in what_is_left_out(found):
+        rank_zero_info(f"{root}: {said}")
+    return found.pairs
 
 
-def find_depth_maps(root: Path, names: Iterable[str], folder: str, other: str) -> dict[str, Path]:
-    """Find the depth maps of images in `root/folder`; `other`, the folder of the images, is for the message.
+def pattern_below(root: Path, text: str, suffixes: tuple[str, ...] = SUFFIXES) -> Pattern:
+    """Return the pattern that an option means: a folder's name may stand in the root, or in each folder of a split.
 
     Raises:
+        ConfigError: It cannot be a pattern.
+    """
+    in_split = any((root / folder / text).is_dir() for folder in split_folders(root))
+    if NAME not in text and SPLIT not in text and in_split and not on_disk(root / text).is_dir():
+        text = f"{SPLIT}/{text}"
+    return Pattern(text, suffixes)
+
+
+def find_depth_maps(root: Path, names: Iterable[str], depth: str, images: str) -> dict[str, Path]:
+    """Find the depth maps of images by a folder or pattern; `images`, that of the images, is for the message.
+
+    Raises:
+        ConfigError: It cannot be a pattern.
         DataError: The folder or an image's map is missing.
     """
-    found = _files_below(root, folder, other, DEPTH_SUFFIXES)
+    files = _files(root, pattern_below(root, depth, DEPTH_SUFFIXES), depth, images)
+    found = {one.full_name: one.path for one in files}
     lonely = [name for name in names if name not in found]
     if lonely:
         raise DataError(
-            f"{len(lonely)} images in {root}/{other} have no depth map {folder}/NAME.png, .tif or .npy: "
+            f"{len(lonely)} images in {root}/{images} have no depth map {depth}/NAME.png, .tif or .npy: "
             f"{first_few(lonely)}. Add them, or leave out data.depth."
         )
     return found
 
 
-def _files_below(root: Path, folder: str, other: str, suffixes: tuple[str, ...] = SUFFIXES) -> dict[str, Path]:
-    """List the files below `root/folder`, or below `root/SPLIT/folder`, by their names without ending."""
-    base = on_disk(root / folder)
-    if base.is_dir():
-        places = {"": base}
-    else:
-        places = {f"{name}/": root / name / folder for name in split_folders(root) if (root / name / folder).is_dir()}
-    if not places:
+def _files(root: Path, pattern: Pattern, option: str, other: str) -> list[Found]:
+    """List the files of a pattern, of which there are some."""
+    found = pattern.files(root)
+    if found:
+        return found
+    is_folder = NAME not in option and SPLIT not in option
+    if is_folder and on_disk(root / option).is_dir():
+        raise DataError(f"{root / option} holds no file that ends in {', '.join(pattern.suffixes)}.")
+    if is_folder:
         raise DataError(
-            f"There is no {folder}/ to read: {found_instead(root, folder)} Expected {folder}/ with {other}/ beside it, "
-            f"or train/{folder}/. Set data.root to the folder that holds them, or data.images and data.masks to their "
+            f"There is no {option}/ to read: {found_instead(root, option)} Expected {option}/ with {other}/ beside it, "
+            f"or train/{option}/. Set data.root to the folder that holds them, or data.images and data.masks to their "
             f"names."
         )
-    found: dict[str, Path] = {}
-    for start, place in places.items():
-        for path in images_below(place, suffixes):
-            name = start + composed(without_ending(path.relative_to(place)).as_posix())
-            if name in found:
-                raise DataError(f"{found[name]} and {path.name} have one name. Keep one of them in {folder}/.")
-            found[name] = path
-    if not found:
-        raise DataError(f"{base} holds no file that ends in {', '.join(suffixes)}.")
-    return found
+    raise DataError(f"No file of {root} fits {pattern}: {found_instead(root, '')}{_nearest(root)}")
 
 
-def _other_suffix(lonely: Sequence[str], labels: Mapping[str, Path]) -> str:
-    """Suggest a `mask_suffix` where masks are called after images with something behind."""
-    endings = Counter(
-        label[len(name) :] for name in lonely[:50] for label in labels if label.startswith(name) and label != name
+def _nearest(
+    root: Path, images: Pattern | None = None, masks: Pattern | None = None, found: Pairing | None = None
+) -> str:
+    """Name the patterns that pair more of a folder's files than these, if some do."""
+    best = next(iter(search(root)), None)
+    if best is None or (found is not None and len(best.pairing.pairs) <= len(found.pairs)):
+        return ""
+    if images is not None and masks is not None and (best.images, best.masks) == (images.text, masks.text):
+        return ""
+    return (
+        f" Other patterns pair {len(best.pairing.pairs)} images with masks: data.images '{best.images}', data.masks "
+        f"'{best.masks}'."
     )
-    common = endings.most_common(1)
-    return f" If the masks are called {lonely[0]}{common[0][0]}, set mask_suffix: {common[0][0]}." if common else ""
 
 
 def _parts(image: Path, mask: Path, window_size: int | None) -> list[tuple[Source, Source]]:
@@ -251,6 +282,5 @@ def _parts(image: Path, mask: Path, window_size: int | None) -> list[tuple[Sourc
         raise DataError(
             f"{image} has {len(parts)} slices and its mask {mask} {len(labels)}: expected a volume of the same size."
         )
-    if all(has_ending(path, NIFTI_SUFFIXES) for path in (image, mask)):
-        check_same_space(image, mask)
+    check_same_place(image, mask)
     return list(zip(parts, labels, strict=True))

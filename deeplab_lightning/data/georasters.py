@@ -57,7 +57,17 @@ def read_raster(path: str | Path, window: RasterPart | None = None) -> np.ndarra
         part = None
         if window is not None:
             part = ((window.row, window.row + window.height), (window.column, window.column + window.width))
-        return np.ascontiguousarray(raster.read(window=part).transpose(1, 2, 0))
+        pixels = raster.read(window=part)
+    if pixels.dtype.kind == "c":
+        raise DataError(f"{path} holds complex numbers, expected real ones. Save their magnitude.")
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def bits_of(path: str | Path) -> int:
+    """Return how many bits a raster's values have, which may be fewer than those of the type they come in: 12 of 16."""
+    with _opened(path) as raster:
+        stated = raster.tags(1, ns="IMAGE_STRUCTURE").get("NBITS")
+        return int(stated or 8 * np.dtype(raster.dtypes[0]).itemsize)
 
 
 def check_same_grid(path: str | Path, other: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,30 @@ def json_object(path: Path) -> dict[str, Any]:
         return read_json(path, "")
     except DataError:
         return {}
+
+
+ANNOTATION_FOLDERS = ("annotations", "annotation", "ann", "labels", "json", "jsons", "result", "results", "export")
+"""Where annotations of all images lie, if not beside their folder, in letters of any case."""
+HEAD = 1 << 16
+"""Bytes of a file that tell whether it is worth being parsed."""
+
+
+def annotation_files(root: Path, ending: str, folders: Sequence[str] = ANNOTATION_FOLDERS) -> list[Path]:
+    """Return the files with an ending, such as `.json`, in a folder and its folders of certain names; none hidden."""
+    if not root.is_dir():
+        return []
+    places = [root, *[path for path in subfolders(root) if path.name.casefold() in folders]]
+    found = [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() == ending]
+    return [path for path in found if not path.name.startswith(".") and path.is_file()]
+
+
+def head_of(path: Path) -> bytes:
+    """Return the first bytes of a file without space and byte order mark before them; none if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
+    except OSError:
+        return b""
 
 
 def names_in_file(root: Path) -> list[str]:

@@ -10,7 +10,8 @@ import numpy as np
 from ..errors import ConfigError, DataError, Kind
 from ..labels import RGB, LabelSet
 from .checks import check_labels
-from .images import equal_channels, packed, unpacked
+from .images import equal_channels, packed, palette_of, unpacked
+from .rasters import Source, read_grey, read_labels, read_labels_in_colours
 
 BLACK_AND_WHITE = "label_map: {0: 0, 255: 1}"
 """What a user of such masks has to set."""
@@ -34,9 +35,10 @@ class MaskDecoder:
         labels: Which ids are legal.
         label_map: Stored value -> train id, or `labels.ignore_index`, for all values that may occur. Masks are numbers
             then, whatever `colours` says.
-        colours: RGB -> train id or `labels.ignore_index`, for masks that are images in colours. Those that store
-            numbers, palette indices among them, are taken at their numbers.
-        threshold: Value from which a mask of soft edges is class 1, and below which it is class 0.
+        colours: RGB -> train id or `labels.ignore_index`, for masks in colours. Those with a palette of their own are
+            taken by the colours that it shows, which may be others in each file, and grey ones are grey colours.
+        threshold: Value from which a mask of soft edges, or one that was compressed with loss, is class 1, and below
+            which it is class 0; no number (NaN) is ignored.
 
     Raises:
         ConfigError: The label map leads to ids that are no classes.
@@ -62,11 +64,25 @@ class MaskDecoder:
                 f"or {labels.ignore_index} (ignored). Name that many classes in data.class_names, or fix the map."
             )
 
+    def read(self, mask: Source) -> np.ndarray:
+        """Read and decode a mask's file: `(H, W)` uint8 train ids and `ignore_index`.
+
+        Raises:
+            DataError: It cannot be read, or as of `__call__`.
+        """
+        return self(self.stored_in(mask), str(mask))
+
+    def stored_in(self, mask: Source) -> np.ndarray:
+        """Read what a mask's file stores, in the form that `__call__` takes."""
+        if self.threshold is not None:
+            return read_grey(mask)
+        return read_labels_in_colours(mask) if self._goes_by_colour else read_labels(mask)
+
     def __call__(self, stored: np.ndarray, path: str | Path) -> np.ndarray:
         """Decode a mask.
 
         Args:
-            stored: `(H, W)` integers or `(H, W, 3)` uint8 RGB.
+            stored: `(H, W)` integers or `(H, W, 3)` uint8 RGB; with a threshold, floating point, too.
             path: Where it comes from, for messages.
 
         Returns:
@@ -75,15 +91,16 @@ class MaskDecoder:
         Raises:
             DataError: A value or colour is unknown: each with its pixel count, and what to set.
         """
-        if stored.ndim == 3 and self.by_colour is not None and self.by_value is None:
-            numbers = packed(stored)
-            ids = self.by_colour(numbers)
-            if (ids < 0).any():
-                raise DataError(_unknown_colours(numbers[ids < 0], path), kind="colour_mask")
-            return ids.astype(np.uint8)
+        if stored.ndim == 3 and self._goes_by_colour:
+            return self._by_colour(packed(stored), path)
         values = stored if stored.ndim == 2 else equal_channels(stored, path, _DECLARE_PALETTE)
         if self.threshold is not None:
-            return (values >= self.threshold).astype(np.uint8)
+            ids = (values >= self.threshold).astype(np.uint8)
+            if values.dtype.kind == "f":
+                ids[np.isnan(values)] = self.labels.ignore_index
+            return ids
+        if self._goes_by_colour:
+            return self._by_colour(_as_grey_colours(values), path)
         if self.by_value is not None:
             ids = self.by_value(values)
             if (ids < 0).any():
@@ -103,6 +120,17 @@ class MaskDecoder:
             remedy = f"The mask is black and white: set {BLACK_AND_WHITE}"
         check_labels(values, self.labels.num_classes, self.labels.ignore_index, path, remedy)
         return values
+
+    @property
+    def _goes_by_colour(self) -> bool:
+        return self.by_colour is not None and self.by_value is None
+
+    def _by_colour(self, numbers: np.ndarray, path: str | Path) -> np.ndarray:
+        assert self.by_colour is not None
+        ids = self.by_colour(numbers)
+        if (ids < 0).any():
+            raise DataError(_unknown_colours(numbers[ids < 0], path), kind="colour_mask")
+        return ids.astype(np.uint8)
 
     def _unknown_values(self, unknown: np.ndarray, path: str | Path) -> str:
         found, counts = np.unique(unknown, return_counts=True)
@@ -138,16 +166,30 @@ def _unknown_colours(unknown: np.ndarray, path: str | Path) -> str:
         f"{list(rgb)} ({count} pixels)"
         for rgb, count in zip(unpacked(found[order[:NAMED]]), counts[order], strict=False)
     ]
-    return (
-        f"Mask {path} holds colours that the palette does not: {', '.join(named)}{_more(len(found))}. Add each to "
-        f"data.palette with a name in data.class_names, or set data.void_colour to the one that is to be ignored. Many "
-        f"colours of few pixels mean that the mask was blended or stored as JPEG: make it anew."
+    remedy = (
+        "Add each to data.palette with a name in data.class_names, or to data.void_colours if it is to be ignored. "
+        "Many colours of few pixels mean that the mask was blended or stored as JPEG: make it anew."
     )
+    greys = all(len(set(rgb)) == 1 for rgb in unpacked(found))
+    if palette_of(path) is not None or greys:
+        what = "The mask is grey" if greys else "These are the colours of the file's own palette"
+        remedy += f" {what}: if its numbers are the class ids, set data.label_map: {{0: 0, 1: 1, ...}}."
+    return f"Mask {path} holds colours that the palette does not: {', '.join(named)}{_more(len(found))}. {remedy}"
+
+
+def _as_grey_colours(values: np.ndarray) -> np.ndarray:
+    """Return grey values as packed colours; those that are no 8-bit ones become -1, which none is."""
+    wide = values.astype(np.int64)
+    return np.where((wide < 0) | (wide > 255), -1, wide * packed(np.array((1, 1, 1)))).astype(np.int32)
 
 
 def _declare_map(values: np.ndarray) -> str:
+    return f"Say which class each means, as in label_map: {{{_entries(values)}}}."
+
+
+def _entries(values: np.ndarray) -> str:
     entries = ", ".join(f"{value}: {index}" for index, value in enumerate(values[:NAMED].tolist()))
-    return f"Say which class each means, as in label_map: {{{entries}{', ...' * (len(values) > NAMED)}}}."
+    return entries + ", ..." * (len(values) > NAMED)
 
 
 def _more(count: int) -> str:

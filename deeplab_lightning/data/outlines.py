@@ -1,21 +1,24 @@
 """What annotation files of all tools share: images with outlined objects of named classes, drawn into masks.
 
 A form is a file in `sets/`: it finds its files, and says of each image which regions it holds (`AnnotatedImage`).
-Objects are drawn in the order given, later over earlier, on background. Labels are compared without the spaces around
-them and, where none fits exactly, without regard to capitals.
+Objects are drawn on background in the order given, later over earlier, or larger first where the form's order says
+nothing. Labels are compared without the spaces around them and, where none fits exactly, without regard to capitals.
+
+Splits are those of the lists in the root, else those that the form's files or folders state, else of chance. What is
+stated for the test is never trained on, and whatever is left out or was decided is said.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ..errors import ConfigError, DataError, did_you_mean
 from ..labels import LabelSet
@@ -26,13 +29,17 @@ from .images import read_image
 from .layout import Recognised
 from .own_images import OwnImagesDataModule, OwnImagesOptions
 from .regions import Region
-from .splitting import names_of
+from .splitting import SPLITS, fraction_split, names_of, split_lists, split_names
 from .wording import first_few
 
 BACKGROUNDS = ("background", "_background_", "__background__", "bg")
 """Names that tools and people give to class 0, in small letters."""
-MOST_LEFT_OUT = 0.05
-"""Share of all objects that may have no area: boxes where outlines are expected, lines, points, damaged polygons."""
+MOST_LEFT_OUT = 0.25
+"""Share of all objects that may have no outline: boxes where outlines are expected, lines, points, damaged polygons."""
+MOST_CLASSES = 255
+"""Background included; 255 is what is ignored."""
+MOST_MISSING = 0.25
+"""Share of all annotated images whose file may be missing."""
 
 
 @dataclass
@@ -43,11 +50,13 @@ class Outlined:
         label: Name of its class.
         region: Where it is.
         where: File and number, for messages.
+        ignored: Whether its pixels are to be ignored, such as those of a box in which an object lies somewhere.
     """
 
     label: str
     region: Region
     where: str
+    ignored: bool = False
 
 
 @dataclass
@@ -60,6 +69,8 @@ class AnnotatedImage:
         height: Of the image that was annotated, in pixels; None where it is not said.
         width: Likewise.
         objects: In the order in which they are drawn.
+        split: For which the form's files say it is; None if they say nothing.
+        larger_first: Whether objects are drawn by their size instead, ignored ones below all others.
     """
 
     image: Path
@@ -67,6 +78,8 @@ class AnnotatedImage:
     height: int | None = None
     width: int | None = None
     objects: list[Outlined] = field(default_factory=list)
+    split: str | None = None
+    larger_first: bool = False
 
 
 @dataclass
@@ -76,12 +89,39 @@ class Annotations:
     Attributes:
         images: Name (unique; below a folder of its split where there are such) -> image.
         labels: Names of classes in the order that the files give them; those of the objects, sorted, if they give none.
-        left_out: What is said of each object that cannot be drawn.
+        left_out: What is said of each object that has no outline.
+        missing: What is said of each annotated image without a file.
+        remarks: What else the user should know.
+        options: What a configuration needs beside root and class names.
+        comments: Option -> a remark that stands behind it in YAML.
+        nameless: Whether the labels are numbers of the file's, or one for all objects: the user's class names are
+            theirs in their order.
     """
 
     images: dict[str, AnnotatedImage] = field(default_factory=dict)
     labels: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    options: dict[str, Any] = field(default_factory=dict)
+    comments: dict[str, str] = field(default_factory=dict)
+    nameless: bool = False
+
+    def add(self, name: str, image: AnnotatedImage) -> None:
+        """Add an image.
+
+        Raises:
+            DataError: It is there already.
+        """
+        if name in self.images:
+            other = self.images[name]
+            splits = {image.split, other.split}
+            both = f"for {' and for '.join(sorted(map(str, splits)))}" if len(splits) > 1 else "twice"
+            raise DataError(
+                f"{image.image} is annotated {both}, in {other.annotation} and {image.annotation}. Take it out of one.",
+                kind="leak" if len(splits) > 1 else "",
+            )
+        self.images[name] = image
 
 
 def spelled_alike(label: str) -> str:
@@ -95,12 +135,14 @@ class LabelIds:
     Args:
         labels: The classes, of which the first is the background.
         ignored: Labels whose pixels are ignored.
+        known: All labels that the files have, for messages.
 
     Raises:
         ConfigError: A label is a class and ignored.
     """
 
-    def __init__(self, labels: LabelSet, ignored: Sequence[str] = ()) -> None:
+    def __init__(self, labels: LabelSet, ignored: Sequence[str] = (), known: Sequence[str] = ()) -> None:
+        self._known = known
         both = [name for name in ignored if name in labels.class_names]
         if both:
             raise ConfigError(
@@ -109,10 +151,10 @@ class LabelIds:
             )
         self._ids = dict.fromkeys(BACKGROUNDS, 0) | {name: index for index, name in enumerate(labels.class_names)}
         self._ids |= dict.fromkeys(ignored, labels.ignore_index)
-        alike = Counter(spelled_alike(name) for name in self._ids)
-        self._loosely = {
-            spelled_alike(name): value for name, value in self._ids.items() if alike[spelled_alike(name)] == 1
-        }
+        loosely: dict[str, set[int]] = {}
+        for name, value in self._ids.items():
+            loosely.setdefault(spelled_alike(name), set()).add(value)
+        self._loosely = {key: values.pop() for key, values in loosely.items() if len(values) == 1}
 
     def __call__(self, label: object, where: str) -> int:
         """Return the id of a label.
@@ -122,11 +164,12 @@ class LabelIds:
         """
         found = None
         if isinstance(label, str):
-            found = self._ids.get(label.strip(), self._loosely.get(spelled_alike(label)))
+            found = self._ids.get(label, self._ids.get(label.strip(), self._loosely.get(spelled_alike(label))))
         if found is None:
             raise DataError(
                 f"{where} has the label {label!r}, which was not declared.{did_you_mean(str(label), self._ids)} "
                 f"Add it to data.class_names, or to data.ignored_labels where its pixels should not count."
+                + (f" The labels there are: {first_few(self._known, 30)}." if self._known else "")
             )
         return found
 
@@ -139,10 +182,11 @@ class OutlinedImages(SegmentationDataset):
         names: Which to read.
         labels: The first class is the background.
         ignored: Labels whose pixels are ignored.
+        known: All labels that the files have, for messages.
 
     Raises:
         ConfigError: A label is a class and ignored.
-        DataError: A label was not declared.
+        DataError: A label was not declared, or nothing but ignored objects would be left.
     """
 
     def __init__(
@@ -151,14 +195,18 @@ class OutlinedImages(SegmentationDataset):
         names: Sequence[str],
         labels: LabelSet,
         ignored: Sequence[str] = (),
+        known: Sequence[str] = (),
     ) -> None:
         self.labels = labels
         self._names = list(names)
         self._images = [annotations[name] for name in names]
-        self._id_of = LabelIds(labels, ignored)
-        for image in self._images:
-            for one in image.objects:
-                self._id_of(one.label, one.where)
+        self._id_of = LabelIds(labels, ignored, known)
+        drawn = {self._value(one) for image in self._images for one in image.objects}
+        if drawn == {labels.ignore_index}:
+            raise DataError(
+                f"Every object of these {len(names)} images is ignored, as those of {self._images[0].annotation}: "
+                f"there is nothing to learn. Take their labels out of data.ignored_labels, or export single objects."
+            )
 
     def __len__(self) -> int:
         return len(self._images)
@@ -180,10 +228,28 @@ class OutlinedImages(SegmentationDataset):
         entry = self._images[index]
         image = read_image(entry.image)
         check_declared_size(image, entry.height, entry.width, entry.image, entry.annotation)
-        mask = np.zeros(image.shape[:2], np.uint8)
-        for one in entry.objects:
-            mask[one.region.area(*image.shape[:2])] = self._id_of(one.label, one.where)
+        height, width = image.shape[:2]
+        mask = np.zeros((height, width), np.uint8)
+        drawn = [(self._value(one), *_trimmed(one.region.area(height, width))) for one in entry.objects]
+        if entry.larger_first:
+            drawn.sort(key=lambda one: (one[0] != self.labels.ignore_index, -int(one[2].sum())))
+        for value, place, area in drawn:
+            mask[place][area] = value
         return image, mask
+
+    def _value(self, one: Outlined) -> int:
+        """Return what an object's pixels become; the label of an ignored one must be known, too."""
+        value = self._id_of(one.label, one.where)
+        return self.labels.ignore_index if one.ignored else value
+
+
+def _trimmed(area: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Return the part of `(H, W)` bool that is not empty, and where it lies: many objects of a large image are held."""
+    rows, columns = np.flatnonzero(area.any(axis=1)), np.flatnonzero(area.any(axis=0))
+    if not len(rows):
+        return (slice(0, 0), slice(0, 0)), area[:0, :0]
+    place = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    return place, area[place].copy()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +266,8 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
     Options = OutlinesOptions
     options: OutlinesOptions
     generality = 2
+    lists_divide: ClassVar[bool] = True
+    """Whether train.txt and such in the root are lists of the user's; some forms have files of that name themselves."""
 
     @classmethod
     @abstractmethod
@@ -212,77 +280,225 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         """Read all annotations below a folder.
 
         Raises:
-            DataError: A file is damaged or of another form, or its image is missing.
+            DataError: A file is damaged or of another form.
         """
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise this form; classes are background and the labels."""
+        """Recognise this form; classes are background and the labels.
+
+        Raises:
+            DataError: It has this form, and cannot be read.
+        """
         if not cls.is_form(root):
             return None
-        found = cls.read(root)
-        names, merged = class_names_of(found.labels)
-        recognised = Recognised(
-            str(cls.layout),
-            {"root": str(root.resolve()), "class_names": names},
-            [one.image for one in found.images.values()],
-            max(1, int(0.8 * len(found.images))),
-        )
-        if merged:
-            recognised.remarks.append(
-                f"Spellings taken for one class: {'; '.join(', '.join(map(repr, one)) for one in merged)}."
+        return cls.recognised(root.resolve(), cls.read(root.resolve()))
+
+    @classmethod
+    def recognised(cls, root: Path, found: Annotations) -> Recognised:
+        """Say how a root is read that holds these annotations.
+
+        Raises:
+            DataError: They cannot be used.
+        """
+        remarks = checked(found, root, cls.layout)
+        names, said = class_names_of(found.labels)
+        comments = dict(found.comments)
+        if found.nameless:
+            names, said = ["background", *map(class_called, found.labels)], []
+            comments["class_names"] = f"name them, in this order: the file has only {first_few(found.labels)}"
+        if not 2 <= len(names) <= MOST_CLASSES:
+            raise DataError(
+                f"{root} names {len(names) - 1} labels, expected 1 to {MOST_CLASSES - 1}: masks of classes hold no "
+                f"more. Give fewer of them to the objects, or export those that you need."
             )
-        return recognised
+        options = cls.Options(root=str(root), class_names=names)
+        splits, rule = cls.divided_as_stated(options, root, found)
+        return Recognised(
+            str(cls.layout).partition(" (")[0],
+            {"root": options.root, "class_names": names, **found.options},
+            [found.images[name].image for name in splits["train"]],
+            len(splits["train"]),
+            comments=comments,
+            remarks=[*remarks, *said, *rule],
+        )
 
     @cached_property
     def annotations(self) -> Annotations:
-        """All that the root holds; how many objects are left out is said once.
+        """All that the root holds; what is left out is said once.
 
         Raises:
-            DataError: There is nothing, or too many objects cannot be drawn.
+            DataError: There is nothing, too many objects have no outline, or too many images are missing.
         """
-        found = self.read(self.root)
-        if not found.images:
-            raise DataError(f"{self.root} holds no annotations of this form: expected {self.layout}.")
-        check_left_out(found.left_out, sum(len(one.objects) for one in found.images.values()), self.root)
+        found = self.read_as_configured()
+        for remark in checked(found, self.root, self.layout):
+            say = rank_zero_warn if "left out" in remark else rank_zero_info
+            say(f"{self.root}: {remark}")
+        if found.nameless:
+            name_as_told(found, self.labels, self.root)
         return found
+
+    def read_as_configured(self) -> Annotations:
+        """Read what the options say."""
+        return self.read(self.root)
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:
-        """Split -> names of its images."""
-        return self.divided(list(self.annotations.images))
+        """Split -> names of its images. How they were divided is said when they are first asked for."""
+        splits, remarks = self.divided_as_stated(self.options, self.root, self.annotations)
+        for remark in remarks:
+            rank_zero_info(f"{self.root}: {remark}")
+        return self.folded(splits)
+
+    @classmethod
+    def divided_as_stated(
+        cls, options: OwnImagesOptions, root: Path, found: Annotations
+    ) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the names of each split, and what is to be said of them."""
+        stated = {name: image.split for name, image in found.images.items()}
+        if (cls.lists_divide and split_lists(root)) or not any(stated.values()):
+            fractions = (options.val_fraction, options.test_fraction, options.split_seed)
+            return split_names(root, list(stated), *fractions), []
+        return splits_of(stated, options, root)
 
     def build_dataset(self, split: Split) -> OutlinedImages:
         """Open a split."""
-        names = names_of(self.splits, split)
-        return OutlinedImages(self.annotations.images, names, self.labels, self.options.ignored_labels)
+        found, names = self.annotations, names_of(self.splits, split)
+        return OutlinedImages(found.images, names, self.labels, self.options.ignored_labels, found.labels)
+
+
+def class_called(label: str) -> str:
+    """Return a class name to begin with for a label that is none."""
+    return f"class_{label}" if label.isdigit() else label
+
+
+def name_as_told(found: Annotations, labels: LabelSet, path: Path) -> None:
+    """Give nameless objects the user's class names, in the order of the labels.
+
+    Raises:
+        DataError: They are not as many.
+    """
+    names = labels.class_names[1:]
+    if len(names) != len(found.labels):
+        raise DataError(
+            f"{path} has {len(found.labels)} kinds of objects ({', '.join(found.labels)}) without names, but "
+            f"data.class_names has {len(names)} behind the background: name each of them, in this order."
+        )
+    named = dict(zip(found.labels, names, strict=True))
+    for image in found.images.values():
+        for one in image.objects:
+            one.label = named[one.label]
+    found.labels = list(names)
+
+
+def splits_of(
+    stated: Mapping[str, str | None], options: OwnImagesOptions, root: Path
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Divide images of which some are stated to be of a split: what is missing is taken from train by chance.
+
+    Args:
+        stated: Name of each image -> its split; None for none.
+        options: Shares and seed.
+        root: For messages.
+
+    Returns:
+        Split -> names, train first; and what is to be said.
+
+    Raises:
+        DataError: All are for the test, or too few to divide.
+    """
+    splits: dict[str, list[str]] = {}
+    for name, split in stated.items():
+        splits.setdefault(split or "", []).append(name)
+    said: list[str] = []
+    others = splits.pop("", [])
+    if others and "train" not in splits:
+        said.append(f"{len(others)} images are stated for no split, and no others for training: they are trained on.")
+        splits["train"] = others
+    elif others:
+        said.append(f"{len(others)} images are stated for no split, and left out: {first_few(others, 3)}.")
+    if "train" not in splits and "val" in splits:
+        said.append("There are images for validation alone (val): they are divided for training, too.")
+        splits["train"] = splits.pop("val")
+    if "train" not in splits:
+        raise DataError(
+            f"The {len(splits['test'])} annotated images of {root} are all for the test, which is never trained on. "
+            f"Add those for training, or, if these are, name their folder or file train."
+        )
+    shares = {"val": options.val_fraction, "test": options.test_fraction}
+    shares = {split: share for split, share in shares.items() if share and split not in splits}
+    if shares:
+        splits |= fraction_split(splits["train"], shares, options.split_seed)
+        taken = " and ".join(f"{len(splits[split])} for {split}" for split in shares)
+        said.append(f"None are stated for {' or '.join(shares)}: {taken} were taken from train by chance.")
+    splits = {split: splits[split] for split in SPLITS if split in splits}
+    sizes = ", ".join(f"{len(names)} {split}" for split, names in splits.items())
+    return splits, [*said, f"Images are divided as their folders or files say: {sizes}."]
+
+
+def checked(found: Annotations, root: Path, layout: str | None) -> list[str]:
+    """Return what is to be said of annotations.
+
+    Raises:
+        DataError: There are none, or too many objects have no outline, or too many images no file.
+    """
+    everything = len(found.images) + len(found.missing)
+    if len(found.missing) > MOST_MISSING * everything:
+        raise DataError(
+            f"{root}: {len(found.missing)} of {everything} annotated images are missing. The first: {found.missing[0]} "
+            f"Put them below the folder in which they are looked for.",
+            kind="missing_files",
+        )
+    if not found.images:
+        raise DataError(f"{root} holds no annotated images; expected {layout}.")
+    objects = sum(not one.ignored for image in found.images.values() for one in image.objects)
+    check_left_out(found.left_out, objects, root)
+    said = list(found.remarks)
+    empty = sum(not image.objects for image in found.images.values())
+    if empty:
+        said.append(f"{empty} of {len(found.images)} images have no objects, and show background alone.")
+    if found.missing:
+        said.append(
+            f"{len(found.missing)} of {everything} annotated images are missing, and left out. The first: "
+            f"{found.missing[0]}"
+        )
+    if found.left_out:
+        said.append(
+            f"{len(found.left_out)} of {objects + len(found.left_out)} objects are left out; where they have a box, it "
+            f"is ignored. The first: {found.left_out[0]}"
+        )
+    return said
 
 
 def check_left_out(left_out: Sequence[str], drawn: int, path: Path) -> None:
-    """Say how many objects have no area, or refuse the data where they are many.
+    """Refuse data of which many objects have no outline.
 
     Raises:
         DataError: They are more than `MOST_LEFT_OUT` of all.
     """
     everything = drawn + len(left_out)
     if len(left_out) > MOST_LEFT_OUT * everything:
-        raise DataError(f"{path}: {len(left_out)} of {everything} objects cannot be drawn. The first: {left_out[0]}")
-    if left_out:
-        rank_zero_warn(f"{path}: {len(left_out)} of {everything} objects are left out. The first: {left_out[0]}")
+        raise DataError(f"{path}: {len(left_out)} of {everything} objects have no outline. The first: {left_out[0]}")
 
 
-def class_names_of(
-    labels: Iterable[str], special: Sequence[str] = ("__ignore__",)
-) -> tuple[list[str], list[list[str]]]:
-    """Return class names for labels: background first, each once; and the spellings that were taken for one.
+def class_names_of(labels: Iterable[str], special: Sequence[str] = ("__ignore__",)) -> tuple[list[str], list[str]]:
+    """Return class names for labels: background first, each once; and what is to be said of them.
 
-    The spelling that comes first is kept.
+    Of several spellings the first is kept.
     """
     by_spelling: dict[str, list[str]] = {}
     for label in labels:
         known = by_spelling.setdefault(spelled_alike(label), [])
         if label not in known:
             known.append(label)
-    taken = {spelled_alike(name) for name in (*BACKGROUNDS, *special)}
-    names = ["background", *[spellings[0].strip() for key, spellings in by_spelling.items() if key not in taken]]
-    return names, [spellings for spellings in by_spelling.values() if len(spellings) > 1]
+    backgrounds = {spelled_alike(name) for name in BACKGROUNDS}
+    ignored = {spelled_alike(name) for name in special}
+    names = ["background"]
+    names += [" ".join(one[0].split()) for key, one in by_spelling.items() if key and key not in backgrounds | ignored]
+    said = [
+        f"Spellings taken for one class: {', '.join(map(repr, one))}." for one in by_spelling.values() if len(one) > 1
+    ]
+    called = [one[0] for key, one in by_spelling.items() if key in backgrounds]
+    if called:
+        said.append(f"Objects labelled {' or '.join(map(repr, called))} are the background: where they lie, class 0.")
+    return names, said

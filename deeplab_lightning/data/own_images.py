@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
+from lightning.pytorch.utilities import rank_zero_info
+
+from ..errors import ConfigError
 from ..labels import LabelSet, own_labels
-from ..options import Between
+from ..options import Between, at_least
 from .datamodule import DataOptions, SegmentationDataModule
 from .finding import on_disk
-from .splitting import split_names
+from .splitting import fold_split, split_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +32,17 @@ class OwnImagesOptions(DataOptions):
     """Share of images for the test, where neither lists (test.txt) nor folders (test/) say; 0 makes no test split."""
     split_seed: int = 0
     """Seed of the division by chance; another one gives other splits."""
+    folds: Annotated[int, at_least(2)] | None = None
+    """Cross-validation: divide the images of train and val by chance into so many parts, of which one is for validation
+    and all others are for training; a test split stays as it is. The command `folds` trains on all of them in turn."""
+    fold: Annotated[int, at_least(0)] = 0
+    """Which part of `folds` is for validation, from 0."""
+
+    def check(self) -> None:
+        """Refuse a part that there is not."""
+        super().check()
+        if self.fold >= (self.folds or 1):
+            raise ConfigError(f"--data.fold is {self.fold}; expected 0 to --data.folds less 1 (folds: {self.folds}).")
 
 
 class OwnImagesDataModule(SegmentationDataModule, ABC):
@@ -38,7 +52,7 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
     `val/` (and `test/`), otherwise by chance (`data/splitting.py`).
     """
 
-    Options = OwnImagesOptions
+    Options: ClassVar[type[OwnImagesOptions]] = OwnImagesOptions
     options: OwnImagesOptions
 
     @property
@@ -54,4 +68,14 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
     def divided(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return the names of each split, given those of all images."""
         options = self.options
-        return split_names(self.root, names, options.val_fraction, options.test_fraction, options.split_seed)
+        return self.folded(
+            split_names(self.root, names, options.val_fraction, options.test_fraction, options.split_seed)
+        )
+
+    def folded(self, splits: dict[str, list[str]], groups: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+        """Return splits as they are, or those of a fold where there are folds; see `fold_split`."""
+        options = self.options
+        if options.folds is None:
+            return splits
+        rank_zero_info(f"{self.root}: val is part {options.fold + 1} of {options.folds} of the images of train and val")
+        return fold_split(splits, options.folds, options.fold, options.split_seed, groups)

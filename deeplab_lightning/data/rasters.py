@@ -15,14 +15,31 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DataError, of_kind
+from .arrays import ARRAY_SUFFIXES, read_array
+from .dicom import frame_count, is_dicom, read_dicom
 from .georasters import RasterPart, read_raster, windows_of
-from .images import read_image, read_mask_as_stored, read_stored, rgb_of, stored_in
-from .volumes import DICOM_SUFFIXES, NIFTI_SUFFIXES, read_dicom, read_slice, slice_count
-from .wording import nearest_sibling
+from .images import (
+    is_too_large,
+    palette_of,
+    read_image,
+    read_mask_as_stored,
+    read_stored,
+    rgb_of,
+    stored_in,
+    whole_numbers,
+)
+from .nrrd import NRRD_SUFFIXES, nrrd_header, read_nrrd
+from .nrrd import check_same_place as check_same_nrrd
+from .volumes import NIFTI_SUFFIXES, check_same_space, read_slice, slice_count
 
-_SLICE = re.compile(r"(.*\.nii(?:\.gz)?)#(\d+)", re.IGNORECASE)
-_ARRAY_SUFFIXES = (".npy",)
-_TIFF_SUFFIXES = (".tif", ".tiff")
+_SLICE = re.compile(r"(.+)#(\d+)")
+_TIFF_SUFFIXES = (".tif", ".tiff", ".svs")
+LARGEST_WINDOW = 4096
+"""Side of the windows in which `predict` reads TIFF that are too large to be read whole, in pixels."""
+
+
+MOST_CHROMA = 40
+"""Difference of the channels of a grey JPEG that was stored in colours, nearly everywhere."""
 
 
 class Source(NamedTuple):
@@ -50,13 +67,15 @@ class Source(NamedTuple):
 
 
 def source(reference: str | Path) -> Source:
-    """Read a reference to an image: a path, or `volume.nii.gz#17` for slice 17."""
+    """Read a reference to an image: a path, or `volume.nii.gz#17` for slice 17; a file of that name comes first."""
     slice_of = _SLICE.fullmatch(str(reference))
-    return Source(Path(slice_of[1]), int(slice_of[2])) if slice_of else Source(Path(reference))
+    if slice_of is None or Path(reference).is_file():
+        return Source(Path(reference))
+    return Source(Path(slice_of[1]), int(slice_of[2]))
 
 
 def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
-    """List the images that a file holds: the slices of a volume, the windows of a TIFF, or the one image.
+    """List the images that a file holds: slices of a volume, frames of DICOM, windows of a TIFF, or the one image.
 
     Only the file's header is read. TIFF are divided only where a `window_size`, their largest side, is given.
 
@@ -65,9 +84,26 @@ def sources_in(path: Path, window_size: int | None = None) -> list[Source]:
     """
     if has_ending(path, NIFTI_SUFFIXES):
         return [Source(path, index) for index in range(slice_count(path))]
+    if has_ending(path, NRRD_SUFFIXES) and (count := nrrd_header(path).slices) > 1:
+        return [Source(path, index) for index in range(count)]
+    if is_dicom(path) and (count := frame_count(path)) > 1:
+        return [Source(path, index) for index in range(count)]
     if window_size is not None and has_ending(path, _TIFF_SUFFIXES):
         return [Source(path, window) for window in windows_of(path, window_size)]
     return [Source(path)]
+
+
+def parts_to_segment(path: Path) -> list[Source]:
+    """List what a file is segmented by: as `sources_in` has it; a TIFF that is too large to be read whole in windows.
+
+    Raises:
+        ConfigError: Windows need the extra `geo`.
+        DataError: The file cannot be opened.
+    """
+    parts = sources_in(path)
+    if len(parts) == 1 and has_ending(path, _TIFF_SUFFIXES) and is_too_large(path):
+        return sources_in(path, LARGEST_WINDOW)
+    return parts
 
 
 @of_kind("unreadable_image")
@@ -90,15 +126,13 @@ def read_source(reference: Source | str | Path, channels: int, pixel_range: floa
         DataError: The file cannot be read, or its image is of another kind (`as_declared`).
     """
     chosen = reference if isinstance(reference, Source) else source(reference)
-    if channels == 3 and pixel_range == 255 and chosen.part is None and not has_ending(chosen.path, _STORED_SUFFIXES):
+    if channels == 3 and pixel_range == 255 and chosen.part is None and not _is_stored(chosen.path):
         try:
             return read_image(chosen.path)
-        except DataError:
-            if not has_ending(chosen.path, _TIFF_SUFFIXES):
+        except DataError as error:
+            if error.kind != "unreadable_image" or not has_ending(chosen.path, _TIFF_SUFFIXES):
                 raise
         stored = read_stored(chosen.path)  # of other channels, or floating point
-        if stored.dtype == np.uint16:
-            stored = ((stored.astype(np.uint32) + 128) // 257).astype(np.uint8)
     else:
         stored = read_any(chosen)
     return as_declared(stored, channels, pixel_range, str(chosen))
@@ -148,13 +182,17 @@ def as_declared(stored: np.ndarray, channels: int, pixel_range: float, where: st
     return stored if stored.dtype == np.uint8 else stored.astype(np.float32)
 
 
-def read_any(chosen: Source) -> np.ndarray:
-    """Read `(H, W, C)` values in the type that the file stores, whatever its kind."""
+def read_any(chosen: Source, of_mask: bool = False) -> np.ndarray:
+    """Read `(H, W, C)` values in the type that the file stores, whatever its kind; of a mask, which holds labels."""
     path, part = chosen
-    if has_ending(path, _ARRAY_SUFFIXES):
-        return _read_array(path)
-    if has_ending(path, DICOM_SUFFIXES):
-        return read_dicom(path)
+    if has_ending(path, ARRAY_SUFFIXES):
+        return read_array(path)
+    if has_ending(path, NRRD_SUFFIXES):
+        if part is None and (count := nrrd_header(path).slices) > 1:
+            raise DataError(f"{path} is a volume of {count} slices: choose one, as in {path}#{count // 2}.")
+        return read_nrrd(path, part if isinstance(part, int) else 0)
+    if is_dicom(path):
+        return read_dicom(path, part if isinstance(part, int) else None, of_mask)
     if has_ending(path, NIFTI_SUFFIXES):
         if not isinstance(part, int):
             count = slice_count(path)
@@ -170,22 +208,67 @@ def read_labels(chosen: Source) -> np.ndarray:
     Raises:
         DataError: The file cannot be read, or holds several channels or fractions.
     """
-    if chosen.part is None and not has_ending(chosen.path, _STORED_SUFFIXES):
+    if chosen.part is None and not _is_stored(chosen.path):
         return read_mask_as_stored(chosen.path)
-    stored = read_any(chosen)
+    stored = read_any(chosen, of_mask=True)
     if stored.shape[2] == 3 and stored.dtype == np.uint8:
         return stored
     if stored.shape[2] != 1:
         raise DataError(f"Mask {chosen} has {stored.shape[2]} channels, expected one class id per pixel.")
-    values = stored[..., 0]
-    if values.dtype.kind == "f":
-        whole = values.astype(np.int64)
-        if (whole != values).any():
-            raise DataError(
-                f"Mask {chosen} holds fractions such as {values[whole != values][0]:g}, expected class ids."
-            )
-        return whole
-    return values
+    return whole_numbers(stored[..., 0], str(chosen))
+
+
+@of_kind("unreadable_mask")
+def read_labels_in_colours(chosen: Source) -> np.ndarray:
+    """Read a mask as `read_labels` does, but one with a palette as the colours that it shows: `(H, W, 3)` uint8."""
+    labels = read_labels(chosen)
+    palette = palette_of(chosen.path) if labels.ndim == 2 and labels.dtype == np.uint8 else None
+    if palette is None:
+        return labels
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(palette)] = palette
+    return table[labels]
+
+
+@of_kind("unreadable_mask")
+def read_grey(chosen: Source) -> np.ndarray:
+    """Read a mask whose grey values need not be exact: JPEG, or fractions; those of a grey palette, as it shows them.
+
+    Returns:
+        `(H, W)` integers or floating point, in which NaN may stand.
+
+    Raises:
+        DataError: The file cannot be read, or holds colours or several channels.
+    """
+    palette = None if chosen.part is not None else palette_of(chosen.path)
+    if palette is not None and (palette != palette[:, :1]).any():
+        return read_labels(chosen)
+    stored = read_any(chosen, of_mask=True)
+    channels = stored.shape[2]
+    if channels in (2, 4) and (stored[..., -1] == stored[..., -1].max()).all():
+        stored = stored[..., :-1]
+    darkest, brightest = stored.min(axis=2), stored.max(axis=2)
+    if stored.shape[2] not in (1, 3) or (
+        stored.dtype == np.uint8 and (brightest - darkest > MOST_CHROMA).mean() > 0.01
+    ):
+        raise DataError(
+            f"Mask {chosen} holds {'colours' if channels in (3, 4) else f'{channels} channels'}, expected grey values "
+            f"to divide by data.mask_threshold.",
+            kind="colour_mask",
+        )
+    return stored[..., 0] if stored.shape[2] == 1 else stored[..., 1]  # green is nearest to what an eye sees
+
+
+def check_same_place(image: Path, mask: Path) -> None:
+    """Refuse a volume and its mask, or another channel, whose headers put them in different places of the body.
+
+    Raises:
+        DataError: Says in what they differ.
+    """
+    if has_ending(image, NIFTI_SUFFIXES) and has_ending(mask, NIFTI_SUFFIXES):
+        check_same_space(image, mask)
+    if has_ending(image, NRRD_SUFFIXES) and has_ending(mask, NRRD_SUFFIXES):
+        check_same_nrrd(image, mask)
 
 
 def has_ending(path: Path, suffixes: tuple[str, ...]) -> bool:
@@ -193,7 +276,9 @@ def has_ending(path: Path, suffixes: tuple[str, ...]) -> bool:
     return path.name.lower().endswith(suffixes)
 
 
-_STORED_SUFFIXES = (*_ARRAY_SUFFIXES, *NIFTI_SUFFIXES, *DICOM_SUFFIXES)
+def _is_stored(path: Path) -> bool:
+    """Whether a file is none that the readers of images and masks know."""
+    return has_ending(path, (*ARRAY_SUFFIXES, *NIFTI_SUFFIXES, *NRRD_SUFFIXES)) or is_dicom(path)
 
 
 def _other_channels(stored: np.ndarray, channels: int, where: str) -> str:
@@ -219,19 +304,3 @@ def _meant_range(dtype: np.dtype, smallest: float, largest: float, pixel_range: 
 
 def _channels(count: int) -> str:
     return f"{count} channel{'s' * (count != 1)}"
-
-
-def _read_array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.{nearest_sibling(path)}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"Cannot read {path}: {error} Save it again with numpy.save, as plain numbers.") from error
-    if not isinstance(array, np.ndarray) or array.ndim not in (2, 3) or array.dtype.kind not in "biuf":
-        raise DataError(
-            f"{path} holds {array.dtype} of shape {array.shape}, expected numbers of shape (height, width) or "
-            f"(height, width, channels)."
-        )
-    array = array.astype(np.uint8) if array.dtype == bool else array
-    return array[..., None] if array.ndim == 2 else array

@@ -6,6 +6,7 @@ Names are those of images below some folder, with slashes and without endings: `
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,8 @@ SPELLINGS = {
     "test": "test", "testing": "test",
 }  # fmt: skip
 """What folders and lists of a split are called, in letters of any case."""
+LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets", "splits", "lists")
+"""Where lists are, if not in the root; otherwise in another folder of `ImageSets/`."""
 
 
 def split_called(name: str) -> str | None:
@@ -35,16 +38,27 @@ def split_folders(root: Path) -> list[str]:
 
 
 def split_lists(root: Path) -> dict[str, Path]:
-    """Return the lists that `root` holds, by split.
+    """Return the lists that `root` holds, or its folder of lists (`LIST_FOLDERS`, `ImageSets/...`), by split.
 
     Raises:
-        DataError: Two lists are of one split.
+        DataError: Two lists are of one split, or two folders hold lists.
     """
+    for places in ([root], *([root / name] for name in LIST_FOLDERS), sorted(root.glob("ImageSets/*/"))):
+        found = {place: lists for place in places if (lists := _lists_in(place))}
+        if len(found) > 1:
+            held = " and ".join(str(place.relative_to(root)) for place in found)
+            raise DataError(f"{root} holds lists of splits in {held}. Copy those that count to {root}.")
+        if found:
+            return next(iter(found.values()))
+    return {}
+
+
+def _lists_in(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(root.glob("*.txt")):
+    for path in sorted(folder.glob("*.txt")):
         split = split_called(path.stem)
         if split is not None and split in found:
-            raise DataError(f"{root} holds both {found[split].name} and {path.name}: keep one list of {split}.")
+            raise DataError(f"{folder} holds both {found[split].name} and {path.name}: keep one list of {split}.")
         if split is not None:
             found[split] = path
     return {split: found[split] for split in SPLITS if split in found}
@@ -59,7 +73,8 @@ def split_names(
     2. Otherwise folders `train/` and `val/` (and `test/`), if all names begin with one of them.
     3. Otherwise `fraction_split`.
 
-    Lists and folders may also be called as `SPELLINGS` has it.
+    Lists and folders may also be called as `SPELLINGS` has it. Where they lay down `train` and `test` alone, `val` is
+    taken from `train` by chance: what a test holds is never looked at before.
 
     Args:
         root: Where the lists are looked for.
@@ -81,7 +96,7 @@ def split_names(
         _check_both(lists, f"{root} holds", ".txt")
         splits = {split: listed_split(path, names) for split, path in lists.items()}
         _check_disjoint(splits, root)
-        return splits
+        return _with_val(splits, val_fraction, seed)
     by_folder: dict[str, list[str]] = {}
     for name in names:
         by_folder.setdefault(name.partition("/")[0] if "/" in name else "", []).append(name)
@@ -101,9 +116,57 @@ def split_names(
                 f"{len(outside)} of {len(names)} images of {root} lie in none of its folders {'/, '.join(found)}/: "
                 f"{first_few(outside)}. Move them into one of these, or write lists train.txt and val.txt."
             )
-        return {split: by_folder[folders[split]] for split in found}
+        return _with_val({split: by_folder[folders[split]] for split in found}, val_fraction, seed)
     fractions = {"val": val_fraction} | ({"test": test_fraction} if test_fraction else {})
     return fraction_split(names, fractions, seed)
+
+
+def _with_val(splits: dict[str, list[str]], fraction: float, seed: int) -> dict[str, list[str]]:
+    """Take `val` from `train`, if there is none."""
+    if "val" in splits:
+        return splits
+    return {**fraction_split(splits["train"], {"val": fraction}, seed), "test": splits["test"]}
+
+
+def split_groups(
+    root: Path,
+    groups: Mapping[str, str],
+    stated: Mapping[str, str | None],
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """Divide images by what the user has laid down, or by chance, all images of a group into one split.
+
+    Args:
+        root: Where lists are looked for.
+        groups: Name -> its group, such as the patient.
+        stated: Name -> the split that its folder says, or None.
+        val_fraction: Share of the groups for validation, where neither lists nor folders decide.
+        test_fraction: Share of them for the test, likewise.
+        seed: Of chance.
+
+    Returns:
+        Split -> its names, `train` and `val` always.
+
+    Raises:
+        ConfigError: The fractions cannot be used.
+        DataError: A list cannot be used, or there are fewer groups than splits.
+    """
+    if split_lists(root):
+        return split_names(root, list(groups), val_fraction, test_fraction, seed)
+    by_folder: dict[str, list[str]] = {}
+    for name in groups:
+        by_folder.setdefault(stated[name] or "train", []).append(name)
+    if "train" in by_folder and "val" in by_folder:
+        return by_folder
+    fractions = {"val": val_fraction} | ({"test": test_fraction} if test_fraction and "test" not in by_folder else {})
+    members: dict[str, list[str]] = {}
+    for name in [name for split, names in by_folder.items() if split != "test" for name in names]:
+        members.setdefault(groups[name], []).append(name)
+    divided = fraction_split(list(members), fractions, seed)
+    splits = {split: sorted(name for one in chosen for name in members[one]) for split, chosen in divided.items()}
+    return splits | ({"test": by_folder["test"]} if "test" in by_folder else {})
 
 
 def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: int = 0) -> dict[str, list[str]]:
@@ -133,7 +196,7 @@ def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: i
             f"{len(names)} annotated images cannot be divided into train, {', '.join(fractions)}: each needs one at "
             f"least. Annotate more of them."
         )
-    left = sorted(names, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
+    left = _by_chance(names, seed)
     splits: dict[str, list[str]] = {"train": []}
     for split, count in counts.items():
         splits[split], left = sorted(left[:count]), left[count:]
@@ -141,12 +204,45 @@ def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: i
     return splits
 
 
+def fold_split(
+    splits: Mapping[str, list[str]], folds: int, fold: int, seed: int = 0, groups: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
+    """Divide `train` and `val` anew: every image is in `val` of exactly one of `folds` divisions; `test` stays.
+
+    Args:
+        splits: As they were.
+        folds: How many divisions there are.
+        fold: Which of them, from 0.
+        seed: Of chance.
+        groups: Name -> its group, such as the patient, whose images stay together; each by itself if not given.
+
+    Raises:
+        DataError: There are fewer images, or groups, than folds.
+    """
+    members: dict[str, list[str]] = {}
+    for name in [*splits["train"], *splits["val"]]:
+        members.setdefault(groups[name] if groups else name, []).append(name)
+    if len(members) < folds:
+        what = "groups of images, such as patients," if groups else "images"
+        raise DataError(f"{len(members)} {what} cannot be divided into {folds} folds: set --data.folds {len(members)}.")
+    chosen = _by_chance(members, seed)[fold::folds]
+    val = {name for group in chosen for name in members[group]}
+    train = [name for names in members.values() for name in names if name not in val]
+    return {**splits, "train": sorted(train), "val": sorted(val)}
+
+
+def _by_chance(names: Iterable[str], seed: int) -> list[str]:
+    """Put names into an order that depends on each name and the seed alone."""
+    return sorted(names, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode()).digest())
+
+
 def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
     """Read which of `names` a list holds, one a line, with or without ending and folders.
 
     `images/pic1.jpg`, `pic1.jpg` and `pic1` all name `pic1`; `pic1` and `day2/pic1.jpg` also name `day2/pic1`, as long
     as only one name ends so. Spaces belong to names, backslashes are read as slashes, empty lines are left out.
-    The list is in UTF-8, and its order is kept.
+    A line may also name image and mask (`pic1.jpg pic1_mask.png`), or a folder, for all images in it. The list is in
+    UTF-8, and its order is kept.
 
     Raises:
         DataError: The list cannot be read, is empty, or has a line that fits no name, several names, or the name of
@@ -165,11 +261,12 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
 
     chosen, unknown = [], []
     for line in lines:
-        matches = _matches(line, by_last)
+        matches = _matches(line, by_last) or _matches(_first_of_two(line), by_last)
         if len(matches) > 1:
             raise DataError(
                 f"{list_file}: {line!r} may be {first_few(matches)}. Write the folder too, as in {matches[0]!r}."
             )
+        matches = matches or [name for name in names if f"/{line.strip('/')}/" in f"/{name}"]  # all of a folder
         chosen += matches
         unknown += [] if matches else [line]
     if unknown:
@@ -180,6 +277,12 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
         )
     check_unique(chosen, f"List {list_file.stem}", list_file)
     return chosen
+
+
+def _first_of_two(line: str) -> str:
+    """Return the image of a line that names image and mask, `a.jpg b.png`."""
+    ends = re.search(rf"({'|'.join(map(re.escape, IMAGE_SUFFIXES))})[\s,;]", line, re.IGNORECASE)
+    return line[: ends.end(1)] if ends else line
 
 
 def _matches(line: str, by_last: Mapping[str, list[str]]) -> list[str]:
@@ -203,7 +306,9 @@ def _one_ends_in_other(name: str, spelling: str) -> bool:
 
 
 def _check_both(found: Iterable[str], what: str, mark: str) -> None:
-    """Refuse some splits that are laid down without both `train` and `val`."""
+    """Refuse some splits that are laid down without both `train` and `val`, or `train` and `test`."""
+    if {"train", "test"} <= {*found}:
+        return
     missing = " and ".join(f"{split}{mark}" for split in ("train", "val") if split not in found)
     if missing:
         present = " and ".join(f"{split}{mark}" for split in found)

@@ -1,4 +1,4 @@
-"""Medical images: slices of NIfTI volumes and DICOM files (packages nibabel and pydicom, extra `medical`)."""
+"""Slices of NIfTI volumes (package nibabel, extra `medical`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from ..errors import DataError
 from ..extras import need
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-DICOM_SUFFIXES = (".dcm",)
 
 _FETCH_AGAIN = "Copy it again, or take it out of the data."
 
@@ -28,7 +27,7 @@ def slice_count(path: str | Path) -> int:
 
 
 def check_same_space(image: str | Path, mask: str | Path) -> None:
-    """Refuse a volume and its mask that do not lie on one another in the body; headers are read alone.
+    """Refuse a volume and its mask, or another channel, that lie elsewhere in the body; headers are read alone.
 
     Their axes may be stored in any order: they are compared once both are turned alike, as `read_slice` turns them.
 
@@ -38,12 +37,12 @@ def check_same_space(image: str | Path, mask: str | Path) -> None:
     """
     (shape, corners, voxel), (other_shape, other_corners, _) = (_in_the_body(path) for path in (image, mask))
     if shape != other_shape:
-        raise DataError(f"{image} has {shape} voxels (right, front, up) and its mask {mask} {other_shape}.")
+        raise DataError(f"{image} has {shape} voxels (right, front, up) and {mask} {other_shape}.")
     apart = float(np.abs(corners - other_corners).max())
     if apart > voxel / 2:
         raise DataError(
-            f"By their headers {image} and its mask {mask} lie {apart:.4g} mm apart, with voxels of {voxel:.4g} mm: "
-            f"the mask would be turned or moved against the image. Save it with the image's affine (as with "
+            f"By their headers {image} and {mask} lie {apart:.4g} mm apart, with voxels of {voxel:.4g} mm: the second "
+            f"would be turned or moved against the first. Save it with the first's affine (as with "
             f"nibabel.Nifti1Image(mask, image.affine)), or resample it."
         )
 
@@ -99,6 +98,23 @@ def read_slice(path: str | Path, index: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., None] if pixels.ndim == 2 else pixels)
 
 
+def volume_values(path: str | Path) -> list[int]:
+    """Return the whole numbers that a volume of labels holds, sorted; all of it is read at once.
+
+    Raises:
+        ConfigError: nibabel is missing.
+        DataError: The file cannot be read, or holds fractions.
+    """
+    volume, _ = _open_nifti(path)
+    try:
+        found = np.unique(np.asanyarray(volume.dataobj))
+    except Exception as error:
+        raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
+    if found.dtype.kind == "f" and (found != np.trunc(found)).any():
+        raise DataError(f"{path} holds fractions, expected labels.")
+    return [int(value) for value in found]
+
+
 def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:
     """Open a volume; also return, for right, front and up, the axis that runs that way (1) or against it (-1)."""
     nibabel = need("nibabel", "medical", f"Reading {path}")
@@ -113,32 +129,3 @@ def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:
         raise DataError(f"{path} does not say how its axes lie in the body: its affine is {volume.affine.tolist()}.")
     by_way = {int(way): (axis, int(sign)) for axis, (way, sign) in enumerate(ways)}
     return volume, [by_way[way] for way in range(3)]
-
-
-def read_dicom(path: str | Path) -> np.ndarray:
-    """Read a DICOM image in the units of its rescale slope and intercept, for CT Hounsfield units.
-
-    No window is applied: that is what `mean` and `std` are for. The file must have one frame.
-
-    Returns:
-        `(H, W, C)`: stored numbers, float64 where slope and intercept change them.
-
-    Raises:
-        ConfigError: pydicom is missing, or its plug-in for this compression.
-        DataError: The file cannot be read, or has several frames.
-    """
-    pydicom = need("pydicom", "medical", f"Reading {path}")
-    try:
-        dataset = pydicom.dcmread(path)
-        frames = int(dataset.get("NumberOfFrames", 1) or 1)
-        pixels = dataset.pixel_array
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.") from error
-    except Exception as error:  # of a damaged file pydicom raises a dozen kinds
-        raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
-    if frames > 1:
-        raise DataError(f"{path} has {frames} frames, expected one. Save each as a file of its own, or as NIfTI.")
-    slope, intercept = float(dataset.get("RescaleSlope", 1)), float(dataset.get("RescaleIntercept", 0))
-    if (slope, intercept) != (1.0, 0.0):
-        pixels = pixels * slope + intercept
-    return pixels[..., None] if pixels.ndim == 2 else pixels

@@ -22,6 +22,16 @@ def empty_classes(split: str, looks: Sequence[Look], labels: LabelSet) -> list[F
     names = [name for name, count in zip(labels.class_names, pixels, strict=True) if count == 0]
     if not names or not pixels.any():
         return []
+    ignored = sum(int(look.counts[labels.ignore_index]) for look in looks)
+    if len(names) == labels.num_classes - 1 and ignored:
+        only = next(name for name in labels.class_names if name not in names)
+        share = ignored / (ignored + int(pixels.sum()))
+        what = (
+            f"Of all classes {only!r} alone has pixels in {split}, and {share:.1%} are ignored "
+            f"({labels.ignore_index}): any network would seem perfect."
+        )
+        remedy = "say which class the ignored value or colour is, or why objects are void (crowds, __ignore__)"
+        return [finding("error", "empty_class", what, remedy)]
     what = f"{len(names)} of {labels.num_classes} classes have no pixel in {split}: {first_few(names, 10)}."
     remedy = "their IoU shows as '-' and enters no mean: move images of them from train to val"
     if split == "train":
@@ -42,9 +52,12 @@ def strange_masks(split: str, looks: Sequence[Look], labels: LabelSet, sample_fi
     if void:
         what = f"{len(void)} of {len(looks)} {split} masks hold no class, only {labels.ignore_index} (ignored)."
         remedy = "take these images out of the list: they teach and score nothing"
-        found.append(finding("warning", "all_void", what, remedy, void))
+        severity: Severity = "warning"
+        if len(void) == len(readable):
+            severity, remedy = "error", "say which values or colours are classes: nothing can be learned or scored"
+        found.append(finding(severity, "all_void", what, remedy, void))
     if black_white:
-        severity: Severity = "error" if len(black_white) == len(readable) else "warning"
+        severity = "error" if len(black_white) == len(readable) else "warning"
         what = (
             f"{len(black_white)} of {len(looks)} {split} masks hold nothing but 0 and 255: black and white, it "
             f"seems. 255 is ignored, so that only {labels.class_names[0]!r} would be learned from them."

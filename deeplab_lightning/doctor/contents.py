@@ -1,59 +1,25 @@
-"""What an unknown folder holds, before anything says what it means: values of masks, sizes and kinds of images."""
+"""What the images of an unknown folder are like: sizes, and kinds of pixels."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..data.finding import RASTER_SUFFIXES
-from ..data.images import packed, unpacked
-from ..data.rasters import Source, has_ending, read_any, read_labels, sources_in
+from ..data.finding import RASTER_SUFFIXES, is_of_kind
+from ..data.rasters import Source, read_any, read_source, sources_in
 from ..data.spacing import spread
 from ..errors import DeepLabError
-from ..labels import RGB
 from .advice import fitting_crop
 
 LOOKED_AT = 200
-"""Files that are opened, spread evenly over the folder."""
+"""Images that are opened, spread evenly over the folder."""
 READ_BY_RASTERS = (".tif", ".tiff", *RASTER_SUFFIXES)
 RASTERS_LOOKED_AT = 20
 TWELVE_BITS, SIXTEEN_BITS = 4095, 65535
-
-
-@dataclass
-class MaskValues:
-    """What a folder's masks hold.
-
-    Attributes:
-        values: Pixels of each value in grey and palette masks.
-        colours: Pixels of each colour in masks that are images in colours; one of the two is empty.
-    """
-
-    values: Counter[int] = field(default_factory=Counter)
-    colours: Counter[RGB] = field(default_factory=Counter)
-
-
-def look_at_masks(paths: Sequence[Path]) -> MaskValues:
-    """Open masks whatever they are; those that cannot be opened are left to the doctor's later pass."""
-    found = MaskValues()
-    for pixels in _middles(_spread(paths), read_labels):
-        if pixels.ndim == 2:
-            values, counts = np.unique(pixels, return_counts=True)
-            found.values.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-            continue
-        numbers, counts = np.unique(packed(pixels), return_counts=True)
-        found.colours.update(dict(zip(unpacked(numbers), counts.tolist(), strict=True)))
-    if found.values or all(len(set(colour)) == 1 for colour in found.colours):
-        for colour, count in found.colours.items():  # grey values, stored three times
-            found.values[colour[0]] += count
-        found.colours = Counter()
-    return found
 
 
 def suggested_window(images: Sequence[Path]) -> int:
@@ -64,9 +30,9 @@ def suggested_window(images: Sequence[Path]) -> int:
 
 def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
     """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for images of the usual kinds."""
-    unusual = [path for path in paths if has_ending(path, READ_BY_RASTERS)]
+    unusual = [path for path in paths if is_of_kind(path, READ_BY_RASTERS)]
     stored = list(_middles(unusual[:: max(1, len(unusual) // RASTERS_LOOKED_AT)], read_any))
-    if not stored or (stored[0].dtype == np.uint8 and stored[0].shape[-1] in (1, 3, 4)):
+    if not stored or (stored[0].dtype == np.uint8 and (stored[0].shape[-1] in (1, 3) or _is_rgb(unusual[0]))):
         return {}
     alike = [values for values in stored if values.shape[-1] == stored[0].shape[-1]]
     pixels = np.concatenate([values.reshape(-1, values.shape[-1]) for values in alike]).astype(np.float64)
@@ -77,6 +43,15 @@ def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
         "std": [round(max(float(value), 1e-3), 4) for value in std],
         "pixel_range": pixel_range,
     }
+
+
+def _is_rgb(path: Path) -> bool:
+    """Whether an image of 8 bits becomes RGB: a fourth channel that is transparency does, near infrared does not."""
+    try:
+        read_source(path, 3, 255.0)
+    except DeepLabError:
+        return False
+    return True
 
 
 def _range(kind: np.dtype[Any], largest: float) -> float:
@@ -105,7 +80,7 @@ def _middles(paths: Sequence[Path], read: Callable[[Source], np.ndarray]) -> Ite
 
 def _shorter_side(path: Path) -> int | None:
     try:
-        if has_ending(path, RASTER_SUFFIXES):
+        if is_of_kind(path, RASTER_SUFFIXES):
             return min(read_any(sources_in(path)[0]).shape[:2])
         with Image.open(path) as image:
             return min(image.size)

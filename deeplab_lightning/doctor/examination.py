@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.dataset import SegmentationDataset
-from ..data.finding import IMAGE_SUFFIXES, files_below
+from ..data.finding import IMAGE_SUFFIXES, UNREAD, files_below
 from ..data.images import read_image
 from ..errors import ConfigError, DataError, DeepLabError
 from ..labels import LabelSet
@@ -19,6 +20,7 @@ from .classes import empty_classes, strange_masks
 from .duplicates import leaks, repeated
 from .findings import Finding, finding
 from .images import Look, class_counts, files_of, look_at_split
+from .orientation import turned
 from .pairs import leftovers
 from .unloadable import unloadable
 
@@ -94,6 +96,7 @@ def examine(
     for name, dataset in done.datasets.items():
         looks = done.looks[name] = look_at_split(dataset, name, limit, threads)
         done.findings += unloadable(dataset, name, looks)
+        done.findings += turned(name, dataset, looks)
         done.findings += repeated(name, looks)
         if name != "test" or any(look.counts[: done.labels.num_classes].any() for look in looks):
             masks = [str((files_of(dataset, look.index) or (look.sample_id,))[-1]) for look in looks]
@@ -126,11 +129,22 @@ def class_table(done: Examination) -> list[dict[str, Any]]:
     return table
 
 
+def _of_other_kinds(root: Path | None) -> list[Finding]:
+    """Name the files that hold images, and are of no kind that is read."""
+    if root is None or not root.is_dir():
+        return []
+    kinds = Counter(path.suffix.lower() for path in files_below(root) if path.suffix.lower() in UNREAD)
+    return [
+        finding("warning", "not_read", f"{count} files {ending} are of a kind that is not read.", UNREAD[ending])
+        for ending, count in kinds.items()
+    ]
+
+
 def _beside_the_splits(done: Examination, root: Path | None) -> list[Finding]:
     """Look at what no split reads: leftovers of complete splits, or, where one did not open, unreadable files."""
     used = [files_of(dataset, index) for dataset in done.datasets.values() for index in range(len(dataset))]
     if {"train", "val"} <= set(done.datasets):
-        return leftovers(used)
+        return [*leftovers(used), *_of_other_kinds(root)]
     if root is None or not root.is_dir():
         return []
     known = {path for files in used for path in files}

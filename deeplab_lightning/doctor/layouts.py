@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..data.datamodule import SegmentationDataModule
-from ..data.layout import CHILDREN, Recognised, names_in_file, subfolders
+from ..data.layout import CHILDREN, Recognised, subfolders
+from ..data.mask_samples import look_at_masks
 from ..data.sets import datamodules
+from ..data.stated_classes import stated_classes
 from ..data.wording import found_instead
-from ..errors import ConfigError
-from .contents import look_at_masks, suggested_window, unusual_images
+from ..errors import ConfigError, DeepLabError
+from .contents import suggested_window, unusual_images
 from .mask_classes import meaning_of
+from .unrecognised import describe
 from .yaml_lines import section
 
 OF_IMAGES = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 0}
@@ -42,24 +45,45 @@ def propose(folder: Path) -> Proposal:
     if not folder.is_dir():
         raise ConfigError(f"doctor looks at folders: {found_instead(folder, '')}")
     known = sorted(datamodules().values(), key=lambda one: (one.reads_subfolders, one.generality))
+    first = [one for one in known if not one.reads_subfolders]
     children = subfolders(folder)
     grandchildren = [grandchild for child in children for grandchild in subfolders(child)]
+    proposal: Proposal | None = None
+    others: dict[Path, str] = {}
     for place in [folder, *children, *grandchildren[:CHILDREN]]:
-        for data_set in known:
-            if not data_set.reads_subfolders and (found := data_set.recognise(place)):
-                return _measured(data_set, found)
-    for data_set in known:
-        if data_set.reads_subfolders and (found := data_set.recognise(folder)):
-            return _measured(data_set, found)
-    layouts = "; ".join(data_set.layout for data_set in known if data_set.layout)
-    raise ConfigError(f"The layout was not recognised. {found_instead(folder, 'images')} Known are: {layouts}.")
+        if proposal is None:
+            found = next(((one, got) for one in first if (got := one.recognise(place))), None)
+            proposal = None if found is None else _measured(*found)
+            taken = place
+        elif not (place.is_relative_to(taken) or any(place.is_relative_to(other) for other in others)):
+            layout = next((got.layout for one in first if (got := _recognised(one, place))), None)
+            if layout is not None:
+                others[place] = layout
+    if proposal is None:
+        found = next(((one, got) for one in known if one.reads_subfolders and (got := one.recognise(folder))), None)
+        proposal = None if found is None else _measured(*found)
+    if proposal is None:
+        layouts = "; ".join(data_set.layout for data_set in known if data_set.layout)
+        raise ConfigError(f"The layout was not recognised. {describe(folder)} Known are: {layouts}.")
+    proposal.remarks += [
+        f"Left out: {place} ({layout}). To read it: doctor {place}" for place, layout in others.items()
+    ]
+    return proposal
+
+
+def _recognised(data_set: type[SegmentationDataModule], place: Path) -> Recognised | None:
+    """Recognise what is only to be mentioned: a damaged file there is no error here."""
+    try:
+        return data_set.recognise(place)
+    except DeepLabError:
+        return None
 
 
 def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Proposal:
     """Add what the folder's files say: classes, where only masks tell them, kinds of pixels, crop and batch."""
     proposal = Proposal(**vars(found), name=data_set.name_in_yaml())
     if found.masks:
-        meaning = meaning_of(look_at_masks(found.masks), names_in_file(Path(found.options["root"])))
+        meaning = meaning_of(look_at_masks(found.masks), stated_classes(Path(found.options["root"]), found.masks))
         proposal.options |= meaning.options
         proposal.comments |= meaning.comments
         proposal.remarks += meaning.remarks

@@ -82,7 +82,7 @@ def choose(done: Examination) -> list[tuple[str, SegmentationDataset, Look]]:
 
 
 def _draw_bars(shares: Axes, images: Axes, done: Examination, classes: list[int]) -> None:
-    """Draw each class's share of the labelled pixels, and of the images: train solid, val hollow."""
+    """Draw each class's colour, and its share of the labelled pixels, and of the images: train solid, val hollow."""
     places = np.arange(len(classes))
     colours = [tuple(value / 255 for value in done.labels.palette[index]) for index in classes]
     splits = [split for split in ("train", "val") if done.loadable(split)]
@@ -103,6 +103,12 @@ def _draw_bars(shares: Axes, images: Axes, done: Examination, classes: list[int]
                 if solid:
                     axes.text(value, place - height / 2 if len(splits) > 1 else place, f" {value:.1f}", va="center",
                               fontsize=6.5, color=INK)  # fmt: skip
+    at_the_names = shares.get_yaxis_transform()
+    shares.scatter(
+        np.full(len(places), -0.012), places, s=34, c=colours, marker="s", edgecolors=GREY, linewidths=0.5,
+        transform=at_the_names, clip_on=False,
+    )  # fmt: skip
+    shares.tick_params(axis="y", pad=9)
     shares.set_yticks(places, [done.labels.class_names[index] for index in classes], fontsize=8)
     shares.invert_yaxis()
     titles = ("% of the labelled pixels", "% of the images that show it")

@@ -42,6 +42,13 @@ FEWEST_IMAGES, ENOUGH_IMAGES = 2400, 20_000
 MOST_PASSES = 400
 """Over the training images; further ones teach nothing."""
 
+PLANNED = (
+    "data.crop_size", "data.batch_size", "data.scale_range", "data.colour_jitter", "trainer.max_steps",
+    "trainer.max_epochs", "trainer.max_time", "trainer.val_check_interval", "trainer.check_val_every_n_epoch",
+    "trainer.precision", "trainer.log_every_n_steps",
+)  # fmt: skip
+"""What a plan decides, beside the optimiser, even where a file says otherwise: files do not know the time there is."""
+
 WITH_RATES = ("DeepLabV3", "DeepLabV3Plus")
 RATES_OF_PAPERS = (6, 12, 18)
 
@@ -120,6 +127,24 @@ class Plan:
         if self.value("model.weights"):
             return "network"
         return "backbone" if self.value("model.pretrained") else "nothing"
+
+
+def said(files: Mapping[str, Any], words: Mapping[str, Any]) -> tuple[dict[str, Choice], list[str]]:
+    """Sort what the user said into what is kept and what is planned.
+
+    Args:
+        files: What his files say, by option.
+        words: What he said on the command line, by option: all of it is kept.
+
+    Returns:
+        What is kept, and a line on what is planned in place of what files say.
+    """
+    planned = [name for name in files if name in PLANNED or name.startswith("optimizer.")]
+    kept = {name: Choice(value, "as your files say") for name, value in files.items() if name not in planned}
+    kept |= {name: Choice(value, "as you said") for name, value in words.items()}
+    lost = [f"{name} {value_of(files[name])}" for name in planned if name not in words]
+    line = f"from your files: {', '.join(lost)}. What is said on the command line is kept"
+    return kept, [line] if lost else []
 
 
 def rates_within(crop: int) -> tuple[int, ...]:

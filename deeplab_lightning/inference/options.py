@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from ..errors import ConfigError, did_you_mean
-from ..options import Between, Options, Written, at_least, hints_of
+from ..options import Between, OneOf, Options, Written, at_least, hints_of
+from .drafts.form import form_names
 
 Fusion = Literal["mean", "max"]
 Normalise = Literal["symmetric", "before", "after", "none"]
@@ -174,6 +175,16 @@ class Postprocessing(Options):
         words = ", ".join(filter(None, steps))
         of_some = self.classes and (self.opening or self.closing or self.min_area or self.fill_holes)
         return f"{words} of classes {_listed(self.classes)}" if of_some else words
+
+
+@dataclass(frozen=True)
+class DraftOptions(Options):
+    """Drafts of annotations, to be corrected in a tool (docs/annotations.md)."""
+
+    write: Annotated[tuple[Annotated[str, OneOf(form_names)], ...], Written(metavar="FORM")] = ()
+    """Forms to write drafts in, each into a folder OUTPUT/FORM with the images."""
+    draft_tolerance: Annotated[float, at_least(0), Written(metavar="PIXELS")] = 1.0
+    """How far outlines of drafts may lie from the masks' own, in pixels; 0 for each corner of each pixel."""
 
 
 def _listed(classes: Iterable[int | str]) -> str:

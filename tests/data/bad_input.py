@@ -487,13 +487,14 @@ def _(folder: Path) -> Call:
 @case(COCO, "A file of captions instead of instances")
 def _(folder: Path) -> Call:
     (folder / "annotations.json").write_text('{"info": {}, "images": [], "annotations": []}')
-    return lambda: COCODataModule(root=str(folder), class_names=CLASSES).dataset("train")
+    options = {"annotations": ["annotations.json"]}
+    return lambda: COCODataModule(root=str(folder), class_names=CLASSES, **options).dataset("train")
 
 
 @case(COCO, "Images in another folder")
 def _(folder: Path) -> Call:
     write_coco(folder)
-    options = {"annotations": "annotations/instances_train2017.json", "val_annotations": "unread", "images": "train"}
+    options = {"annotations": ["annotations/instances_train2017.json"], "images": "val2017"}
     return lambda: COCODataModule(
         root=str(folder), class_names=["background", "person", "car", "toothbrush"], **options
     ).dataset("train")

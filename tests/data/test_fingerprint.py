@@ -94,7 +94,10 @@ def test_drawn_scenes_are_told_apart_by_what_they_show() -> None:
     [
         ({"label_map": {0: 0, 1: 1, 9: 1}}, {"label_map": {0: 0, 1: 1, 9: 0}}),
         ({"label_map": {0: 0, 1: 1, 9: 1}}, {"label_map": {0: 0, 1: 1, 9: 255}}),
-        ({"palette": [[0, 0, 0], [255, 0, 0]]}, {"palette": [[0, 0, 0], [0, 255, 0]]}),
+        (
+            {"palette": [[0, 0, 0], [255, 0, 0]], "label_map": {0: 0, 1: 1, 9: 0}},
+            {"palette": [[0, 0, 0], [0, 255, 0]], "label_map": {0: 0, 1: 1, 9: 0}},
+        ),
         ({"ignore_index": 255}, {"ignore_index": 9}),
     ],
     ids=["label_map", "label_map to void", "palette", "ignore_index"],

@@ -79,7 +79,83 @@ def test_palette_masks_are_read_as_indices(tmp_path: Path) -> None:
         image.putpalette(bytes(range(30)))
         image.save(path)
     check_masks(module(tmp_path))
-    check_masks(module(tmp_path, palette=COLOURS[:2].tolist()))
+    check_masks(module(tmp_path, palette=COLOURS[:2].tolist(), label_map={0: 0, 1: 1}))  # for display alone
+    check_masks(module(tmp_path, palette=[[0, 1, 2], [3, 4, 5]]))
+    with pytest.raises(
+        DataError, match=r"\[3, 4, 5\].* colours of the file's own palette: if its numbers are the class"
+    ):
+        all_masks(module(tmp_path, palette=COLOURS[:2].tolist()))
+
+
+def test_palettes_that_differ_are_read_by_their_colours(tmp_path: Path) -> None:
+    """One file numbers the classes 0, 1, the next 1, 0, as tools do that number colours in the order they meet them."""
+    write_folder(tmp_path, classes=3)
+    for number, path in enumerate(sorted((tmp_path / "masks").iterdir())):
+        order = np.roll(np.arange(3), number)
+        image = Image.fromarray(np.argsort(order).astype(np.uint8)[np.array(Image.open(path))])
+        image.putpalette(COLOURS[order].tobytes())
+        image.save(path)
+    check_masks(module(tmp_path, class_names=["ground", "box", "disc"], palette=COLOURS.tolist()), 3)
+
+
+def test_grey_masks_among_masks_in_colours_are_grey_colours(tmp_path: Path) -> None:
+    """What they hold is never taken for ids: 255 would be void, and 1 the second class."""
+    colours = np.array([(0, 0, 0), (200, 0, 0), (255, 255, 255)], np.uint8)
+    write_folder(tmp_path, classes=3, mask_of=lambda mask: colours[mask])
+    truth = draw(0, 3)[0]
+    truth[truth == 1] = 0
+    options = {"class_names": ["ground", "box", "disc"], "palette": colours.tolist()}
+    path = tmp_path / "masks" / "pic0.png"
+    Image.fromarray(np.where(truth == 2, np.uint8(255), np.uint8(0))).save(path)
+    np.testing.assert_array_equal(all_masks(module(tmp_path, **options))["pic0"], truth)
+    Image.fromarray(np.minimum(truth, 1)).save(path)
+    with pytest.raises(DataError, match=r"\[1, 1, 1\].* The mask is grey: if its numbers are the class ids, set"):
+        all_masks(module(tmp_path, **options))
+
+
+def test_masks_of_which_nothing_would_be_learned_are_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path, mask_of=lambda mask: mask + np.uint8(5))
+    with pytest.raises(DataError, match=r"All pixels of the \d masks looked at .* are ignored: nothing can be learned"):
+        module(tmp_path, label_map={5: 255, 6: 255}).dataset("train")
+
+
+@pytest.mark.parametrize("stored_as", ["JPEG", "RGB JPEG", "fractions", "WebP"])
+def test_a_threshold_takes_masks_whose_values_are_not_exact(tmp_path: Path, stored_as: str) -> None:
+    write_folder(tmp_path)
+    truth = {name: draw(number)[0] for number, name in enumerate(NAMES)}
+    for name, mask in truth.items():
+        (tmp_path / "masks" / f"{name}.png").unlink()
+        grey = Image.fromarray(mask * np.uint8(255))
+        to = tmp_path / "masks" / name
+        if stored_as == "fractions":
+            unknown = np.where(np.arange(mask.shape[1]) < 3, np.nan, mask * 0.9 + 0.05)
+            Image.fromarray(unknown.astype(np.float32)).save(f"{to}.tif")
+            mask[:, :3] = 255
+        elif stored_as == "WebP":
+            grey.convert("RGB").save(f"{to}.webp", quality=80)
+        else:
+            grey.convert("RGB" if "RGB" in stored_as else "L").save(f"{to}.jpg", quality=90)
+    check = all_masks(module(tmp_path, mask_threshold=0.5 if stored_as == "fractions" else 128))
+    for name, mask in truth.items():
+        np.testing.assert_array_equal(check[name], mask)
+    with pytest.raises(DataError):
+        all_masks(module(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".gif"])
+def test_lossless_webp_and_gif_are_exact(tmp_path: Path, suffix: str) -> None:
+    write_folder(tmp_path, classes=3)
+    for path in sorted((tmp_path / "masks").iterdir()):
+        mask = np.array(Image.open(path))
+        path.unlink()
+        if suffix == ".webp":
+            Image.fromarray(np.dstack([mask] * 3)).save(path.with_suffix(suffix), lossless=True)
+        else:
+            indexed = Image.fromarray(mask)
+            indexed.putpalette(COLOURS.tobytes())
+            indexed.save(path.with_suffix(suffix))
+    palette = COLOURS.tolist() if suffix == ".gif" else None
+    check_masks(module(tmp_path, class_names=["ground", "box", "disc"], palette=palette), 3)
 
 
 def test_masks_in_colours_by_a_palette(tmp_path: Path) -> None:
@@ -88,7 +164,7 @@ def test_masks_in_colours_by_a_palette(tmp_path: Path) -> None:
     data = module(tmp_path, class_names=names, palette=COLOURS.tolist())
     check_masks(data, 3)
     assert data.labels.palette == tuple(map(tuple, COLOURS.tolist()))
-    void = module(tmp_path, palette=COLOURS[:2].tolist(), void_colour=COLOURS[2].tolist(), ignore_index=9)
+    void = module(tmp_path, palette=COLOURS[:2].tolist(), void_colours=[COLOURS[2].tolist()], ignore_index=9)
     for number, name in enumerate(NAMES):
         expected = draw(number, 3)[0]
         expected[expected == 2] = 9
@@ -102,7 +178,7 @@ def test_unknown_colours_are_listed_with_their_pixels(tmp_path: Path) -> None:
     where = next(split for split in data.splits if "pic0" in data.splits[split])
     dataset = data.dataset(where)  # type: ignore[arg-type]
     with pytest.raises(
-        DataError, match=rf"pic0\.png holds colours .*: \[0, 200, 0\] \({count} pixels\)\. .*void_colour"
+        DataError, match=rf"pic0\.png holds colours .*: \[0, 200, 0\] \({count} pixels\)\. .*void_colours"
     ):
         dataset.load(ids(dataset).index("pic0"))
 
@@ -157,7 +233,7 @@ def test_black_and_white_may_be_colours(tmp_path: Path) -> None:
         ({"palette": [[0, 0, 0], [0, 0, 256]]}, r"data\.palette is .*256.*expected 0 to 255"),
         ({"palette": [[0, 0, 0], [0, 0]]}, r"data\.palette holds \[0, 0\]"),
         ({"palette": [[0, 0, 0], [0, 0, 0]]}, r"\[0, 0, 0\] stands twice"),
-        ({"palette": [[0, 0, 0], [9, 9, 9]], "void_colour": [9, 9, 9]}, r"\[9, 9, 9\] stands twice"),
+        ({"palette": [[0, 0, 0], [9, 9, 9]], "void_colours": [[9, 9, 9]]}, r"\[9, 9, 9\] stands twice"),
         ({"ignore_index": -100}, "ignore_index is -100; expected 0 to 255"),
         ({"ignore_index": 1}, "ignore_index 1 is also the id of class 'box'"),
         ({"label_map": {0: 0, 7: 2}}, r"label_map leads to 2, expected classes 0\.\.1 or 255"),
@@ -221,26 +297,28 @@ def test_images_without_masks_and_masks_without_images(tmp_path: Path) -> None:
     write_folder(tmp_path, names=names)
     for index in range(7):
         (tmp_path / "masks" / f"pic{index}.png").rename(tmp_path / f"{index}.png")
-    with pytest.raises(DataError, match=r"7 of 9 images .* have no mask masks/NAME\.\*: pic0, .*pic4 and 2 more\."):
+    with pytest.raises(DataError, match=r"7 of 9 images .* have no mask masks/\{name\}: pic0, .*pic4 and 2 more\."):
         module(tmp_path).dataset("train")
     for index in range(7):
         (tmp_path / f"{index}.png").rename(tmp_path / "masks" / f"pic{index}.png")
     (tmp_path / "images" / "pic8.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 9 masks .* have no image images/NAME\.\*: pic8\."):
+    with pytest.raises(DataError, match=r"1 of 9 masks .* have no image images/\{name\}: pic8\."):
         module(tmp_path).dataset("train")
 
 
 def test_masks_with_something_behind_their_names(tmp_path: Path) -> None:
     write_folder(tmp_path, mask_suffix="_mask")
-    with pytest.raises(DataError, match=r"no mask masks/NAME\.\*: .*called pic0_mask, set mask_suffix: _mask\."):
+    with pytest.raises(
+        DataError, match=r"no mask masks/\{name\}: .*pair 6 images with masks: .* data\.masks .masks/\{name\}_mask"
+    ):
         module(tmp_path).dataset("train")
     (tmp_path / "masks" / "pic0_instances.png").touch()
-    check_masks(module(tmp_path, mask_suffix="_mask"))
+    check_masks(module(tmp_path, masks="masks/{name}_mask"))
 
 
 def test_images_and_masks_in_one_folder(tmp_path: Path) -> None:
     write_folder(tmp_path, images="all", masks="all", mask_suffix="_L")
-    check_masks(module(tmp_path, images="all", masks="all", mask_suffix="_L"))
+    check_masks(module(tmp_path, images="all", masks="all/{name}_L"))
 
 
 def test_missing_folders_and_names_twice(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.images import read_image
-from deeplab_lightning.data.sets.labelme import LabelMe, LabelMeDataModule, draw_shape, find_annotations
+from deeplab_lightning.data.sets.labelme import LabelMe, LabelMeDataModule, draw_shape, find_annotations, look_through
 from deeplab_lightning.data.sets.voc import VOC, PascalVOC
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import own_labels
@@ -21,7 +21,7 @@ from ..fakes.labelme import NAMES, encoded_png, shape, write_annotation, write_l
 CLASSES = ["background", "person", "bottle"]
 
 
-def drawn(kind: str, points: list[list[float]], width: int = 12, height: int = 8, **fields: Any) -> np.ndarray:
+def drawn(kind: str, points: Any, width: int = 12, height: int = 8, **fields: Any) -> np.ndarray:
     """Draw one shape with the value 1."""
     mask = Image.new("L", (width, height))
     draw_shape(mask, shape("person", points, kind, **fields), 1, "a.json, shape 1")
@@ -232,8 +232,6 @@ def test_a_turned_image_is_read_upright_as_labelme_shows_it(tmp_path: Path) -> N
     [
         ("", "is empty"),
         ('{"shapes": [', "is damaged at line 1: Expecting value"),
-        ("[]", "holds a JSON list, expected an object"),
-        ('{"images": [], "annotations": []}', "is no LabelMe annotation: it holds images, annotations, but no list"),
         ('{"shapes": [3], "imagePath": "a.jpg"}', "shape 1: expected an object with label and points"),
         ('{"shapes": [{"points": []}]}', "has the label None, which was not declared"),
         ('{"shapes": [{"label": ["x"], "points": []}]}', r"has the label \['x'\], which was not declared"),
@@ -281,6 +279,101 @@ def test_folders_without_annotations(tmp_path: Path) -> None:
         find_annotations(tmp_path)
     with pytest.raises(DataError, match=r"does not exist"):
         find_annotations(tmp_path / "nowhere")
+
+
+def test_json_of_other_tools_is_passed_over(tmp_path: Path) -> None:
+    write_labelme(tmp_path)
+    (tmp_path / "instances.json").write_text('{"images": [], "annotations": []}')
+    (tmp_path / "day 2" / "list.json").write_text('[{"shapes": []}]')
+    assert find_annotations(tmp_path) == sorted(NAMES)
+    remarks = look_through(tmp_path, find_annotations(tmp_path)).remarks(tmp_path)
+    assert remarks == ["2 JSON files are not LabelMe's, and are passed over: day 2/list.json, instances.json"]
+    (tmp_path / "cut.json").write_text('{"version": "5.4.1", "flags": {}')  # may have been one
+    assert "cut" in find_annotations(tmp_path)
+    for path in tmp_path.rglob("*.json"):
+        path.write_text("{}")
+    with pytest.raises(DataError, match=r"Its 9 JSON files hold no shapes\."):
+        find_annotations(tmp_path)
+
+
+def test_spellings_of_one_label_are_one_class(tmp_path: Path) -> None:
+    left, middle, right = ([[x, 0.0], [x + 9.0, 39.0]] for x in (0.0, 10.0, 20.0))
+    for number, spellings in enumerate([("car", "Car", "car "), ("background", "Background", "_background_")]):
+        Image.new("RGB", (50, 40)).save(tmp_path / f"{number}.jpg")
+        shapes = [shape(label, box, "rectangle") for label, box in zip(spellings, (left, middle, right), strict=True)]
+        write_annotation(tmp_path / f"{number}.json", shapes)
+    found = LabelMeDataModule.recognise(tmp_path)
+    assert found is not None
+    assert found.options["class_names"] == ["background", "Car"]
+    assert any("'Car', 'car', 'car '" in remark for remark in found.remarks)
+    dataset = LabelMe(tmp_path, ["0", "1"], own_labels(["background", "car"]))
+    expected = np.zeros((40, 50), np.uint8)
+    expected[:, :30] = 1
+    np.testing.assert_array_equal(dataset.load(0)[1], expected)
+    assert dataset.load(1)[1].max() == 0
+
+
+def test_spellings_that_are_classes_each_stay_apart(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    write_annotation(tmp_path / "a.json", [shape("Car", [[0, 0], [3, 3]], "rectangle")])
+    assert LabelMe(tmp_path, ["a"], own_labels(["background", "car", "Car"])).load(0)[1].max() == 2
+
+
+def test_the_list_of_labels_is_labelmes_own(tmp_path: Path) -> None:
+    """LabelMe's labels.txt begins with two lines that are no classes."""
+    write_labelme(tmp_path)
+    (tmp_path / "labels.txt").write_text("__ignore__\n_background_\nbottle\nperson\nspare\n")
+    found = LabelMeDataModule.recognise(tmp_path)
+    assert found is not None
+    assert found.options["class_names"] == ["background", "bottle", "person", "spare"]
+
+
+def test_shapes_of_too_few_points_are_left_out_and_counted(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40)).save(tmp_path / "a.jpg")
+    good = [shape("person", [[2.0, 2.0], [9.0, 9.0]], "rectangle") for _ in range(60)]
+    stray = [shape("person", [[20, 20], [30, 30]]), shape("person", [[20, 20]], "rectangle")]
+    write_annotation(tmp_path / "a.json", [*stray, *good])
+    for name in "bc":
+        Image.new("RGB", (50, 40)).save(tmp_path / f"{name}.jpg")
+        write_annotation(tmp_path / f"{name}.json", [])
+    data = module(tmp_path)
+    with pytest.warns(
+        UserWarning, match=r"2 shapes are left out, which have no area\. The first: .*a.json, shape 1 is a polygon"
+    ):
+        _ = data.splits
+    np.testing.assert_array_equal(LabelMe(tmp_path, ["a"], data.labels).load(0)[1][:10, :10], block(2, 2, 9, 9, 10, 10))
+    write_annotation(tmp_path / "a.json", stray)
+    with pytest.raises(DataError, match="2 of 2 objects have no outline"):
+        _ = module(tmp_path).splits
+
+
+def test_images_without_annotation_are_said(tmp_path: Path) -> None:
+    write_labelme(tmp_path)
+    Image.new("RGB", (50, 40)).save(tmp_path / "new.jpg")
+    exported = tmp_path / "a_json"
+    exported.mkdir()
+    for name in ("img", "label", "label_viz"):
+        Image.new("L", (50, 40)).save(exported / f"{name}.png")
+    found = LabelMeDataModule.recognise(tmp_path)
+    assert found is not None
+    assert found.remarks == ["1 images have no annotation, and are left out: new.jpg"]
+
+
+@pytest.mark.parametrize("said", ["../secret/x.jpg", "..\\secret\\x.jpg", "day 2/../../secret/x.jpg"])
+def test_images_outside_the_root_are_not_read(tmp_path: Path, said: str) -> None:
+    root, secret = tmp_path / "data", tmp_path / "secret"
+    secret.mkdir()
+    root.mkdir()
+    Image.new("RGB", (50, 40)).save(secret / "x.jpg")
+    write_annotation(root / "a.json", [], imagePath=said)
+    with pytest.raises(
+        DataError, match=rf"Images outside data.root .* set it to {tmp_path} if .* or put the image beside"
+    ):
+        LabelMe(root, ["a"], own_labels(CLASSES)).load(0)
+    assert LabelMe(tmp_path, ["data/a"], own_labels(CLASSES)).load(0)[0].shape == (40, 50, 3)
+    write_annotation(root / "a.json", [], imagePath=str(secret / "x.jpg"))
+    with pytest.raises(DataError, match=r"Images outside data.root"):
+        LabelMe(root, ["a"], own_labels(CLASSES)).load(0)
 
 
 # ----------------------------------------------------------------------------------------------------- the datamodule

@@ -188,9 +188,8 @@ def test_coco(tmp_path: Path) -> None:
         path.write_text(json.dumps(content))
     recognised = COCODataModule.recognise(root)
     assert recognised is not None
-    assert recognised.options["images"] == "train2017"
     found = ids(COCODataModule(**recognised.options))
-    assert all(name.startswith("é") for names in found.values() for name in names)
+    assert all(name.split("/")[1].startswith("é") for names in found.values() for name in names)
 
 
 def test_labelme(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab_lightning.data import images
 from deeplab_lightning.data.images import read_image, read_mask
 from deeplab_lightning.data.rasters import of_pillow, read_source
 from deeplab_lightning.doctor.contents import suggested_window
@@ -90,14 +91,26 @@ def test_values_of_unknown_range_are_refused() -> None:
 
 
 def test_an_image_that_is_too_large_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pillow's guard against decompression bombs raises an error of its own kind."""
-    image, _ = kinds()["rgba.png"]
-    image.save(tmp_path / "large.png")
+    """One limit for all decoders; Pillow's guard against decompression bombs raises an error of its own kind."""
+    monkeypatch.setattr(images, "MOST_PIXELS", 1000)
+    for name in ("rgba.png", "rgb.png", "turned.jpg", "deep.tif"):
+        image, options = kinds()[name]
+        image.save(tmp_path / name, **options)
+        with pytest.raises(DataError, match=rf"{name} is too large to be read whole: 60x48 .* 1,000 .*window_size"):
+            read_image(tmp_path / name)
+        if name.endswith("png"):
+            with pytest.raises(DataError, match=f"{name} is too large"):
+                read_mask(tmp_path / name)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    for read in (read_image, read_mask):
-        with pytest.raises(DataError, match=r"large\.png is too large to be read: .* Cut it"):
-            read(tmp_path / "large.png")
-    assert suggested_window([tmp_path / "large.png"]) == suggested_window([])
+    with pytest.raises(DataError, match=r"rgba\.png is too large to be read: .* Cut it"):
+        read_image(tmp_path / "rgba.png")
+    assert suggested_window([tmp_path / "rgba.png"]) == suggested_window([])
+
+
+def test_large_maps_raise_no_warning() -> None:
+    """Pillow warns from 89 megapixels on."""
+    assert Image.MAX_IMAGE_PIXELS is not None
+    assert Image.MAX_IMAGE_PIXELS >= images.MOST_PIXELS >= 192_000_000
 
 
 def test_a_plain_image_that_opencv_finds_too_large_is_refused_by_name(tmp_path: Path) -> None:

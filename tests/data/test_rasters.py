@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import georasters, volumes
+from deeplab_lightning.data import dicom, georasters, volumes
+from deeplab_lightning.data.dicom import read_dicom
 from deeplab_lightning.data.georasters import RasterPart, check_same_grid, read_raster, windows_of
 from deeplab_lightning.data.images import read_image, read_mask_as_stored, read_stored
 from deeplab_lightning.data.rasters import Source, read_labels, read_source, source, sources_in
-from deeplab_lightning.data.volumes import read_dicom, read_slice, slice_count
+from deeplab_lightning.data.volumes import read_slice, slice_count
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.extras import need
 from tests.fakes.folder import draw, write_geotiff, write_image, write_nifti
@@ -272,44 +273,6 @@ def test_volumes_that_cannot_be_read(tmp_path: Path) -> None:
         slice_count(tmp_path / "flat.nii")
 
 
-def write_dicom(path: Path, pixels: np.ndarray, **tags: object) -> None:
-    pydicom = pytest.importorskip("pydicom")
-    dataset = pydicom.Dataset()
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = pydicom.uid.CTImageStorage
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = pydicom.uid.generate_uid()
-    dataset.Rows, dataset.Columns = pixels.shape[-2:]
-    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit, dataset.PixelRepresentation = 15, 0
-    dataset.PixelData = pixels.astype(np.uint16).tobytes()
-    for name, value in tags.items():
-        setattr(dataset, name, value)
-    dataset.save_as(path, enforce_file_format=True)
-
-
-def test_dicom_comes_in_rescaled_units(tmp_path: Path) -> None:
-    pixels = values("uint16", 1)[..., 0]
-    write_dicom(tmp_path / "a.dcm", pixels)
-    np.testing.assert_array_equal(read_dicom(tmp_path / "a.dcm"), pixels[..., None])
-    write_dicom(tmp_path / "b.dcm", pixels, RescaleSlope=2, RescaleIntercept=-1024)
-    result = read_source(tmp_path / "b.dcm", 1, 1000.0)
-    assert result.dtype == np.float32
-    np.testing.assert_array_equal(result[..., 0], pixels * 2.0 - 1024)
-
-
-def test_dicom_that_cannot_be_read(tmp_path: Path) -> None:
-    write_dicom(tmp_path / "a.dcm", np.zeros((3, 20, 30)), NumberOfFrames=3)
-    with pytest.raises(DataError, match=r"a\.dcm has 3 frames, expected one"):
-        read_dicom(tmp_path / "a.dcm")
-    (tmp_path / "b.dcm").write_bytes((tmp_path / "a.dcm").read_bytes()[:500])
-    with pytest.raises(DataError, match=r"Cannot read .*b\.dcm"):
-        read_dicom(tmp_path / "b.dcm")
-    with pytest.raises(DataError, match=r"c\.dcm does not exist"):
-        read_dicom(tmp_path / "c.dcm")
-
-
 def test_a_missing_package_names_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"Reading x needs the package nowhere_to_be.*deeplab-lightning\[geo\]"):
         need("nowhere_to_be", "geo", "Reading x")
@@ -323,6 +286,7 @@ def test_a_missing_package_names_its_extra(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(DataError, match=r"a\.tif.* Pillow does not know.*deeplab-lightning\[geo\]"):
         read_stored(tmp_path / "a.tif")
     monkeypatch.setattr(volumes, "need", absent)
+    monkeypatch.setattr(dicom, "need", absent)
     for call, words in (
         (lambda: windows_of("a.tif", 9), r"a\.tif.*\[geo\]"),
         (lambda: slice_count("a.nii"), r"a\.nii.*\[medical\]"),
@@ -370,6 +334,9 @@ def test_colours_of_masks_come_out_exactly(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "d.jpg"), colours)
     with pytest.raises(DataError, match="compressed as JPEG"):
         read_mask_as_stored(tmp_path / "d.jpg")
-    Image.fromarray(np.dstack([colours, colours[..., 0]])).save(tmp_path / "e.png")
-    with pytest.raises(DataError, match="partly transparent"):
-        read_mask_as_stored(tmp_path / "e.png")
+    clear = np.where(colours[..., 0] < 100, 0, 255).astype(np.uint8)  # says no more than red does
+    Image.fromarray(np.dstack([colours, clear])).save(tmp_path / "e.png")
+    np.testing.assert_array_equal(read_mask_as_stored(tmp_path / "e.png"), colours)
+    Image.fromarray(np.dstack([colours * 0, clear])).save(tmp_path / "f.png")
+    with pytest.raises(DataError, match=r"f\.png is partly transparent.*alpha channel seems to be the label"):
+        read_mask_as_stored(tmp_path / "f.png")

@@ -11,11 +11,12 @@ import yaml
 from PIL import Image
 
 from deeplab_lightning.data.datamodule import SegmentationDataModule
+from deeplab_lightning.data.mask_samples import look_at_masks
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.advice import fitting_crop
-from deeplab_lightning.doctor.contents import look_at_masks
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.mask_classes import meaning_of
+from deeplab_lightning.doctor.unrecognised import describe
 from deeplab_lightning.errors import ConfigError
 
 from ..fakes.ade20k import write_ade20k
@@ -23,9 +24,12 @@ from ..fakes.camvid import write_camvid
 from ..fakes.camvid32 import write_camvid32
 from ..fakes.cityscapes import write_cityscapes
 from ..fakes.coco import write_coco
+from ..fakes.cvat import write_cvat
+from ..fakes.datumaro import write_datumaro
 from ..fakes.folder import write_folder
 from ..fakes.labelme import write_labelme
 from ..fakes.voc import write_voc
+from ..fakes.yolo import write_yolo
 
 
 def read_back(folder: Path) -> SegmentationDataModule:
@@ -44,6 +48,9 @@ def read_back(folder: Path) -> SegmentationDataModule:
         (write_ade20k, "ADE20K"),
         (write_labelme, "LabelMe"),
         (write_coco, "COCO"),
+        (write_yolo, "YOLO"),
+        (write_cvat, "CVAT"),
+        (write_datumaro, "Datumaro"),
         (write_folder, "Folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -70,7 +77,7 @@ def test_voc_with_its_augmentation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("images", "masks"), [("Imgs", "Labels"), ("JPEGImages", "annotations")])
 def test_folders_may_have_other_names(tmp_path: Path, images: str, masks: str) -> None:
     arguments = propose(write_folder(tmp_path, images=images, masks=masks, mask_suffix="_seg")).options
-    assert (arguments["images"], arguments["masks"], arguments["mask_suffix"]) == (images, masks, "_seg")
+    assert (arguments["images"], arguments["masks"]) == (images, f"{masks}/{{name}}_seg")
     assert len(read_back(tmp_path).dataset("train")) == 5
 
 
@@ -103,7 +110,7 @@ def test_colour_masks_get_a_palette(tmp_path: Path) -> None:
     write_folder(tmp_path, classes=3, mask_of=lambda mask: colours[mask])
     arguments = propose(tmp_path).options
     assert arguments["palette"] == [[0, 0, 0], [192, 0, 128]]
-    assert arguments["void_colour"] == [224, 224, 192]
+    assert arguments["void_colours"] == [[224, 224, 192]]
     assert arguments["class_names"] == ["class_0", "class_1"]
     assert set(np.unique(read_back(tmp_path).dataset("train").load(0)[1]).tolist()) == {0, 1, 255}
 
@@ -132,7 +139,50 @@ def test_crops_are_16k_and_1(sides: list[int], crop: int) -> None:
 
 def test_an_unknown_layout_says_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "stuff").mkdir()
-    with pytest.raises(ConfigError, match=r"holds stuff/\..*Known are: .*VOC2012"):
+    with pytest.raises(ConfigError, match=r"holds no files\..*Known are: .*VOC2012"):
         propose(tmp_path)
     with pytest.raises(ConfigError, match="does not exist"):
         propose(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("day.json", '{"frames": [], "version": 1}', "day.json is JSON with the fields frames, version"),
+        ("day.json", '[{"url": "a", "tags": []}]', "is a list of objects with the fields url, tags"),
+        ("day.json", "{", "is no JSON, or damaged"),
+        ("a.xml", "<annotation><object><bndbox></bndbox></object></annotation>", "boxes do not tell the classes"),
+        ("a.txt", "0 0.5 0.5 0.25 0.25\n", "YOLO's form of detection"),
+        ("masks.zip", "PK", "Unpack masks.zip"),
+        ("train.tfrecord", "x", "train.tfrecord is TensorFlow records, which is not read"),
+        ("b.png", None, "If one of these folders holds masks, say so"),
+    ],
+    ids=lambda value: str(value)[:12],
+)
+def test_of_an_unknown_layout_its_folders_and_what_comes_nearest_are_said(
+    tmp_path: Path, name: str, content: str | None, words: str
+) -> None:
+    (tmp_path / "day 1").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (9, 9, 3), np.uint8)
+    for index in range(3):
+        Image.fromarray(pixels).save(tmp_path / "day 1" / f"{index}.png")
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    found = describe(tmp_path)
+    assert found.startswith(f"{tmp_path} holds day 1/ (3 .png)")
+    assert words in found
+
+
+def test_a_second_data_set_in_a_folder_is_said_to_be_left_out(tmp_path: Path) -> None:
+    write_folder(tmp_path / "a")
+    write_coco(tmp_path / "b")
+    found = propose(tmp_path)
+    assert Path(found.options["root"]) == (tmp_path / "a").resolve()
+    assert found.remarks == [f"Left out: {tmp_path / 'b'} (COCO). To read it: doctor {tmp_path / 'b'}"]
+
+
+def test_image_and_mask_in_one_file_are_told(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / f"{number}.jpg")
+    with pytest.raises(ConfigError, match=r"twice as wide as high, .*cut each into two files"):
+        propose(tmp_path)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab_lightning.data.mask_samples import MaskValues
 from deeplab_lightning.data.sets.folder import FolderDataModule
-from deeplab_lightning.doctor.contents import MaskValues
+from deeplab_lightning.data.stated_classes import StatedClass, StatedClasses
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.mask_classes import Meaning, meaning_of
 from deeplab_lightning.errors import ConfigError
 
 
+def listed(names: Sequence[str]) -> list[StatedClasses]:
+    return [StatedClasses(Path("classes.txt"), tuple(map(StatedClass, names)))] if names else []
+
+
 def of_values(*values: int, names: tuple[str, ...] = ()) -> Meaning:
-    return meaning_of(MaskValues(values=Counter(dict.fromkeys(values, 1000))), names)
+    return meaning_of(MaskValues(values=Counter(dict.fromkeys(values, 1000))), listed(names))
 
 
 def of_colours(*colours: tuple[int, int, int], names: tuple[str, ...] = ()) -> Meaning:
-    return meaning_of(MaskValues(colours=Counter(dict.fromkeys(colours, 1000))), names)
+    return meaning_of(MaskValues(colours=Counter(dict.fromkeys(colours, 1000))), listed(names))
 
 
 @pytest.mark.parametrize(
@@ -32,7 +38,7 @@ def of_colours(*colours: tuple[int, int, int], names: tuple[str, ...] = ()) -> M
         ((0, 127, 255), {0: 0, 127: 1, 255: 2}),
         ((0, 85, 170, 255), {0: 0, 85: 1, 170: 2, 255: 3}),
         ((0, 1000, 2000), {0: 0, 1000: 1, 2000: 2}),
-        ((0, 1, 65535), {0: 0, 1: 1, 65535: 2}),
+        ((0, 1, 65535), {0: 0, 1: 1, 65535: 255}),
         ((-9999, 0, 1), {-9999: 255, 0: 0, 1: 1}),
         ((0, 255), {0: 0, 255: 1}),
     ],
@@ -59,7 +65,7 @@ def test_cityscapes_own_ids_have_gaps() -> None:
 
 def test_soft_edges_get_a_threshold() -> None:
     values = Counter(dict.fromkeys(range(256), 3)) + Counter({0: 50_000, 255: 9_000})
-    meaning = meaning_of(MaskValues(values=values), ["defect"])
+    meaning = meaning_of(MaskValues(values=values), listed(["defect"]))
     assert meaning.options == {"mask_threshold": 128, "class_names": ["background", "defect"]}
     flat = Counter(dict.fromkeys(range(256), 100))  # as many pixels in between: no edge of anything
     assert "mask_threshold" not in meaning_of(MaskValues(values=flat), []).options
@@ -101,18 +107,21 @@ def test_names_and_colours_are_never_joined() -> None:
 
 def test_vocs_void_is_void_among_vocs_colours_alone() -> None:
     voc = of_colours((0, 0, 0), (128, 0, 0), (224, 224, 192))
-    assert voc.options["void_colour"] == [224, 224, 192]
+    assert voc.options["void_colours"] == [[224, 224, 192]]
+    assert "If it is a class, move it to palette" in voc.remarks[0]
     assert voc.options["palette"] == [[0, 0, 0], [128, 0, 0]]
     other = of_colours((0, 0, 0), (250, 10, 0), (224, 224, 192))
-    assert "void_colour" not in other.options
+    assert "void_colours" not in other.options
     assert len(other.options["palette"]) == 3
 
 
-def test_blended_colours_are_named() -> None:
-    colours = Counter({(0, 0, 0): 90_000, (255, 0, 0): 9_000, (127, 0, 0): 20})
-    (remark,) = meaning_of(MaskValues(colours=colours), []).remarks
-    assert "1 of 3 colours have fewer than 0.1% of the pixels" in remark
-    assert "[127, 0, 0]" in remark
+def test_blended_colours_are_ignored_and_rare_ones_named() -> None:
+    colours = Counter({(0, 0, 0): 90_000, (255, 0, 0): 9_000, (127, 0, 0): 20, (127, 90, 0): 20, (60, 0, 0): 21})
+    meaning = meaning_of(MaskValues(colours=colours, solid=Counter({(60, 0, 0): 1})))
+    assert meaning.options["palette"] == [[0, 0, 0], [255, 0, 0], [60, 0, 0], [127, 90, 0]]
+    assert meaning.options["void_colours"] == [[127, 0, 0]]
+    assert "1 colours are ignored (void_colours): [127, 0, 0]" in meaning.remarks[0]
+    assert "2 of 4 colours have fewer than 0.1% of the pixels: [60, 0, 0], [127, 90, 0]" in meaning.remarks[1]
 
 
 def test_many_colours_make_no_palette() -> None:

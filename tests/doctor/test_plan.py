@@ -21,6 +21,7 @@ from deeplab_lightning.doctor.plan import (
     choose_network,
     choose_precision,
     rates_within,
+    said,
 )
 from deeplab_lightning.errors import ConfigError
 
@@ -101,6 +102,16 @@ def test_what_was_said_is_kept_and_the_rest_follows() -> None:
     assert planned(optimizer__lr=0.01).value("optimizer.name") == "sgd"  # a rate of AdamW would be ten times smaller
     larger = planned(data__crop_size=353)
     assert larger.value("trainer.max_steps") < planned(data__crop_size=97).value("trainer.max_steps")
+
+
+def test_of_files_what_is_read_is_kept_and_how_long_it_takes_is_planned() -> None:
+    files = {"data.root": "a", "data.crop_size": 497, "optimizer.lr": 0.2, "trainer.max_steps": 9, "model.name": "UNet"}
+    kept, lost = said(files, {"data.batch_size": 3, "trainer.max_steps": 7})
+    assert {name: choice.value for name, choice in kept.items()} == {
+        "data.root": "a", "model.name": "UNet", "data.batch_size": 3, "trainer.max_steps": 7,
+    }  # fmt: skip
+    assert lost == ["from your files: data.crop_size 497, optimizer.lr 0.2. What is said on the command line is kept"]
+    assert said({"data.root": "a"}, {})[1] == []
 
 
 def test_the_recipe_follows_where_the_weights_come_from() -> None:

@@ -21,6 +21,7 @@ from deeplab_lightning.options import Options, constraint_words, hints_of
 SMALL: dict[str, Any] = {
     "backbone": "mobilenetv2_035", "aspp_channels": 8, "decoder_channels": 8, "base_width": 2, "last_block": 5,
     "scales": (0.5, 1.0), "aux_head": True,
+    "members": ({"name": "DeepLabV3Plus", "backbone": "mobilenetv2_035", "aspp_channels": 8, "decoder_channels": 8},),
 }  # fmt: skip
 """As far as a network has them."""
 CASCADE: dict[str, Any] = {"backbone": "resnet26", "multi_grid": (1, 2)}
@@ -139,7 +140,7 @@ def test_features_that_fit_the_image_are_mapped_as_the_logits_are(name: str) -> 
     """What one single classifier reads is a map of the image with the size of the coarse logits."""
     network, seen = small(name).eval(), []
     if not network.features_fit_image:
-        assert name in ("DeepLabV2", "FCN")
+        assert name in ("DeepLabV2", "FCN", "Ensemble")
         return
     network.classifier.register_forward_hook(lambda _, args, __: seen.append(args[0].shape[-2:]))
     coarse = network.coarse_logits(torch.randn(1, 3, 33, 49))

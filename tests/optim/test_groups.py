@@ -14,7 +14,8 @@ from deeplab_lightning.optim.groups import parameter_groups
 from deeplab_lightning.optim.options import OptimizerOptions
 
 PLAIN = OptimizerOptions(lr=0.1, weight_decay=1e-4)
-NETWORKS = [(network, {}) for network in models.networks().values()] + [
+MEMBERS = {"members": ({"name": "DeepLabV3Plus", "backbone": "resnet18"},)}
+NETWORKS = [(network, MEMBERS if name == "Ensemble" else {}) for name, network in models.networks().items()] + [
     (models.DeepLabV3Plus, {"backbone": name}) for name in ("mobilenetv2_035", "resnet18", "resnext50_32x4d")
 ]
 

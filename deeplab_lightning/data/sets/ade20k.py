@@ -12,6 +12,7 @@ Annotations hold 0 for all that is none of the 150 classes, and 1..150. The clas
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -26,8 +27,10 @@ from ..datamodule import DataOptions, SegmentationDataModule
 from ..finding import files_by_stem, locate
 from ..images import read_mask
 from ..layout import Recognised
+from ..mask_samples import hold_only
 from ..masks import MaskDecoder
 from ..paired_files import PairedFiles
+from ..stated_classes import states_others
 from ..wording import found_instead
 
 # fmt: off
@@ -88,6 +91,8 @@ Split = Literal["train", "val"]
 
 FOLDERS: dict[Split, str] = {"train": "training", "val": "validation"}
 
+_NAME = re.compile(r"ADE_train_\d{8}")
+
 SOURCE = "http://sceneparsing.csail.mit.edu (ADEChallengeData2016.zip)"
 
 
@@ -147,11 +152,13 @@ class ADE20KDataModule(SegmentationDataModule):
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise the form of the scene parsing benchmark."""
-        if not (root / "images" / "training").is_dir() or not (root / "annotations" / "training").is_dir():
+        """Recognise the scene parsing benchmark, not other classes in its folders: by its images' names and values."""
+        images, masks = (files_by_stem(root / kind / "training") for kind in ("images", "annotations"))
+        if not images or not masks or not all(map(_NAME.fullmatch, [*images, *masks])):
             return None
-        images = list(files_by_stem(root / "images" / "training").values())
-        return Recognised("ADE20K", {"root": str(root.resolve())}, images, len(images))
+        if states_others(root, ADE20K.class_names) or not hold_only(list(masks.values()), LABEL_MAP):
+            return None
+        return Recognised("ADE20K", {"root": str(root.resolve())}, list(images.values()), len(images))
 
     def build_dataset(self, split: datamodule.Split) -> ADE20KScenes:
         """Open a split."""

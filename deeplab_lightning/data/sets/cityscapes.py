@@ -29,8 +29,9 @@ from ..datamodule import DataOptions, SegmentationDataModule
 from ..finding import files_by_stem, locate
 from ..images import read_mask
 from ..layout import Recognised
+from ..mask_samples import hold_only
 from ..paired_files import PairedFiles
-from ..wording import composed, found_instead
+from ..wording import composed, first_few, found_instead
 
 _CLASSES = {
     "road": (7, (128, 64, 128)),
@@ -81,6 +82,17 @@ ANNOTATED: dict[Annotations, tuple[Split, ...]] = {
     "coarse": ("train", "train_extra", "val"),
 }
 """Splits of each kind of annotation."""
+
+_CITIES = (
+    "aachen bochum bremen cologne darmstadt dusseldorf erfurt hamburg hanover jena krefeld monchengladbach strasbourg "
+    "stuttgart tubingen ulm weimar zurich frankfurt lindau munster berlin bielefeld bonn leverkusen mainz munich "
+    "augsburg bad-honnef bamberg bayreuth dortmund dresden duisburg erlangen freiburg heidelberg heilbronn karlsruhe "
+    "konigswinter konstanz mannheim muhlheim-ruhr nuremberg oberhausen saarbrucken schweinfurt troisdorf wuppertal "
+    "wurzburg"
+)
+CITIES = frozenset(_CITIES.split())
+"""All 50 cities, whose names are the folders'."""
+_SOME_IDS = ", ".join(f"{label_id} {name}" for name, (label_id, _) in list(_CLASSES.items())[:3])
 
 SOURCE = "https://www.cityscapes-dataset.com (free registration)"
 PACKAGES: dict[Annotations, str] = {
@@ -157,15 +169,26 @@ class CityscapesDataModule(SegmentationDataModule):
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise the folder of `leftImg8bit/`."""
+        """Recognise the folder of `leftImg8bit/` by its masks' names and values, and say so where cities are others."""
         if not (root / "leftImg8bit").is_dir() or not ((root / "gtFine").is_dir() or (root / "gtCoarse").is_dir()):
+            return None
+        masks = sorted(root.glob("gt[FC]*/train*/*/*_label*Ids.png"))
+        ids = [mask for mask in masks if mask.stem.endswith("_labelIds")]
+        if not masks or not hold_only(ids, (*range(LABEL_ID_COUNT), CITYSCAPES.ignore_index)):
             return None
         options = {"root": str(root.resolve())}
         if not (root / "gtFine" / "train").is_dir():
             options["annotations"] = "coarse"
         images = sorted((root / "leftImg8bit" / "train").glob("*/*_leftImg8bit.*"))
         remark = f"{CITYSCAPES.num_classes} classes; label ids are mapped to train ids as they are read."
-        return Recognised("Cityscapes", options, images, len(images), remarks=[remark])
+        found = Recognised("Cityscapes", options, images, len(images), remarks=[remark])
+        others = sorted({mask.parent.name for mask in masks} - CITIES)
+        if others:
+            found.remarks.append(
+                f"Cityscapes has no {first_few(others)}: check that the label ids are its own ({_SOME_IDS}, ...). If "
+                f"they are not, put images into images/ and masks into masks/, which are read as name: Folder."
+            )
+        return found
 
     def build_dataset(self, split: datamodule.Split) -> Cityscapes:
         """Open a split."""

@@ -1,358 +1,438 @@
-"""Annotations in the form of COCO: one JSON file for many images, with outlines of objects that are drawn into masks.
+"""Annotations in the form of COCO: JSON files for many images each, with outlines of objects drawn into masks.
 
-Lin et al.: "Microsoft COCO: Common Objects in Context", ECCV 2014. The file holds
+Lin et al.: "Microsoft COCO: Common Objects in Context", ECCV 2014. A file holds
 
     images        `id`, `file_name`, `height`, `width`
-    categories    `id`, `name`
+    categories    `id`, `name`, `supercategory`
     annotations   `image_id`, `category_id`, `iscrowd`, and `segmentation`: polygons [[x, y, x, y, ...], ...], or run
                   lengths {size: [height, width], counts: a list, or a string when compressed}
+
+There is one file, or one for each split, which its name or folder tells:
+
+    annotations/instances_train2017.json    train2017/              COCO's own
+    train/_annotations.coco.json            train/                  Roboflow's
+    annotations/instances_default.json      images/default/         Datumaro's, CVAT's
+
+Images are found below the root by what the files call them (`data/named_images.py`).
 
 Masks of classes are made from objects that overlap. Larger objects are drawn first, so that what is smaller lies on
 top: the order of the file says nothing, and a cup drawn before its table would vanish. Of equal ones the later in the
 file lies on top. Groups that were outlined as one (`iscrowd`) are ignored, and lie below all objects, since those
 within them that have an outline of their own are certain. What no outline covers is background.
 
-Brushes of annotation tools (CVAT, Datumaro) write every object as run lengths with `iscrowd` 1. So a class of which a
-file has such groups alone has objects, not groups. Objects without an outline that can be drawn (boxes, polygons of two
-points) are left out and counted, and are an error where they are more than `MOST_WITHOUT_OUTLINE` of all.
+Brushes of annotation tools (CVAT, Datumaro) write every object as run lengths with `iscrowd` 1. So a class of which the
+files have such groups alone has objects, not groups. Of objects without an outline that can be drawn the box is
+ignored; they are counted, and an error where they are many.
 
 Polygons are drawn by `pycocotools`, COCO's own code, so that masks have the areas that COCO counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ...errors import DataError, did_you_mean
+from ...errors import DataError
 from ...extras import need
-from ...labels import LabelSet
-from ..annotations import check_declared_size, read_json
-from ..checks import check_unique
+from ..annotations import read_json
 from ..datamodule import Split
-from ..dataset import SegmentationDataset
-from ..finding import files_by_stem, locate, on_disk
-from ..images import read_image
-from ..layout import Recognised, json_object, subfolders
-from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..splitting import names_of
-from ..wording import composed, first_few
-
-Outline = list[np.ndarray] | dict[str, Any]
-"""Polygons, each `(2 * N,)` float64 of x, y, x, y, ...; or run lengths as in the file."""
+from ..named_images import NamedImages, name_of, split_in, split_of_path
+from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinedImages, OutlinesDataModule, OutlinesOptions
+from ..regions import Bitmap, Region, box, ring, runs_of
+from ..splitting import split_called
+from ..wording import first_few
 
 PURPOSE = "Drawing outlines in the form of COCO"
-MOST_WITHOUT_OUTLINE = 0.05
-"""Share of a file's objects."""
+ANNOTATIONS_NAMED = ("annotations", "annotation", "annots", "labels", "json", "coco")
+"""Folders below the root in which annotation files lie, in small letters; beside them, the root's and its splits'."""
+_LISTS = ("images", "categories", "annotations")
+_OTHER_TASKS = re.compile(r"keypoints|stuff|panoptic|labels|captions|image_info", re.I)
 _REMEDY = "Export the annotations again."
+NOWHERE = Bitmap(np.zeros((0, 0), bool))
 
 
-@dataclass
-class AnnotatedImage:
-    """What an annotation file says of an image.
+@dataclass(frozen=True)
+class DrawnByCOCO(Region):
+    """Polygons whose pixels are those of `pycocotools`.
 
     Attributes:
-        name: The file's path below the folder of images, without ending.
-        height: In pixels; None where the file does not say.
-        width: Likewise.
-        objects: Class id (or ignore), outline, and where it stands in the file, for messages.
+        rings: Each `(N, 2)` float64 of x and y; what any of them covers is inside.
     """
 
-    name: str
-    height: int | None
-    width: int | None
-    objects: list[tuple[int, Outline, str]] = field(default_factory=list)
+    rings: tuple[np.ndarray, ...]
 
-
-class COCO(SegmentationDataset):
-    """Images with annotations in the form of COCO.
-
-    Args:
-        annotations: The file that `images` were read from.
-        images: As `read_annotations` gives them.
-        folder: Where the files of the images lie.
-        labels: The first class is the background.
-
-    Raises:
-        ConfigError: `pycocotools` is not installed.
-        DataError: Files of images are missing.
-    """
-
-    def __init__(
-        self, annotations: str | Path, images: Sequence[AnnotatedImage], folder: str | Path, labels: LabelSet
-    ) -> None:
-        need("pycocotools.mask", "coco", PURPOSE)
-        self.annotations, self.labels = Path(annotations), labels
-        self._images = list(images)
-        remedy = "Set data.images (and data.val_images) to the folder in which they lie, below data.root."
-        names = [f"./{image.name}" for image in self._images]
-        self._files = locate(names, Path(folder), f"Images of {annotations}", remedy)
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def sample_id(self, index: int) -> str:
-        """Return the image's file name, without ending."""
-        return self._images[index].name
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """Return the image's file and the annotations'."""
-        return self._files[index], self.annotations
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read image `index`, and draw its mask of class ids and 255.
-
-        Raises:
-            DataError: The image is unreadable or of another size, or an outline cannot be drawn.
-        """
-        entry, path = self._images[index], self._files[index]
-        image = read_image(path)
-        check_declared_size(image, entry.height, entry.width, path, self.annotations)
-        height, width = image.shape[:2]
-        void = self.labels.ignore_index
-        drawn = [(value, _area(outline, height, width, where)) for value, outline, where in entry.objects]
-        drawn.sort(key=lambda one: (one[0] != void, -int(one[1].sum())))
-        mask = np.zeros((height, width), np.uint8)
-        for value, area in drawn:
-            mask[area] = value
-        return image, mask
+    def area(self, height: int, width: int) -> np.ndarray:
+        """Let `pycocotools` draw them."""
+        coco_mask = need("pycocotools.mask", "coco", PURPOSE)
+        flat = [one.ravel() for one in self.rings]
+        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, height, width))).astype(bool)
 
 
 @dataclass(frozen=True, kw_only=True)
-class COCOOptions(OwnImagesOptions):
+class COCOOptions(OutlinesOptions):
     """What is to be read of annotations in the form of COCO."""
 
-    annotations: str = "annotations.json"
-    """File of the training annotations, or of all, below the root."""
+    annotations: tuple[str, ...] = ()
+    """Files of annotations below the root; the name or folder of each may tell its split (instances_train2017.json,
+    valid/_annotations.coco.json). Empty looks for them in the root, in annotations/ and in folders of splits."""
     images: str = "."
-    """Folder of the images that the file of annotations is about, below the root."""
-    val_annotations: str | None = None
-    """File of the validation annotations, below the root; null divides the images of the file of annotations."""
-    val_images: str | None = None
-    """Folder of the images that the file of validation annotations is about, below the root; null takes that of the
-    training images."""
+    """Folder below the root, in which the images lie at any depth."""
 
 
-class COCODataModule(OwnImagesDataModule):
+class COCODataModule(OutlinesDataModule):
     """COCO itself, or the user's own images with annotations in its form: polygons or run lengths in JSON."""
 
     Options = COCOOptions
     options: COCOOptions
-    layout = "COCO (a JSON file with images, annotations and categories)"
-    generality = 2
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._read: dict[Path, dict[str, AnnotatedImage]] = {}
+    layout = "COCO (JSON files with images, annotations and categories)"
+    generality = 0
 
     @classmethod
-    def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise a folder with a file of annotations; one for training and one for validation, if there are two."""
-        files = {path: json_object(path) for path in sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])}
-        lists = {"images", "annotations", "categories"}
-        files = {path: content for path, content in files.items() if lists <= set(content)}
-        if not files:
-            return None
-        train = next((path for path in files if "train" in path.stem), next(iter(files)))
-        val = next((path for path in files if "val" in path.stem and path != train), None)
-        categories = sorted(files[train]["categories"], key=lambda category: category["id"])
-        options: dict[str, Any] = {
-            "root": str(root.resolve()),
-            "class_names": ["background", *[str(category["name"]) for category in categories]],
-        }
-        for prefix, path in (("", train), ("val_", val)):
-            if path is not None:
-                options[f"{prefix}annotations"] = path.relative_to(root).as_posix()
-                options[f"{prefix}images"] = _folder_of(files[path], root)
-        size = len(files[train]["images"])
-        images = list(files_by_stem(root / options["images"]).values())
-        return Recognised("COCO", options, images, size if val else max(1, int(0.8 * size)))
+    def is_form(cls, root: Path) -> bool:
+        """Look for the form's words in JSON files, unless masks lie ready beside the images."""
+        return any(map(_has_its_words, _json_files(root))) and not _has_masks(root)
 
-    def build_dataset(self, split: Split) -> COCO:
-        """Open a split."""
-        options = self.options
-        if options.val_annotations and split == "val":
-            path, folder = self.root / options.val_annotations, self.root / (options.val_images or options.images)
-            return COCO(path, list(self._images(path).values()), folder, self.labels)
-        path = self.root / options.annotations
-        images = self._images(path)
-        splits = {"train": list(images)} if options.val_annotations else self.divided(list(images))
-        return COCO(path, [images[name] for name in names_of(splits, split)], self.root / options.images, self.labels)
+    @classmethod
+    def read(cls, root: Path, files: Sequence[str] = (), images: str = ".") -> Annotations:
+        """Read some files, or those that are found."""
+        left_out: list[str] = []
+        if files:
+            contents = {root / file: _content(root / file) for file in files}
+        else:
+            candidates = {path: _content(path) for path in _json_files(root) if _has_its_words(path)}
+            contents, left_out = _chosen(candidates, root)
+        named = NamedImages(root / images)
+        found = _read(contents, root, named)
+        found.remarks += left_out + named.left_out(one.image for one in found.images.values())
+        found.options["annotations"] = [path.relative_to(root).as_posix() for path in contents]
+        return found
 
-    def _images(self, path: Path) -> dict[str, AnnotatedImage]:
-        """Read a file once."""
-        if path not in self._read:
-            self._read[path] = read_annotations(path, self.labels)
-        return self._read[path]
+    def read_as_configured(self) -> Annotations:
+        """Read the files that the options name."""
+        return self.read(self.root, self.options.annotations, self.options.images)
+
+    def build_dataset(self, split: Split) -> OutlinedImages:
+        """Open a split.
+
+        Raises:
+            ConfigError: `pycocotools` is not installed.
+        """
+        need("pycocotools.mask", "coco", PURPOSE)
+        return super().build_dataset(split)
 
 
-def _folder_of(content: dict[str, Any], root: Path) -> str:
-    """Return the folder below `root` in which the first image of a COCO file lies; `.` if it is nowhere."""
-    name = str(content["images"][0].get("file_name")) if content["images"] else ""
-    places = [root, *subfolders(root), *[inner for folder in subfolders(root) for inner in subfolders(folder)]]
-    found = (place for place in places if name and on_disk(place / name).is_file())
-    return next((place.relative_to(root).as_posix() for place in found), ".")
+def _json_files(root: Path) -> list[Path]:
+    """Return the JSON files in the root, and in folders of annotations and of splits."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir()]
+    held = [one for one in folders if one.name.casefold() in ANNOTATIONS_NAMED or split_called(one.name)]
+    files = [path for folder in (root, *held) for path in sorted(folder.iterdir())]
+    return [path for path in files if path.suffix.lower() == ".json" and path.name[0] != "." and path.is_file()]
 
 
-def read_annotations(path: Path, labels: LabelSet) -> dict[str, AnnotatedImage]:
-    """Read an annotation file; its categories are found in `labels` by name.
+def _has_its_words(path: Path) -> bool:
+    try:
+        text = path.read_bytes()
+    except OSError:
+        return False
+    return all(f'"{word}"'.encode() in text for word in (*_LISTS, "segmentation"))
 
-    Returns:
-        The images by name, in the order of the file, those without objects too.
 
-    Raises:
-        DataError: The file is damaged or of another form, names no image or one twice, uses a category that is no
-            class, or has too many objects without an outline.
-    """
+def _has_masks(root: Path) -> bool:
+    """Tell whether there is a folder of masks, one file for each image: these need not be drawn."""
+    folders = [path for path in root.iterdir() if path.is_dir() and path.name.casefold() in ("masks", "mask")]
+    return any(len(NamedImages(folder)) for folder in folders)
+
+
+def _content(path: Path) -> dict[str, Any]:
     content = read_json(path, _REMEDY)
-    lists = ("images", "categories", "annotations")
-    if not all(isinstance(content.get(key), list) for key in lists):
+    if not all(isinstance(content.get(key), list) for key in _LISTS):
         raise DataError(
             f"{path} is no annotation file in the form of COCO: it holds {first_few(content) or 'nothing'}, expected "
-            f"lists images, categories and annotations. Set data.annotations to the file of instances."
+            f"lists images, categories and annotations. Set data.annotations to the files of instances."
         )
-    try:
-        images = {
-            int(entry["id"]): AnnotatedImage(_name(entry["file_name"]), entry.get("height"), entry.get("width"))
-            for entry in content["images"]
-        }
-        used = {int(entry["category_id"]) for entry in content["annotations"]}
-        classes = _classes(
-            {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}, used, labels, path
-        )
-        with_objects = {int(entry["category_id"]) for entry in content["annotations"] if not entry.get("iscrowd")}
-        _say_groups_are_objects(path, [labels.class_names[classes[number]] for number in sorted(used - with_objects)])
-        left_out: list[DataError] = []
-        for entry in content["annotations"]:
-            where = f"{path}, annotation {entry.get('id')}"
-            if int(entry["image_id"]) not in images:
-                raise DataError(f"{where} belongs to image {entry['image_id']}, which is not in the file. {_REMEDY}")
-            category = int(entry["category_id"])
-            is_group = entry.get("iscrowd") and category in with_objects
-            value = labels.ignore_index if is_group else classes[category]
-            try:
-                outline = _outline(entry.get("segmentation"), where)
-            except _NoOutlineError as error:
-                left_out.append(error)
-                continue
-            images[int(entry["image_id"])].objects.append((value, outline, where))
-        _check_few(left_out, len(content["annotations"]), path)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{path} is not in the form of COCO: {type(error).__name__}: {error}. {_REMEDY}") from error
-    if not images:
-        raise DataError(f"{path} names no images. {_REMEDY}")
-    check_unique([image.name for image in images.values()], "Images", path)
-    return {image.name: image for image in images.values()}
+    return content
 
 
-class _NoOutlineError(DataError):
-    """An object cannot be drawn; others can."""
+def _split_of_file(path: Path, root: Path) -> str | None:
+    return (split_called(path.parent.name) if path.parent != root else None) or split_in(path.stem)
 
 
-def _check_few(left_out: Sequence[DataError], objects: int, path: Path) -> None:
-    """Say how many objects cannot be drawn, or refuse the file where they are many."""
-    if len(left_out) > MOST_WITHOUT_OUTLINE * objects:
-        raise DataError(str(left_out[0]))
-    if left_out:
-        rank_zero_warn(f"{path}: {len(left_out)} of {objects} objects are left out. The first: {left_out[0]}")
+def _chosen(candidates: dict[Path, dict[str, Any]], root: Path) -> tuple[dict[Path, dict[str, Any]], list[str]]:
+    """Choose among the files of a folder: instances before other tasks, and each image from one file alone.
 
-
-def _say_groups_are_objects(path: Path, names: Sequence[str]) -> None:
-    if names:
-        rank_zero_info(
-            f"{path}: of {first_few(names)} it has outlines with iscrowd 1 alone, as brushes of annotation tools "
-            f"write: they are read as objects, not as groups to be ignored."
-        )
-
-
-def _name(file_name: str) -> str:
-    return composed(PurePosixPath(file_name.replace("\\", "/")).with_suffix("").as_posix())
-
-
-def _classes(categories: dict[int, str], used: Iterable[int], labels: LabelSet, path: Path) -> dict[int, int]:
-    """Return category id -> class id; categories without objects need not be classes."""
-    for number in sorted(used):
-        if number not in categories:
-            raise DataError(f"{path} uses category {number}, which is not among its categories. {_REMEDY}")
-        name = categories[number]
-        if name not in labels.class_names[1:]:
-            wanted = [labels.class_names[0], *(categories[each] for each in sorted(set(used) & set(categories)))]
-            raise DataError(
-                f"{path}: category {name!r} (id {number}) is not in data.class_names."
-                f"{did_you_mean(name, labels.class_names[1:])} The file's own are class_names: [{', '.join(wanted)}]."
+    Returns:
+        The files' contents, and what is said of the others.
+    """
+    with_outlines = {path for path, content in candidates.items() if any(map(_has_outline, content["annotations"]))}
+    order = sorted(
+        candidates,
+        key=lambda path: (
+            "instances" not in path.stem.casefold(),
+            bool(_OTHER_TASKS.search(path.stem)),
+            _split_of_file(path, root) is None,
+            path,
+        ),
+    )
+    taken: dict[Path, dict[str, Any]] = {}
+    said: list[str] = []
+    names: dict[str | None, dict[str, Path]] = {}
+    for path in order:
+        split, shown = _split_of_file(path, root), path.relative_to(root).as_posix()
+        if with_outlines and path not in with_outlines:
+            said.append(f"{shown} is left out: it has no outlines.")
+            continue
+        own = [str(entry.get("file_name")) for entry in candidates[path]["images"] if isinstance(entry, dict)]
+        rivals = [held for other, held in names.items() if other == split or None in (other, split)]
+        rival = next((held[name] for name in own for held in rivals if name in held), None)
+        if rival is not None:
+            said.append(
+                f"{shown} is left out: it is about images of {rival.relative_to(root).as_posix()}. To read it instead, "
+                f"set data.annotations."
             )
-    return {number: labels.class_names.index(name) for number, name in categories.items() if name in labels.class_names}
+            continue
+        taken[path] = candidates[path]
+        names.setdefault(split, {}).update(dict.fromkeys(own, path))
+    return taken, said
 
 
-def _outline(segmentation: object, where: str) -> Outline:
-    """Check an object's outline; polygons become arrays, which take a quarter of the memory."""
+def _has_outline(entry: object) -> bool:
+    return isinstance(entry, dict) and bool(entry.get("segmentation"))
+
+
+def _read(contents: dict[Path, dict[str, Any]], root: Path, files: NamedImages) -> Annotations:
+    """Read annotation files together: a category is the same in all of them if its name is."""
+    for path, content in contents.items():
+        with _form(path):
+            _check_categories(content, path)
+    named = _labels(contents)
+    used, single = set[str](), set[str]()
+    for path, content in contents.items():
+        with _form(path):
+            for entry in content["annotations"]:
+                label = _label(named, path, entry)
+                used.add(label)
+                single |= set() if entry.get("iscrowd") else {label}
+    found, groups = Annotations(), Counter[str]()
+    for path, content in contents.items():
+        with _form(path):
+            images = _add_images(found, path, content["images"], root, files)
+            for entry in content["annotations"]:
+                label = _label(named, path, entry)
+                group = bool(entry.get("iscrowd")) and label in single
+                _add_object(found, images, entry, Outlined(label, NOWHERE, _where(path, entry), ignored=group))
+                groups.update([label] if group else [])
+    headings = {label for label in named.values() if label not in used and _is_heading(label, contents)}
+    found.labels = [label for label in dict.fromkeys(named.values()) if label not in headings]
+    if headings:
+        found.remarks.append(f"No class, since it only heads others: {first_few(sorted(headings))}.")
+    if used - single:
+        found.remarks.append(
+            f"Of {first_few(sorted(used - single))} there are outlines with iscrowd 1 alone, as brushes of annotation "
+            f"tools write them: they are read as objects, not as groups to be ignored."
+        )
+    if groups:
+        counts = first_few(f"{count} of {label}" for label, count in groups.most_common())
+        found.remarks.append(
+            f"Groups (iscrowd 1) are ignored, as there are single objects beside them: {counts}. If a brush drew "
+            f"single objects there, set their iscrowd to 0."
+        )
+    return found
+
+
+@contextmanager
+def _form(path: Path) -> Iterator[None]:
+    """Name the file whose parts are missing or of other kinds."""
+    try:
+        yield
+    except DataError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} is not in the form of COCO: {type(error).__name__}: {error}. {_REMEDY}") from error
+
+
+def _where(path: Path, entry: dict[str, Any]) -> str:
+    return f"{path}, annotation {entry.get('id')}"
+
+
+def _label(named: dict[tuple[Path, str], str], path: Path, entry: dict[str, Any]) -> str:
+    label = named.get((path, _key(entry["category_id"])))
+    if label is None:
+        raise DataError(
+            f"{_where(path, entry)} has category {entry['category_id']}, which is not among the file's. {_REMEDY}"
+        )
+    return label
+
+
+def _check_categories(content: dict[str, Any], path: Path) -> None:
+    names: dict[str, str] = {}
+    for entry in content["categories"]:
+        number, name = _key(entry["id"]), str(entry["name"])
+        if names.setdefault(number, name) != name:
+            raise DataError(f"{path} gives category {number} two names, {names[number]!r} and {name!r}. {_REMEDY}")
+
+
+def _labels(contents: dict[Path, dict[str, Any]]) -> dict[tuple[Path, str], str]:
+    """Return the label of each category, by file and id.
+
+    It is the category's name. Where a file has the name below several supercategories, they are several classes, and
+    the supercategory stands before the name.
+    """
+    several: set[str] = set()
+    for content in contents.values():
+        above: dict[str, set[str]] = {}
+        for entry in content["categories"]:
+            above.setdefault(str(entry["name"]), set()).add(str(entry.get("supercategory")))
+        several |= {name for name, headings in above.items() if len(headings) > 1}
+    labels = {}
+    for path, content in contents.items():
+        entries = content["categories"]
+        if all(_key(entry["id"]).isdecimal() for entry in entries):
+            entries = sorted(entries, key=lambda entry: int(_key(entry["id"])))
+        for entry in entries:
+            name = str(entry["name"])
+            label = f"{entry.get('supercategory')} {name}" if name in several else name
+            labels[path, _key(entry["id"])] = label
+    return labels
+
+
+def _is_heading(label: str, contents: dict[Path, dict[str, Any]]) -> bool:
+    """Tell whether a category is the supercategory of others, as the first one of Roboflow's files is."""
+    return any(
+        str(entry.get("supercategory")) == label and str(entry["name"]) != label
+        for content in contents.values()
+        for entry in content["categories"]
+    )
+
+
+def _add_images(
+    found: Annotations, path: Path, entries: list[dict[str, Any]], root: Path, files: NamedImages
+) -> dict[str, AnnotatedImage | None]:
+    """Add a file's images, and return them by id; None for those without a file."""
+    split = _split_of_file(path, root)
+    images: dict[str, AnnotatedImage | None] = {}
+    for entry in entries:
+        number, name = _key(entry["id"]), str(entry["file_name"])
+        if number in images:
+            raise DataError(f"{path} has two images of id {number}. {_REMEDY}")
+        file = files.find(name, split, path.parent)
+        if file is None:
+            found.missing.append(f"{name} of {path}, below {files.root}{_elsewhere(files, name, split)}.")
+            images[number] = None
+            continue
+        height, width = _size(entry.get("height")), _size(entry.get("width"))
+        image = AnnotatedImage(
+            file, path, height, width, split=split or split_of_path(file, files.root), larger_first=True
+        )
+        found.add(name_of(file, files.root), image)
+        images[number] = image
+    return images
+
+
+def _add_object(
+    found: Annotations, images: dict[str, AnnotatedImage | None], entry: dict[str, Any], one: Outlined
+) -> None:
+    """Give an object its region, and to its image."""
+    number = _key(entry["image_id"])
+    if number not in images:
+        raise DataError(f"{one.where} belongs to image {number}, which is not in the file. {_REMEDY}")
+    image = images[number]
+    if image is None:
+        return
+    try:
+        one.region = _outline(entry.get("segmentation"), one.where)
+    except DataError as error:
+        found.left_out.append(str(error))
+        region = _box(entry.get("bbox"), one.where)
+        if region is None:
+            return
+        one.region, one.ignored = region, True
+    image.objects.append(one)
+
+
+def _elsewhere(files: NamedImages, name: str, split: str | None) -> str:
+    """Say where a missing image lies among those of another split."""
+    try:
+        other = None if split is None else files.find(Path(name.replace("\\", "/")).name)
+    except DataError:
+        return ""
+    return "" if other is None else f" ({other} is of another split)"
+
+
+def _key(value: object) -> str:
+    """Return an id as text: exporters write numbers, numbers as text, or names.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise TypeError(f"an id is {str(value)[:40]!r}, expected a number or a name")
+    return str(value)
+
+
+def _size(value: object) -> int | None:
+    """Return a height or width; None where it is not said, as 0."""
+    if isinstance(value, str) and value.isdecimal():
+        return int(value) or None
+    if isinstance(value, int | float) and math.isfinite(value):
+        return int(value) or None
+    return None
+
+
+def _box(bbox: object, where: str) -> Region | None:
+    """Return the box of an object without outline; None if it has none."""
+    try:
+        left, top, width, height = map(float, bbox)  # type: ignore[call-overload]
+        return box(left, top, left + width, top + height, where, _REMEDY) if width > 0 and height > 0 else None
+    except (TypeError, ValueError, OverflowError):  # a DataError is a ValueError
+        return None
+
+
+def _outline(segmentation: object, where: str) -> Region:
+    """Return an object's outline, once it is safe to draw.
+
+    Raises:
+        DataError: It cannot be drawn.
+    """
     if isinstance(segmentation, dict):
         if not {"size", "counts"} <= set(segmentation):
             raise DataError(f"{where}: run lengths need size and counts, found {first_few(segmentation)}. {_REMEDY}")
-        return segmentation
+        size = segmentation["size"]
+        if not isinstance(size, list) or len(size) != 2 or not all(type(side) is int and side > 0 for side in size):
+            raise DataError(
+                f"{where}: its run lengths have the size {str(size)[:40]}, expected [height, width]. {_REMEDY}"
+            )
+        return runs_of(segmentation["counts"], size[0], size[1], where, _REMEDY, by_columns=True)
     if not isinstance(segmentation, list) or not segmentation:
-        raise _NoOutlineError(
+        raise DataError(
             f"{where} has no outline, only a box at most. Annotate with polygons or masks: boxes do not tell the "
             f"classes of pixels."
         )
-    polygons = [np.asarray(polygon, np.float64) for polygon in segmentation]
-    for polygon in polygons:
-        if polygon.ndim != 1 or polygon.size < 6 or polygon.size % 2 or not np.isfinite(polygon).all():
-            raise _NoOutlineError(
-                f"{where}: a polygon holds {polygon.size} numbers, expected x, y of 3 points or more, all finite. "
-                f"{_REMEDY}"
+    if all(isinstance(number, int | float) for number in segmentation):
+        segmentation = [segmentation]  # one polygon, without the brackets around it
+    rings = []
+    for polygon in segmentation:
+        try:
+            numbers = np.asarray(polygon, np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(f"{where}: a polygon is no list of numbers ({error}). {_REMEDY}") from error
+        if numbers.ndim != 1 or numbers.size % 2:
+            raise DataError(
+                f"{where}: a polygon holds {numbers.size} numbers, expected x, y of 3 points or more. {_REMEDY}"
             )
-    return polygons
-
-
-def _area(outline: Outline, height: int, width: int, where: str) -> np.ndarray:
-    """Return `(H, W)` bool, True inside."""
-    coco_mask = need("pycocotools.mask", "coco", PURPOSE)
-    if isinstance(outline, list):
-        return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outline, height, width))).astype(bool)
-    if list(outline["size"]) != [height, width]:
+        if numbers.size >= 6:
+            rings.append(ring(numbers.reshape(-1, 2), where, _REMEDY))
+    if not rings:  # fewer points enclose nothing: beside others they are passed over
         raise DataError(
-            f"{where}: its run lengths are of an image of {outline['size']}, the image is [{height}, {width}] "
-            f"(height, width). {_REMEDY}"
+            f"{where}: a polygon holds {numbers.size} numbers, expected x, y of 3 points or more. {_REMEDY}"
         )
-    counts = outline["counts"]
-    try:
-        runs = np.asarray(_decompressed(counts) if isinstance(counts, str) else counts, np.int64)
-        if runs.ndim != 1 or (runs < 0).any() or runs.sum() != height * width:
-            raise ValueError(f"they cover {runs.sum()} of {height * width} pixels")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where}: its run lengths are damaged: {error}. {_REMEDY}") from error
-    inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # outside and inside by turns
-    return inside.reshape(width, height).T  # down the columns
-
-
-def _decompressed(counts: str) -> list[int]:
-    """Return the run lengths that a string of COCO's holds.
-
-    Each number is written in groups of 5 bits, lowest first, in characters from "0" on; bit 5 says that more groups
-    follow, bit 4 of the last one is the sign. From the fourth number on it is the difference to the last but one.
-    `pycocotools`' own reading takes damaged strings without a word.
-    """
-    runs: list[int] = []
-    position = 0
-    while position < len(counts):
-        number, shift, more = 0, 0, True
-        while more:
-            if position == len(counts):
-                raise ValueError("they end within a number")
-            group = ord(counts[position]) - 48
-            if not 0 <= group < 64:
-                raise ValueError(f"{counts[position]!r} is no character of theirs")
-            number |= (group & 31) << shift
-            position, shift, more = position + 1, shift + 5, bool(group & 32)
-        if group & 16:
-            number -= 1 << shift
-        runs.append(number + (runs[-2] if len(runs) > 2 else 0))
-    return runs
+    return DrawnByCOCO(tuple(rings))

@@ -1,4 +1,4 @@
-"""The user's own images and masks, in two folders: `data/folder_reading.py` says how these may lie."""
+"""The user's own images and masks, in files of their own: `data/patterns.py` says how these may be called."""
 
 from __future__ import annotations
 
@@ -14,34 +14,29 @@ from ...errors import ConfigError
 from ...labels import RGB, LabelSet, own_labels
 from ...options import Between, above, at_least
 from ..datamodule import Split
-from ..finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_ending
 from ..folder_reading import Folder, ImageKind, find_depth_maps, find_pairs
 from ..layout import Recognised
 from ..masks import MaskDecoder
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..splitting import names_of, split_called, split_folders, split_lists
-from ..wording import composed
-
-IMAGE_FOLDERS = ("images", "imgs", "image", "img", "pictures", "photos", "JPEGImages")
-MASK_FOLDERS = ("masks", "labels", "annotations", "mask", "label", "gt", "segmentation", "SegmentationClass")
-"""Names under which people keep images and masks, in letters of any case."""
+from ..pattern_report import is_of_subfolders, recognised
+from ..pattern_search import search
+from ..splitting import SPLITS, names_of, split_called, split_lists
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions(OwnImagesOptions):
-    """What is to be read of two folders, and what their pixels mean."""
+    """What is to be read, and what its pixels mean."""
 
     images: str = "images"
-    """Folder of the images, below the root."""
+    """Folder of the images below the root, or a pattern of their paths, such as '{split}/{name}_sat'."""
     masks: str = "masks"
-    """Folder of the masks, below the root; a mask is called after its image."""
-    mask_suffix: str = ""
-    """What masks have behind their images' names, such as _mask."""
+    """Folder of the masks below the root, or a pattern of their paths, such as '{split}/{name}_mask': {name} is what
+    an image and its mask share."""
     palette: list[list[Annotated[int, Between(0, 255)]]] | None = None
-    """RGB colour of each class, 0..255: for display, and by which masks in colours are read; null shows the classes in
-    PASCAL VOC's colours."""
-    void_colour: list[Annotated[int, Between(0, 255)]] | None = None
-    """RGB colour, 0..255, in masks in colours that is ignored."""
+    """RGB colour of each class, 0..255: by which masks in colours are read, indexed ones by their own palettes, and for
+    display; null reads numbers, and shows the classes in PASCAL VOC's colours."""
+    void_colours: list[list[Annotated[int, Between(0, 255)]]] | None = None
+    """RGB colours, 0..255, in masks in colours that are ignored."""
     ignore_index: Annotated[int, Between(0, 255)] = 255
     """Value in masks that neither loss nor metric counts."""
     label_map: dict[int, int] | None = None
@@ -55,8 +50,8 @@ class FolderOptions(OwnImagesOptions):
     window_size: Annotated[int, at_least(1)] | None = None
     """Divide TIFF into windows of at most this many pixels a side, which are read one by one."""
     depth: str | None = None
-    """Folder of depth maps below the root, called after their images: 16-bit PNG, TIFF or .npy; 0 or NaN is unknown.
-    Read where the model has a depth head."""
+    """Folder or pattern of depth maps below the root, called after their images: 16-bit PNG, TIFF or .npy; 0 or NaN is
+    unknown. Read where the model has a depth head."""
     depth_scale: Annotated[float, above(0, near=0.001)] = 1.0
     """What a stored depth of 1 means in the unit wanted, such as 0.001 for millimetres in metres."""
 
@@ -71,15 +66,15 @@ class FolderOptions(OwnImagesOptions):
 
 
 class FolderDataModule(OwnImagesDataModule):
-    """The user's own images in one folder and their masks in another.
+    """The user's own images and masks, in files that two patterns tell apart.
 
     The slices of a volume and the windows of a raster stay together when images are divided by chance.
     """
 
     Options = FolderOptions
     options: FolderOptions
-    layout = "images/ and masks/"
-    generality = 1
+    layout = "images/ and masks/, or other names that pair images with masks"
+    generality = 9
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -87,8 +82,7 @@ class FolderDataModule(OwnImagesDataModule):
         colours: dict[RGB, int] | None = None
         if own.palette is not None:
             colours = {colour: label for label, colour in enumerate(self.labels.palette)}
-            if own.void_colour is not None:
-                colours[self.labels.void_colour] = own.ignore_index
+            colours |= {_rgb(colour, "void_colours"): own.ignore_index for colour in own.void_colours or ()}
         self.decoder = MaskDecoder(self.labels, own.label_map, colours, own.mask_threshold)
         self.kind = ImageKind(len(own.mean), own.pixel_range, own.window_size)
 
@@ -100,65 +94,43 @@ class FolderDataModule(OwnImagesDataModule):
             ConfigError: There are too few classes, or a colour is none or is there twice.
         """
         labels = own_labels(options.class_names)
-        palette, void_colour = options.palette, options.void_colour
-        if palette is not None:
-            labels = replace(labels, palette=tuple(_rgb(colour, "palette") for colour in palette))
-        if void_colour is not None:
-            labels = replace(labels, void_colour=_rgb(void_colour, "void_colour"))
-        if palette is not None:
-            used = [*labels.palette] + ([labels.void_colour] if void_colour is not None else [])
+        void_colours = [_rgb(colour, "void_colours") for colour in options.void_colours or ()]
+        if options.palette is not None:
+            labels = replace(labels, palette=tuple(_rgb(colour, "palette") for colour in options.palette))
+            used = [*labels.palette, *void_colours]
             twice = next((colour for colour in used if used.count(colour) > 1), None)
             if twice is not None:
                 raise ConfigError(
-                    f"{list(twice)} stands twice in data.palette and void_colour: each class needs its own."
+                    f"{list(twice)} stands twice in data.palette and void_colours: each class needs its own."
                 )
+        if void_colours:
+            labels = replace(labels, void_colour=void_colours[0])
         return replace(labels, ignore_index=options.ignore_index)
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise two folders of usual names that hold images; their masks tell the classes."""
-        outer = split_folders(root)
-        bases = [root, *(root / name for name in outer if split_called(outer[0]) == "train")]
-        images, masks = (_first_folder(bases, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
-        if images is None or masks is None:
-            return None
-        image_files, mask_files = (
-            {k: v for base in bases for k, v in _below(base / name).items()} for name in (images, masks)
-        )
-        if not image_files or not mask_files:
-            return None
-        suffix = _mask_suffix(set(image_files), set(mask_files))
-        options = {"root": str(root.resolve()), "images": images, "masks": masks}
-        if suffix:
-            options["mask_suffix"] = suffix
-        pairs = sum(f"{stem}{suffix}" in mask_files for stem in image_files)
-        return Recognised(
-            f"{images}/ and {masks}/",
-            options,
-            list(image_files.values()),
-            max(1, int(0.8 * pairs)),
-            list(mask_files.values()),
-        )
+        """Recognise images and masks by how they are called, whatever that is; the masks tell the classes.
+
+        What lies in a folder or two within `root` is left to those, which may have a layout of their own.
+        """
+        layouts = search(root)
+        return recognised(root, layouts) if layouts and not is_of_subfolders(root, layouts[0]) else None
 
     @cached_property
     def files(self) -> dict[str, tuple[Path, Path]]:
         """Name -> the files of image and mask."""
-        options = self.options
-        return find_pairs(
-            self.root, options.images, options.masks, options.mask_suffix, all_paired=not self._has_lists()
-        )
+        return find_pairs(self.root, self.options.images, self.options.masks, all_paired=not self._has_lists())
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:
         """Split -> names of its files. Which rule decided is said when they are first asked for."""
         names = list(self.files)
         splits = self.divided(names)
-        if self._has_lists():
-            rule = "as the lists say"
-        elif "/" in names[0] and split_called(names[0].partition("/")[0]):
-            rule = "as the folders say"
-        else:
-            rule = f"by chance (split_seed {self.options.split_seed})"
+        chance = f"by chance (split_seed {self.options.split_seed})"
+        lists, folders = split_lists(self.root), {split_called(name.partition("/")[0]) for name in names if "/" in name}
+        rule = "as the lists say" if lists else "as the folders say" if folders & {*SPLITS} else chance
+        if rule != chance and "val" not in (lists or folders):
+            rule += f", and val is taken from train {chance}"
         sizes = ", ".join(f"{len(inside)} {split}" for split, inside in splits.items())
         rank_zero_info(f"{self.root}: files are divided {rule}: {sizes}")
         return splits
@@ -178,26 +150,3 @@ def _rgb(colour: Sequence[int], option: str) -> RGB:
         raise ConfigError(f"data.{option} holds {list(colour)}, expected red, green and blue, 0..255 each.")
     red, green, blue = colour
     return red, green, blue
-
-
-def _first_folder(bases: Sequence[Path], names: Sequence[str]) -> str | None:
-    """Return the real name of the first of `names` that one of `bases` holds as a folder, in letters of any case."""
-    held = {
-        path.name.casefold(): path.name for base in bases if base.is_dir() for path in base.iterdir() if path.is_dir()
-    }
-    return next((held[name.casefold()] for name in names if name.casefold() in held), None)
-
-
-def _below(folder: Path) -> dict[str, Path]:
-    """Return images and rasters at any depth, by path below `folder` without ending."""
-    found = images_below(folder, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
-    return {composed(without_ending(path.relative_to(folder)).as_posix()): path for path in found}
-
-
-def _mask_suffix(images: set[str], masks: set[str]) -> str:
-    """Return what stands behind an image's name in its mask's, such as `_mask`; the one that makes most pairs."""
-    candidates = {""}
-    by_image = sorted(images)
-    for mask in sorted(masks)[:50]:
-        candidates |= {mask.removeprefix(stem) for stem in by_image if mask.startswith(stem)}
-    return max(sorted(candidates), key=lambda tail: sum(f"{stem}{tail}" in masks for stem in images))

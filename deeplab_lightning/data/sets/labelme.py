@@ -10,6 +10,10 @@ Layout, in any folders below the root:
 Shapes are drawn in the order of the file, later over earlier, as LabelMe's own export to VOC does, with the widths it
 uses for lines and points. Outlines belong to shapes. What no shape covers is background: unlike PASCAL VOC's, such
 masks have no void border, and are void only where a shape says so (`__ignore__`).
+
+Labels are typed by hand: spaces around them do not count, nor do capitals where no class is spelled just so. Shapes of
+too few points are left out and counted, images without a JSON file are left out and said, and JSON files of other tools
+are passed over. Images are read from below the root alone, whatever `imagePath` says.
 """
 
 from __future__ import annotations
@@ -18,29 +22,30 @@ import base64
 import binascii
 import io
 import math
+import os
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from PIL import Image, ImageDraw
 
-from ...errors import ConfigError, DataError, did_you_mean
+from ...errors import DataError, did_you_mean
 from ...labels import LabelSet
-from ..annotations import check_declared_size, read_json
+from ..annotations import check_declared_size, read_any_json, read_json
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
 from ..finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
 from ..images import decode_image, read_image
-from ..layout import Recognised, json_object, names_in_file
+from ..layout import Recognised, head_of, names_in_file
+from ..outlines import LabelIds, check_left_out, class_names_of
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
 from ..splitting import names_of
 from ..wording import composed, first_few, found_instead
-
-BACKGROUND_LABEL = "_background_"
-"""LabelMe's name for what is nothing: class 0, whatever that is called here."""
 
 LINE_WIDTH = 10
 POINT_RADIUS = 5
@@ -49,6 +54,7 @@ POINT_RADIUS = 5
 FARTHEST = 100_000
 """Pixels from the image's corner beyond which a point is a mistake. Nearer ones are cut off at the border."""
 
+_SHAPES = re.compile(rb'"shapes"\s*:\s*\[')
 _ANNOTATE_AGAIN = "Open it in LabelMe and save it again, or take it out of the data."
 
 
@@ -68,16 +74,9 @@ class LabelMe(SegmentationDataset):
     def __init__(
         self, root: str | Path, names: Sequence[str], labels: LabelSet, ignored_labels: Sequence[str] = ("__ignore__",)
     ) -> None:
-        both = [name for name in ignored_labels if name in labels.class_names]
-        if both:
-            raise ConfigError(
-                f"{first_few(both)}: a class in data.class_names and ignored by data.ignored_labels. Take it out of "
-                f"one of them; pixels that are to be ignored are no class."
-            )
         self.root, self.labels = Path(root).expanduser(), labels
         self._names = list(names)
-        self._ids = {BACKGROUND_LABEL: 0, **{name: index for index, name in enumerate(labels.class_names)}}
-        self._ids.update(dict.fromkeys(ignored_labels, labels.ignore_index))
+        self._id_of = LabelIds(labels, ignored_labels)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -89,7 +88,7 @@ class LabelMe(SegmentationDataset):
     def files(self, index: int) -> tuple[Path, ...]:
         """Return the image's file, if it has one of its own, and the annotation's."""
         path = self._annotation(index)
-        image = _image_file(path, _read(path))
+        image = _image_file(path, _read(path), self.root)
         return (image, path) if image else (path,)
 
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -97,12 +96,12 @@ class LabelMe(SegmentationDataset):
 
         Raises:
             DataError: The image is missing or of another size, the JSON is damaged, a label was not declared, or a
-                shape cannot be drawn.
+                shape is damaged.
         """
         path = self._annotation(index)
         annotation = _read(path)
-        file = _image_file(path, annotation)
-        image = read_image(file) if file else decode_image(_embedded_image(path, annotation), path)
+        file = _image_file(path, annotation, self.root)
+        image = read_image(file) if file else decode_image(_embedded_image(path, annotation, self.root), path)
         height, width = annotation.get("imageHeight"), annotation.get("imageWidth")
         check_declared_size(image, height, width, file or "The image inside it", path)
 
@@ -111,19 +110,13 @@ class LabelMe(SegmentationDataset):
             where = f"{path}, shape {number}"
             if not isinstance(shape, dict):
                 raise DataError(f"{where}: expected an object with label and points. {_ANNOTATE_AGAIN}")
-            draw_shape(mask, shape, self._id_of(shape.get("label"), where), where)
+            value = self._id_of(shape.get("label"), where)
+            if why_no_area(shape) is None:
+                draw_shape(mask, shape, value, where)
         return image, np.array(mask)
 
     def _annotation(self, index: int) -> Path:
         return on_disk(self.root / f"{self._names[index]}.json")
-
-    def _id_of(self, label: object, where: str) -> int:
-        if not isinstance(label, str) or label not in self._ids:
-            raise DataError(
-                f"{where} has the label {label!r}, which was not declared.{did_you_mean(str(label), self._ids)} "
-                f"Add it to data.class_names, or to data.ignored_labels where its pixels should not count."
-            )
-        return self._ids[label]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,41 +138,129 @@ class LabelMeDataModule(OwnImagesDataModule):
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
         """Recognise a folder with annotations in any depth."""
-        annotations = [path for path in files_below(root) if path.suffix == ".json"]
-        contents = [content for content in map(json_object, annotations) if isinstance(content.get("shapes"), list)]
-        if not contents:
+        if not any(_is_annotation(path) for path in _json_files(root)):
             return None
-        shapes = [shape for content in contents for shape in content["shapes"] if isinstance(shape, dict)]
-        found = {str(shape["label"]) for shape in shapes if shape.get("label")}
-        special = ("__ignore__", "_background_", "background")
-        named = dict.fromkeys([*names_in_file(root), *sorted(found)])
-        names = ["background", *[name for name in named if name not in special]]
-        images = images_below(root)
+        survey = look_through(root, find_annotations(root))
+        named = dict.fromkeys([*names_in_file(root), *sorted(survey.labels)])
+        names, said = class_names_of(named)
         options = {"root": str(root.resolve()), "class_names": names}
-        return Recognised("LabelMe", options, images, max(1, int(0.8 * len(annotations))))
+        images = [path for path in images_below(root) if path not in survey.unannotated]
+        recognised = Recognised("LabelMe", options, images, max(1, int(0.8 * survey.annotations)))
+        recognised.remarks += said
+        recognised.remarks += survey.remarks(root)
+        if survey.left_out:
+            recognised.remarks.append(f"{len(survey.left_out)} shapes have no area. The first: {survey.left_out[0]}")
+        return recognised
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:
-        """Split -> names of its images."""
-        return self.divided(find_annotations(self.root))
+        """Split -> names of its images. What is left out is said when they are first asked for."""
+        names = find_annotations(self.root)
+        survey = look_through(self.root, names)
+        check_left_out(survey.left_out, survey.drawn, self.root)
+        if survey.left_out:
+            first = survey.left_out[0]
+            rank_zero_warn(
+                f"{self.root}: {len(survey.left_out)} shapes are left out, which have no area. The first: {first}"
+            )
+        for remark in survey.remarks(self.root):
+            rank_zero_info(f"{self.root}: {remark}")
+        return self.divided(names)
 
     def build_dataset(self, split: Split) -> LabelMe:
         """Open a split."""
         return LabelMe(self.root, names_of(self.splits, split), self.labels, self.options.ignored_labels)
 
 
+@dataclass
+class Survey:
+    """What the annotations of a root hold.
+
+    Attributes:
+        annotations: How many there are.
+        labels: All labels of shapes, as they are spelled.
+        drawn: Shapes that can be drawn.
+        left_out: What is said of each that has no area.
+        unannotated: Images that no annotation means.
+        others: JSON files that are none of LabelMe's.
+    """
+
+    annotations: int
+    labels: set[str] = field(default_factory=set)
+    drawn: int = 0
+    left_out: list[str] = field(default_factory=list)
+    unannotated: set[Path] = field(default_factory=set)
+    others: list[Path] = field(default_factory=list)
+
+    def remarks(self, root: Path) -> list[str]:
+        """Say what is passed over, a line each."""
+        named = sorted(path.relative_to(root).as_posix() for path in self.unannotated)
+        remarks = [f"{len(named)} images have no annotation, and are left out: {first_few(named, 3)}"] if named else []
+        if self.others:
+            named = [path.relative_to(root).as_posix() for path in self.others]
+            remarks.append(f"{len(named)} JSON files are not LabelMe's, and are passed over: {first_few(named, 3)}")
+        return remarks
+
+
+def look_through(root: Path, names: Sequence[str]) -> Survey:
+    """Read all annotations for what must be said of them; damaged ones are left to the error that names them."""
+    found = Survey(len(names))
+    root = Path(root)
+    own = {root / f"{name}.json" for name in names}
+    meant: set[Path] = set()
+    for path in map(on_disk, sorted(own)):
+        try:
+            annotation = _read(path)
+        except DataError:
+            continue
+        image = _image_file(path, annotation, root)
+        meant |= {image} if image else set()
+        for number, shape in enumerate(annotation["shapes"], start=1):
+            if not isinstance(shape, dict):
+                continue
+            why = why_no_area(shape)
+            found.drawn += why is None
+            found.left_out += [f"{path}, shape {number} {why}"] if why else []
+            if isinstance(shape.get("label"), str):
+                found.labels.add(shape["label"])
+    exported = {path.parent for path in files_below(root) if path.name == "label.png"}
+    found.unannotated = {path for path in images_below(root) if path not in meant and path.parent not in exported}
+    found.others = [path for path in _json_files(root) if composed(path.as_posix()) not in map(Path.as_posix, own)]
+    return found
+
+
+def _json_files(root: Path) -> list[Path]:
+    return [path for path in files_below(root) if path.suffix.lower() == ".json"]
+
+
+def _is_annotation(path: Path) -> bool | None:
+    """Tell whether a JSON file is LabelMe's; None if it is damaged, so that nobody knows."""
+    head = head_of(path)
+    if head.startswith(b"{") and _SHAPES.search(head):
+        return True
+    try:
+        content = read_any_json(path, "")
+    except DataError:
+        return None
+    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+
+
 def find_annotations(root: Path) -> list[str]:
-    """Return the paths of all JSON files below `root`, without ending and sorted; hidden ones are left out.
+    """Return the paths of all annotations below `root`, without ending and sorted; hidden ones are left out.
+
+    JSON files that hold something else are no annotations; those that cannot be read may be some.
 
     Raises:
         DataError: There are none.
     """
-    paths = [path.relative_to(root) for path in files_below(root) if path.suffix.lower() == ".json"]
-    names = [composed(path.with_suffix("").as_posix()) for path in paths]
+    files = _json_files(root)
+    annotations = [path for path in files if _is_annotation(path) is not False]
+    names = [composed(path.relative_to(root).with_suffix("").as_posix()) for path in annotations]
     if not names:
+        others = f" Its {len(files)} JSON files hold no shapes." if files else ""
         raise DataError(
-            f"No LabelMe annotations were found: {found_instead(root, '*.json')} Expected NAME.json beside NAME.jpg. "
-            f"Set data.root to the folder in which LabelMe saved them."
+            f"No LabelMe annotations were found: {found_instead(root, '*.json')}{others} Expected NAME.json beside "
+            f"NAME.jpg. Set data.root to the folder in which LabelMe saved them."
         )
     return sorted(names)
 
@@ -194,6 +275,19 @@ _POINTS: dict[str, tuple[int, int | None]] = {
     "mask": (2, 2),
 }
 """Kind of shape -> its fewest and most points."""
+
+
+def why_no_area(shape: dict[str, Any]) -> str | None:
+    """Say why a shape of a known kind covers no pixels: it has too few points, as after a stray click; None if not."""
+    kind, points = shape.get("shape_type") or "polygon", shape.get("points")
+    if kind not in _POINTS or not isinstance(points, list) or len(points) >= _POINTS[kind][0]:
+        return None
+    return f"is a {kind} of {len(points)} points, expected {_expected(kind)}"
+
+
+def _expected(kind: str) -> str:
+    fewest, most = _POINTS[kind]
+    return f"{fewest}" if most else f"{fewest} or more"
 
 
 def draw_shape(mask: Image.Image, shape: dict[str, Any], value: int, where: str) -> None:
@@ -211,8 +305,7 @@ def draw_shape(mask: Image.Image, shape: dict[str, Any], value: int, where: str)
     fewest, most = _POINTS[kind]
     points = _points(shape.get("points"), where)
     if not fewest <= len(points) <= (most or len(points)):
-        expected = f"{fewest}" if most else f"{fewest} or more"
-        raise DataError(f"{where} is a {kind} of {len(points)} points, expected {expected}. {_ANNOTATE_AGAIN}")
+        raise DataError(f"{where} is a {kind} of {len(points)} points, expected {_expected(kind)}. {_ANNOTATE_AGAIN}")
 
     canvas = ImageDraw.Draw(mask)
     if kind == "polygon":
@@ -274,26 +367,39 @@ def _read(path: Path) -> dict[str, Any]:
     return annotation
 
 
-def _image_file(path: Path, annotation: dict[str, Any]) -> Path | None:
-    """Return the file that `imagePath` says, or else the one of the annotation's own name; None for neither."""
+def _image_file(path: Path, annotation: dict[str, Any], root: Path) -> Path | None:
+    """Return the file that `imagePath` says, or else the one of the annotation's own name; None for neither.
+
+    Files above or beside the root are not looked at.
+    """
     said = annotation.get("imagePath")
-    if isinstance(said, str) and said:
-        named = on_disk(path.parent / PurePosixPath(said.replace("\\", "/")))
-        if named.is_file():
-            return named
+    if isinstance(said, str) and said and "\0" not in said:
+        named = on_disk(_joined(path, said))
+        if named.is_relative_to(os.path.abspath(root)) and named.is_file():
+            return root / named.relative_to(os.path.abspath(root))
     beside = [path.with_suffix(suffix) for ending in IMAGE_SUFFIXES for suffix in (ending, ending.upper())]
     found = next((candidate for candidate in beside if candidate.is_file()), None)
     return found or files_by_stem(path.parent).get(composed(path.stem))
 
 
-def _embedded_image(path: Path, annotation: dict[str, Any]) -> bytes:
+def _joined(path: Path, said: str) -> Path:
+    """Return where a path leads that an annotation says, without asking the disk."""
+    return Path(os.path.abspath(path.parent / PurePosixPath(said.replace("\\", "/"))))
+
+
+def _embedded_image(path: Path, annotation: dict[str, Any], root: Path) -> bytes:
     """Return the bytes of the image that the annotation holds."""
     encoded = annotation.get("imageData")
     if not encoded:
         said = annotation.get("imagePath")
+        outside = ""
+        if isinstance(said, str) and not (leads := _joined(path, said)).is_relative_to(os.path.abspath(root)):
+            above = os.path.commonpath([leads, os.path.abspath(root)])
+            outside = f" Images outside data.root ({root}) are not read: set it to {above} if {said!r} is right, or"
         raise DataError(
             f"{path} has no image: neither {said!r} (its imagePath) nor {path.stem} with any ending "
-            f"({', '.join(IMAGE_SUFFIXES)}) lies in {path.parent}, and it holds none itself. Put the image beside it."
+            f"({', '.join(IMAGE_SUFFIXES)}) lies in {path.parent}, and it holds none itself."
+            f"{outside} {'put' if outside else 'Put'} the image beside it."
         )
     try:
         return base64.b64decode(str(encoded), validate=True)

@@ -17,6 +17,7 @@ computed where SBD itself is given, and checked where a list is.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -34,7 +35,9 @@ from ..download import Archive, fetch_and_unpack
 from ..finding import files_by_stem, locate
 from ..layout import Recognised, lines_of
 from ..lists import read_list
+from ..mask_samples import hold_only
 from ..paired_files import PairedFiles
+from ..stated_classes import states_others
 from ..wording import first_few, found_instead
 
 _NAMES = (
@@ -59,6 +62,10 @@ LISTS: dict[Split, tuple[str, ...]] = {
     ),
 }
 """Where the list of a split is looked for, below `ImageSets/`; the names under which people pass them on."""
+
+COUNT_OF_TRAIN, COUNTS_OF_2007 = 1464, (209, 422)
+"""Images in VOC's own train.txt of 2012, and those of 2007, with and without val."""
+_ID, _ID_OF_2007 = re.compile(r"20(0[5-9]|1[0-2])_\d{6}"), re.compile(r"00\d{4}")
 
 VOC_SOURCE = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/ (VOCtrainval_11-May-2012.tar)"
 SBD_SOURCE = "http://home.bharathh.info/pubs/codes/SBD/download.html (benchmark.tgz)"
@@ -187,17 +194,30 @@ class VOCDataModule(SegmentationDataModule):
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
-        """Recognise `VOC2012/`."""
+        """Recognise `VOC2012/`, not other classes in its folders: by its images' names, values, palette and count."""
         lists = root / "ImageSets" / "Segmentation"
-        if not (root / "JPEGImages").is_dir() or not lists.is_dir():
+        if not (root / "JPEGImages").is_dir() or not lists.is_dir() or states_others(root, VOC.class_names):
+            return None
+        listed, masks = lines_of(lists / "train.txt"), files_by_stem(root / "SegmentationClass")
+        of_2007 = len(listed) in COUNTS_OF_2007 and all(map(_ID_OF_2007.fullmatch, masks))
+        if masks and not of_2007 and not all(map(_ID.fullmatch, masks)):
+            return None
+        colours = dict(enumerate(voc_palette()))
+        if not hold_only(list(masks.values()), (*range(VOC.num_classes), VOC.ignore_index), colours):
             return None
         augmented = any((root / "ImageSets").glob("Segmentation*/train*aug.txt"))
         found = Recognised(
             "PASCAL VOC 2012",
             {"root": str(root.resolve()), "train_split": "train_aug" if augmented else "train"},
             list(files_by_stem(root / "JPEGImages").values()),
-            len(lines_of(lists / "train.txt")),
+            len(listed),
         )
+        if not of_2007 and len(listed) != COUNT_OF_TRAIN:
+            found.remarks.append(
+                f"Folders, names and colours are as PASCAL VOC 2012's, but train.txt lists {len(listed)} images, where "
+                f"VOC has {COUNT_OF_TRAIN}. If the classes are your own, read them as name: Folder, with images: "
+                f"JPEGImages and masks: SegmentationClass."
+            )
         if not augmented:
             found.comments["train_split"] = "there is no list for train_aug (SBD's annotations)"
         return found

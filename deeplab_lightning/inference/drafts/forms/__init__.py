@@ -1,0 +1,1 @@
+"""The forms of annotation tools, a file each: its name is what `predict --write` calls it."""
