@@ -15,7 +15,8 @@ from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
 from .checkpoints.loading import read_checkpoint
-from .files import atomic_open
+from .errors import ConfigError
+from .files import atomic_open, writing
 from .layers.norms import SyncBatchNormAct, replace_norms
 from .runs import RunFolder
 
@@ -64,14 +65,25 @@ class SafeCheckpoints(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`."""
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            ConfigError: The disk is full, or the place cannot be written; what was there before is still there.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(path) as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(path.parent)
+        remedy = f"What was saved before is whole. Make room, then go on with --ckpt_path {path.parent.parent}."
+        with writing(path, remedy, ConfigError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_open(path) as file:
+                try:
+                    torch.save(checkpoint, file)
+                except RuntimeError as error:  # PyTorch's writer closes its archive, which fails too, and says that
+                    if isinstance(error.__context__, OSError):
+                        raise error.__context__ from error
+                    raise
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(path.parent)
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
