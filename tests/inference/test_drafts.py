@@ -20,6 +20,7 @@ from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.inference import DraftOptions
 from deeplab_lightning.inference.drafts.form import IGNORED, DraftClass, form_names
 from deeplab_lightning.inference.drafts.outlines import OutlinedRegion, outlines
+from deeplab_lightning.inference.drafts.specks import without_specks
 from deeplab_lightning.inference.drafts.writing import Drafts
 
 CLASSES = {
@@ -154,12 +155,33 @@ def test_keyholes_fill_to_the_same_pixels(tolerance: float) -> None:
         np.testing.assert_array_equal(Polygon((ring.astype(np.float64),)).area(40, 50), region.bitmap().area(40, 50))
 
 
+def test_specks_go_to_the_nearest_larger_region() -> None:
+    for mask in (noise(0, 30, 40, 2), nested(), blobs(9, sigma=1)):
+        mask[:10] = 5
+        found = without_specks(mask, 12)
+        areas = [region.area for region in outlines(found, 0)]
+        assert min(areas) >= 12
+        for region in outlines(mask, 0):
+            if region.area >= 12:
+                assert (found[region.bitmap().area(*mask.shape)] == region.class_id).all()
+    mask = np.zeros((9, 9), np.uint8)
+    mask[:, 6:] = 1
+    mask[3:5, 2:4] = 2
+    mask[0, 5] = 3
+    expected = np.where(mask == 2, 0, mask)
+    expected[0, 5] = without_specks(mask, 5)[0, 5]
+    assert expected[0, 5] in (0, 1)  # both touch it
+    np.testing.assert_array_equal(without_specks(mask, 5), expected)
+    np.testing.assert_array_equal(without_specks(mask, 4)[3:5, 2:4], 2)
+    np.testing.assert_array_equal(without_specks(mask, 100), mask)
+
+
 # ------------------------------------------------------------------------------- class map, draft, our own reader
 
 
 def write_drafts(root: Path, form: str, masks: dict[str, np.ndarray], tolerance: float = 0) -> Path:
     """Write images and their drafts, and return the folder of the drafts."""
-    with Drafts(root / "out", DraftOptions((form,), tolerance), ALL) as drafts:
+    with Drafts(root / "out", DraftOptions((form,), tolerance, draft_min_area=0), ALL) as drafts:
         for name, mask in masks.items():
             image = root / "in" / f"{name}.png"
             image.parent.mkdir(parents=True, exist_ok=True)
