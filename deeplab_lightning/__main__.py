@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__, plugins
-from .errors import DeepLabError, did_you_mean
+from .errors import DeepLabError, did_you_mean, shown
 
 COMMANDS = {
     "fit": "cli:fit",
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         return run(command, words, name)
     except DeepLabError as error:
-        print(f"deeplab_lightning {name}: {error}", file=sys.stderr)
+        print(shown(f"deeplab_lightning {name}: {error}", lines=True), file=sys.stderr)
         return error.exit_code
 
 

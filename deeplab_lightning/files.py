@@ -17,6 +17,9 @@ from typing import Any, BinaryIO
 
 from .errors import ConfigError, DataError, DeepLabError
 
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""With which spreadsheets begin formulas; in front of them stands a `'`, which says that the cell is text."""
+
 
 @contextmanager
 def atomic_open(path: Path) -> Iterator[BinaryIO]:
@@ -104,7 +107,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer.writerow(header)
     for row in rows:
         cells = [row.get(name) for name in header] if isinstance(row, Mapping) else row
-        writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells)
+        writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else _as_text(cell) for cell in cells)
     write_text(path, text.getvalue())
 
 
@@ -115,7 +118,22 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         OSError: It cannot be read.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [{name: _from_text(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def _as_text(cell: object) -> object:
+    """Return a cell which spreadsheets do not take for a formula: `=HYPERLINK(...)` may be the name of an image."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULAS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def _from_text(cell: str) -> str:
+    return cell[1:] if isinstance(cell, str) and cell.startswith(tuple(f"'{sign}" for sign in FORMULAS)) else cell
 
 
 def write_json(path: Path, value: object, indent: int | None = 2) -> None:
