@@ -250,6 +250,8 @@ def _stored_mask(path: str | Path) -> np.ndarray:
             f"{_SAVE_AS_IDS} Make them anew from the annotations: re-saving this file does not fix it.",
             kind="lossy_mask",
         )
+    if getattr(image, "n_frames", 1) > 1:
+        _check_one_page(data, path)
     ImageOps.exif_transpose(image, in_place=True)
     if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO and _tag(image, _BITS) != 1:
         raise DataError(
@@ -266,6 +268,19 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     raise DataError(
         f"Mask {path} has pixels of kind {raw_mode}, expected 8-bit grey or palette. {_SAVE_AS_IDS}",
         kind="colour_mask" if image.mode in _WITH_COLOURS else "",
+    )
+
+
+def _check_one_page(data: bytes, path: str | Path) -> None:
+    """Refuse a mask of several pages or frames: classes may lie on each. Smaller copies in a TIFF are none."""
+    with Image.open(io.BytesIO(data)) as file:
+        size, pages = file.size, getattr(file, "n_frames", 1)
+        file.seek(1)
+        if file.size != size or _tag(file, _SUBFILE_TYPE):
+            return
+    raise DataError(
+        f"Mask {path} holds {pages} pages, expected one class id per pixel in one page. If each is the mask of a "
+        f"class, write one PNG of class ids; if each belongs to an image of its own, save them as files."
     )
 
 

@@ -36,6 +36,10 @@ BACKGROUNDS = ("background", "_background_", "__background__", "bg")
 """Names that tools and people give to class 0, in small letters."""
 MOST_LEFT_OUT = 0.25
 """Share of all objects that may have no outline: boxes where outlines are expected, lines, points, damaged polygons."""
+BOXES_ALONE = (
+    "All {} objects are rectangles, and are drawn filled. If they are boxes around objects, as for detection, they do "
+    "not tell the classes of pixels: draw outlines."
+)
 MOST_CLASSES = 255
 """Background included; 255 is what is ignored."""
 MOST_MISSING = 0.25
@@ -51,12 +55,14 @@ class Outlined:
         region: Where it is.
         where: File and number, for messages.
         ignored: Whether its pixels are to be ignored, such as those of a box in which an object lies somewhere.
+        is_box: Whether it was drawn as a rectangle, in which an object may lie somewhere, and is to be filled.
     """
 
     label: str
     region: Region
     where: str
     ignored: bool = False
+    is_box: bool = False
 
 
 @dataclass
@@ -312,6 +318,11 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
                 f"{root} names {len(names) - 1} labels, expected 1 to {MOST_CLASSES - 1}: masks of classes hold no "
                 f"more. Give fewer of them to the objects, or export those that you need."
             )
+        if not any(image.objects for image in found.images.values()):
+            raise DataError(
+                f"None of the {len(found.images)} annotated images of {root} has an outlined object: there is nothing "
+                f"to learn. Tags of whole images are none."
+            )
         options = cls.Options(root=str(root), class_names=names)
         splits, rule = cls.divided_as_stated(options, root, found)
         return Recognised(
@@ -453,7 +464,11 @@ def checked(found: Annotations, root: Path, layout: str | None) -> list[str]:
         raise DataError(f"{root} holds no annotated images; expected {layout}.")
     objects = sum(not one.ignored for image in found.images.values() for one in image.objects)
     check_left_out(found.left_out, objects, root)
+    drawn = [one for image in found.images.values() for one in image.objects if not one.ignored]
+    _check_not_shares(drawn)
     said = list(found.remarks)
+    if drawn and all(one.is_box for one in drawn):
+        said.append(BOXES_ALONE.format(len(drawn)))
     empty = sum(not image.objects for image in found.images.values())
     if empty:
         said.append(f"{empty} of {len(found.images)} images have no objects, and show background alone.")
@@ -468,6 +483,20 @@ def checked(found: Annotations, root: Path, layout: str | None) -> list[str]:
             f"is ignored. The first: {found.left_out[0]}"
         )
     return said
+
+
+def _check_not_shares(objects: Sequence[Outlined]) -> None:
+    """Refuse outlines of which many lie within the first pixel, as shares of an image's size do.
+
+    Raises:
+        DataError: They are more than `MOST_LEFT_OUT` of all.
+    """
+    tiny = [one for one in objects if one.region.is_within_a_pixel]
+    if len(tiny) > MOST_LEFT_OUT * len(objects):
+        raise DataError(
+            f"{len(tiny)} of {len(objects)} outlines have points from 0 to 1 alone, such as {tiny[0].where}: shares of "
+            f"the image's size, it seems. Expected pixels: multiply x by the width and y by the height."
+        )
 
 
 def check_left_out(left_out: Sequence[str], drawn: int, path: Path) -> None:

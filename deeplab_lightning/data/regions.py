@@ -33,6 +33,11 @@ class Region(ABC):
             DataError: It does not belong to an image of this size.
         """
 
+    @property
+    def is_within_a_pixel(self) -> bool:
+        """Whether it is an outline whose points all lie in the image's first pixel."""
+        return False
+
 
 @dataclass(frozen=True)
 class Polygon(Region):
@@ -43,6 +48,11 @@ class Polygon(Region):
     """
 
     rings: tuple[np.ndarray, ...]
+
+    @property
+    def is_within_a_pixel(self) -> bool:
+        """Whether all points do."""
+        return all(((points >= 0) & (points <= 1)).all() for points in self.rings)
 
     def area(self, height: int, width: int) -> np.ndarray:
         """Cross each row's middle with all edges: between odd and even crossings is inside.

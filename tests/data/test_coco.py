@@ -548,3 +548,8 @@ def test_boxes_alone_are_refused_and_masks_that_lie_ready_go_first(tmp_path: Pat
         COCODataModule.recognise(tmp_path)
     pictures(tmp_path / "masks", ["1.png"])
     assert COCODataModule.recognise(tmp_path) is None
+
+
+def test_coordinates_that_are_shares_of_the_size(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"1 of 1 outlines have points from 0 to 1 alone.*multiply x by the width"):
+        opened(tmp_path, thing(1, 1, [[0.1, 0.1, 0.9, 0.1, 0.9, 0.8]]))

@@ -526,3 +526,13 @@ def test_inputs_that_match_nothing(tree: Path) -> None:
     }.items():
         with pytest.raises(DataError, match=words):
             find_images([str(tree / "b.jpg"), str(tree / entry)])
+
+
+@pytest.mark.parametrize("ending", ["tif", "gif"])
+def test_masks_of_several_pages_are_refused(tmp_path: Path, ending: str) -> None:
+    """A class on each page: the first alone would be half of the mask."""
+    pages = [Image.fromarray(np.eye(8, k=k, dtype=np.uint8) * 255) for k in (0, 3)]
+    path = tmp_path / f"a.{ending}"
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    with pytest.raises(DataError, match=rf"a\.{ending} holds 2 pages, expected one class id per pixel in one page"):
+        read_mask_as_stored(path)

@@ -442,3 +442,28 @@ def test_real_annotations_give_the_voc_masks() -> None:
         truth = masks.load(index)[1]
         assert (mask != truth).sum() == 0
         np.testing.assert_array_equal(image, read_image(dataset.files(index)[0]))
+
+
+def test_an_image_is_annotated_once(tmp_path: Path) -> None:
+    """A copy of the JSON would put the image into training and validation."""
+    write_labelme(tmp_path)
+    (tmp_path / "a backup.json").write_bytes((tmp_path / "a.json").read_bytes())
+    with pytest.raises(DataError, match=r"a\.jpg is annotated twice: .*a backup\.json and .*a\.json mean it"):
+        LabelMeDataModule.recognise(tmp_path)
+
+
+def test_a_path_to_another_image_than_the_one_beside_is_no_answer(tmp_path: Path) -> None:
+    """As after copying `a.json` to `f.json`, with an image of each name."""
+    write_labelme(tmp_path)
+    write_annotation(tmp_path / "f.json", [], imagePath="a.jpg")
+    with pytest.raises(DataError, match=r"f\.json says that its image is a\.jpg \(imagePath\), but f\.jpg lies beside"):
+        opened(tmp_path).load(NAMES.index("f"))
+
+
+def test_rectangles_alone_may_be_boxes(tmp_path: Path) -> None:
+    for name in "ab":
+        Image.new("RGB", (50, 40)).save(tmp_path / f"{name}.jpg")
+        write_annotation(tmp_path / f"{name}.json", [shape("car", [[2, 2], [9, 9]], "rectangle")])
+    found = LabelMeDataModule.recognise(tmp_path)
+    assert found is not None
+    assert any("All 2 objects are rectangles" in remark for remark in found.remarks)

@@ -258,3 +258,10 @@ def test_two_images_that_fit_equally_well_are_asked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a.jpg may be .*day1/a.jpg, .*day2/a.jpg\. Keep one"):
         found.find("a.jpg")
     assert found.find("a.jpg", near=tmp_path / "day2") == tmp_path / "day2" / "a.jpg"
+
+
+def test_images_without_a_single_object_teach_nothing(tmp_path: Path) -> None:
+    """As where whole images have tags, and the file names labels."""
+    images = {name: AnnotatedImage(tmp_path / f"{name}.png", tmp_path / "tags.xml") for name in "abc"}
+    with pytest.raises(DataError, match=r"None of the 3 annotated images of .* has an outlined object: there is"):
+        Points.recognised(tmp_path, Annotations(images, labels=["car"]))

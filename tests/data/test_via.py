@@ -168,3 +168,10 @@ def test_other_files_are_not_taken(tmp_path: Path) -> None:
         assert not VIADataModule.is_form(tmp_path)
     (tmp_path / "x.csv").write_text("filename,label\na.jpg,car\n")
     assert not VIADataModule.is_form(tmp_path)
+
+
+def test_rectangles_alone_may_be_boxes(tmp_path: Path) -> None:
+    write_via(tmp_path, [entry(f"p{number}.jpg", (RECT, {"kind": "car"})) for number in range(6)])
+    found = VIADataModule.recognise(tmp_path)
+    assert found is not None
+    assert any("All 6 objects are rectangles" in remark for remark in found.remarks)

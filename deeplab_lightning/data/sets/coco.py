@@ -46,7 +46,7 @@ from ..annotations import read_json
 from ..datamodule import Split
 from ..named_images import NamedImages, name_of, split_in, split_of_path
 from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinedImages, OutlinesDataModule, OutlinesOptions
-from ..regions import Bitmap, Region, box, ring, runs_of
+from ..regions import Bitmap, Polygon, Region, box, ring, runs_of
 from ..splitting import split_called
 from ..wording import first_few
 
@@ -60,14 +60,8 @@ NOWHERE = Bitmap(np.zeros((0, 0), bool))
 
 
 @dataclass(frozen=True)
-class DrawnByCOCO(Region):
-    """Polygons whose pixels are those of `pycocotools`.
-
-    Attributes:
-        rings: Each `(N, 2)` float64 of x and y; what any of them covers is inside.
-    """
-
-    rings: tuple[np.ndarray, ...]
+class DrawnByCOCO(Polygon):
+    """Polygons whose pixels are those of `pycocotools`: what any ring covers is inside."""
 
     def area(self, height: int, width: int) -> np.ndarray:
         """Let `pycocotools` draw them."""

@@ -224,7 +224,8 @@ def _annotated(
             said = "has no area: it is of kind " + kind if region is None else f"has {len(labels)} labels, expected one"
             left_out.append(f"{what} {said}")
         else:
-            found.objects.append(Outlined(labels[0], region, what))
+            is_box = {"x", "y", "width", "height"} <= set(value) and "rle" not in value
+            found.objects.append(Outlined(labels[0], region, what, is_box=is_box))
     return found
 
 

@@ -42,7 +42,7 @@ from ..dataset import SegmentationDataset
 from ..finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
 from ..images import decode_image, read_image
 from ..layout import Recognised, head_of, names_in_file
-from ..outlines import LabelIds, check_left_out, class_names_of
+from ..outlines import BOXES_ALONE, LabelIds, check_left_out, class_names_of
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
 from ..splitting import names_of
 from ..wording import composed, first_few, found_instead
@@ -180,6 +180,7 @@ class Survey:
         annotations: How many there are.
         labels: All labels of shapes, as they are spelled.
         drawn: Shapes that can be drawn.
+        rectangles: Those of them that are rectangles.
         left_out: What is said of each that has no area.
         unannotated: Images that no annotation means.
         others: JSON files that are none of LabelMe's.
@@ -188,6 +189,7 @@ class Survey:
     annotations: int
     labels: set[str] = field(default_factory=set)
     drawn: int = 0
+    rectangles: int = 0
     left_out: list[str] = field(default_factory=list)
     unannotated: set[Path] = field(default_factory=set)
     others: list[Path] = field(default_factory=list)
@@ -196,6 +198,8 @@ class Survey:
         """Say what is passed over, a line each."""
         named = sorted(path.relative_to(root).as_posix() for path in self.unannotated)
         remarks = [f"{len(named)} images have no annotation, and are left out: {first_few(named, 3)}"] if named else []
+        if self.rectangles and self.rectangles == self.drawn:
+            remarks.append(BOXES_ALONE.format(self.drawn))
         if self.others:
             named = [path.relative_to(root).as_posix() for path in self.others]
             remarks.append(f"{len(named)} JSON files are not LabelMe's, and are passed over: {first_few(named, 3)}")
@@ -207,19 +211,24 @@ def look_through(root: Path, names: Sequence[str]) -> Survey:
     found = Survey(len(names))
     root = Path(root)
     own = {root / f"{name}.json" for name in names}
-    meant: set[Path] = set()
+    meant: dict[Path | None, Path] = {}
     for path in map(on_disk, sorted(own)):
         try:
             annotation = _read(path)
         except DataError:
             continue
         image = _image_file(path, annotation, root)
-        meant |= {image} if image else set()
+        if image in meant:
+            raise DataError(
+                f"{image} is annotated twice: {meant[image]} and {path} mean it (imagePath). Take one of them away."
+            )
+        meant |= {image: path} if image else {}
         for number, shape in enumerate(annotation["shapes"], start=1):
             if not isinstance(shape, dict):
                 continue
             why = why_no_area(shape)
             found.drawn += why is None
+            found.rectangles += why is None and shape.get("shape_type") == "rectangle"
             found.left_out += [f"{path}, shape {number} {why}"] if why else []
             if isinstance(shape.get("label"), str):
                 found.labels.add(shape["label"])
@@ -371,15 +380,24 @@ def _image_file(path: Path, annotation: dict[str, Any], root: Path) -> Path | No
     """Return the file that `imagePath` says, or else the one of the annotation's own name; None for neither.
 
     Files above or beside the root are not looked at.
+
+    Raises:
+        DataError: There are both, called differently, as where files were copied: which was annotated is unclear.
     """
+    beside = [path.with_suffix(suffix) for ending in IMAGE_SUFFIXES for suffix in (ending, ending.upper())]
+    found = next((candidate for candidate in beside if candidate.is_file()), None)
+    own = found or files_by_stem(path.parent).get(composed(path.stem))
     said = annotation.get("imagePath")
     if isinstance(said, str) and said and "\0" not in said:
         named = on_disk(_joined(path, said))
         if named.is_relative_to(os.path.abspath(root)) and named.is_file():
+            if own is not None and composed(named.stem) != composed(path.stem):
+                raise DataError(
+                    f"{path} says that its image is {said} (imagePath), but {own.name} lies beside it: which was "
+                    f"annotated is unclear. Correct imagePath, or take the file away that is not meant."
+                )
             return root / named.relative_to(os.path.abspath(root))
-    beside = [path.with_suffix(suffix) for ending in IMAGE_SUFFIXES for suffix in (ending, ending.upper())]
-    found = next((candidate for candidate in beside if candidate.is_file()), None)
-    return found or files_by_stem(path.parent).get(composed(path.stem))
+    return own
 
 
 def _joined(path: Path, said: str) -> Path:

@@ -126,7 +126,8 @@ def _annotated(image: Path, path: Path, content: dict[str, Any], left_out: list[
         if region is None:
             left_out.append(f"{where} has no area: it is of kind {one.get('geometryType')}")
         else:
-            found.objects.append(Outlined(str(one["classTitle"]), region, where))
+            is_box = one.get("geometryType") == "rectangle"
+            found.objects.append(Outlined(str(one["classTitle"]), region, where, is_box=is_box))
     return found
 
 

@@ -226,7 +226,8 @@ def _annotated(
         elif len(labels) != 1:
             left_out.append(f"{where} has {len(labels)} values of {attribute}, expected one")
         else:
-            found.objects.append(Outlined(labels[0], region, where))
+            is_box = one["shape_attributes"].get("name") == "rect"
+            found.objects.append(Outlined(labels[0], region, where, is_box=is_box))
     return found
 
 
