@@ -5,7 +5,7 @@
 
 `planner` is `doctor FOLDER --minutes M --write plan.yaml` and `fit -c plan.yaml`, with `PLANNING` minutes of its time
 left to planning. `smp` is segmentation_models_pytorch's DeepLabV3Plus with the same backbone and weights (from scratch:
-mobilenet_v2) in a plain loop: AdamW 1e-3, weight decay 0.01, poly over the time, batches of 8, crops of 321 or what
+mobilenet_v2) in a plain loop: AdamW 1e-3, weight decay 0.01, poly over the time, batches of 8, crops of 320 or what
 fits, scales 0.5 to 2, mirrored, colours jittered by 0.3. `torchvision` is DeepLabV3 on MobileNetV3 by the recipe of its
 references: SGD 0.01, momentum 0.9, decay 1e-4, poly, an auxiliary loss of half the weight, scales 0.5 to 2, crops of
 480 or what fits; from scratch, since its ImageNet weights would have to be fetched. All read the same images by the
@@ -49,7 +49,7 @@ class Hand:
 
     def __init__(self, method: str, classes: int, arguments: argparse.Namespace) -> None:
         self.mean, self.std = IMAGENET
-        self.crop, self.scales, self.jitter, self.auxiliary = 321, [0.5, 2.0], 0.3, 0.0
+        self.crop, self.scales, self.jitter, self.auxiliary = 320, [0.5, 2.0], 0.3, 0.0
         if method == "torchvision":
             from torchvision.models.segmentation import deeplabv3_mobilenet_v3_large  # type: ignore[import-untyped]
 

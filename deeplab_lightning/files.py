@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import DataError, DeepLabError
+from .errors import ConfigError, DataError, DeepLabError
 
 
 @contextmanager
@@ -44,6 +44,20 @@ def writing(what: object, remedy: str, kind: type[DeepLabError] = DataError) -> 
         yield
     except OSError as error:
         raise kind(f"Cannot write {what}: {error.strerror}. {remedy}") from error
+
+
+def expect_name(what: str, name: str, remedy: str = "say where runs go with --folder") -> None:
+    """Refuse a name of a run, or of several, that leads out of the folder of runs.
+
+    Raises:
+        ConfigError: Says which, and what to do.
+    """
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute() or not name.isprintable():
+        raise ConfigError(
+            f"{what} is {name!r}, which is no name within the folder of runs: write it without '..' and a leading "
+            f"slash, and {remedy}."
+        )
 
 
 def read_text(path: Path) -> str:
@@ -129,5 +143,5 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): {remedy}") from error

@@ -38,7 +38,7 @@ def dicom_header(path: str | Path) -> Any:
         ConfigError: pydicom is missing.
         DataError: The file cannot be read.
     """
-    return _opened(path, stop_before_pixels=True)
+    return opened_dicom(path, stop_before_pixels=True)
 
 
 def frame_count(path: str | Path) -> int:
@@ -71,7 +71,7 @@ def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False
         DataError: The file cannot be read, holds no image or a segmentation, has several frames of which none is
             chosen, or is a mask in `MONOCHROME1`, of which it is not known what is meant.
     """
-    dataset = _opened(path)
+    dataset = opened_dicom(path)
     count = _frames(dataset)
     if dataset.get("SOPClassUID") in SEGMENTATIONS:
         raise DataError(
@@ -115,7 +115,13 @@ def pixels_of(dataset: Any, path: str | Path, frame: int) -> np.ndarray:
         raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
 
 
-def _opened(path: str | Path, **options: Any) -> Any:
+def opened_dicom(path: str | Path, **options: Any) -> Any:
+    """Read a file; `options` are those of `pydicom.dcmread`.
+
+    Raises:
+        ConfigError: pydicom is missing.
+        DataError: The file cannot be read.
+    """
     pydicom = need("pydicom", "medical", f"Reading {path}")
     try:
         return pydicom.dcmread(path, **options)

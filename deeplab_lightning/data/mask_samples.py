@@ -36,8 +36,8 @@ class MaskValues:
 
     Attributes:
         values: Pixels of each value, where masks are grey or have palettes that agree.
-        colours: Pixels of each colour, where they are images in colours, or have palettes that differ. Where both
-            kinds lie side by side, neither is empty.
+        colours: Pixels of each colour, where they are images in colours, or have palettes that differ, or of which
+            some show other greys than lie in grey files. Where both kinds lie side by side, neither is empty.
         solid: Of these, the pixels whose eight neighbours hold the same: edges that were smoothed have none.
         by_file: For each mask, the values or colours in it, but 0 and black.
         pieces: Values that make one connected piece in their mask, and all that were looked at, of masks with several.
@@ -94,12 +94,15 @@ def look_at_masks(paths: Sequence[Path], most: int = LOOKED_AT) -> MaskValues:
     found.shown, found.differing = _shown(masks)
     # Images in colours whose channels agree everywhere hold grey values, unless others of them hold colours.
     in_colours = any(one.channels == 3 and any(len(set(rgb)) > 1 for rgb in _colours_in(one)) for one in masks)
+    mixed = _show_other_greys(masks)
     for one in masks:
         numbers: list[Hashable] = list(one.counts)
         if one.channels == 3:
             numbers = list(_colours_in(one)) if in_colours else [rgb[0] for rgb in _colours_in(one)]
-        elif one.palette is not None and (in_colours or found.differing):
+        elif one.palette is not None and (in_colours or found.differing or mixed):
             numbers = [_colour_of(value, one.palette) for value in one.counts]
+        elif mixed:
+            numbers = [(value,) * 3 for value in one.counts]
         held: Counter[Any] = found.colours if isinstance(numbers[0], tuple) else found.values
         for number, (count, solid) in zip(numbers, one.counts.values(), strict=True):
             held[number] += count
@@ -194,6 +197,20 @@ def _shown(masks: Sequence[_One]) -> tuple[dict[int, RGB], str]:
                 )
             first.setdefault(value, one.path)
     return (shown if all(one.palette is not None for one in masks) else {}), ""
+
+
+def _show_other_greys(masks: Sequence[_One]) -> bool:
+    """Tell whether grey files lie beside indexed ones that show their numbers as other greys, as GIFs of one folder."""
+    plain = [one for one in masks if one.channels == 1 and one.palette is None]
+    shown = {
+        (value, _colour_of(value, one.palette)) for one in masks if one.palette is not None for value in one.counts
+    }
+    return (
+        bool(plain)
+        and all(len(set(colour)) == 1 for _, colour in shown)
+        and any(colour[0] != value for value, colour in shown)
+        and all(0 <= value <= 255 for one in plain for value in one.counts)
+    )
 
 
 def _colour_of(value: int, palette: np.ndarray) -> RGB:

@@ -64,6 +64,13 @@ class NamedImages:
     def __len__(self) -> int:
         return sum(map(len, self._by_stem.values()))
 
+    def left_out(self, used: Iterable[Path]) -> list[str]:
+        """Say how many other images there are than those that are used; folders of masks and such do not count."""
+        everything = {path for paths in self._by_stem.values() for path in paths}
+        others = sorted(path.relative_to(self.root).as_posix() for path in everything - set(used))
+        others = [name for name in others if not _NO_IMAGES.search(str(PurePosixPath(name).parent))]
+        return [f"{len(others)} images have no annotation, and are left out: {first_few(others, 3)}."] if others else []
+
     def find(self, name: str, split: str | None = None, near: Path | None = None) -> Path | None:
         """Return the file that a name means.
 

@@ -10,14 +10,12 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from ..errors import DataError
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
-_BYTE_ORDERS: dict[str, Literal["<", ">"]] = {"little": "<", "big": ">"}
 _TYPES = {
     "int8": ("signed char", "int8", "int8_t"),
     "uint8": ("uchar", "unsigned char", "uint8", "uint8_t"),
@@ -173,7 +171,7 @@ def _parsed(path: Path, fields: dict[str, str], header_size: int, detached: bool
         raise DataError(f"{path} ends within its header: it was cut short. Copy it again.")
     dtype = np.dtype(name)
     if dtype.itemsize > 1 and encoding != "ascii":
-        dtype = dtype.newbyteorder(_BYTE_ORDERS[fields["endian"].lower()])
+        dtype = np.dtype({"little": "<", "big": ">"}[fields["endian"].lower()] + dtype.str[1:])
     kinds = fields.get("kinds", "").split()
     directions = re.findall(r"none|\([^)]*\)", fields.get("space directions", ""))
     channel_axis = next((axis for axis, one in enumerate(kinds) if one in _CHANNEL_KINDS), None)

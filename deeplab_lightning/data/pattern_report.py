@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .finding import files_below
 from .layout import Recognised
-from .pattern_search import Layout, names_split, splits_of
-from .patterns import NAME, SPLIT, SUFFIXES, what_is_left_out
-from .splitting import split_lists
-from .wording import first_few
+from .pattern_search import SCORES, Layout, names_split, splits_of, words_of
+from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out
+from .splitting import split_called, split_lists
+from .wording import composed, first_few
 
 
 def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:
@@ -42,13 +42,7 @@ def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:
         [mask for _, mask in pairs.values()],
     )
     found.remarks += _doubts(best, others, option)
-    found.remarks += _on_splits(best, splits, bool(divided))
-    if folders := _folders_above(best):
-        found.remarks.append(
-            f"Images of {len(folders)} folders are taken for one data set: {first_few(folders)}. What a folder is "
-            f"called is not read as a class. If their masks mean different things, read one alone: doctor "
-            f"{base.resolve() / folders[0]}"
-        )
+    found.remarks += _on_splits(base, best, splits, bool(divided))
     for other in others:
         if not other.image_files & best.image_files:
             found.remarks.append(
@@ -56,7 +50,7 @@ def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:
                 f"'{option(other.images)}', masks: '{option(other.masks)}'"
             )
     found.remarks += [f"Left out: {said}." for said in what_is_left_out(best.pairing)]
-    found.remarks += _rest(base, layouts)
+    found.remarks += _rest(base, inner, layouts)
     return found
 
 
@@ -89,9 +83,8 @@ def _innermost(root: Path, best: Layout) -> tuple[Path, str]:
         base, inner = base / first, f"{inner}{first}/"
 
 
-def _doubts(best: Layout, others: Sequence[Layout], option: object) -> list[str]:
+def _doubts(best: Layout, others: Sequence[Layout], option: Callable[[str], str]) -> list[str]:
     """Say what else could be the masks, and where only pixels say which files are masks."""
-    assert callable(option)
     said = []
     if best.by_pixels:
         said.append(
@@ -99,25 +92,47 @@ def _doubts(best: Layout, others: Sequence[Layout], option: object) -> list[str]
             f"not: look whether the sheet shows them right."
         )
     for other in others:
-        if other.image_files & best.image_files:
+        shared = len(other.image_files & best.image_files)
+        if shared:
             how = "" if option(other.images) == option(best.images) else f"images: '{option(other.images)}', "
+            asked = "Which are the masks? " if other.stated >= SCORES["mask"] or best.by_pixels else ""
             said.append(
-                f"Which are the masks? '{option(best.masks)}' was taken, but '{option(other.masks)}' are masks of "
-                f"{len(other.image_files & best.image_files)} of these images, too. To take those: {how}masks: "
-                f"'{option(other.masks)}'"
+                f"{asked}'{option(best.masks)}' was taken; '{option(other.masks)}' are masks of {shared} of these "
+                f"images, too. To take those: {how}masks: '{option(other.masks)}'"
             )
     return said
 
 
-def _on_splits(best: Layout, splits: Counter[str], listed: bool) -> list[str]:
+def _on_splits(base: Path, best: Layout, splits: Counter[str], listed: bool) -> list[str]:
+    """Say what the folders mean for the division into splits, and what chance does to them."""
+    folders = _folders_above(best)
+    said = []
+    if folders:
+        alone = next(
+            (f" If they are several, read one alone: doctor {base / one}" for one in folders if (base / one).is_dir()),
+            "",
+        )
+        said.append(
+            f"Images of {len(folders)} folders are taken for one data set: {first_few(folders)}. What a folder is "
+            f"called is not read as a class.{alone}"
+        )
     if listed:
-        return []
-    if splits and "val" not in splits:
-        return ["There is no folder for validation: a part of training (val_fraction) is taken for it by chance."]
-    named = [text for text in (best.images, best.masks) if "test" in text.lower()]
-    if not splits and SPLIT not in best.images and named and "test" in best.images.lower().split("/"):
-        return ["Only the folder of the test has masks: training and validation are taken from it by chance."]
-    return []
+        return said
+    if splits:
+        if "val" not in splits:
+            said.append("There is no folder for validation: a part of train (val_fraction) is taken for it by chance.")
+        return said
+    named = {split_called(word) for part in best.images.split("/")[:-1] for word in words_of(part)}
+    if named & {"val", "test"}:
+        said.append("Only this split has masks: training and validation are taken from it by chance.")
+    inner = {name.rpartition("/")[0] for name in best.pairing.pairs}
+    if 1 < len(inner) < len(best.pairing.pairs):
+        said.append(
+            f"Chance divides the images of each of {len(inner)} folders ({first_few(sorted(inner), 3)}) among training "
+            f"and validation. Where these are videos, patients or places, write lists train.txt and val.txt: a line "
+            f"may be a folder."
+        )
+    return said
 
 
 def _folders_above(best: Layout) -> list[str]:
@@ -129,13 +144,16 @@ def _folders_above(best: Layout) -> list[str]:
     return sorted({name.partition("/")[0] for name in best.pairing.pairs})
 
 
-def _rest(base: Path, layouts: Sequence[Layout]) -> list[str]:
-    """Say which files no layout reads, by their folder."""
+def _rest(base: Path, inner: str, layouts: Sequence[Layout]) -> list[str]:
+    """Say which files no layout reads, by their folder; those that are left out on purpose are said elsewhere."""
     known = {path for layout in layouts for files in layout.pairing.pairs.values() for path in files}
+    images, aside = Pattern(layouts[0].images), layouts[0].pairing.without_masks
     folders: Counter[str] = Counter()
     for path in files_below(base):
         if path.name.lower().endswith(SUFFIXES) and path not in known:
-            folders[f"{path.parent.relative_to(base).as_posix()}/"] += 1
+            fits = images.match(inner + composed(path.relative_to(base).as_posix()))
+            if fits is None or (fits[0] or fits[1].partition("/")[0]) not in aside:
+                folders[f"{path.parent.relative_to(base).as_posix()}/"] += 1
     if not folders:
         return []
     where = first_few([f"{count} in {folder}" for folder, count in folders.most_common()])

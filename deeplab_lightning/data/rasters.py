@@ -243,7 +243,7 @@ def read_grey(chosen: Source) -> np.ndarray:
     palette = None if chosen.part is not None else palette_of(chosen.path)
     if palette is not None and (palette != palette[:, :1]).any():
         return read_labels(chosen)
-    stored = read_any(chosen)
+    stored = read_any(chosen, of_mask=True)
     channels = stored.shape[2]
     if channels in (2, 4) and (stored[..., -1] == stored[..., -1].max()).all():
         stored = stored[..., :-1]

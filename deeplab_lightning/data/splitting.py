@@ -128,6 +128,47 @@ def _with_val(splits: dict[str, list[str]], fraction: float, seed: int) -> dict[
     return {**fraction_split(splits["train"], {"val": fraction}, seed), "test": splits["test"]}
 
 
+def split_groups(
+    root: Path,
+    groups: Mapping[str, str],
+    stated: Mapping[str, str | None],
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """Divide images by what the user has laid down, or by chance, all images of a group into one split.
+
+    Args:
+        root: Where lists are looked for.
+        groups: Name -> its group, such as the patient.
+        stated: Name -> the split that its folder says, or None.
+        val_fraction: Share of the groups for validation, where neither lists nor folders decide.
+        test_fraction: Share of them for the test, likewise.
+        seed: Of chance.
+
+    Returns:
+        Split -> its names, `train` and `val` always.
+
+    Raises:
+        ConfigError: The fractions cannot be used.
+        DataError: A list cannot be used, or there are fewer groups than splits.
+    """
+    if split_lists(root):
+        return split_names(root, list(groups), val_fraction, test_fraction, seed)
+    by_folder: dict[str, list[str]] = {}
+    for name in groups:
+        by_folder.setdefault(stated[name] or "train", []).append(name)
+    if "train" in by_folder and "val" in by_folder:
+        return by_folder
+    fractions = {"val": val_fraction} | ({"test": test_fraction} if test_fraction and "test" not in by_folder else {})
+    members: dict[str, list[str]] = {}
+    for name in [name for split, names in by_folder.items() if split != "test" for name in names]:
+        members.setdefault(groups[name], []).append(name)
+    divided = fraction_split(list(members), fractions, seed)
+    splits = {split: sorted(name for one in chosen for name in members[one]) for split, chosen in divided.items()}
+    return splits | ({"test": by_folder["test"]} if "test" in by_folder else {})
+
+
 def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: int = 0) -> dict[str, list[str]]:
     """Divide names by chance, so that few move to another split when names are added or taken away.
 
@@ -163,18 +204,31 @@ def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: i
     return splits
 
 
-def fold_split(splits: Mapping[str, list[str]], folds: int, fold: int, seed: int = 0) -> dict[str, list[str]]:
+def fold_split(
+    splits: Mapping[str, list[str]], folds: int, fold: int, seed: int = 0, groups: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """Divide `train` and `val` anew: every image is in `val` of exactly one of `folds` divisions; `test` stays.
 
+    Args:
+        splits: As they were.
+        folds: How many divisions there are.
+        fold: Which of them, from 0.
+        seed: Of chance.
+        groups: Name -> its group, such as the patient, whose images stay together; each by itself if not given.
+
     Raises:
-        DataError: There are fewer images than folds.
+        DataError: There are fewer images, or groups, than folds.
     """
-    names = [*splits["train"], *splits["val"]]
-    if len(names) < folds:
-        raise DataError(f"{len(names)} images cannot be divided into {folds} folds: set --data.folds {len(names)}.")
-    order = _by_chance(names, seed)
-    val = set(order[fold::folds])
-    return {**splits, "train": sorted(set(names) - val), "val": sorted(val)}
+    members: dict[str, list[str]] = {}
+    for name in [*splits["train"], *splits["val"]]:
+        members.setdefault(groups[name] if groups else name, []).append(name)
+    if len(members) < folds:
+        what = "groups of images, such as patients," if groups else "images"
+        raise DataError(f"{len(members)} {what} cannot be divided into {folds} folds: set --data.folds {len(members)}.")
+    chosen = _by_chance(members, seed)[fold::folds]
+    val = {name for group in chosen for name in members[group]}
+    train = [name for names in members.values() for name in names if name not in val]
+    return {**splits, "train": sorted(train), "val": sorted(val)}
 
 
 def _by_chance(names: Iterable[str], seed: int) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.images import NO_NUMBER
 from ..data.mask_samples import MaskValues
 from ..data.stated_classes import StatedClass, StatedClasses
 from ..data.wording import first_few
@@ -332,9 +333,10 @@ def _from_coding(
 ) -> None:
     """Map values that are no ids; those that stand where nothing is known are ignored."""
     if nodata:
+        marks = first_few([f"{value} (NaN)" if value == NO_NUMBER else str(value) for value in nodata])
         meaning.remarks.append(
-            f"{first_few(map(str, nodata))} is taken for the mark of pixels of which nothing is known, and ignored. "
-            f"If it is a class, change label_map."
+            f"{marks} is taken for the mark of pixels of which nothing is known, and ignored. If it is a class, change "
+            f"label_map."
         )
     classes = ids
     if nodata and ids and not _is_coding(ids):

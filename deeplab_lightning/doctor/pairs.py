@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from ..data.finding import IMAGE_SUFFIXES
 from ..data.wording import composed
 from .findings import Finding, Severity, counted, finding
 
-Tails = tuple[str, str]
-"""How the names of an image and of its mask go on after what they share, such as `("_leftImg8bit", "_gtFine")`."""
+Around = tuple[str, str]
+"""What a name has before and behind what an image and its mask share: `("", "_leftImg8bit")`."""
+RARE = 0.1
+"""Share of a folder's pairs below which what stands around their names is an accident."""
 
 
 def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
@@ -26,11 +29,11 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
     """
     known = {path for files in used for path in files}
     mask_folders: dict[Path, Counter[Path]] = defaultdict(Counter)
-    tails: dict[tuple[Path, Path], set[Tails]] = defaultdict(set)
+    around: dict[tuple[Path, Path], Counter[tuple[Around, Around]]] = defaultdict(Counter)
     mask_endings: dict[Path, set[str]] = defaultdict(set)
     for image, mask in [(files[0], files[-1]) for files in used if len(files) > 1]:
         mask_folders[image.parent][mask.parent] += 1
-        tails[image.parent, mask.parent].add(_tails(composed(image.stem), composed(mask.stem)))
+        around[image.parent, mask.parent][_around(composed(image.stem), composed(mask.stem))] += 1
         mask_endings[mask.parent].add(mask.suffix)
 
     forgotten: list[Path] = []
@@ -40,29 +43,39 @@ def leftovers(used: Sequence[tuple[Path, ...]]) -> list[Finding]:
     claimed: set[Path] = set()
     for folder, others in mask_folders.items():
         files = sorted(path for path in _files(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
-        named = [(other, pair) for (own, other), pairs in tails.items() if own == folder for pair in sorted(pairs)]
+        named = [
+            (other, *both)
+            for (own, other), votes in around.items()
+            if own == folder
+            for both, count in sorted(votes.items())
+            if count >= RARE * votes.total()
+        ]
         # Where images and masks lie side by side, those named as masks are none.
-        own_masks = tuple({tail for other, (_, tail) in named if other == folder and tail})
+        own_masks = [mask for other, image, mask in named if other == folder and mask != image]
         endings = mask_endings.get(folder, set())
-        images = [path for path in files if not (composed(path.stem).endswith(own_masks) and path.suffix in endings)]
+        images = [
+            path
+            for path in files
+            if not (path.suffix in endings and any(_core(path, mask) is not None for mask in own_masks))
+        ]
         of_images += len(images)
-        beside = {other: {composed(path.name): path for path in _files(other)} for other in others}
+        beside = {other: {composed(path.name).casefold(): path for path in _files(other)} for other in others}
         for path in images:
-            partners = [
-                beside[other][f"{stem}{mask_tail}{ending}"]
-                for other, (image_tail, mask_tail) in named
-                for stem in [composed(path.stem).removesuffix(image_tail)]
-                if composed(path.stem).endswith(image_tail)
+            wanted = [
+                (other, f"{mask[0]}{core}{mask[1]}{ending}".casefold())
+                for other, image, mask in named
+                if (core := _core(path, image)) is not None
                 for ending in sorted(mask_endings[other])
-                if f"{stem}{mask_tail}{ending}" in beside[other]
             ]
+            held = [beside[other][name] for other, name in wanted if name in beside[other]]
+            partners = [partner for partner in held if partner != path]
             claimed.update(partners)
-            if path not in known:
+            if path not in known and path not in claimed:
                 (forgotten if partners else alone).append(path)
         for other in others:
-            its_tails = tuple(tail for folder_of_masks, (_, tail) in named if folder_of_masks == other)
+            its_names = [mask for folder_of_masks, _, mask in named if folder_of_masks == other]
             for path in sorted(_files(other)):
-                if path.suffix in mask_endings[other] and composed(path.stem).endswith(its_tails):
+                if path.suffix in mask_endings[other] and any(_core(path, mask) is not None for mask in its_names):
                     masks[path] = None
     orphans = [path for path in masks if path not in known and path not in claimed]
     severity: Severity = "note" if len(forgotten) + len(alone) > of_images / 2 else "warning"
@@ -86,7 +99,16 @@ def _files(folder: Path) -> list[Path]:
     return [Path(entry.path) for entry in os.scandir(folder) if entry.is_file() and not entry.name.startswith(".")]
 
 
-def _tails(image: str, mask: str) -> Tails:
-    differ = (place for place, (one, other) in enumerate(zip(image, mask, strict=False)) if one != other)
-    shared = next(differ, min(len(image), len(mask)))
-    return image[shared:], mask[shared:]
+def _around(image: str, mask: str) -> tuple[Around, Around]:
+    """Return what stands around the longest piece that two names share, in letters of any case."""
+    one, other = image.casefold(), mask.casefold()
+    shared = SequenceMatcher(None, one, other, autojunk=False).find_longest_match()
+    first, second, size = shared.a, shared.b, shared.size
+    return (one[:first], one[first + size :]), (other[:second], other[second + size :])
+
+
+def _core(path: Path, around: Around) -> str | None:
+    """Return what a file's name has between these; None if it has others."""
+    stem, (head, tail) = composed(path.stem).casefold(), around
+    fits = stem.startswith(head) and stem.endswith(tail) and len(stem) > len(head) + len(tail)
+    return stem[len(head) : len(stem) - len(tail)] if fits else None

@@ -8,11 +8,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, files_below
 from ..data.wording import first_few
 
 FOLDERS_NAMED = 8
 """Folders whose files are counted in a message; those with most files."""
+HALVES_LOOKED_AT = 5
 START = 4096
 """Bytes of a text file that are looked at."""
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".rar", ".7z")
@@ -70,12 +73,30 @@ def _hints(folder: Path, files: Sequence[Path]) -> Iterator[str]:
             break
     if not images:
         yield "There are no images of a kind that is read."
+    elif _are_halves(images):
+        yield (
+            "All images are twice as wide as high, as where image and mask stand side by side in one file (pix2pix): "
+            "cut each into two files of one name, in images/ and masks/."
+        )
     elif not texts and not archives:
         yield (
             "If one of these folders holds masks, say so: data: {name: Folder, images: FOLDER, masks: FOLDER}, where a "
-            "mask is called after its image. If all are images, they have to be annotated first: `predict` with any "
+            "mask is called after its image, or '{name}_image' and '{name}_mask' in place of the folders. "
+            "If all are images, they have to be annotated first: `predict` with any "
             "checkpoint writes masks to start from."
         )
+
+
+def _are_halves(images: Sequence[Path]) -> bool:
+    """Whether the first few images are twice as wide as high."""
+    try:
+        for path in images[:HALVES_LOOKED_AT]:
+            with Image.open(path) as image:
+                if image.width != 2 * image.height:
+                    return False
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return False
+    return bool(images)
 
 
 def _hint_of(path: Path) -> str:

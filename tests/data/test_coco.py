@@ -478,6 +478,9 @@ def test_datumaros_folders_and_other_tasks(tmp_path: Path) -> None:
     found, data = read_back(tmp_path)
     assert found.options["annotations"] == ["annotations/instances_default.json"]
     assert sum("is left out: it is about images of annotations/instances" in line for line in found.remarks) == 2
+    assert not any("have no annotation" in line for line in found.remarks)  # panoptic masks are no images
+    pictures(tmp_path / "images" / "more", ["e.jpg"])
+    assert "1 images have no annotation, and are left out: images/more/e.jpg." in read_back(tmp_path)[0].remarks
     assert data.dataset("train").load(0)[1].max() == 1
     assert sorted(all_ids(data)["train"] + all_ids(data)["val"]) == [f"images/default/{name[0]}" for name in names]
 

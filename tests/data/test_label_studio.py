@@ -166,7 +166,7 @@ def test_tasks_without_annotation_are_left_out_and_said(tmp_path: Path) -> None:
     assert found.remarks == ["2 tasks have no annotation that was submitted, and are left out: p3.png, p4.png"]
     recognised = LabelStudioDataModule.recognise(tmp_path)
     assert recognised is not None
-    assert recognised.remarks == found.remarks
+    assert found.remarks[0] in recognised.remarks
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab_lightning.data import pattern_search
 from deeplab_lightning.data.layout import Recognised
 from deeplab_lightning.data.pattern_search import words_of
 from deeplab_lightning.data.patterns import Pattern
 from deeplab_lightning.data.sets.folder import FolderDataModule
+from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import ConfigError, DataError
 
 from ..fakes import named
@@ -103,12 +105,51 @@ def test_other_masks_of_the_same_images_are_named_with_the_line_that_takes_them(
     assert "masks: '{name}_2ndHO'" in remarks
 
 
+def test_folders_of_many_files_are_told_by_some_and_paired_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_named(tmp_path, named.chase())
+    few = recognised(tmp_path)
+    monkeypatch.setattr(pattern_search, "PER_FOLDER", 9)
+    assert recognised(tmp_path) == few
+    assert len(few.masks) == 6
+
+
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     write_named(tmp_path, named.deepglobe())
     remarks = " ".join(recognised(tmp_path).remarks)
     assert "Read by nothing: 8 image files: 4 in test/, 4 in valid/" in remarks
     write_named(tmp_path / "loveda", named.loveda())
     assert "Test/ has 4 images and no mask" in " ".join(recognised(tmp_path / "loveda").remarks)
+
+
+def test_folders_that_may_be_videos_are_asked_about(tmp_path: Path) -> None:
+    """Chance would put frames of one video into training and validation; a list may name the videos."""
+    truth = write_named(tmp_path, named.davis())
+    found = recognised(tmp_path)
+    assert any(
+        "among training and validation" in remark and "a line may be a folder" in remark for remark in found.remarks
+    )
+    (tmp_path / "train.txt").write_text("bear\n")
+    (tmp_path / "val.txt").write_text(
+        "JPEGImages/480p/bus/00001.jpg Annotations/480p/bus/00001.png\n480p/bus/00002.jpg\n"
+    )
+    data = module(recognised(tmp_path))
+    assert data.splits["val"] == ["480p/bus/00001", "480p/bus/00002"]
+    assert [name.rpartition("/")[0] for name in data.splits["train"]] == ["480p/bear"] * 4
+    dataset = data.dataset("val")
+    np.testing.assert_array_equal(dataset.load(0)[1], truth[tmp_path / "JPEGImages/480p/bus/00001.jpg"])
+    assert not any("Chance" in remark for remark in recognised(tmp_path).remarks)
+
+
+def test_folders_are_named_only_where_they_can_be_read_alone(tmp_path: Path) -> None:
+    write_named(tmp_path / "a", named.magnetic_tiles())
+    (said,) = [remark for remark in recognised(tmp_path / "a").remarks if "taken for one data set" in remark]
+    alone = Path(said.rpartition("doctor ")[2])
+    assert propose(alone).options["masks"] == "{name}.png"
+    write_named(tmp_path / "b", named.patients())
+    (said,) = [remark for remark in recognised(tmp_path / "b").remarks if "taken for one data set" in remark]
+    assert "doctor" not in said
 
 
 def test_images_and_masks_that_share_a_number_alone_are_no_pairs(tmp_path: Path) -> None:

@@ -401,3 +401,19 @@ def test_a_fault_that_stops_both_splits_is_told_once(tmp_path: Path) -> None:
     done = examined(FolderDataModule, root=str(root), class_names=["ground", "thing"])
     assert [(found.kind, found.severity) for found in done.findings] == [("missing_files", "error")]
     assert done.findings[0].what.startswith("train and val and test cannot be opened.")
+
+
+def test_void_that_hides_all_objects_is_an_error(tmp_path: Path) -> None:
+    """As brushes that were exported as crowds are: any network would score 1.0."""
+    root = write_camvid(tmp_path, sizes={"train": 4, "val": 4})
+    for split in ("train", "val"):
+        for path in (root / f"{split}annot").iterdir():
+            change_mask(path, lambda mask: np.where(mask == 1, 1, 11).astype(np.uint8))
+    done = examined(CamVidDataModule, root=str(root))
+    errors = [found for found in done.findings if found.severity == "error"]
+    assert [found.kind for found in errors] == ["empty_class", "empty_class"]
+    assert "'Building' alone has pixels in train" in errors[0].what
+    for path in (root / "trainannot").iterdir():
+        change_mask(path, lambda mask: np.full_like(mask, 11))
+    done = examined(CamVidDataModule, root=str(root))
+    assert ("all_void", "error") in [(found.kind, found.severity) for found in done.findings]

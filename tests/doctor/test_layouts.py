@@ -179,3 +179,10 @@ def test_a_second_data_set_in_a_folder_is_said_to_be_left_out(tmp_path: Path) ->
     found = propose(tmp_path)
     assert Path(found.options["root"]) == (tmp_path / "a").resolve()
     assert found.remarks == [f"Left out: {tmp_path / 'b'} (COCO). To read it: doctor {tmp_path / 'b'}"]
+
+
+def test_image_and_mask_in_one_file_are_told(tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / f"{number}.jpg")
+    with pytest.raises(ConfigError, match=r"twice as wide as high, .*cut each into two files"):
+        propose(tmp_path)

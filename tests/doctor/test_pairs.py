@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from deeplab_lightning.doctor.pairs import leftovers
@@ -16,7 +17,7 @@ def touch(root: Path, *names: str) -> list[Path]:
     return [root / name for name in names]
 
 
-def told(used: list[tuple[Path, ...]]) -> dict[str, tuple[str, ...]]:
+def told(used: Sequence[tuple[Path, ...]]) -> dict[str, tuple[str, ...]]:
     return {found.kind: tuple(Path(name).name for name in found.files) for found in leftovers(used)}
 
 
@@ -59,3 +60,25 @@ def test_mostly_unused_folders_are_by_design(tmp_path: Path) -> None:
 
 def test_images_without_masks_are_no_pairs(tmp_path: Path) -> None:
     assert leftovers([(tmp_path / "a.jpg",), ()]) == []
+
+
+def test_something_before_both_names(tmp_path: Path) -> None:
+    used: list[tuple[Path, ...]] = [tuple(touch(tmp_path, f"i/image_{n}.png", f"m/label_{n}.png")) for n in (1, 2, 13)]
+    touch(tmp_path, "i/image_4.png", "m/label_4.png", "i/image_5.png", "m/label_6.png")
+    assert told(used) == {
+        "unlisted_pair": ("image_4.png",),
+        "extra_image": ("image_5.png",),
+        "extra_mask": ("label_6.png",),
+    }
+
+
+def test_an_ending_alone_tells_masks_from_images(tmp_path: Path) -> None:
+    used = [tuple(touch(tmp_path, f"{name}.jpg", f"{name}.png")) for name in "abc"]
+    touch(tmp_path, "d.jpg", "d.png", "e.jpg")
+    assert told(used) == {"unlisted_pair": ("d.jpg",), "extra_image": ("e.jpg",)}
+
+
+def test_names_whose_capitals_differ(tmp_path: Path) -> None:
+    used = [tuple(touch(tmp_path, f"i/IMG_{n}A.jpg", f"m/img_{n}a.png")) for n in (1, 2, 3)]
+    touch(tmp_path, "i/IMG_4A.jpg", "m/img_4a.png")
+    assert told(used) == {"unlisted_pair": ("IMG_4A.jpg",)}

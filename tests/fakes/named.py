@@ -78,9 +78,9 @@ def cvat_masks() -> Tree:
 
 
 def carvana() -> Tree:
-    """Kaggle's Carvana; its masks are GIF, these are PNG."""
+    """Kaggle's Carvana, whose masks are GIF."""
     return Tree(
-        _pairs("train/0cdf5b5d0ce1_{i:02d}.jpg", "train_masks/0cdf5b5d0ce1_{i:02d}_mask.png"),
+        _pairs("train/0cdf5b5d0ce1_{i:02d}.jpg", "train_masks/0cdf5b5d0ce1_{i:02d}_mask.gif"),
         _numbered("test/aaaa5b5d0ce1_{i:02d}.jpg"),
     )
 
@@ -205,9 +205,9 @@ def side_by_side() -> Tree:
 def drive() -> Tree:
     """DRIVE: the first observer's vessels, and a mask that is the camera's field of view."""
     return Tree(
-        _of_splits("{s}/images/{i:02d}_{s}.tif", "{s}/1st_manual/{i:02d}_manual1.png", "training", "test"),
-        others=_numbered("training/mask/{i:02d}_training_mask.png")
-        + _numbered("test/mask/{i:02d}_test_mask.png", start=10),
+        _of_splits("{s}/images/{i:02d}_{s}.tif", "{s}/1st_manual/{i:02d}_manual1.gif", "training", "test"),
+        others=_numbered("training/mask/{i:02d}_training_mask.gif")
+        + _numbered("test/mask/{i:02d}_test_mask.gif", start=10),
     )
 
 

@@ -47,6 +47,11 @@ def write_nnunet(root: Path, channels: int = 2, cases: int = 5, **told: object) 
     return root
 
 
+def write_scans(root: Path) -> Path:
+    """Write what `configs/data/scans.yaml` reads."""
+    return write_nnunet(root)
+
+
 def write_msd(root: Path, cases: int = 5) -> Path:
     """Write the Medical Segmentation Decathlon's form: the 4th dimension of a file holds the channels."""
     for number in range(cases):

@@ -109,8 +109,9 @@ class COCODataModule(OutlinesDataModule):
         else:
             candidates = {path: _content(path) for path in _json_files(root) if _has_its_words(path)}
             contents, left_out = _chosen(candidates, root)
-        found = _read(contents, root, NamedImages(root / images))
-        found.remarks += left_out
+        named = NamedImages(root / images)
+        found = _read(contents, root, named)
+        found.remarks += left_out + named.left_out(one.image for one in found.images.values())
         found.options["annotations"] = [path.relative_to(root).as_posix() for path in contents]
         return found
 

@@ -70,6 +70,7 @@ class CVATDataModule(OutlinesDataModule):
         if kinds["box"]:
             found.remarks.append(f"{kinds['box']} boxes are drawn filled, as CVAT's own masks have them.")
         found.labels = list(dict.fromkeys(found.labels or sorted(_used(found))))
+        found.remarks += images.left_out(one.image for one in found.images.values())
         return found
 
 

@@ -55,6 +55,7 @@ class DatumaroDataModule(OutlinesDataModule):
                 raise DataError(
                     f"{path} is not in Datumaro's form: {type(error).__name__}: {error}. {_REMEDY}"
                 ) from error
+        found.remarks += images.left_out(one.image for one in found.images.values())
         return found
 
 

@@ -42,7 +42,7 @@ from ..masks import MaskDecoder
 from ..own_images import OwnImagesDataModule, OwnImagesOptions
 from ..rasters import Source, as_declared, check_same_place, has_ending, read_any, read_labels, read_source, sources_in
 from ..spacing import spread
-from ..splitting import fraction_split, names_of, split_called, split_lists, split_names
+from ..splitting import names_of, split_called, split_groups
 from ..volumes import NIFTI_SUFFIXES, volume_values
 from ..wording import composed, first_few
 
@@ -243,27 +243,10 @@ class ScansDataModule(OwnImagesDataModule):
     def splits(self) -> dict[str, list[str]]:
         """Split -> names of its cases: as lists say, else as folders say, else by chance, patient by patient."""
         options, cases = self.options, self.cases
-        if split_lists(self.root):
-            return split_names(self.root, list(cases), options.val_fraction, options.test_fraction, options.split_seed)
-        stated: dict[str, list[str]] = defaultdict(list)
-        for name, case in cases.items():
-            stated[case.split or "train"].append(name)
-        if "val" in stated and "train" in stated:
-            return dict(stated)
-        fractions = {"val": options.val_fraction}
-        if options.test_fraction and "test" not in stated:
-            fractions["test"] = options.test_fraction
-        rest = [name for split, names in stated.items() if split != "test" for name in names]
-        of_patient: dict[str, list[str]] = defaultdict(list)
-        for name in rest:
-            of_patient[cases[name].patient].append(name)
-        divided = fraction_split(list(of_patient), fractions, options.split_seed)
-        splits = {
-            split: sorted(name for who in patients for name in of_patient[who]) for split, patients in divided.items()
-        }
-        sizes = ", ".join(f"{len(patients)} {split}" for split, patients in divided.items())
-        rank_zero_info(f"{self.root}: patients are divided by chance (split_seed {options.split_seed}): {sizes}")
-        return splits | ({"test": stated["test"]} if "test" in stated else {})
+        patients = {name: case.patient for name, case in cases.items()}
+        stated = {name: case.split for name, case in cases.items()}
+        fractions = (options.val_fraction, options.test_fraction)
+        return self.folded(split_groups(self.root, patients, stated, *fractions, options.split_seed), patients)
 
     def build_dataset(self, split: Split) -> Scans:
         """Open a split."""
@@ -470,7 +453,7 @@ def _recognised(root: Path, form: Form) -> Recognised:
     unknown = [value for value in values if form.classes and value not in form.classes]
     if unknown:
         remarks.append(f"Masks hold values that {form.name} does not name: {first_few(map(str, unknown))}.")
-    options |= _measured(chosen)
+    options |= measured([pixels for case in chosen if (pixels := _middle_slice(case)) is not None])
     comments["mean"] = "measured on middle slices; of CT a window is better, such as mean 40, std 200"
     remarks += [f"Left out: {one}." for one in _by_reason(left_out)]
     images = [case.channels[0] for case in cases.values()]
@@ -501,9 +484,8 @@ def _values(mask: Path) -> set[int]:
         return set()
 
 
-def _measured(cases: Sequence[Case]) -> dict[str, Any]:
-    """Return mean, std and pixel range of middle slices; nothing for RGB of 8 bits."""
-    slices = [pixels for case in cases if (pixels := _middle_slice(case)) is not None]
+def measured(slices: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return the mean, std and pixel range of `(H, W, C)` slices; for RGB of 8 bits the pixel range alone."""
     alike = [one for one in slices if one.shape[2] == slices[0].shape[2]]
     if not alike:
         return {}
