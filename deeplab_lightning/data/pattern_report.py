@@ -10,7 +10,7 @@ from .finding import files_below
 from .layout import Recognised
 from .pattern_search import SCORES, Layout, names_split, splits_of, words_of
 from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out
-from .splitting import split_called, split_lists
+from .splitting import SPELLINGS, split_called, split_lists
 from .wording import composed, first_few
 
 
@@ -118,6 +118,11 @@ def _on_splits(base: Path, best: Layout, splits: Counter[str], listed: bool) -> 
         )
     if listed:
         return said
+    if unread := _other_lists(base):
+        said.append(
+            f"Not read: {first_few(unread)}. If that says how the images are divided, write train.txt and val.txt, an "
+            f"image a line."
+        )
     if splits:
         if "val" not in splits:
             said.append("There is no folder for validation: a part of train (val_fraction) is taken for it by chance.")
@@ -133,6 +138,15 @@ def _on_splits(base: Path, best: Layout, splits: Counter[str], listed: bool) -> 
             f"may be a folder."
         )
     return said
+
+
+def _other_lists(base: Path) -> list[str]:
+    """Return the tables and lists in a folder whose names speak of splits."""
+    words = {path.name: {*words_of(path.stem)} for path in sorted(base.iterdir()) if path.suffix.lower() in _LISTS}
+    return [name for name, held in words.items() if held & {"split", "splits", "fold", "folds", *SPELLINGS}]
+
+
+_LISTS = (".csv", ".tsv", ".json", ".txt", ".lst", ".yaml", ".yml")
 
 
 def _folders_above(best: Layout) -> list[str]:

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,14 @@ class _Group:
         if all(split and split == of_folder for split, of_folder in named):
             return SPLIT
         return ANY if all(split for split, _ in named) and len({split for split, _ in named}) > 1 else ""
+
+    def repeated(self) -> list[str]:
+        """Return the patterns of files that are called alike in many folders, such as `{name}/mask`."""
+        if not self._leaves_open():
+            return []
+        folders: Counter[str] = Counter(stem for stems in self.stems(False).values() for stem in stems)
+        often = [stem for stem, count in folders.most_common(CHOICES) if count > len(self.stems(False)) / 2]
+        return ["/".join([*self.parts, NAME, f"{stem}{self.ending}"]) for stem in often]
 
     def _leaves_open(self) -> bool:
         """Whether folders behind the last part differ."""
@@ -372,6 +381,9 @@ def _patterns(images: _Group, masks: _Group) -> Iterator[tuple[str, str]]:
         return
     with_split = all(any(file.split for _, file in group.files) for group in (images, masks))
     of_images, of_masks = images.stems(with_split), masks.stems(with_split)
+    for own, other in product(images.repeated(), masks.repeated()):
+        if own != other:
+            yield own, other
     both = sorted(of_images.keys() & of_masks.keys())
     if images is not masks:
         alike = sum(len(set(of_images[key]) & set(of_masks[key])) for key in both)

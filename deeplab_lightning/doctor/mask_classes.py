@@ -371,6 +371,13 @@ def _from_ids(meaning: Meaning, found: MaskValues, ids: list[int], names: Stated
     count = max(2, max(ids, default=-1) + 1)
     total = found.values.total()
     _number(meaning, count, [found.values[value] / total for value in range(count)])
+    ignored = [held for held in found.by_file if VOID in held]
+    if 1 in found.values and ignored and all(held == {VOID} for held in ignored):
+        meaning.remarks.append(
+            f"255 is ignored ({found.values[VOID] / total:.1%} of the pixels), but {len(ignored)} of "
+            f"{len(found.by_file)} masks hold it and 0 alone, as black and white ones do: if it is class 1 there, say "
+            f"so by label_map."
+        )
     _show_palette(meaning, found, count)
     light = found.shown.get(0, BLACK) == (255, 255, 255) and BLACK in found.shown.values()
     if light:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from deeplab_lightning.data import pattern_search
 from deeplab_lightning.data.layout import Recognised
-from deeplab_lightning.data.pattern_search import words_of
+from deeplab_lightning.data.pattern_search import search, words_of
 from deeplab_lightning.data.patterns import Pattern
 from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.doctor.layouts import propose
@@ -277,3 +277,23 @@ def test_masks_that_serve_all_splits(tmp_path: Path) -> None:
 def test_words_of_names() -> None:
     assert words_of("leftImg8bit") == ["left", "img", "8", "bit"]
     assert words_of("JPEGImages_1st-manual") == ["jpeg", "images", "1", "st", "manual"]
+
+
+def test_files_called_alike_in_a_folder_for_each_image(tmp_path: Path) -> None:
+    for number in range(4):
+        folder = tmp_path / f"case{number}"
+        folder.mkdir()
+        Image.new("RGB", (8, 8), (number, 50, 90)).save(folder / "image.png")
+        Image.fromarray(np.eye(8, dtype=np.uint8)).save(folder / "mask.png")
+    best = search(tmp_path)[0]
+    assert (best.images, best.masks) == ("{name}/image", "{name}/mask")
+    assert sorted(best.pairing.pairs) == ["case0", "case1", "case2", "case3"]
+
+
+def test_other_lists_of_splits_are_said(tmp_path: Path) -> None:
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+        for number in range(3):
+            Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / folder / f"{number}.png")
+    (tmp_path / "split.csv").write_text("image,split\n0,val\n")
+    assert any("Not read: split.csv" in said for said in propose(tmp_path).remarks)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.mask_samples import MaskValues
+from deeplab_lightning.data.mask_samples import MaskValues, look_at_masks
 from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.data.stated_classes import StatedClass, StatedClasses
 from deeplab_lightning.doctor.layouts import propose
@@ -143,3 +143,12 @@ def test_soft_masks_from_a_folder_to_ids(tmp_path: Path) -> None:
     assert (data.dataset("train").load(0)[1] == (ramp >= 128)).all()
     with pytest.raises(ConfigError, match=r"--data\.mask_threshold 128 divides masks into two classes"):
         FolderDataModule(**{**options, "class_names": ["a", "b", "c"]})
+
+
+def test_black_and_white_masks_among_those_of_ids_are_asked_about(tmp_path: Path) -> None:
+    """255 as void would take the object out of half of the masks."""
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        Image.fromarray(np.eye(8, dtype=np.uint8) * (255 if number % 2 else 1)).save(path)
+    remarks = meaning_of(look_at_masks(paths)).remarks
+    assert any("2 of 4 masks hold it and 0 alone" in remark for remark in remarks)
