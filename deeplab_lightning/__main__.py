@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__, plugins
+from . import __version__
 from .errors import DeepLabError, did_you_mean, shown
 
 COMMANDS = {
@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     module, function = COMMANDS[name].split(":")
     command = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+    from . import plugins
+
     try:
         plugins.handed_on[:] = modules
         for own in modules:
