@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
-from .errors import DeepLabError, did_you_mean
+from .errors import DeepLabError, did_you_mean, shown
 
 COMMANDS = {
     "fit": "cli:fit",
@@ -32,6 +32,8 @@ COMMANDS = {
     "crf-search": "commands.crf_search:crf_search",
 }
 """Name -> where the function is. The first sentence of its docstring is what the list of commands says of it."""
+IMPORT = "--import"
+"""A module of the user's own, whose classes a checkpoint may then name. Nothing is imported because a file names it."""
 CONFIGURATIONS = ("fit", "validate", "test")
 """Commands whose words are a configuration, which has a parser of its own: they take them as they are."""
 
@@ -52,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"deeplab_lightning {__version__}")
         return 0
-    name, words = arguments[0], arguments[1:]
+    name, (words, modules) = arguments[0], _without_imports(arguments[1:])
     if name not in COMMANDS:
         print(f"Unknown command {name!r}.{did_you_mean(name, COMMANDS)}\n\n{usage()}", file=sys.stderr)
         return 2
@@ -60,15 +62,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     module, function = COMMANDS[name].split(":")
     command = getattr(importlib.import_module(f"{__package__}.{module}"), function)
+    from . import plugins
+
     try:
+        plugins.handed_on[:] = modules
+        for own in modules:
+            plugins.bring_in(f"the module {own}", own)
         if name in CONFIGURATIONS:
             return command(words)
         from .command_line import run
 
         return run(command, words, name)
     except DeepLabError as error:
-        print(f"deeplab_lightning {name}: {error}", file=sys.stderr)
+        print(shown(f"deeplab_lightning {name}: {error}", lines=True), file=sys.stderr)
         return error.exit_code
+
+
+def _without_imports(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return a command's words without `--import MODULE`, and the modules: every command takes it."""
+    kept, modules, left = list[str](), list[str](), list(words)
+    while left:
+        word = left.pop(0)
+        if word == IMPORT and left:
+            modules.append(left.pop(0))
+        elif word.startswith(f"{IMPORT}="):
+            modules.append(word.removeprefix(f"{IMPORT}="))
+        else:
+            kept.append(word)
+    return kept, modules
 
 
 def usage() -> str:
@@ -84,6 +105,7 @@ def usage() -> str:
             *lines,
             "",
             "COMMAND --help lists a command's options. Later -c files, and options, override earlier files.",
+            "Every command takes --import MODULE, one of your own: checkpoints alone import none.",
         ]
     )
 

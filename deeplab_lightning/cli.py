@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from .callbacks.alone import Alone
 from .callbacks.best_checkpoint import BestCheckpoint
 from .callbacks.divergence import Divergence
 from .callbacks.evaluation_files import EvaluationFiles
@@ -156,10 +157,20 @@ class Session:
             self._print_overview()
         if self.command == "fit":
             check_monitors(as_list(parts.get("callbacks"), Callback), self.task)
+        alone = Alone(self.folder) if self.command == "fit" and _is_first_process() else None
+        try:
+            self._run_alone(configuration, parts, loggers, [] if alone is None else [alone])
+        finally:
+            if alone is not None:
+                alone.release()
+
+    def _run_alone(
+        self, configuration: Configuration, parts: dict[str, Any], loggers: list[Logger], before: list[Callback]
+    ) -> None:
         trainer = self.trainer = configuration.make_trainer(
             default_root_dir=str(self.folder.path),
             logger=[*loggers, MetricsCsv(self.folder)],
-            callbacks=[*as_list(parts.get("callbacks"), Callback), *self._callbacks(parts, loggers)],
+            callbacks=[*before, *as_list(parts.get("callbacks"), Callback), *self._callbacks(parts, loggers)],
             plugins=plugins(parts),
         )
         if self.command == "fit":

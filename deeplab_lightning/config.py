@@ -9,8 +9,11 @@ What is lower in this list wins: declared defaults, a checkpoint's own settings,
 
 from __future__ import annotations
 
+import functools
+import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,12 +23,15 @@ from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 
 from .checkpoints.loading import (
+    ON_THE_USERS_WORD,
     check_fits,
     checkpoint_config,
     own_hyper_parameters,
+    proposals,
     read_checkpoint,
     training_config,
 )
+from .checkpoints.parts import no_larger_than
 from .config_parser import OneLineParser, as_config_error, say_ranges, types_named, without_enums
 from .config_words import (
     asks_for_help,
@@ -47,7 +53,7 @@ from .models import networks
 from .models.base import NetworkOptions
 from .optim.options import OptimizerOptions
 from .options import Between, Options, group_of, hints_of, problem_of
-from .plugins import name_of
+from .plugins import bring_in, name_of, named_by_user
 from .runs import RunOptions, resolve_checkpoint
 from .tasks import SegmentationTask, TaskOptions, model_named, task_class_in, task_class_of
 from .tasks.precision import expect_precision
@@ -68,6 +74,14 @@ DECISIVE = (
     "check_val_every_n_epoch", "log_every_n_steps", "sync_batchnorm", "deterministic", "callbacks",
 )  # fmt: skip
 """Settings of the trainer that decide a run's numbers: they travel in its checkpoints. (Machine and devices do not.)"""
+CALLBACKS = (
+    "EarlyStopping",
+    "Timer",
+    "GradientAccumulationScheduler",
+    "StochasticWeightAveraging",
+    "LearningRateMonitor",
+)
+"""Those of Lightning's that a checkpoint alone may bring back: they decide numbers, write nothing and run nothing."""
 WITHOUT_EFFECT = ("pretrained", "weights", "compile", "num_workers", "eval_batch_size", "cache", "preview", "root")
 """Options that say where a training began or how fast it is, or that a copied data set must set anew."""
 
@@ -80,6 +94,8 @@ class Configuration:
         checkpoint: A checkpoint's file, or a run (its best one): its own settings lie below all that the user writes.
         needs_model: Refuse a configuration without a model; otherwise `DEFAULT_MODEL` stands for one.
         goes_on: The checkpoint's training goes on: its seed, and what decides numbers of its trainer, lie below, too.
+        of_others: Files among the words that the user has not written, as a run folder's that he was given: they
+            choose network, data and their options, and nothing is imported, fetched or written for their sake.
 
     Attributes:
         files: The configuration files, in their order.
@@ -106,6 +122,7 @@ class Configuration:
         *,
         needs_model: bool = True,
         goes_on: bool = False,
+        of_others: Collection[Path] = (),
     ) -> None:
         self.files = config_files(words)
         self.checkpoint_path = None if checkpoint is None else resolve_checkpoint(checkpoint)
@@ -113,16 +130,34 @@ class Configuration:
         helps = asks_for_help(words)
         first = {} if self.checkpoint is None else checkpoint_config(self.checkpoint)
         said = [read_config(path) for path in self.files]
+        own = [path not in of_others for path in self.files]
+        said = [
+            layer if ours else _of_another(layer, path) for layer, ours, path in zip(said, own, self.files, strict=True)
+        ]
         options = without_config_files(words)
-        if goes_on and self.checkpoint is not None:
-            first |= training_config(self.checkpoint)
-        self._so_far = dict(first)
+        so_far: dict[str, Any] | None = None
+        if self.checkpoint is not None:
+            path = self.checkpoint_path or ""
+            _expect_no_classes(first, path)
+            if goes_on:
+                told = any("callbacks" in (layer.get("trainer") or {}) for layer in said)
+                so_far = training_config(self.checkpoint)
+                first |= _known_training(so_far, told or _says_callbacks(options), path)
+        self._so_far = first | ({} if so_far is None else so_far)
         if _says_length(said, options):  # in steps, epochs or time: the old one of another kind must not end the run
             first["trainer"] = {key: value for key, value in first.get("trainer", {}).items() if key not in LENGTHS}
         layers = [first, *said]
         names = {key: [(layer.get(key) or {}).get("name") for layer in layers] for key in CHOICES}
-        chosen_model = _name_on_line(options, "model") or _last(names["model"])
-        chosen_data = _name_on_line(options, "data") or _last(names["data"]) or DEFAULT_DATA
+        on_line = {key: _name_on_line(options, key) for key in CHOICES}
+        for key in CHOICES:  # what a checkpoint names is not imported: it may be anyone's
+            in_files = [(layer.get(key) or {}).get("name") for layer, ours in zip(said, own, strict=True) if ours]
+            for name in filter(None, [*in_files, on_line[key]]):
+                if isinstance(name, str) and "." in name:
+                    bring_in(
+                        f"the {'network or task' if key == 'model' else 'data set'} {name}", name.rpartition(".")[0]
+                    )
+        chosen_model = on_line["model"] or _last(names["model"])
+        chosen_data = on_line["data"] or _last(names["data"]) or DEFAULT_DATA
         if chosen_model is None and needs_model and not helps:
             _refuse_without_model(options)
         self.network_class, self.task_class = model_named(chosen_model or DEFAULT_MODEL)
@@ -141,6 +176,8 @@ class Configuration:
             self._namespace = self._parser.parse_args([f"--config={yaml.safe_dump(below)}", *options])
         expect_precision(self.trainer_options.precision)
         self._take_sections()
+        if self.checkpoint is not None and not helps:
+            self._say_proposals(proposals(self.checkpoint))
 
     # --- what commands ask for ----------------------------------------------------------------------------------------
 
@@ -180,7 +217,9 @@ class Configuration:
             values["pretrained"] = False
         if untrained:
             values["weights"] = None
-        with torch.device("meta" if on_paper else torch.get_default_device()):
+        bounded = self.checkpoint is not None and not on_paper
+        limit = no_larger_than(self.checkpoint or {}, self.checkpoint_path or "") if bounded else nullcontext()
+        with limit, torch.device("meta" if on_paper else torch.get_default_device()):
             task = self.task_class(
                 self.describes,
                 network=self.network_class,
@@ -378,6 +417,14 @@ class Configuration:
                 owner = name or owner
                 settings |= {option: value for option, value in own.items() if option != "name"}
 
+    def _say_proposals(self, proposed: Mapping[str, Any]) -> None:
+        """Say what a checkpoint's training did beside its run, and this command does not: it was not asked to."""
+        now = {f"--data.{name}": value for name, value in self.data.plain().items()}
+        left = {option: value for option, value in proposed.items() if not now.get(option)}
+        if left:
+            said = ", ".join(f"{option} {json.dumps(value)}" for option, value in left.items())
+            _say_once(f"{self.checkpoint_path} was trained with {said}, which is not done here unless you say so, too.")
+
     def _take_sections(self) -> None:
         sections = self._namespace
         model = sections.model.as_dict()
@@ -396,6 +443,79 @@ def _only(section: Mapping[str, Any], group: type[Options]) -> dict[str, Any]:
 
 def _name_on_line(words: Sequence[str], key: str) -> str | None:
     return option_value(words, f"--{key}.name") or option_value(words, f"--{key}")
+
+
+def _says_callbacks(words: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] == "--trainer.callbacks" for word in words)
+
+
+def _known_training(training: dict[str, Any], told: bool, checkpoint: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint says of its training, without all that is no number: it may be anyone's.
+
+    Args:
+        training: See `training_config`.
+        told: The user says himself which callbacks there are.
+        checkpoint: For messages.
+
+    Raises:
+        ConfigError: It had callbacks that are none of a few of Lightning's, and the user did not name them.
+    """
+    trainer = {key: value for key, value in training["trainer"].items() if key in DECISIVE}
+    given = trainer.pop("callbacks", None)
+    _expect_no_classes({**training, "trainer": trainer}, checkpoint)
+    callbacks = [] if given is None or told else given if isinstance(given, list) else [given]
+    for each in callbacks:
+        path = each.get("class_path") if isinstance(each, Mapping) else each
+        arguments = each.get("init_args") or {} if isinstance(each, Mapping) else {}
+        module, _, name = str(path).rpartition(".")
+        known = name in CALLBACKS and (not module or f"{module}.".startswith("lightning.pytorch.callbacks."))
+        if not (
+            known
+            and isinstance(arguments, Mapping)
+            and _is_plain(arguments)
+            and set(each if isinstance(each, Mapping) else ()) <= {"class_path", "init_args"}
+        ):
+            if isinstance(path, str) and named_by_user(module):
+                continue
+            raise ConfigError(
+                f"{checkpoint} was trained with the callback {str(path)[:100]}, and nothing is imported because a file "
+                f"names it. If you know it and trust it, add --import {module or 'MODULE'}, or name all callbacks "
+                f"with --trainer.callbacks; to go on without, --trainer.callbacks null."
+            )
+    return training | {"trainer": trainer | ({"callbacks": callbacks} if callbacks else {})}
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether the parser imports nothing for a value: a text with a dot could be the place of a function."""
+    if isinstance(value, Mapping):
+        return "class_path" not in value and all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and "." not in value)
+
+
+def _expect_no_classes(settings: Any, path: str | Path) -> None:
+    """Refuse a `class_path` among what a checkpoint says of network, training and data: the parser would import it."""
+    if isinstance(settings, Mapping) and "class_path" in settings:
+        raise ConfigError(
+            f"{path} names the class {str(settings['class_path'])[:100]} where an option's value is expected: it was "
+            f"made by something else than this program, and is not used."
+        )
+    for each in settings.values() if isinstance(settings, Mapping) else settings if isinstance(settings, list) else ():
+        _expect_no_classes(each, path)
+
+
+def _of_another(layer: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return what another's configuration says of network and data, without what fetches or writes."""
+    kept = {key: value for key, value in layer.items() if key not in ("trainer", "run")}
+    _expect_no_classes(kept, path)
+    data = {key: value for key, value in (kept.get("data") or {}).items() if key not in ON_THE_USERS_WORD}
+    return kept | ({"data": data} if data else {})
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    print(text, flush=True)
 
 
 def _says_length(files: Sequence[Mapping[str, Any]], options: Sequence[str]) -> bool:

@@ -19,6 +19,8 @@ from .errors import ConfigError, did_you_mean
 from .files import read_text
 from .packaged_files import find_file, nearest_name
 
+MOST_VALUES, DEEPEST = 200_000, 50
+"""In a file of settings, when all its aliases are written out."""
 CONFIG_FLAGS = ("-c", "--config")
 SECTIONS = ("model", "optimizer", "loss", "data", "trainer", "evaluation", "run")
 TOP_LEVEL_KEYS = (*SECTIONS, "seed_everything", "ckpt_path")
@@ -95,6 +97,15 @@ class _StrictLoader(yaml.SafeLoader):
             lines[key] = line
         return super().construct_mapping(node, deep)
 
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge (`<<`), each name once: merges of merges would grow without end."""
+        super().flatten_mapping(node)
+        merged_keys = {
+            (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key): (key, value)
+            for key, value in node.value
+        }
+        node.value = list(merged_keys.values())
+
 
 class _LoaderOfNumbers(_StrictLoader):
     """Takes 1e-4 for a number as well, as the command line does: to YAML 1.1 it is a word, and 1.0e-4 the number."""
@@ -106,6 +117,10 @@ _LoaderOfNumbers.add_implicit_resolver(
 
 
 class _KeyTwiceError(yaml.YAMLError):
+    pass
+
+
+class _TooLargeError(yaml.YAMLError):
     pass
 
 
@@ -122,9 +137,27 @@ def load_yaml(text: str, where: str | Path, plain: bool = False) -> Any:
         YAMLError: It is none.
     """
     try:
-        return yaml.load(text, Loader=_StrictLoader if plain else _LoaderOfNumbers)
-    except _KeyTwiceError as error:
+        content = yaml.load(text, Loader=_StrictLoader if plain else _LoaderOfNumbers)
+        _count_values(content, [MOST_VALUES], 0)
+        return content
+    except (_KeyTwiceError, _TooLargeError) as error:
         raise ConfigError(f"{where}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: it is nested too deeply.") from error
+    except (ValueError, TypeError, OverflowError, AttributeError) as error:  # of a date or a number that is none
+        raise yaml.YAMLError(str(error)) from error
+
+
+def _count_values(value: Any, left: list[int], depth: int) -> None:
+    """Refuse what is larger than it looks: a few lines of aliases can stand for as many values as one likes."""
+    left[0] -= 1
+    if left[0] < 0 or depth > DEEPEST:
+        raise _TooLargeError(
+            f"it stands for more than {MOST_VALUES:,} values, or is nested more than {DEEPEST} deep: too many for "
+            f"settings. Write out what its aliases (*name) stand for."
+        )
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple | set) else ():
+        _count_values(each, left, depth + 1)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -102,6 +102,21 @@ def of_image(name: object) -> Iterator[None]:
         raise NotFiniteError(f"{name}: {error}") from error
 
 
+def shown(text: object, lines: bool = False) -> str:
+    """Return a text that may hold names of files, classes or runs as a terminal can show it and be fooled by nothing.
+
+    Signs that move the cursor, clear the screen or turn the direction of writing are written as Python writes them.
+
+    Args:
+        text: Any.
+        lines: Leave line breaks as they are, as for a message of our own; in a list of names they would forge an entry.
+    """
+    return "".join(
+        sign if sign.isprintable() or (lines and sign == "\n") else sign.encode("unicode_escape").decode("ascii")
+        for sign in str(text)
+    )
+
+
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """Return `" Did you mean 'x'?"` for the closest of `choices`, or an empty string when none is close.
 

@@ -15,7 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from .errors import DataError, DeepLabError
+from .errors import ConfigError, DataError, DeepLabError
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""With which spreadsheets begin formulas; in front of them stands a `'`, which says that the cell is text."""
 
 
 @contextmanager
@@ -44,6 +47,20 @@ def writing(what: object, remedy: str, kind: type[DeepLabError] = DataError) -> 
         yield
     except OSError as error:
         raise kind(f"Cannot write {what}: {error.strerror}. {remedy}") from error
+
+
+def expect_name(what: str, name: str, remedy: str = "say where runs go with --folder") -> None:
+    """Refuse a name of a run, or of several, that leads out of the folder of runs.
+
+    Raises:
+        ConfigError: Says which, and what to do.
+    """
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute() or not name.isprintable():
+        raise ConfigError(
+            f"{what} is {name!r}, which is no name within the folder of runs: write it without '..' and a leading "
+            f"slash, and {remedy}."
+        )
 
 
 def read_text(path: Path) -> str:
@@ -90,7 +107,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
     writer.writerow(header)
     for row in rows:
         cells = [row.get(name) for name in header] if isinstance(row, Mapping) else row
-        writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells)
+        writer.writerow("" if isinstance(cell, float) and math.isnan(cell) else _as_text(cell) for cell in cells)
     write_text(path, text.getvalue())
 
 
@@ -101,7 +118,22 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         OSError: It cannot be read.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [{name: _from_text(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+
+
+def _as_text(cell: object) -> object:
+    """Return a cell which spreadsheets do not take for a formula: `=HYPERLINK(...)` may be the name of an image."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULAS):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
+def _from_text(cell: str) -> str:
+    return cell[1:] if isinstance(cell, str) and cell.startswith(tuple(f"'{sign}" for sign in FORMULAS)) else cell
 
 
 def write_json(path: Path, value: object, indent: int | None = 2) -> None:
@@ -129,5 +161,5 @@ def read_json(path: Path, remedy: str) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} cannot be read ({error}): {remedy}") from error

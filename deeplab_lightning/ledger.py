@@ -50,7 +50,7 @@ class Ledger:
             return content
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             if self.forgetful:
                 return None
             raise DataError(f"{path} is damaged ({error}): delete it to begin that part anew.") from error

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from .errors import CheckpointError, ConfigError, DataError, did_you_mean
-from .files import write_text
+from .files import expect_name, write_text
 from .options import Options, at_least
 
 LATEST = "latest"
@@ -41,12 +41,8 @@ class RunOptions(Options):
 
     def check(self) -> None:
         """Refuse names that lead out of the folder of runs."""
-        parts = Path(self.name or "run").parts
-        if self.name is not None and (not parts or ".." in parts or Path(self.name).is_absolute()):
-            raise ConfigError(
-                f"--run.name is {self.name!r}, which is no name within the folder of runs: write it without '..' and a "
-                f"leading slash, and say where runs go with --run.folder."
-            )
+        if self.name is not None:
+            expect_name("--run.name", self.name, "say where runs go with --run.folder")
 
 
 class _Within:

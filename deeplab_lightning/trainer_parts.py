@@ -14,7 +14,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
-from .files import atomic_open
+from .checkpoints.loading import read_checkpoint
+from .errors import ConfigError
+from .files import atomic_open, writing
 from .layers.norms import SyncBatchNormAct, replace_norms
 from .runs import RunFolder
 
@@ -56,21 +58,38 @@ def place_logger(logger: Logger, run: RunFolder) -> None:
 
 
 class SafeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place, lets it reach the disk, and moves it there.
+    """Writes a checkpoint beside its place, lets it reach the disk, and moves it there; reads one with care.
 
     Whatever happens meanwhile, kill or power loss, the name stands for the old file or for the new one. (Lightning
     writes into the system's temporary folder, from where a move to another disk is a copy that can be cut short.)
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`."""
+        """Write `checkpoint` to `path`.
+
+        Raises:
+            ConfigError: The disk is full, or the place cannot be written; what was there before is still there.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(path) as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(path.parent)
+        remedy = f"What was saved before is whole. Make room, then go on with --ckpt_path {path.parent.parent}."
+        with writing(path, remedy, ConfigError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_open(path) as file:
+                try:
+                    torch.save(checkpoint, file)
+                except RuntimeError as error:  # PyTorch's writer closes its archive, which fails too, and says that
+                    if isinstance(error.__context__, OSError):
+                        raise error.__context__ from error
+                    raise
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder(path.parent)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read a checkpoint as all commands do: verified, and nothing in it runs."""
+        return read_checkpoint(path)
 
 
 def sync_folder(folder: Path) -> None:

@@ -32,7 +32,7 @@ LEVELS = {
         "data.spacing", "data.annotations", "data.regions", "data.checks", "data.depth_maps", "data.lists",
         "data.wording"],
     0: ["errors", "types", "options", "plugins", "files", "extras", "labels", "locks", "ledger", "runs", "memory",
-        "energy", "config_words", "command_line", "packaged_files"],
+        "energy", "torch_files", "npz", "config_words", "command_line", "packaged_files"],
 }  # fmt: skip
 """A module imports from lower levels, and from its own folder at its own level or below."""
 

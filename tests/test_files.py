@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from deeplab_lightning.errors import DataError
+from deeplab_lightning.errors import DataError, shown
 from deeplab_lightning.files import atomic_open, read_csv, read_json, write_csv, write_json, write_text
 
 
@@ -49,3 +50,17 @@ def test_no_json_and_damaged_json(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"a": 1')
     with pytest.raises(DataError, match=r"x\.json cannot be read .*: evaluate again\."):
         read_json(tmp_path / "x.json", "evaluate again.")
+
+
+def test_cells_that_are_no_formulas_for_spreadsheets_and_come_back(tmp_path: Path) -> None:
+    cells = ["=HYPERLINK(1)", "@x", "+a", "-2+3+cmd|x", "\tx", "-0.5", "plain", "'quoted"]
+    write_csv(tmp_path / "t.csv", ["name"], [[cell] for cell in cells])
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        stored = [row["name"] for row in csv.DictReader(file)]
+    assert stored == ["'=HYPERLINK(1)", "'@x", "'+a", "'-2+3+cmd|x", "'\tx", "-0.5", "plain", "'quoted"]
+    assert [row["name"] for row in read_csv(tmp_path / "t.csv")] == cells
+
+
+def test_texts_are_shown_without_what_a_terminal_obeys() -> None:
+    assert shown("a\x1b[2Jb\nnot segmented: c\u202e\udcff é 道") == ("a\\x1b[2Jb\\nnot segmented: c\\u202e\\udcff é 道")
+    assert shown("two\nlines", lines=True) == "two\nlines"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,19 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.api import load
 from deeplab_lightning.commands.folds import merged_counts
 from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.data.splitting import fold_split
+from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.studies import programs
 
 from .conftest import SMALL, V3PLUS
+from .fakes.coco import write_coco
 from .fakes.folder import write_folder
+from .fakes.labelme import write_labelme
+from .fakes.scans import write_nnunet
+from .fakes.yolo import write_yolo
 
 
 def test_every_image_is_validated_in_one_fold_and_tested_in_none() -> None:
@@ -36,6 +42,31 @@ def test_every_image_is_validated_in_one_fold_and_tested_in_none() -> None:
     assert found[0] != fold_split(splits, 4, 0, seed=2)
     with pytest.raises(DataError, match="11 images cannot be divided into 12 folds"):
         fold_split(splits, 12, 0)
+
+
+def test_images_of_a_patient_stay_together() -> None:
+    patients = {f"p{number}_{scan}": f"p{number}" for number in range(5) for scan in range(2)}
+    splits = {"train": list(patients)[:7], "val": list(patients)[7:]}
+    for fold in range(3):
+        val = fold_split(splits, 3, fold, groups=patients)["val"]
+        assert {patients[name] for name in val}.isdisjoint(patients[name] for name in set(patients) - set(val))
+    with pytest.raises(DataError, match="5 groups of images, such as patients, cannot be divided into 6 folds"):
+        fold_split(splits, 6, 0, groups=patients)
+
+
+@pytest.mark.parametrize("write", [write_folder, write_coco, write_labelme, write_yolo, write_nnunet])
+def test_every_form_is_divided_into_folds(write: Callable[[Path], Path], tmp_path: Path) -> None:
+    root = write(tmp_path / "mine")
+    options = propose(root).options
+    name = propose(root).name
+    held: list[set[str]] = []
+    for fold in range(2):
+        data = datamodule_named(name)(**options, folds=2, fold=fold)
+        held.append(set(data.splits["val"]))
+        assert held[-1].isdisjoint(data.splits["train"])
+    assert held[0]
+    assert held[0].isdisjoint(held[1])
+    assert held[0] | held[1] == {*data.splits["train"], *data.splits["val"]}
 
 
 def test_counts_of_folds_that_overlap_are_refused() -> None:

@@ -26,7 +26,7 @@ from .export.networks import NORMALISE, network
 @pytest.fixture(scope="module")
 def broken(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = read_checkpoint(checkpoint)
-    content["state_dict"]["model.classifier.bias"][0] = torch.nan
+    content["state_dict"]["model.classifier.weight"].fill_(3e38)  # a number, which what is computed with is not
     path = tmp_path_factory.mktemp("broken") / "broken.ckpt"
     torch.save(content, path)
     return path
@@ -55,6 +55,22 @@ def test_predict_and_export_are_refused(broken: Path, tmp_path: Path, capsys: py
     assert str(broken) in said
     assert main(["export", str(broken), "-o", str(tmp_path / "model.onnx")]) == 2
     assert str(broken) in capsys.readouterr().err
+
+
+def test_weights_that_are_no_numbers_are_named(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = read_checkpoint(checkpoint)
+    content["state_dict"]["model.classifier.bias"][0] = torch.nan
+    torch.save(content, tmp_path / "nan.ckpt")
+    Image.fromarray(DrawnScenes("val", 5, 70, 91).load(0)[0]).save(tmp_path / "scene.png")
+    predict = ["predict", str(tmp_path / "scene.png"), "--ckpt_path"]
+    for words in (predict, ["validate", "--ckpt_path"], ["export", "-o", str(tmp_path / "x.onnx")]):
+        assert main([*words, str(tmp_path / "nan.ckpt")]) == 2
+        said = capsys.readouterr().err
+        assert "NaN or infinite, 1 of" in said
+        assert "model.classifier.bias" in said
+    assert not (tmp_path / "predictions").exists()
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])

@@ -293,7 +293,7 @@ def test_drafts_are_written_beside_masks(
         Image.fromarray(scene).save(tmp_path / "in" / name)
     (tmp_path / "in" / "broken.png").write_bytes(b"no image")
     out = tmp_path / "out"
-    words = ("--write", "labelme", "coco", "--draft_tolerance", "0")
+    words = ("--write", "labelme", "coco", "--draft_tolerance", "0", "--draft_min_area", "0")
     assert predict(checkpoint, out, tmp_path / "in", *words) == 1
     printed = capsys.readouterr().out
     assert f"drafts to correct: {out / 'labelme'}\ndrafts to correct: {out / 'coco'}\n" in printed

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..options import Options
+from ..torch_files import MoreThanData, read_torch_file
 
 BEHIND_THE_FEATURES = re.compile(r"(fc|head|classifier|conv_head|bn2|norm_head)\..*|features\.18\..*")
 """What an ImageNet network has besides the maps that are used: its classifier, and MobileNet's last convolution."""
@@ -79,7 +79,12 @@ def read_state_dict(path: Path) -> Mapping[str, Tensor]:
             f"No file {str(path)!r} of trained weights (--model.pretrained): give true, false, or a file that exists."
         )
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+        state = load_file(path) if path.suffix == ".safetensors" else read_torch_file(path)
+    except MoreThanData as error:
+        raise ConfigError(
+            f"The weights in {str(path)!r} come with Python objects ({error}), which could run code on loading: save "
+            f"model.state_dict() alone."
+        ) from error
     except Exception as error:  # torch and safetensors raise many kinds on a file that is not theirs
         raise ConfigError(
             f"The weights in {str(path)!r} could not be read ({first_line(error)}): a .pth, .pt or .safetensors file "

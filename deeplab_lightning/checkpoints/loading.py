@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import pickle
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from ..backbones.weight_files import misfits
 from ..errors import CheckpointError
 from ..runs import LATEST, expect_checkpoint, resolve_checkpoint
+from ..torch_files import BrokenFile, MoreThanData, read_torch_file
+from .parts import check_finite, check_parts
 
 FROM_DATA = ("num_classes", "ignore_index", "class_names")
 """Options of a model that follow from its data."""
 OF_EVERY_TASK = ("network", "model", "optimizer", "loss", "description")
 """Hyper-parameters that every task saves."""
+ON_THE_USERS_WORD = ("download", "cache")
+"""Options of data that fetch or write: nothing does so because a file says it."""
 PIXELS = ("mean", "std", "pixel_range")
 """What of a data description says how an image's pixels reach the network."""
 
@@ -35,17 +38,18 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     if path.suffix in (".yaml", ".yml"):
         raise CheckpointError(f"{path} is a configuration, expected a checkpoint: give it with -c {path}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        checkpoint = read_torch_file(path)
+    except MoreThanData as error:
         raise CheckpointError(
-            f"{path} holds Python objects besides weights, which could run code on loading, so it was not read. "
-            f"Checkpoints of deeplab_lightning hold plain values only."
+            f"{path} holds Python objects besides weights ({error}), which could run code on loading, so it was not "
+            f"read. Checkpoints of deeplab_lightning hold plain values only."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
+    except (OSError, BrokenFile) as error:
         others = [str(entry) for entry in sorted(path.parent.glob("*.ckpt")) if entry != path]
+        said = "it is empty" if not path.stat().st_size else error
         raise CheckpointError(
-            f"{path} is not a readable checkpoint ({str(error).splitlines()[0]}). If its writing or copying was cut "
-            f"short, use another one of the same run{': ' if others else ''}{', '.join(others)}."
+            f"{path} is not a readable checkpoint ({said}). If its writing or copying was cut short, use another one "
+            f"of the same run{': ' if others else ''}{', '.join(others)}."
         ) from error
     if not isinstance(checkpoint, dict) or "deeplab_lightning" not in checkpoint:
         found = ", ".join(list(map(str, checkpoint))[:5]) if isinstance(checkpoint, dict) else type(checkpoint).__name__
@@ -53,13 +57,15 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             f"{path} was not written by deeplab_lightning (it holds: {found}). Expected a file from a run's "
             f"checkpoints/ folder."
         )
+    check_parts(checkpoint, path)
     return checkpoint
 
 
 def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration that rebuilds a checkpoint's network, training and data, by section.
 
-    What follows from the data is left out, and `pretrained` is off: the weights come from the checkpoint.
+    What follows from the data is left out, and `pretrained` is off: the weights come from the checkpoint. So is what
+    would be fetched or written because a file says so: the user says it again (`proposals`).
     """
     kept = checkpoint["hyper_parameters"]
     model = {"name": kept["network"], **{key: value for key, value in kept["model"].items() if key not in FROM_DATA}}
@@ -67,8 +73,16 @@ def checkpoint_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         model["pretrained"] = False
     config: dict[str, Any] = {"model": model, "optimizer": dict(kept["optimizer"]), "loss": dict(kept["loss"])}
     if data := checkpoint.get("datamodule_hyper_parameters"):
-        config["data"] = dict(data)
+        config["data"] = {key: value for key, value in data.items() if key not in ON_THE_USERS_WORD}
+        if isinstance(workers := data.get("num_workers"), int):
+            config["data"]["num_workers"] = min(workers, os.cpu_count() or workers)
     return config
+
+
+def proposals(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options by which a checkpoint's training fetched or wrote files beside its run, with their values."""
+    data = checkpoint.get("datamodule_hyper_parameters") or {}
+    return {f"--data.{key}": data[key] for key in ON_THE_USERS_WORD if data.get(key)}
 
 
 def own_hyper_parameters(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,6 +159,7 @@ def check_weights(model: nn.Module, checkpoint: Mapping[str, Any], path: str | P
             f"backbone {was.get('backbone')!r}, and {len(wrong)} of {len(ours)} weights do not fit "
             f"({some(wrong)}). Leave out the options that change the model, or choose another checkpoint."
         )
+    check_finite(checkpoint, path)
 
 
 def some(words: Sequence[str], count: int = 3) -> str:

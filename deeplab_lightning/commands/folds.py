@@ -29,7 +29,7 @@ def folds(
     folder: Path = Path("runs"),
     configuration: ConfigurationWords = (),
 ) -> int:
-    """Train on all but one part of the images, for each of COUNT parts in turn.
+    """Cross-validate: train on all parts of the images but one, in turn.
 
     Every image is validated once, by a network that has not seen it: their scores together tell more of few images than
     one split does. The networks become one checkpoint, an ensemble, that predict and export take as any other. Stopped

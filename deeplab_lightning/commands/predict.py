@@ -151,6 +151,8 @@ def drafted_classes(labels: LabelSet, with_ignored: bool) -> dict[int, DraftClas
 
 def report_failures(failures: Sequence[str]) -> int:
     """Print what could not be segmented; return the exit code."""
+    from ..errors import shown
+
     for failure in failures:
-        print(f"not segmented: {failure}")
+        print(f"not segmented: {shown(failure)}")
     return 1 if failures else 0

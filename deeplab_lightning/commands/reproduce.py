@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from ..command_line import ConfigurationWords
-from ..config_words import option_value
+from ..config_words import option_value, read_config
 from ..errors import ConfigError, DeepLabError
 from ..options import Written
+from ..plugins import named_by_user
 
 if TYPE_CHECKING:
     from ..data.datamodule import Split
@@ -63,7 +65,7 @@ def reproduce(
     print("\ncommand:")
     for line in (*_code_steps(old, card), f"python -m deeplab_lightning {shlex.join(words)}"):
         print(f"  {line}")
-    found, unknown = _look_here(card, words)
+    found, unknown = _look_here(card, words, old.config)
     print("\ndiffers here:" if found else "\nNothing that the card tells differs here.")
     width = max((len(difference.what) for difference in found), default=0)
     for difference in found:
@@ -72,6 +74,11 @@ def reproduce(
         print(f"  {line}")
     if not run:
         return 0
+    if named := sorted(_modules_named(read_config(old.config))):
+        raise ConfigError(
+            f"{old.config} names classes of {', '.join(named)}, and nothing is imported because a file names it. If "
+            f"you know the modules and trust them: {' '.join(f'--import {shlex.quote(module)}' for module in named)}"
+        )
     from ..studies import programs
 
     print("\nrunning it:", flush=True)
@@ -98,12 +105,13 @@ def _code_steps(run: RunFolder, card: Mapping[str, Any]) -> list[str]:
 
     commit = card.get("git_commit")
     if not commit:
-        return [f"pip install deeplab-lightning=={card.get('deeplab_lightning', '?')}   # it ran from no checkout"]
+        version = shlex.quote(f"deeplab-lightning=={card.get('deeplab_lightning', '?')}")
+        return [f"pip install {version}   # it ran from no checkout"]
     here = code_state()
     diff = run.code_diff if card.get("git_diff") else None
     steps = []
     if here.commit != commit:
-        steps.append(f"git checkout {commit}")
+        steps.append(f"git checkout {shlex.quote(str(commit))}")
     if card.get("git_dirty") and diff is None and not card.get("git_untracked"):
         steps.append("# files differed from that commit, and the run is from before differences were kept")
     if diff is not None and not (here.commit == commit and diff.is_file() and here.diff == diff.read_bytes()):
@@ -113,7 +121,26 @@ def _code_steps(run: RunFolder, card: Mapping[str, Any]) -> list[str]:
     return steps
 
 
-def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Difference], list[str]]:
+def _modules_named(value: Any) -> set[str]:
+    """Return the modules that a configuration would import, but for ours, Lightning's, and what the user named."""
+    if isinstance(value, list):
+        return {module for each in value for module in _modules_named(each)}
+    if not isinstance(value, Mapping):
+        return set()
+    found = {module for each in value.values() for module in _modules_named(each)}
+    paths = [value.get("class_path")]
+    paths += [(value.get(key) or {}).get("name") for key in ("model", "data") if isinstance(value.get(key), Mapping)]
+    arguments = value.get("init_args")
+    paths += list(arguments.values()) if isinstance(arguments, Mapping) else []  # functions are named like classes
+    for path in paths:
+        if isinstance(path, str) and re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", path):
+            module = path.rpartition(".")[0]
+            if module.split(".")[0] not in ("lightning", "deeplab_lightning") and not named_by_user(module):
+                found.add(module)
+    return found
+
+
+def _look_here(card: Mapping[str, Any], words: Sequence[str], config: Path) -> tuple[list[Difference], list[str]]:
     """Return what differs on this machine, and what could not be compared."""
     import torch
 
@@ -126,7 +153,7 @@ def _look_here(card: Mapping[str, Any], words: Sequence[str]) -> tuple[list[Diff
     now = environment(card.get("seed"), gpus)
     unknown = []
     try:
-        configured = Configuration(words[1:])
+        configured = Configuration(words[1:], of_others=[config])
         datamodule, weights = configured.datamodule(), configured.task.weights
         splits = cast("list[Split]", list(card.get("data") or {}))
         now["data"] = {split: fingerprint(datamodule.dataset(split)) for split in splits}

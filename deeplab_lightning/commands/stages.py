@@ -13,6 +13,7 @@ from typing import Annotated
 from ..command_line import ConfigurationWords
 from ..config_words import config_files, without_option
 from ..errors import ConfigError
+from ..files import expect_name
 from ..ledger import Ledger
 from ..options import Written
 from ..packaged_files import find_file, nearest_name
@@ -63,6 +64,8 @@ def stages(
     from ..studies import programs
     from ..studies.options import content_key, merged
 
+    if name is not None:
+        expect_name("--name", name)
     whole = folder / (name or "-".join(Path(path).stem for path in configs))
     ledger = Ledger(whole)
     before = ledger.read(STATE) or {"configs": configs, "finished": []}

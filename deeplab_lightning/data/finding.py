@@ -101,7 +101,7 @@ def images_below(folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> li
 
     They are known by their endings, and where they have none, or a number as DICOM's UIDs do, by how they begin.
     """
-    return [path for path in files_below(folder) if (path.name.lower() + ending_by_content(path)).endswith(suffixes)]
+    return [path for path in files_below(folder) if is_of_kind(path, suffixes)]
 
 
 def not_read(inputs: Sequence[str | Path], read: Iterable[Path]) -> list[str]:
@@ -119,6 +119,11 @@ def not_read(inputs: Sequence[str | Path], read: Iterable[Path]) -> list[str]:
         f"not read: {count} x {ending or 'without ending'}{f': {UNREAD[ending]}' if ending in UNREAD else ''}"
         for ending, count in kinds.most_common()
     ]
+
+
+def is_of_kind(path: Path, suffixes: tuple[str, ...]) -> bool:
+    """Tell whether a file has one of these endings, or, having none, should have one by how it begins."""
+    return (path.name.lower() + ending_by_content(path)).endswith(suffixes)
 
 
 def ending_by_content(path: Path) -> str:

@@ -51,9 +51,10 @@ NO_NUMBER = -(2**31)
 OPAQUE = 0.9
 """Share of what is not wholly transparent that must be opaque, for a TIFF's fourth channel to pass for transparency."""
 
-# Pillow's own limit warns from 89 megapixels on, which maps and scans of tissue have. None stays as a user has set it.
+# Pillow's own limit warns from 89 megapixels on, which maps and scans of tissue have, and only headers of larger ones
+# are read here. None stays as a user has set it.
 if Image.MAX_IMAGE_PIXELS is not None:
-    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, MOST_PIXELS)
+    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 64 * MOST_PIXELS)
 
 
 @of_kind("unreadable_image")
@@ -464,7 +465,7 @@ def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image,
             image.load()
     except DataError:
         raise
-    except Image.DecompressionBombError as error:  # of more than twice our limit
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a limit that a user has set
         raise DataError(f"{path} is too large to be read: {error} {_CUT}", kind="unreadable_image") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image, or is damaged from its first bytes on. {_FETCH_AGAIN}") from error

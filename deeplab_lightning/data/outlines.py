@@ -359,7 +359,7 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         splits, remarks = self.divided_as_stated(self.options, self.root, self.annotations)
         for remark in remarks:
             rank_zero_info(f"{self.root}: {remark}")
-        return splits
+        return self.folded(splits)
 
     @classmethod
     def divided_as_stated(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
+
+from lightning.pytorch.utilities import rank_zero_info
 
 from ..errors import ConfigError
 from ..labels import LabelSet, own_labels
@@ -66,5 +68,14 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
     def divided(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return the names of each split, given those of all images."""
         options = self.options
-        splits = split_names(self.root, names, options.val_fraction, options.test_fraction, options.split_seed)
-        return splits if options.folds is None else fold_split(splits, options.folds, options.fold, options.split_seed)
+        return self.folded(
+            split_names(self.root, names, options.val_fraction, options.test_fraction, options.split_seed)
+        )
+
+    def folded(self, splits: dict[str, list[str]], groups: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+        """Return splits as they are, or those of a fold where there are folds; see `fold_split`."""
+        options = self.options
+        if options.folds is None:
+            return splits
+        rank_zero_info(f"{self.root}: val is part {options.fold + 1} of {options.folds} of the images of train and val")
+        return fold_split(splits, options.folds, options.fold, options.split_seed, groups)

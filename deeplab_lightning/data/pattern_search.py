@@ -174,9 +174,10 @@ class _Group:
 def search(root: Path) -> list[Layout]:
     """Find the patterns that pair images and masks below a folder, best first; those that pair other files, too."""
     everything = [
-        (composed(path.relative_to(root).as_posix()), path)
+        (composed(path.relative_to(root).as_posix()) + ending, path)
         for path in files_below(root)
-        if (path.name.lower() + ending_by_content(path)).endswith(SUFFIXES)
+        for ending in [ending_by_content(path)]
+        if (path.name.lower() + ending).endswith(SUFFIXES)
     ]
     by_folder: dict[str, list[tuple[str, Path]]] = defaultdict(list)
     for relative, path in everything:
@@ -198,13 +199,13 @@ def search(root: Path) -> list[Layout]:
     ranked = _ranked([_with_one_split(layout, sample) for layout in tried.values()])
     ranked = [_without_needless_ending(layout, sample) for layout in ranked]
     if len(sample) < len(everything):
-        ranked = [
-            found
-            for layout in ranked
-            for texts in [(layout.images, layout.masks)]
-            for files in [[_fitting(_pattern(text), everything) for text in texts]]
-            if (found := _tried(*texts, *files)) is not None
-        ]
+        whole = []
+        for layout in ranked:  # names told so far; now all files are paired
+            texts = layout.images, layout.masks
+            found = _tried(*texts, *(_fitting(_pattern(text), everything) for text in texts))
+            if found is not None:
+                whole.append(replace(layout, pairing=found.pairing))
+        return whole
     return ranked
 
 

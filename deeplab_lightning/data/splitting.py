@@ -204,18 +204,31 @@ def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: i
     return splits
 
 
-def fold_split(splits: Mapping[str, list[str]], folds: int, fold: int, seed: int = 0) -> dict[str, list[str]]:
+def fold_split(
+    splits: Mapping[str, list[str]], folds: int, fold: int, seed: int = 0, groups: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """Divide `train` and `val` anew: every image is in `val` of exactly one of `folds` divisions; `test` stays.
 
+    Args:
+        splits: As they were.
+        folds: How many divisions there are.
+        fold: Which of them, from 0.
+        seed: Of chance.
+        groups: Name -> its group, such as the patient, whose images stay together; each by itself if not given.
+
     Raises:
-        DataError: There are fewer images than folds.
+        DataError: There are fewer images, or groups, than folds.
     """
-    names = [*splits["train"], *splits["val"]]
-    if len(names) < folds:
-        raise DataError(f"{len(names)} images cannot be divided into {folds} folds: set --data.folds {len(names)}.")
-    order = _by_chance(names, seed)
-    val = set(order[fold::folds])
-    return {**splits, "train": sorted(set(names) - val), "val": sorted(val)}
+    members: dict[str, list[str]] = {}
+    for name in [*splits["train"], *splits["val"]]:
+        members.setdefault(groups[name] if groups else name, []).append(name)
+    if len(members) < folds:
+        what = "groups of images, such as patients," if groups else "images"
+        raise DataError(f"{len(members)} {what} cannot be divided into {folds} folds: set --data.folds {len(members)}.")
+    chosen = _by_chance(members, seed)[fold::folds]
+    val = {name for group in chosen for name in members[group]}
+    train = [name for names in members.values() for name in names if name not in val]
+    return {**splits, "train": sorted(train), "val": sorted(val)}
 
 
 def _by_chance(names: Iterable[str], seed: int) -> list[str]:

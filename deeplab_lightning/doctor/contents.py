@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..data.finding import RASTER_SUFFIXES
-from ..data.rasters import Source, has_ending, read_any, read_source, sources_in
+from ..data.finding import RASTER_SUFFIXES, is_of_kind
+from ..data.rasters import Source, read_any, read_source, sources_in
 from ..data.spacing import spread
 from ..errors import DeepLabError
 from .advice import fitting_crop
@@ -30,7 +30,7 @@ def suggested_window(images: Sequence[Path]) -> int:
 
 def unusual_images(paths: Sequence[Path]) -> dict[str, Any]:
     """Return `mean`, `std` and `pixel_range` for a `FolderDataModule`; nothing for images of the usual kinds."""
-    unusual = [path for path in paths if has_ending(path, READ_BY_RASTERS)]
+    unusual = [path for path in paths if is_of_kind(path, READ_BY_RASTERS)]
     stored = list(_middles(unusual[:: max(1, len(unusual) // RASTERS_LOOKED_AT)], read_any))
     if not stored or (stored[0].dtype == np.uint8 and (stored[0].shape[-1] in (1, 3) or _is_rgb(unusual[0]))):
         return {}
@@ -80,7 +80,7 @@ def _middles(paths: Sequence[Path], read: Callable[[Source], np.ndarray]) -> Ite
 
 def _shorter_side(path: Path) -> int | None:
     try:
-        if has_ending(path, RASTER_SUFFIXES):
+        if is_of_kind(path, RASTER_SUFFIXES):
             return min(read_any(sources_in(path)[0]).shape[:2])
         with Image.open(path) as image:
             return min(image.size)

@@ -185,6 +185,8 @@ class DraftOptions(Options):
     """Forms to write drafts in, each into a folder OUTPUT/FORM with the images."""
     draft_tolerance: Annotated[float, at_least(0), Written(metavar="PIXELS")] = 1.0
     """How far outlines of drafts may lie from the masks' own, in pixels; 0 for each corner of each pixel."""
+    draft_min_area: Annotated[int, at_least(0), Written(metavar="PIXELS")] = 16
+    """Pixels below which a region is no draft, but drafted with the nearest larger one; 0 for all regions."""
 
 
 def _listed(classes: Iterable[int | str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,11 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import atomic_open
+from ..npz import read_npz
 from .scores import check_confusion
+
+MOST_CLASSES = 1024
+"""A table of more by more would not be looked at, and fill the memory."""
 
 
 class ImageCounts:
@@ -86,19 +89,41 @@ class ImageCounts:
         Raises:
             DataError: The file is missing, torn, or not of this kind.
         """
+        remedy = "Evaluate the checkpoint again to write it anew."
+        arrays = read_npz(path, remedy)
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                class_names, image, count = arrays["class_names"].tolist(), arrays["image"], arrays["count"]
-                cells = arrays["truth"].astype(np.int64) * len(class_names) + arrays["pred"]
-                sample_ids = arrays["sample_ids"].tolist()
-                starts = np.searchsorted(image, np.arange(len(sample_ids) + 1))  # `image` is sorted
-                of_images = zip(sample_ids, itertools.pairwise(starts), strict=True)
-                return cls(class_names, {name: (cells[a:b], count[a:b]) for name, (a, b) in of_images})
-        except (OSError, EOFError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{path} cannot be read as confusion counts per image ({error}). "
-                "Evaluate the checkpoint again to write it anew."
-            ) from error
+            class_names, sample_ids = (arrays[key].tolist() for key in ("class_names", "sample_ids"))
+            image, truth, pred, count = (arrays[key] for key in ("image", "truth", "pred", "count"))
+            _check(class_names, sample_ids, image, truth, pred, count)
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"{path} cannot be read as confusion counts per image ({error}). {remedy}") from error
+        cells = truth.astype(np.int64) * len(class_names) + pred
+        starts = np.searchsorted(image, np.arange(len(sample_ids) + 1))  # `image` is sorted
+        of_images = zip(sample_ids, itertools.pairwise(starts), strict=True)
+        return cls(class_names, {name: (cells[a:b], count[a:b]) for name, (a, b) in of_images})
+
+
+def _check(
+    class_names: Sequence[str],
+    sample_ids: Sequence[str],
+    image: np.ndarray,
+    truth: np.ndarray,
+    pred: np.ndarray,
+    count: np.ndarray,
+) -> None:
+    """Refuse counts of no class or no image: a file may hold any numbers."""
+    if not 1 <= len(class_names) <= MOST_CLASSES or not all(isinstance(name, str) for name in class_names):
+        raise ValueError(f"it names {len(class_names)} classes; 1 to {MOST_CLASSES} are allowed")
+    if len(set(sample_ids)) != len(sample_ids):
+        raise ValueError("it names an image twice")
+    if not (image.ndim == 1 and image.shape == truth.shape == pred.shape == count.shape):
+        raise ValueError(f"its columns have shapes {image.shape}, {truth.shape}, {pred.shape} and {count.shape}")
+    for name, column, end in (("image", image, len(sample_ids)), ("truth", truth, len(class_names)),
+                              ("pred", pred, len(class_names)), ("count", count, 1 << 62)):  # fmt: skip
+        if column.dtype.kind not in "iu" or (column.size and not 0 <= int(column.min()) <= int(column.max()) < end):
+            raise ValueError(f"its column {name} holds numbers that are not of 0..{end - 1}")
+    if (np.diff(image) < 0).any():
+        raise ValueError("its images are not in order")
 
 
 def dense(images: Iterable[tuple[np.ndarray, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:

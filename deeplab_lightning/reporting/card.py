@@ -97,7 +97,39 @@ def read_card(run: RunFolder) -> Card:
         raise DataError(f"{run.environment} cannot be read (there is no such file): {what}")
     if not isinstance(card, dict):
         raise DataError(f"{run.environment} holds {type(card).__name__}; expected names with values.")
+    if (wrong := _unlike_a_card(card)) is not None:
+        raise DataError(f"{run.environment} is no card of a run: its {wrong} is not what `fit` writes.")
     return card
+
+
+def _unlike_a_card(card: Card) -> str | None:
+    """Return the name of an entry that is read and is of another type than it should be."""
+    number = (int, float, type(None))
+    kinds: dict[str, Any] = {"packages": dict, "data": dict, "sessions": list, "gpus": list, "git_untracked": list}
+    kinds |= {"parameters": number, "devices": number, "git_commit": str}
+    for key, kind in kinds.items():
+        if card.get(key) is not None and not isinstance(card[key], kind):
+            return key
+    if not all(isinstance(facts, dict) for facts in (card.get("data") or {}).values()):
+        return "data"
+    if not all(isinstance(name, str) for name in card.get("git_untracked") or []):
+        return "git_untracked"
+    for session in card.get("sessions") or []:
+        joules = session.get("energy_joules") if isinstance(session, dict) else None
+        changed = session.get("changed") or {} if isinstance(session, dict) else None
+        if (
+            not isinstance(joules, dict)
+            or not isinstance(session.get("seconds"), int | float)
+            or "from_step" not in session
+        ):
+            return "sessions"
+        if not all(part in joules and isinstance(joules[part], number) for part in ("cpu", "gpu")):
+            return "sessions"
+        if not isinstance(changed, dict) or not all(
+            isinstance(two, list) and len(two) == 2 for two in changed.values()
+        ):
+            return "sessions"
+    return None
 
 
 def write_code_diff(run: RunFolder, source: Path = SOURCE) -> None:

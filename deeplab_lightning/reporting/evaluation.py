@@ -51,6 +51,17 @@ def read_evaluation(run: RunFolder) -> EvaluationRecord | None:
     """
     found = read_json(run.evaluation, "evaluate the checkpoint again.")
     try:
-        return None if found is None else EvaluationRecord(**found)
+        record = None if found is None else EvaluationRecord(**found)
+        number = (int, float, type(None))
+        if record is not None and not (
+            isinstance(record.split, str)
+            and isinstance(record.protocol, str)
+            and isinstance(record.images, int)
+            and isinstance(record.step, int)
+            and isinstance(record.mIoU, number)
+            and isinstance(record.seconds, number)
+        ):
+            raise TypeError("an entry is of another type than expected")
+        return record
     except TypeError as error:
         raise DataError(f"{run.evaluation} cannot be read ({error}): evaluate the checkpoint again.") from error

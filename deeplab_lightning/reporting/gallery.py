@@ -30,6 +30,8 @@ WORST = 48
 SPREAD = 48
 MAX_SIDE = 448
 JPEG_QUALITY = 80
+LARGEST_SIDE = 2 * MAX_SIDE
+"""Of a picture that is read: any other was not written here."""
 VOID = 255
 """Id of void pixels in the PNGs."""
 
@@ -166,11 +168,11 @@ class StoredImage:
 
     def truth(self) -> np.ndarray:
         """`(H, W)` uint8 class ids, `VOID` where nothing counts."""
-        return np.asarray(Image.open(io.BytesIO(self.truth_png)))
+        return _small_mask(self.truth_png)
 
     def pred(self) -> np.ndarray:
         """`(H, W)` uint8 class ids."""
-        return np.asarray(Image.open(io.BytesIO(self.pred_png)))
+        return _small_mask(self.pred_png)
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,24 @@ class Gallery:
     images: dict[str, StoredImage]
 
 
+def _check_image(image: StoredImage) -> None:
+    """Refuse what is no picture of a report, before a page shows it; nothing is decoded."""
+    sizes = set()
+    for data, kind in ((image.jpeg, "JPEG"), (image.truth_png, "PNG"), (image.pred_png, "PNG")):
+        with Image.open(io.BytesIO(data), formats=[kind]) as opened:
+            sizes.add(opened.size)
+            if max(opened.size) > LARGEST_SIDE or (kind == "PNG" and opened.mode not in ("P", "L")):
+                raise ValueError(f"a picture in it is {opened.mode} of {opened.size[0]}x{opened.size[1]}")
+    if len(sizes) != 1 or not isinstance(image.sample_id, str) or image.why not in ("worst", "spread"):
+        raise ValueError("a picture in it is not like its masks")
+    if not all(isinstance(side, int) and side > 0 for side in image.size):
+        raise ValueError("a picture in it has no size")
+
+
+def _small_mask(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png), formats=["PNG"]))
+
+
 def read_gallery(path: Path) -> Gallery:
     """Read `images.zip`.
 
@@ -196,6 +216,9 @@ def read_gallery(path: Path) -> Gallery:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            unpacked = sum(part.file_size for part in archive.infolist())
+            if unpacked > path.stat().st_size:  # it holds pictures, which are compressed as they are
+                raise ValueError(f"it would unpack to {unpacked:,} bytes, more than it has")
             index = json.loads(archive.read("index.json"))
             images = {
                 entry["id"]: StoredImage(
@@ -208,6 +231,11 @@ def read_gallery(path: Path) -> Gallery:
                 )
                 for number, entry in enumerate(index["images"])
             }
-            return Gallery(tuple(index["class_names"]), tuple(map(tuple, index["palette"])), images)
-    except (OSError, KeyError, ValueError, TypeError, zipfile.BadZipFile) as error:
+            for image in images.values():
+                _check_image(image)
+            names, palette = index["class_names"], [tuple(map(int, colour)) for colour in index["palette"]]
+            if not all(isinstance(name, str) for name in names) or any(len(colour) != 3 for colour in palette):
+                raise ValueError("its classes have no names or no colours")
+            return Gallery(tuple(names), tuple(palette), images)
+    except Exception as error:  # of what is torn or made up, zipfile and json raise a dozen kinds
         raise DataError(f"{path} cannot be read ({error}): `validate` on the checkpoint writes it anew.") from error

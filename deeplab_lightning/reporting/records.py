@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ..config_words import load_yaml
 from ..errors import ConfigError, DataError
 from ..files import read_text
 from ..metrics.per_image import ImageCounts
@@ -176,7 +177,7 @@ def _short_name(path: Path) -> str:
 
 def _read_config(run: RunFolder) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(read_text(run.config))
+        content = load_yaml(read_text(run.config), run.config, plain=True)
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
+from .. import plugins
 from ..errors import CheckpointError
 from ..runs import resolve_checkpoint
 
@@ -58,7 +59,7 @@ def run(
     try:
         # In a session of its own: a terminal would send it Ctrl-C besides, and the second one stops without saving.
         process = subprocess.Popen(
-            [*PROGRAM, *words],
+            [*PROGRAM, *words, *(f"--import={module}" for module in plugins.handed_on)],
             start_new_session=True,
             stdout=output,
             stderr=None if output is None else subprocess.STDOUT,

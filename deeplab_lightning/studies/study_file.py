@@ -25,18 +25,22 @@ also_published:                        # rows that are printed beside, but canno
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, did_you_mean
+from ..files import expect_name
 from .options import Options, as_words, content_key, merged, read_yaml
 
 EVALUATION = "evaluation"
 """The name of the column that `evaluations` make."""
 _KEYS = ("name", "base", "options", "factors", "evaluations", "seeds", "baseline", "source", "published",
          "also_published")  # fmt: skip
+MOST_CELLS = 100_000
+"""Of a study: more would fill the memory before the first was trained."""
 _OURS = ("run.name", "run.folder", "seed_everything", "ckpt_path")
 """Options that a study sets itself."""
 
@@ -169,6 +173,13 @@ def load_study(path: Path, more_options: Mapping[str, Any] | None = None) -> Stu
     if len(set(seeds)) != len(seeds):
         raise ConfigError(f"{path}: seeds {seeds} has one twice: equal seeds make equal runs.")
 
+    name = str(content.get("name", path.stem))
+    expect_name(f"{path}: name", name)
+    count = math.prod(map(len, factors.values())) * len(evaluations) * len(seeds)
+    if count > MOST_CELLS:
+        raise ConfigError(
+            f"{path}: its factors, evaluations and seeds make {count:,} cells; {MOST_CELLS:,} are allowed."
+        )
     rows = []
     published = [
         ({str(key): str(value) for key, value in levels.items() if key != "mIoU"}, figure)
@@ -194,7 +205,7 @@ def load_study(path: Path, more_options: Mapping[str, Any] | None = None) -> Stu
             f"{path}: the published figure of {published[0][0]} belongs to no row. Rows are like {rows[0].levels}."
         )
     return Study(
-        name=str(content.get("name", path.stem)),
+        name=name,
         rows=tuple(rows),
         baseline=_baseline(path, content.get("baseline") or {}, rows),
         source=str(content.get("source", "")),
@@ -241,7 +252,7 @@ def _checked_options(path: Path, where: str, options: Any) -> Options:
     if not isinstance(options, dict):
         raise ConfigError(f"{path}: {where} is {options!r}; expected options, such as {{model.output_stride: 8}}.")
     for name in options:
-        if name in _OURS:
+        if name in _OURS or str(name).split(".")[0] == "run":
             raise ConfigError(f"{path}: {where} sets {name}, which the study sets itself; seeds go into `seeds`.")
     return {str(name): value for name, value in options.items()}
 

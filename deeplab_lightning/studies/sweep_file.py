@@ -15,8 +15,11 @@ from typing import Any
 
 from ..config_words import config_files, without_option
 from ..errors import ConfigError, did_you_mean
+from ..files import expect_name
 from .options import Options, as_word, as_words, merged, parse_words, read_yaml, value_of
 
+MOST_TRIALS = 100_000
+"""Of a grid: more would fill the memory before the first was trained."""
 _KEYS = ("name", "description", "project", "entity", "program", "method", "metric", "run_cap", "early_terminate",
          "parameters", "command")  # fmt: skip
 _METHODS = ("grid", "random", "bayes")
@@ -153,10 +156,15 @@ def load_sweep(path: Path) -> Sweep:
     run_cap = content.get("run_cap")
     if run_cap is None and method == "grid":
         run_cap = math.prod(len(parameter.values) for parameter in parameters)
+    count = math.prod(len(parameter.values) for parameter in parameters) if method == "grid" else 0
+    if count > MOST_TRIALS:
+        raise ConfigError(f"{path}: its grid has {count:,} trials; {MOST_TRIALS:,} are allowed: take method random.")
+    name = str(content.get("name", path.stem))
+    expect_name(f"{path}: name", name)
     if type(run_cap) is not int or run_cap < 1:
         raise ConfigError(f"{path}: run_cap is {run_cap!r}; expected the number of trials, such as 20.")
     return Sweep(
-        name=str(content.get("name", path.stem)),
+        name=name,
         method=method,
         metric=str(metric["name"]),
         maximise=goal == "maximize",

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deeplab_lightning.data import finding
 from deeplab_lightning.data.dicom import read_dicom
 from deeplab_lightning.data.rasters import Source, read_labels, read_source, source, sources_in
+from deeplab_lightning.data.sets.folder import FolderDataModule
+from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import DataError
 from tests.fakes.dicom import write_dicom
 
@@ -114,6 +117,18 @@ def test_files_without_ending_are_known_by_content(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_source(path, 1, 4095.0)[..., 0], GREY)
     stems = [finding.without_ending(path).name for path in found]
     assert stems == ["1.2.840.10008.7", "1.2.840.10008.8", "IM000001", "c"]
+
+
+def test_a_folder_of_them_is_recognised_and_read(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    for number in range(5):
+        write_dicom(tmp_path / "images" / f"IM{number}", GREY + number)
+        Image.fromarray((GREY > 2000).astype(np.uint8)).save(tmp_path / "masks" / f"IM{number}.png")
+    found = propose(tmp_path)
+    assert (found.name, found.options["class_names"]) == ("Folder", ["class_0", "class_1"])
+    image, mask = FolderDataModule(**found.options).dataset("train").load(0)
+    assert image.shape == (20, 30, 1)
+    np.testing.assert_array_equal(mask, GREY > 2000)
 
 
 def test_a_file_whose_name_looks_like_a_slice(tmp_path: Path) -> None:

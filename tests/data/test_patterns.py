@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deeplab_lightning.data import pattern_search
 from deeplab_lightning.data.layout import Recognised
 from deeplab_lightning.data.pattern_search import search, words_of
 from deeplab_lightning.data.patterns import Pattern
@@ -102,6 +103,16 @@ def test_other_masks_of_the_same_images_are_named_with_the_line_that_takes_them(
     remarks = " ".join(recognised(tmp_path / "c").remarks)
     assert "No name says which files are masks" in remarks
     assert "masks: '{name}_2ndHO'" in remarks
+
+
+def test_folders_of_many_files_are_told_by_some_and_paired_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_named(tmp_path, named.chase())
+    few = recognised(tmp_path)
+    monkeypatch.setattr(pattern_search, "PER_FOLDER", 9)
+    assert recognised(tmp_path) == few
+    assert len(few.masks) == 6
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:

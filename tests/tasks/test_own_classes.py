@@ -125,7 +125,7 @@ def test_the_installed_program_looks_into_the_working_folder(tmp_path: Path, mon
 def test_another_program_imports_what_it_needs(own_module: str, tmp_path: Path) -> None:
     assert tiny_fit(tmp_path / "runs", model=f"{own_module}.ATaskOfMine") == 0
     last = tmp_path / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
-    program = "import sys, deeplab_lightning as d; print(type(d.load(sys.argv[1], 'cpu').task).__name__)"
+    program = f"import sys, {own_module}, deeplab_lightning as d; print(type(d.load(sys.argv[1], 'cpu').task).__name__)"
     path = os.pathsep.join([str(tmp_path), os.getcwd(), os.environ.get("PYTHONPATH", "")])
     words = [sys.executable, "-c", program, str(last)]
     found = subprocess.run(words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=True)
@@ -139,7 +139,25 @@ def test_a_class_that_is_gone_is_named(key: str, what: str, own_module: str, tmp
     checkpoint = read_checkpoint(last)
     checkpoint["deeplab_lightning" if key == "task" else "hyper_parameters"][key] = "gone.Mine"
     torch.save(checkpoint, last)
-    with pytest.raises(
-        deeplab_lightning.errors.CheckpointError, match=rf"The {what} gone\.Mine .*importing gone failed"
-    ):
+    with pytest.raises(deeplab_lightning.errors.CheckpointError, match=rf"The {what} gone\.Mine .*add --import gone"):
         deeplab_lightning.load(last, "cpu")
+
+
+def test_a_checkpoint_imports_nothing_but_the_user_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert tiny_fit(tmp_path / "runs") == 0
+    last = tmp_path / "runs" / "tiny" / "version_0" / "checkpoints" / "last.ckpt"
+    (tmp_path / "module_named_by_a_file.py").write_text(MODULE)
+    monkeypatch.chdir(tmp_path)
+    checkpoint = read_checkpoint(last)
+    checkpoint["deeplab_lightning"]["task"] = "module_named_by_a_file.ATaskOfMine"
+    checkpoint["datamodule_hyper_parameters"]["name"] = "module_named_by_a_file.MyData"
+    torch.save(checkpoint, last)
+    words = ["validate", "--ckpt_path", str(last), "--trainer.accelerator", "cpu"]
+    assert main(words) == 2
+    assert "add --import module_named_by_a_file" in capsys.readouterr().err
+    assert "module_named_by_a_file" not in sys.modules
+    assert main([*words, "--import", "module_named_by_a_file"]) == 0
+    sys.modules.pop("module_named_by_a_file")
+    gc.collect()

@@ -1,12 +1,11 @@
 """PyTorch's files (`.pth`, `.pt`, `.pkl`) and safetensors.
 
-A pickle is a program. PyTorch's restricted reader runs none of it, and takes nothing but tensors and plain values.
+A pickle is a program. `torch_files.py` runs none of it, and takes nothing but tensors, arrays and plain values.
 """
 
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, _weights_only_unpickler
-from torch.serialization import MAGIC_NUMBER
+from torch import Tensor
 
+from ... import torch_files
 from ...errors import CheckpointError
 from .foreign import BrokenFile, ForeignFile
 
@@ -51,17 +50,7 @@ def read_pytorch(path: Path, trust: bool) -> ForeignFile:
         BrokenFile: It is cut off or not what PyTorch writes.
         CheckpointError: It holds more than weights, or no weights.
     """
-    _check_zip(path)
-    try:
-        with torch.serialization.safe_globals(_numpy_values()):
-            content = _load(path, trust)
-    except pickle.UnpicklingError as error:
-        if "unsupported" not in str(error).lower():
-            raise BrokenFile("its pickle is torn") from error
-        raise CheckpointError(_wants_more(path)) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError,
-            OverflowError, MemoryError, AssertionError) as error:  # fmt: skip
-        raise BrokenFile((str(error) or type(error).__name__).splitlines()[0]) from error
+    content = _trusted(path) if trust else _plain(path)
     tensors = {name: _as_tensor(value) for name, value in _weights(content, path).items()}
     found = {name: value for name, value in tensors.items() if value is not None}
     for name, tensor in found.items():
@@ -75,52 +64,33 @@ def read_pytorch(path: Path, trust: bool) -> ForeignFile:
     return ForeignFile(path, "pytorch", found)
 
 
-def _load(path: Path, trust: bool) -> Any:
-    with path.open("rb") as file:
-        start = file.read(64)
-        # PyTorch's forms: an archive, and of old a number of 80 bits before all else.
-        if start.startswith(b"PK") or MAGIC_NUMBER.to_bytes(10, "little") in start:
-            return torch.load(path, map_location="cpu", weights_only=not trust)
-        file.seek(0)  # a program's own pickle: detectron2's, of NumPy arrays
-        return pickle.load(file, encoding="latin1") if trust else _weights_only_unpickler.load(file, encoding="latin1")
-
-
-def _check_zip(path: Path) -> None:
-    """Refuse an archive that unpacks to more than it is: PyTorch compresses nothing."""
-    if not zipfile.is_zipfile(path):
-        return
+def _plain(path: Path) -> Any:
     try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        return torch_files.read_torch_file(path)
+    except torch_files.MoreThanData as error:
+        raise CheckpointError(
+            f"{path} holds Python objects besides weights: {error}. Loading them could run any code, so nothing was "
+            f"read. If you know where the file comes from, add --trust; better, save model.state_dict() alone, with "
+            f"the program that wrote it."
+        ) from error
+    except torch_files.BrokenFile as error:
         raise BrokenFile(str(error)) from error
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > path.stat().st_size:
-        raise BrokenFile(
-            f"its {len(entries)} parts would unpack to {unpacked:,} bytes, more than the {path.stat().st_size:,} it "
-            f"has; PyTorch's files are not compressed"
-        )
+    except OSError as error:
+        raise BrokenFile(error.strerror or str(error)) from error
 
 
-def _numpy_values() -> list[Any]:
-    """Return what numbers and arrays of NumPy are made with: plain values, as harmless as tensors."""
-    core = getattr(np, "_core", None) or np.core
-    kinds = {type(np.dtype(code)) for code in "?bhilqBHILQefd"}
-    makers = [core.multiarray.scalar, core.multiarray._reconstruct]
-    older = [(maker, f"numpy.core.multiarray.{maker.__name__}") for maker in makers]
-    return [*makers, *older, np.ndarray, np.dtype, *kinds]
-
-
-def _wants_more(path: Path) -> str:
+def _trusted(path: Path) -> Any:
+    """Run what the file asks for, on the user's word."""
     try:
-        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    except Exception:  # older forms of the file cannot be looked into
-        names = []
-    return (
-        f"{path} holds Python objects besides weights{': ' if names else ''}{', '.join(names[:5])}. Loading them could "
-        f"run any code, so nothing was read. If you know where the file comes from, add --trust; better, save "
-        f"model.state_dict() alone, with the program that wrote it."
-    )
+        with path.open("rb") as file:
+            start = file.read(64)
+            # PyTorch's forms: an archive, and of old a number of 80 bits before all else.
+            if start.startswith(b"PK") or torch_files.MAGIC_NUMBER.to_bytes(10, "little") in start:
+                return torch.load(path, map_location="cpu", weights_only=False)
+            file.seek(0)  # a program's own pickle: detectron2's, of NumPy arrays
+            return pickle.load(file, encoding="latin1")
+    except Exception as error:  # whatever the code in it raises
+        raise BrokenFile((str(error) or type(error).__name__).splitlines()[0]) from error
 
 
 def _weights(content: Any, path: Path) -> Mapping[str, Any]:

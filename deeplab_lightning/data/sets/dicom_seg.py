@@ -183,9 +183,8 @@ class DicomSegDataModule(OwnImagesDataModule):
         options = self.options
         stated = {name: split_called(name.partition("/")[0]) for name in self.images}
         patients = {name: image.patient for name, image in self.images.items()}
-        return split_groups(
-            self.root, patients, stated, options.val_fraction, options.test_fraction, options.split_seed
-        )
+        fractions = (options.val_fraction, options.test_fraction)
+        return self.folded(split_groups(self.root, patients, stated, *fractions, options.split_seed), patients)
 
     def build_dataset(self, split: Split) -> SegmentedImages:
         """Open a split."""

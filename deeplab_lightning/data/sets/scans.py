@@ -243,14 +243,10 @@ class ScansDataModule(OwnImagesDataModule):
     def splits(self) -> dict[str, list[str]]:
         """Split -> names of its cases: as lists say, else as folders say, else by chance, patient by patient."""
         options, cases = self.options, self.cases
-        return split_groups(
-            self.root,
-            {name: case.patient for name, case in cases.items()},
-            {name: case.split for name, case in cases.items()},
-            options.val_fraction,
-            options.test_fraction,
-            options.split_seed,
-        )
+        patients = {name: case.patient for name, case in cases.items()}
+        stated = {name: case.split for name, case in cases.items()}
+        fractions = (options.val_fraction, options.test_fraction)
+        return self.folded(split_groups(self.root, patients, stated, *fractions, options.split_seed), patients)
 
     def build_dataset(self, split: Split) -> Scans:
         """Open a split."""

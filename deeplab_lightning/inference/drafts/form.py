@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from ...labels import RGB
 from ...plugins import subclasses
 
 if TYPE_CHECKING:
+    from ...labels import RGB
     from .outlines import OutlinedRegion
 
 IGNORED = "__ignore__"

@@ -94,13 +94,13 @@ class _Path:
     def lines(self, kept: np.ndarray) -> _Lines:
         """Return the lines between the corners that are kept; of both sides of a border one."""
         ends, found, _ = self._measured(kept)
-        begin, end = ends[:-1], ends[1:]
+        within = self.ring[ends[:-1]] == self.ring[ends[1:]]  # not from a ring's end to the next one's begin
+        begin, end, found = ends[:-1][within], ends[1:][within], found[within]
         here, there = self.corner[begin], self.corner[end]
         keys = np.stack([np.minimum(here, there), np.maximum(here, there), found])
         order = np.lexsort(keys)
         new = np.concatenate([[True], (keys[:, order[1:]] != keys[:, order[:-1]]).any(0)])
         chosen = order[new]
-        chosen = chosen[self.ring[begin[chosen]] == self.ring[end[chosen]]]  # not from a ring's end to the next one
         begin, end = begin[chosen], end[chosen]
         return _Lines(np.stack([self.x[begin], self.y[begin], self.x[end], self.y[end]], axis=1), found[chosen])
 

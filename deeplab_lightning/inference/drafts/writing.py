@@ -16,6 +16,7 @@ from ...files import writing
 from ..options import DraftOptions
 from .form import DraftClass, DraftImage, Form, form_named
 from .outlines import outlines
+from .specks import without_specks
 
 _ELSEWHERE = "Choose another folder with --output."
 
@@ -36,7 +37,7 @@ class Drafts:
     """
 
     def __init__(self, output: Path, options: DraftOptions, classes: Mapping[int, DraftClass]) -> None:
-        self.tolerance = options.draft_tolerance
+        self._options = options
         self.folders = {name: output / name for name in dict.fromkeys(options.write)}
         self._classes = classes
         self._forms: dict[str, Form] = {}
@@ -71,7 +72,8 @@ class Drafts:
         if not self._forms:
             return
         height, width = mask.shape
-        draft = DraftImage(f"{name.as_posix()}{image.suffix}", height, width, outlines(mask, self.tolerance))
+        regions = outlines(without_specks(mask, self._options.draft_min_area), self._options.draft_tolerance)
+        draft = DraftImage(f"{name.as_posix()}{image.suffix}", height, width, regions)
         with writing("drafts", _ELSEWHERE):
             for form in self._forms.values():
                 _place(image, form.folder / form.images / draft.file)
