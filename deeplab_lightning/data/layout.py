@@ -49,7 +49,11 @@ def lines_of(path: Path) -> list[str]:
     """Return a file's lines without the empty ones; none where there is no file."""
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:  # what spreadsheets of Windows write, where every byte is a letter
+        text = content.decode("cp1252", errors="replace")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

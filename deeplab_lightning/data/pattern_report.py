@@ -130,6 +130,12 @@ def _on_splits(base: Path, best: Layout, splits: Counter[str], listed: bool) -> 
     named = {split_called(word) for part in best.images.split("/")[:-1] for word in words_of(part)}
     if named & {"val", "test"}:
         said.append("Only this split has masks: training and validation are taken from it by chance.")
+    told = Counter(split_called(words_of(name.rpartition("/")[2])[0]) for name in best.pairing.pairs if words_of(name))
+    if told["train"] and told["val"]:
+        said.append(
+            f"Names begin with a split's ({told['train']} train, {told['val']} val, {told['test']} test), which is not "
+            f"read: chance divides all of them. Write lists train.txt and val.txt, or put each split into a folder."
+        )
     inner = {name.rpartition("/")[0] for name in best.pairing.pairs}
     if 1 < len(inner) < len(best.pairing.pairs):
         said.append(

@@ -90,6 +90,8 @@ def examine(
     for refusal, splits in refused.values():
         kind = refusal.kind if refusal.kind in ("leak", "missing_files") else "split"
         remedy = "`fit` cannot start before this is fixed"
+        if splits == ["val"]:
+            remedy += "; for a trial, --data.val_on_train true scores the training images"
         if splits == ["test"]:
             remedy = "fix it, or leave `test` alone: `fit` and `validate` do not need it"
         done.findings.append(finding("error", kind, f"{' and '.join(splits)} cannot be opened. {refusal}", remedy))

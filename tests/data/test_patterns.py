@@ -18,6 +18,7 @@ from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import ConfigError, DataError
 
 from ..fakes import named
+from ..fakes.folder import write_image
 from ..fakes.named import Tree, write_named
 
 OPTIONS = {
@@ -121,6 +122,14 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert "Read by nothing: 8 image files: 4 in test/, 4 in valid/" in remarks
     write_named(tmp_path / "loveda", named.loveda())
     assert "Test/ has 4 images and no mask" in " ".join(recognised(tmp_path / "loveda").remarks)
+
+
+def test_names_that_begin_with_a_split_are_asked_about(tmp_path: Path) -> None:
+    for split in ("train", "train_b", "val"):
+        for number in range(3):
+            write_image(tmp_path / "images" / f"{split}_{number}.png", np.zeros((8, 8, 3), np.uint8))
+            write_image(tmp_path / "masks" / f"{split}_{number}.png", np.eye(8, dtype=np.uint8))
+    assert "Names begin with a split's (6 train, 3 val, 0 test)" in " ".join(recognised(tmp_path).remarks)
 
 
 def test_folders_that_may_be_videos_are_asked_about(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from deeplab_lightning.data.layout import lines_of
 from deeplab_lightning.data.stated_classes import StatedClass, read_stated, stated_classes, states_others
 
 SKY, CAR = StatedClass("sky", colour=(51, 221, 255)), StatedClass("car", colour=(250, 50, 83))
@@ -115,3 +116,9 @@ def test_other_classes_than_a_known_set(tmp_path: Path) -> None:
     (tmp_path / "class_names.txt").write_text("__ignore__\n_background_\nCar\n")
     assert not states_others(tmp_path, ["background", "car"])
     assert states_others(tmp_path, ["background", "bus"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_names_in_other_encodings(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "classes.txt").write_bytes("Späll\r\nRiß\r\n".encode(encoding))
+    assert lines_of(tmp_path / "classes.txt") == ["Späll", "Riß"]
