@@ -225,7 +225,7 @@ class Read(Exception):  # noqa: N818 - no error
 def test_every_command_takes_a_run_before_its_first_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    import torch
+    from deeplab_lightning.checkpoints import loading
 
     run = run_with(tmp_path / "runs", "a", "last.ckpt")
     Image.new("RGB", (40, 40)).save(tmp_path / "a.png")
@@ -233,7 +233,7 @@ def test_every_command_takes_a_run_before_its_first_validation(
     def read(path: Path, **_: object) -> None:
         raise Read(path)
 
-    monkeypatch.setattr(torch, "load", read)
+    monkeypatch.setattr(loading, "read_torch_file", read)
     cell = {"checkpoint": str(run.path.parent), "arguments": []}
     words = {
         "inspect": [str(run.path.parent)],
