@@ -122,6 +122,8 @@ def _hint_of_json(path: Path, start: str) -> str:
         content = json.loads(path.read_bytes()) if path.stat().st_size <= 50_000_000 else None
     except (OSError, ValueError, RecursionError):
         return "is no JSON, or damaged."
+    if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):
+        return "has the lists of COCO, but no outlines that could be read: keypoints or captions, or no text in UTF-8."
     if isinstance(content, dict):
         return f"is JSON with the fields {first_few(map(str, content), 6)}, which no known form has."
     if isinstance(content, list):

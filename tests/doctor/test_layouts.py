@@ -149,6 +149,7 @@ def test_an_unknown_layout_says_what_is_known(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("day.json", '{"frames": [], "version": 1}', "day.json is JSON with the fields frames, version"),
+        ("day.json", '{"images": [], "annotations": [], "categories": []}', "has the lists of COCO, but no outlines"),
         ("day.json", '[{"url": "a", "tags": []}]', "is a list of objects with the fields url, tags"),
         ("day.json", "{", "is no JSON, or damaged"),
         ("a.xml", "<annotation><object><bndbox></bndbox></object></annotation>", "boxes do not tell the classes"),
