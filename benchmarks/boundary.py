@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from deeplab_lightning.data.images import read_mask
+from deeplab_lightning.data.files.images import read_mask
 from deeplab_lightning.metrics.boundary_metrics import BFScore, BoundaryIoU, Trimap
 from deeplab_lightning.metrics.by_image import ByImage
 

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.files.images import read_image
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.inference.crf import PAPERS, CRFOptions, DenseCRF
 from deeplab_lightning.inference.crf.kernels import Kernel

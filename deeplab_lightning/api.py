@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor
 
 from .checkpoints.loading import read_checkpoint
-from .data.rasters import Source, as_declared, of_pillow, read_source
+from .data.files.rasters import Source, as_declared, of_pillow, read_source
 from .errors import DataError, of_image
 from .inference import EvaluationOptions
 from .inference.devices import chosen_device

@@ -14,9 +14,9 @@ import yaml
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.api import load
 from deeplab_lightning.commands.folds import merged_counts
-from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.files.images import read_image
+from deeplab_lightning.data.pairing.splitting import fold_split
 from deeplab_lightning.data.sets import datamodule_named
-from deeplab_lightning.data.splitting import fold_split
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.metrics.per_image import ImageCounts

@@ -162,7 +162,7 @@ def calibration_images(
         ConfigError: No folder is given, and the model is of other classes.
         DataError: There is no image in it.
     """
-    from ..data.finding import find_images
+    from ..data.pairing.finding import find_images
 
     if folder is not None:
         chosen = find_images([folder])
@@ -239,7 +239,7 @@ def unseen_images(
     """Return batches `(B, C, H, W)` of two sizes that were not seen at export; of the size there is, if it is fixed."""
     import numpy as np
 
-    from ..data.finding import find_images
+    from ..data.pairing.finding import find_images
     from ..data.sets.drawn_scenes import DrawnScenes
 
     if check_data is not None:
@@ -270,7 +270,7 @@ def knows_drawn_scenes(segmenter: Segmenter) -> bool:
 
 def stored_batch(segmenter: Segmenter, path: Path) -> np.ndarray:
     """Read an image as the model's data is stored, `(1, C, H, W)`."""
-    from ..data.rasters import read_source
+    from ..data.files.rasters import read_source
 
     return channels_first(read_source(path, segmenter.channels, segmenter.pixel_range))
 

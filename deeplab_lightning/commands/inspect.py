@@ -115,7 +115,7 @@ def draw_activations(
     import torch
 
     from ..config import Configuration
-    from ..data.rasters import read_source
+    from ..data.files.rasters import read_source
     from ..inspection import capture, find_parts
     from ..reporting.activations import plot_activations
 

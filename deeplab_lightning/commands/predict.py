@@ -60,9 +60,9 @@ def predict(
     from tqdm import tqdm
 
     from ..api import load
-    from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read, without_ending
-    from ..data.images import write_image, write_mask
-    from ..data.rasters import has_ending, parts_to_segment
+    from ..data.files.images import write_image, write_mask
+    from ..data.files.rasters import has_ending, parts_to_segment
+    from ..data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read, without_ending
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DataError
     from ..export.run_model import output_names
@@ -141,7 +141,7 @@ def drafted_classes(labels: LabelSet, with_ignored: bool) -> dict[int, DraftClas
 
     What is not drafted is background to the tools, so of classes such as road and sky none may be left out.
     """
-    from ..data.outlines import BACKGROUNDS, spelled_alike
+    from ..data.forms.outlines import BACKGROUNDS, spelled_alike
     from ..inference.drafts.form import IGNORED, DraftClass
 
     named = enumerate(zip(labels.class_names, labels.palette, strict=True))

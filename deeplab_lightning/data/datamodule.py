@@ -24,7 +24,6 @@ from ..plugins import name_of
 from ..types import DataDescription, Sample
 from .checks import check_labels
 from .dataset import SegmentationDataset
-from .layout import Recognised
 from .loading import (
     LoaderView,
     ResumableLoader,
@@ -32,6 +31,7 @@ from .loading import (
     collate_images,
     leave_signals_to_the_main_process,
 )
+from .pairing.layout import Recognised
 from .sampling import EpochSampler, ShardSampler
 from .spacing import spread
 from .subset import Subset, repeated

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..data.finding import RASTER_SUFFIXES, is_of_kind
-from ..data.rasters import Source, read_any, read_source, sources_in
+from ..data.files.rasters import Source, read_any, read_source, sources_in
+from ..data.pairing.finding import RASTER_SUFFIXES, is_of_kind
 from ..data.spacing import spread
 from ..errors import DeepLabError
 from .advice import fitting_crop

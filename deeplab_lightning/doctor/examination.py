@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..data.dataset import SegmentationDataset
-from ..data.finding import IMAGE_SUFFIXES, UNREAD, files_below
-from ..data.images import read_image
+from ..data.files.images import read_image
+from ..data.pairing.finding import IMAGE_SUFFIXES, UNREAD, files_below
 from ..errors import ConfigError, DataError, DeepLabError
 from ..labels import LabelSet
 from ..types import DataDescription

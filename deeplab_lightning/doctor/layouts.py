@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..data.classes.mask_samples import look_at_masks
+from ..data.classes.stated_classes import stated_classes
 from ..data.datamodule import SegmentationDataModule
-from ..data.layout import CHILDREN, Recognised, subfolders
-from ..data.mask_samples import look_at_masks
+from ..data.pairing.layout import CHILDREN, Recognised, subfolders
 from ..data.sets import datamodules
-from ..data.stated_classes import stated_classes
 from ..data.wording import found_instead
 from ..errors import ConfigError, DeepLabError
 from .contents import suggested_window, unusual_images

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data.images import NO_NUMBER
-from ..data.mask_samples import MaskValues
-from ..data.stated_classes import StatedClass, StatedClasses
+from ..data.classes.mask_samples import MaskValues
+from ..data.classes.stated_classes import StatedClass, StatedClasses
+from ..data.files.images import NO_NUMBER
 from ..data.wording import first_few
 from ..labels import RGB, VOID_COLOUR, voc_palette
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..data.dataset import SegmentationDataset
-from ..data.finding import IMAGE_SUFFIXES
+from ..data.pairing.finding import IMAGE_SUFFIXES
 from .findings import Finding, finding
 from .images import Look, files_of
 

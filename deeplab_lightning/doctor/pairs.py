@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from ..data.finding import IMAGE_SUFFIXES
+from ..data.pairing.finding import IMAGE_SUFFIXES
 from ..data.wording import composed
 from .findings import Finding, Severity, counted, finding
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, files_below
+from ..data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, files_below
 from ..data.wording import first_few
 
 FOLDERS_NAMED = 8

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from ..data.finding import find_images, on_disk
-from ..data.images import read_image
+from ..data.files.images import read_image
+from ..data.pairing.finding import find_images, on_disk
 from ..errors import DataError
 from ..extras import need
 

@@ -11,7 +11,7 @@ import pytest
 
 from deeplab_lightning.callbacks.preview import Preview
 from deeplab_lightning.data.datamodule import LoaderOptions
-from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.files.images import read_image
 from deeplab_lightning.data.loading import LoaderView
 from deeplab_lightning.data.sampling import Draw
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule

@@ -22,8 +22,8 @@ from PIL import Image
 
 from deeplab_lightning.data import download
 from deeplab_lightning.data.download import Archive, fetch, unpack
-from deeplab_lightning.data.finding import find_images
-from deeplab_lightning.data.images import read_image, read_mask
+from deeplab_lightning.data.files.images import read_image, read_mask
+from deeplab_lightning.data.pairing.finding import find_images
 from deeplab_lightning.data.sets.camvid import CAMVID, CamVid
 from deeplab_lightning.data.sets.cityscapes import CityscapesDataModule
 from deeplab_lightning.data.sets.coco import COCODataModule

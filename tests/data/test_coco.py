@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.layout import Recognised
-from deeplab_lightning.data.outlines import OutlinedImages
+from deeplab_lightning.data.forms.outlines import OutlinedImages
+from deeplab_lightning.data.pairing.layout import Recognised
 from deeplab_lightning.data.sets.coco import COCODataModule
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import own_labels

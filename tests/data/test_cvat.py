@@ -9,7 +9,7 @@ import pytest
 from matplotlib.path import Path as Outline
 from matplotlib.transforms import Affine2D
 
-from deeplab_lightning.data.layout import Recognised
+from deeplab_lightning.data.pairing.layout import Recognised
 from deeplab_lightning.data.sets.cvat import CVATDataModule
 from deeplab_lightning.errors import DataError
 

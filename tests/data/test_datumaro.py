@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deeplab_lightning.data.layout import Recognised
+from deeplab_lightning.data.pairing.layout import Recognised
 from deeplab_lightning.data.sets.coco import COCODataModule
 from deeplab_lightning.data.sets.datumaro import DatumaroDataModule
 from deeplab_lightning.errors import DataError

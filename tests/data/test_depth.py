@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from deeplab_lightning.data.depth_maps import read_depth
 from deeplab_lightning.data.drawing import draw_scene
+from deeplab_lightning.data.files.depth_maps import read_depth
 from deeplab_lightning.data.loading import LoaderView
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes, DrawnScenesDataModule
 from deeplab_lightning.data.sets.folder import FolderDataModule

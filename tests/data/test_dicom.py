@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import finding
-from deeplab_lightning.data.dicom import read_dicom
-from deeplab_lightning.data.rasters import Source, read_labels, read_source, source, sources_in
+from deeplab_lightning.data.files.dicom import read_dicom
+from deeplab_lightning.data.files.rasters import Source, read_labels, read_source, source, sources_in
+from deeplab_lightning.data.pairing import finding
 from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import DataError

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import yaml
 
-from deeplab_lightning.data.dicom import dicom_header
-from deeplab_lightning.data.rasters import Source, read_source
+from deeplab_lightning.data.files.dicom import dicom_header
+from deeplab_lightning.data.files.rasters import Source, read_source
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.data.sets.dicom_seg import DicomSegDataModule, SegmentedImages
 from deeplab_lightning.doctor.layouts import propose

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import images, rasters
-from deeplab_lightning.data.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read
-from deeplab_lightning.data.images import read_image
-from deeplab_lightning.data.rasters import parts_to_segment, read_source
+from deeplab_lightning.data.files import images, rasters
+from deeplab_lightning.data.files.images import read_image
+from deeplab_lightning.data.files.rasters import parts_to_segment, read_source
+from deeplab_lightning.data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read
 from tests.fakes.folder import write_geotiff
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deeplab_lightning.data.folder_reading import Folder
+from deeplab_lightning.data.forms.folder_reading import Folder
 from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import voc_palette

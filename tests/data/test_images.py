@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from deeplab_lightning.data import images
 from deeplab_lightning.data.checks import check_labels, check_pair
-from deeplab_lightning.data.finding import find_images
-from deeplab_lightning.data.images import read_image, read_mask, read_mask_as_stored, write_image, write_mask
-from deeplab_lightning.data.rasters import Source, read_grey
+from deeplab_lightning.data.files import images
+from deeplab_lightning.data.files.images import read_image, read_mask, read_mask_as_stored, write_image, write_mask
+from deeplab_lightning.data.files.rasters import Source, read_grey
+from deeplab_lightning.data.pairing.finding import find_images
 from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.files.images import read_image
 from deeplab_lightning.data.sets.labelme import LabelMe, LabelMeDataModule, draw_shape, find_annotations, look_through
 from deeplab_lightning.data.sets.voc import VOC, PascalVOC
 from deeplab_lightning.errors import ConfigError, DataError

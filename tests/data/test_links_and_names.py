@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deeplab_lightning.data.datamodule import SegmentationDataModule
-from deeplab_lightning.data.finding import files_below, find_images
+from deeplab_lightning.data.pairing.finding import files_below, find_images
 from deeplab_lightning.data.sets.ade20k import ADE20KDataModule
 from deeplab_lightning.data.sets.camvid import CamVidDataModule
 from deeplab_lightning.data.sets.cityscapes import CityscapesDataModule

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from deeplab_lightning.data.rasters import Source, check_same_place, read_labels, read_source, sources_in
+from deeplab_lightning.data.files.rasters import Source, check_same_place, read_labels, read_source, sources_in
 from deeplab_lightning.errors import DataError
 from tests.fakes.scans import as_slice, volume
 

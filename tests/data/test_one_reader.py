@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import images
-from deeplab_lightning.data.images import read_image, read_mask
-from deeplab_lightning.data.rasters import of_pillow, read_source
+from deeplab_lightning.data.files import images
+from deeplab_lightning.data.files.images import read_image, read_mask
+from deeplab_lightning.data.files.rasters import of_pillow, read_source
 from deeplab_lightning.doctor.contents import suggested_window
 from deeplab_lightning.errors import DataError
 from deeplab_lightning.export import run_model

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.named_images import NamedImages, name_of, split_in
-from deeplab_lightning.data.outlines import (
+from deeplab_lightning.data.files.regions import Bitmap
+from deeplab_lightning.data.forms.outlines import (
     AnnotatedImage,
     Annotations,
     LabelIds,
@@ -19,8 +19,8 @@ from deeplab_lightning.data.outlines import (
     class_names_of,
     splits_of,
 )
-from deeplab_lightning.data.own_images import OwnImagesOptions
-from deeplab_lightning.data.regions import Bitmap
+from deeplab_lightning.data.forms.own_images import OwnImagesOptions
+from deeplab_lightning.data.pairing.named_images import NamedImages, name_of, split_in
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import own_labels
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import images
-from deeplab_lightning.data.images import read_mask, write_mask
-from deeplab_lightning.data.palette_png import unfiltered_indices
+from deeplab_lightning.data.files import images
+from deeplab_lightning.data.files.images import read_mask, write_mask
+from deeplab_lightning.data.files.palette_png import unfiltered_indices
 from deeplab_lightning.errors import DataError
 
 MASK = np.random.default_rng(0).integers(0, 256, (37, 53), dtype=np.uint8)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import pattern_search
-from deeplab_lightning.data.layout import Recognised
-from deeplab_lightning.data.pattern_search import search, words_of
-from deeplab_lightning.data.patterns import Pattern
+from deeplab_lightning.data.pairing import pattern_search
+from deeplab_lightning.data.pairing.layout import Recognised
+from deeplab_lightning.data.pairing.pattern_search import search, words_of
+from deeplab_lightning.data.pairing.patterns import Pattern
 from deeplab_lightning.data.sets.folder import FolderDataModule
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import ConfigError, DataError

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from deeplab_lightning.data.images import NO_NUMBER, read_image, read_mask, read_mask_as_stored, read_stored
-from deeplab_lightning.data.rasters import of_pillow, read_source
+from deeplab_lightning.data.files.images import NO_NUMBER, read_image, read_mask, read_mask_as_stored, read_stored
+from deeplab_lightning.data.files.rasters import of_pillow, read_source
 from deeplab_lightning.doctor.contents import unusual_images
 from deeplab_lightning.errors import DataError
 from tests.fakes.folder import write_geotiff

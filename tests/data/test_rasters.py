@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data import dicom, georasters, volumes
-from deeplab_lightning.data.dicom import read_dicom
-from deeplab_lightning.data.georasters import RasterPart, check_same_grid, read_raster, windows_of
-from deeplab_lightning.data.images import read_image, read_mask_as_stored, read_stored
-from deeplab_lightning.data.rasters import Source, read_labels, read_source, source, sources_in
-from deeplab_lightning.data.volumes import read_slice, slice_count
+from deeplab_lightning.data.files import dicom, georasters, volumes
+from deeplab_lightning.data.files.dicom import read_dicom
+from deeplab_lightning.data.files.georasters import RasterPart, check_same_grid, read_raster, windows_of
+from deeplab_lightning.data.files.images import read_image, read_mask_as_stored, read_stored
+from deeplab_lightning.data.files.rasters import Source, read_labels, read_source, source, sources_in
+from deeplab_lightning.data.files.volumes import read_slice, slice_count
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.extras import need
 from tests.fakes.folder import draw, write_geotiff, write_image, write_nifti

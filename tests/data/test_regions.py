@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path as Outline
 
-from deeplab_lightning.data.regions import Bitmap, Ellipse, Polygon, box, ring
+from deeplab_lightning.data.files.regions import Bitmap, Ellipse, Polygon, box, ring
 from deeplab_lightning.errors import DataError
 
 

@@ -14,7 +14,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 
 import deeplab_lightning.data.sets
 from deeplab_lightning.data.datamodule import SegmentationDataModule
-from deeplab_lightning.data.own_images import OwnImagesDataModule
+from deeplab_lightning.data.forms.own_images import OwnImagesDataModule
 from deeplab_lightning.data.sets import datamodule_named, datamodules, published
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenesDataModule
 from deeplab_lightning.data.sets.folder import FolderDataModule

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from deeplab_lightning.data.pairing.splitting import fraction_split, listed_split, split_names
 from deeplab_lightning.data.spacing import spread
-from deeplab_lightning.data.splitting import fraction_split, listed_split, split_names
 from deeplab_lightning.errors import ConfigError, DataError
 
 NAMES = [f"pic{number:03d}" for number in range(200)]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deeplab_lightning.data.layout import lines_of
-from deeplab_lightning.data.stated_classes import StatedClass, read_stated, stated_classes, states_others
+from deeplab_lightning.data.classes.stated_classes import StatedClass, read_stated, stated_classes, states_others
+from deeplab_lightning.data.pairing.layout import lines_of
 
 SKY, CAR = StatedClass("sky", colour=(51, 221, 255)), StatedClass("car", colour=(250, 50, 83))
 BLACK = (0, 0, 0)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.path import Path as Outline
 
 from deeplab_lightning.data.datamodule import Split
-from deeplab_lightning.data.layout import Recognised
+from deeplab_lightning.data.pairing.layout import Recognised
 from deeplab_lightning.data.sets.yolo import YOLODataModule
 from deeplab_lightning.errors import DataError
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from deeplab_lightning.data.classes.mask_samples import look_at_masks
 from deeplab_lightning.data.datamodule import SegmentationDataModule
-from deeplab_lightning.data.mask_samples import look_at_masks
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.advice import fitting_crop
 from deeplab_lightning.doctor.layouts import propose

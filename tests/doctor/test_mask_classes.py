@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.mask_samples import MaskValues, look_at_masks
+from deeplab_lightning.data.classes.mask_samples import MaskValues, look_at_masks
+from deeplab_lightning.data.classes.stated_classes import StatedClass, StatedClasses
 from deeplab_lightning.data.sets.folder import FolderDataModule
-from deeplab_lightning.data.stated_classes import StatedClass, StatedClasses
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.mask_classes import Meaning, meaning_of
 from deeplab_lightning.errors import ConfigError

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from deeplab_lightning.data.classes.mask_samples import look_at_masks
 from deeplab_lightning.data.datamodule import Split
-from deeplab_lightning.data.mask_samples import look_at_masks
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.layouts import Proposal, propose
 from deeplab_lightning.errors import DataError

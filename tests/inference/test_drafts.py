@@ -13,7 +13,7 @@ from matplotlib.path import Path as Outline
 from PIL import Image
 from scipy.spatial import KDTree
 
-from deeplab_lightning.data.regions import Polygon
+from deeplab_lightning.data.files.regions import Polygon
 from deeplab_lightning.data.sets import datamodule_named
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import ConfigError

@@ -17,7 +17,7 @@ import yaml
 from deeplab_lightning import cli, locks
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.config_words import option_value
-from deeplab_lightning.data.images import read_image
+from deeplab_lightning.data.files.images import read_image
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.studies.local_sweep import LocalSweep
 from deeplab_lightning.studies.sweep_file import load_sweep

@@ -23,14 +23,14 @@ from ...errors import ConfigError, DataError
 from ...labels import LabelSet
 from .. import datamodule
 from ..checks import check_choice
+from ..classes.mask_samples import hold_only
+from ..classes.masks import MaskDecoder
+from ..classes.stated_classes import states_others
 from ..datamodule import DataOptions, SegmentationDataModule
-from ..finding import files_by_stem, locate
-from ..images import read_mask
-from ..layout import Recognised
-from ..mask_samples import hold_only
-from ..masks import MaskDecoder
-from ..paired_files import PairedFiles
-from ..stated_classes import states_others
+from ..files.images import read_mask
+from ..forms.paired_files import PairedFiles
+from ..pairing.finding import files_by_stem, locate
+from ..pairing.layout import Recognised
 from ..wording import found_instead
 
 # fmt: off

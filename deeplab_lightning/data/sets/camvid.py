@@ -20,13 +20,13 @@ from typing import get_args
 from ...errors import DataError
 from ...labels import LabelSet
 from ..checks import check_choice, check_unique
+from ..classes.mask_samples import hold_only
+from ..classes.stated_classes import states_others
 from ..datamodule import DataOptions, SegmentationDataModule, Split
-from ..finding import files_by_stem, locate
-from ..layout import Recognised, lines_of
-from ..lists import read_list
-from ..mask_samples import hold_only
-from ..paired_files import PairedFiles
-from ..stated_classes import states_others
+from ..forms.paired_files import PairedFiles
+from ..pairing.finding import files_by_stem, locate
+from ..pairing.layout import Recognised, lines_of
+from ..pairing.lists import read_list
 from ..wording import composed, found_instead
 
 _COLOURS = {

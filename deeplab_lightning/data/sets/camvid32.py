@@ -16,13 +16,13 @@ from typing import Any
 
 from ...errors import DataError
 from ...labels import LabelSet
+from ..classes.mask_samples import FEW, look_at_masks
+from ..classes.masks import MaskDecoder
 from ..datamodule import DataOptions, SegmentationDataModule, Split
-from ..finding import files_by_stem
-from ..folder_reading import Folder, ImageKind, find_pairs
-from ..layout import Recognised, lines_of
-from ..mask_samples import FEW, look_at_masks
-from ..masks import MaskDecoder
-from ..splitting import listed_split
+from ..forms.folder_reading import Folder, ImageKind, find_pairs
+from ..pairing.finding import files_by_stem
+from ..pairing.layout import Recognised, lines_of
+from ..pairing.splitting import listed_split
 from ..wording import found_instead
 from .camvid import CAMVID
 

@@ -25,12 +25,12 @@ from ...labels import LabelSet
 from ...options import at_least
 from .. import datamodule
 from ..checks import check_choice, check_labels
+from ..classes.mask_samples import hold_only
 from ..datamodule import DataOptions, SegmentationDataModule
-from ..finding import files_by_stem, locate
-from ..images import read_mask
-from ..layout import Recognised
-from ..mask_samples import hold_only
-from ..paired_files import PairedFiles
+from ..files.images import read_mask
+from ..forms.paired_files import PairedFiles
+from ..pairing.finding import files_by_stem, locate
+from ..pairing.layout import Recognised
 from ..wording import composed, first_few, found_instead
 
 _CLASSES = {

@@ -13,7 +13,7 @@ There is one file, or one for each split, which its name or folder tells:
     train/_annotations.coco.json            train/                  Roboflow's
     annotations/instances_default.json      images/default/         Datumaro's, CVAT's
 
-Images are found below the root by what the files call them (`data/named_images.py`).
+Images are found below the root by what the files call them (`data/pairing/named_images.py`).
 
 Masks of classes are made from objects that overlap. Larger objects are drawn first, so that what is smaller lies on
 top: the order of the file says nothing, and a cup drawn before its table would vanish. Of equal ones the later in the
@@ -42,12 +42,12 @@ import numpy as np
 
 from ...errors import DataError
 from ...extras import need
-from ..annotations import read_json
 from ..datamodule import Split
-from ..named_images import NamedImages, name_of, split_in, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinedImages, OutlinesDataModule, OutlinesOptions
-from ..regions import Bitmap, Polygon, Region, box, ring, runs_of
-from ..splitting import split_called
+from ..files.annotations import read_json
+from ..files.regions import Bitmap, Polygon, Region, box, ring, runs_of
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinedImages, OutlinesDataModule, OutlinesOptions
+from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
+from ..pairing.splitting import split_called
 from ..wording import first_few
 
 PURPOSE = "Drawing outlines in the form of COCO"

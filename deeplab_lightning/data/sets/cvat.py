@@ -29,9 +29,9 @@ from xml.parsers import expat
 import numpy as np
 
 from ...errors import DataError
-from ..named_images import NamedImages, name_of, split_in, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import Polygon, Region, ellipse, ring, runs_of
+from ..files.regions import Polygon, Region, ellipse, ring, runs_of
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
 
 _REMEDY = "Export it from CVAT again, as 'CVAT for images 1.1'."
 _START = 4096

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from ..annotations import read_json
-from ..named_images import NamedImages, name_of, split_in, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import Polygon, Region, box, ellipse, ring, runs_of
+from ..files.annotations import read_json
+from ..files.regions import Polygon, Region, box, ellipse, ring, runs_of
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
 
 _REMEDY = "Export it from Datumaro again."
 _OF_WHOLE_IMAGES = ("label", "caption", "hash_key", "feature_vector")

@@ -22,14 +22,14 @@ from ...options import above
 from ..checks import check_pair
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..dicom import SEGMENTATIONS, dicom_header, is_dicom, opened_dicom, pixels_of
-from ..finding import files_below, without_ending
-from ..layout import Recognised
-from ..outlines import LabelIds
-from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..rasters import Source, read_any, read_source
+from ..files.dicom import SEGMENTATIONS, dicom_header, is_dicom, opened_dicom, pixels_of
+from ..files.rasters import Source, read_any, read_source
+from ..forms.outlines import LabelIds
+from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
+from ..pairing.finding import files_below, without_ending
+from ..pairing.layout import Recognised
+from ..pairing.splitting import names_of, split_called, split_groups
 from ..spacing import spread
-from ..splitting import names_of, split_called, split_groups
 from ..wording import composed, first_few
 from .scans import measured
 

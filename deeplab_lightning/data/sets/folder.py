@@ -1,4 +1,4 @@
-"""The user's own images and masks, in files of their own: `data/patterns.py` says how these may be called."""
+"""The user's own images and masks, in files of their own: `data/pairing/patterns.py` says how these may be called."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from ...errors import ConfigError
 from ...labels import RGB, LabelSet, own_labels
 from ...options import Between, above, at_least
+from ..classes.masks import MaskDecoder
 from ..datamodule import Split
-from ..folder_reading import Folder, ImageKind, find_depth_maps, find_pairs
-from ..layout import Recognised
-from ..masks import MaskDecoder
-from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..pattern_report import is_of_subfolders, recognised
-from ..pattern_search import search
-from ..splitting import SPLITS, names_of, split_called, split_lists
+from ..forms.folder_reading import Folder, ImageKind, find_depth_maps, find_pairs
+from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
+from ..pairing.layout import Recognised
+from ..pairing.pattern_report import is_of_subfolders, recognised
+from ..pairing.pattern_search import search
+from ..pairing.splitting import SPLITS, names_of, split_called, split_lists
 
 
 @dataclass(frozen=True, kw_only=True)

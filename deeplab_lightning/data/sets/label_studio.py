@@ -30,12 +30,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from ...errors import DataError
-from ..annotations import parsing, read_any_json
-from ..finding import IMAGE_SUFFIXES
-from ..layout import Recognised, annotation_files, head_of
-from ..named_images import NamedImages, short_names, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import Bitmap, Ellipse, Polygon, Region, ring
+from ..files.annotations import parsing, read_any_json
+from ..files.regions import Bitmap, Ellipse, Polygon, Region, ring
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.finding import IMAGE_SUFFIXES
+from ..pairing.layout import Recognised, annotation_files, head_of
+from ..pairing.named_images import NamedImages, short_names, split_of_path
 from ..wording import first_few
 
 _REMEDY = "Export the project again from Label Studio, as JSON."

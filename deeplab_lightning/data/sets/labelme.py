@@ -36,15 +36,15 @@ from PIL import Image, ImageDraw
 
 from ...errors import DataError, did_you_mean
 from ...labels import LabelSet
-from ..annotations import check_declared_size, read_any_json, read_json
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
-from ..images import decode_image, read_image
-from ..layout import Recognised, head_of, names_in_file
-from ..outlines import BOXES_ALONE, LabelIds, check_left_out, class_names_of
-from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..splitting import names_of
+from ..files.annotations import check_declared_size, read_any_json, read_json
+from ..files.images import decode_image, read_image
+from ..forms.outlines import BOXES_ALONE, LabelIds, check_left_out, class_names_of
+from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
+from ..pairing.finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
+from ..pairing.layout import Recognised, head_of, names_in_file
+from ..pairing.splitting import names_of
 from ..wording import composed, first_few, found_instead
 
 LINE_WIDTH = 10

@@ -17,10 +17,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ...errors import DataError
-from ..images import read_mask
-from ..named_images import split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import Region
+from ..files.images import read_mask
+from ..files.regions import Region
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.named_images import split_of_path
 from ..wording import composed, first_few
 
 _FILES = ("img.png", "label.png", "label_names.txt")

@@ -20,12 +20,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ...errors import DataError
-from ..finding import IMAGE_SUFFIXES, images_below
-from ..images import read_mask
-from ..named_images import IMAGES_NAMED, short_names, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import Region
-from ..splitting import split_called
+from ..files.images import read_mask
+from ..files.regions import Region
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.finding import IMAGE_SUFFIXES, images_below
+from ..pairing.named_images import IMAGES_NAMED, short_names, split_of_path
+from ..pairing.splitting import split_called
 from ..wording import composed, first_few
 
 MASKS_NAMED = ("masks", "mask", "labels", "label", "annotations", "gt", "segmentation", "segmentations", "objects")

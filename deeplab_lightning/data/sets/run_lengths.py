@@ -26,12 +26,12 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ConfigError, DataError
-from ..annotations import parsing
-from ..finding import images_below
-from ..layout import annotation_files, head_of
-from ..named_images import NamedImages, short_names, split_in, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
-from ..regions import Region
+from ..files.annotations import parsing
+from ..files.regions import Region
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
+from ..pairing.finding import images_below
+from ..pairing.layout import annotation_files, head_of
+from ..pairing.named_images import NamedImages, short_names, split_in, split_of_path
 from ..wording import first_few
 
 IMAGE_COLUMNS = (

@@ -34,16 +34,25 @@ from lightning.pytorch.utilities import rank_zero_info
 from ...errors import ConfigError, DataError, DeepLabError
 from ...options import above
 from ..checks import check_pair
+from ..classes.masks import MaskDecoder
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_ending
-from ..layout import Recognised, json_object
-from ..masks import MaskDecoder
-from ..own_images import OwnImagesDataModule, OwnImagesOptions
-from ..rasters import Source, as_declared, check_same_place, has_ending, read_any, read_labels, read_source, sources_in
+from ..files.rasters import (
+    Source,
+    as_declared,
+    check_same_place,
+    has_ending,
+    read_any,
+    read_labels,
+    read_source,
+    sources_in,
+)
+from ..files.volumes import NIFTI_SUFFIXES, volume_values
+from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
+from ..pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_ending
+from ..pairing.layout import Recognised, json_object
+from ..pairing.splitting import names_of, split_called, split_groups
 from ..spacing import spread
-from ..splitting import names_of, split_called, split_groups
-from ..volumes import NIFTI_SUFFIXES, volume_values
 from ..wording import composed, first_few
 
 VOID = 255

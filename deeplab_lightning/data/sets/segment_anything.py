@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from ..annotations import parsing, read_json
-from ..finding import files_below
-from ..layout import head_of, json_object
-from ..named_images import NamedImages, short_names, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import runs_of
+from ..files.annotations import parsing, read_json
+from ..files.regions import runs_of
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.finding import files_below
+from ..pairing.layout import head_of, json_object
+from ..pairing.named_images import NamedImages, short_names, split_of_path
 
 _REMEDY = "Download the file again."
 NAMELESS = "object"

@@ -31,13 +31,13 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from ..annotations import parsing, read_json
-from ..finding import files_by_stem, images_below, on_disk
-from ..layout import json_object
-from ..named_images import split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import Bitmap, Region, ring
-from ..splitting import split_called
+from ..files.annotations import parsing, read_json
+from ..files.regions import Bitmap, Region, ring
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.finding import files_by_stem, images_below, on_disk
+from ..pairing.layout import json_object
+from ..pairing.named_images import split_of_path
+from ..pairing.splitting import split_called
 from ..wording import composed, first_few
 
 _REMEDY = "Export the project again from Supervisely, as JSON annotations with images."

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, DataError, did_you_mean
-from ..annotations import parsing, read_json
-from ..layout import ANNOTATION_FOLDERS, annotation_files, head_of
-from ..named_images import NamedImages, short_names, split_in, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
-from ..regions import Polygon, Region, box, ellipse, ring
-from ..splitting import SPELLINGS
+from ..files.annotations import parsing, read_json
+from ..files.regions import Polygon, Region, box, ellipse, ring
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
+from ..pairing.layout import ANNOTATION_FOLDERS, annotation_files, head_of
+from ..pairing.named_images import NamedImages, short_names, split_in, split_of_path
+from ..pairing.splitting import SPELLINGS
 from ..wording import first_few
 
 _REMEDY = "Export the annotations again from VIA."

@@ -30,14 +30,14 @@ from ...errors import ConfigError, DataError
 from ...labels import LabelSet, voc_palette
 from .. import datamodule
 from ..checks import check_choice, check_labels, check_unique
+from ..classes.mask_samples import hold_only
+from ..classes.stated_classes import states_others
 from ..datamodule import DataOptions, SegmentationDataModule
 from ..download import Archive, fetch_and_unpack
-from ..finding import files_by_stem, locate
-from ..layout import Recognised, lines_of
-from ..lists import read_list
-from ..mask_samples import hold_only
-from ..paired_files import PairedFiles
-from ..stated_classes import states_others
+from ..forms.paired_files import PairedFiles
+from ..pairing.finding import files_by_stem, locate
+from ..pairing.layout import Recognised, lines_of
+from ..pairing.lists import read_list
 from ..wording import first_few, found_instead
 
 _NAMES = (

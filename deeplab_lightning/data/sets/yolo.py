@@ -31,12 +31,12 @@ import numpy as np
 import yaml
 
 from ...errors import DataError
-from ..finding import IMAGE_SUFFIXES, images_below
-from ..layout import lines_of, names_in_file
-from ..named_images import NamedImages, name_of, split_in, split_of_path
-from ..outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
-from ..regions import Polygon, Region
-from ..splitting import split_called
+from ..files.regions import Polygon, Region
+from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
+from ..pairing.finding import IMAGE_SUFFIXES, images_below
+from ..pairing.layout import lines_of, names_in_file
+from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
+from ..pairing.splitting import split_called
 from ..wording import first_few
 
 FARTHEST_OUTSIDE = 0.1

@@ -1,6 +1,6 @@
 """From a class map to the outlines of its regions, along the borders of pixels.
 
-Coordinates are those of `data.regions`: pixel (column, row) covers [column, column + 1) by [row, row + 1), so that the
+Coordinates are those of `data.files.regions`: pixel (column, row) covers [column, column + 1) by [row, row + 1), so that the
 corners of borders are whole numbers. Filled by the even-odd rule of pixel centres, outlines that are not simplified
 give back the very class map; simplified ones still cover every pixel once (see `simplifying`).
 
@@ -19,7 +19,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from ...data.regions import Bitmap, Polygon
+from ...data.files.regions import Bitmap, Polygon
 from .simplifying import kept_corners
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ....data.regions import Bitmap
+from ....data.files.regions import Bitmap
 from ..form import DraftClass, DraftImage, Form
 from ..outlines import OutlinedRegion
 

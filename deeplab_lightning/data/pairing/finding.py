@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..errors import DataError
-from .wording import composed, first_few, nearest_sibling
+from ...errors import DataError
+from ..wording import composed, first_few, nearest_sibling
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".jfif", ".jpe", ".mpo", ".gif", ".jp2", ".j2k", ".avif",

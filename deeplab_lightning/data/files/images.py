@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from ..errors import ConfigError, DataError, of_kind
-from ..files import atomic_open, writing
-from ..labels import RGB
+from ...errors import ConfigError, DataError, of_kind
+from ...files import atomic_open, writing
+from ...labels import RGB
+from ..wording import nearest_sibling
 from .georasters import bits_of, read_raster
 from .palette_png import unfiltered_indices
-from .wording import nearest_sibling
 
 _LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "AVIF")
 _LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")  # of a TIFF

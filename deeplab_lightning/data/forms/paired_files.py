@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .checks import check_labels, check_pair
-from .dataset import SegmentationDataset
-from .images import read_image, read_mask
+from ..checks import check_labels, check_pair
+from ..dataset import SegmentationDataset
+from ..files.images import read_image, read_mask
 
 
 class PairedFiles(SegmentationDataset):

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..wording import composed, first_few
 from .finding import files_below
 from .layout import Recognised
 from .pattern_search import SCORES, Layout, names_split, splits_of, words_of
 from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out
 from .splitting import SPELLINGS, split_called, split_lists
-from .wording import composed, first_few
 
 
 def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:

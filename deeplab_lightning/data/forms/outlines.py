@@ -20,17 +20,17 @@ from typing import Any, ClassVar
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from ..errors import ConfigError, DataError, did_you_mean
-from ..labels import LabelSet
-from .annotations import check_declared_size
-from .datamodule import Split
-from .dataset import SegmentationDataset
-from .images import read_image
-from .layout import Recognised
+from ...errors import ConfigError, DataError, did_you_mean
+from ...labels import LabelSet
+from ..datamodule import Split
+from ..dataset import SegmentationDataset
+from ..files.annotations import check_declared_size
+from ..files.images import read_image
+from ..files.regions import Region
+from ..pairing.layout import Recognised
+from ..pairing.splitting import SPLITS, fraction_split, names_of, split_lists, split_names
+from ..wording import first_few
 from .own_images import OwnImagesDataModule, OwnImagesOptions
-from .regions import Region
-from .splitting import SPLITS, fraction_split, names_of, split_lists, split_names
-from .wording import first_few
 
 BACKGROUNDS = ("background", "_background_", "__background__", "bg")
 """Names that tools and people give to class 0, in small letters."""

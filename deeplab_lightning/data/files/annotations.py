@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

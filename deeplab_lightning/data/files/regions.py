@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 
 FARTHEST = 100_000.0
 """Pixels from the image's corner beyond which a coordinate is a mistake."""

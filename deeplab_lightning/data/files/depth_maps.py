@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 

@@ -14,11 +14,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import DataError, DeepLabError
-from ..labels import RGB
-from .images import packed, palette_of, unpacked
-from .rasters import Source, read_grey, read_labels, sources_in
-from .spacing import spread
+from ...errors import DataError, DeepLabError
+from ...labels import RGB
+from ..files.images import packed, palette_of, unpacked
+from ..files.rasters import Source, read_grey, read_labels, sources_in
+from ..spacing import spread
 
 LOOKED_AT = 200
 """Masks that are opened, spread evenly over the folder."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..errors import DataError
-from .wording import composed
+from ...errors import DataError
+from ..wording import composed
 
 
 def read_list(list_file: Path, *ways: str) -> list[list[str]]:

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
-from ..errors import ConfigError, DataError, did_you_mean
-from .checks import check_unique
+from ...errors import ConfigError, DataError, did_you_mean
+from ..checks import check_unique
+from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES
-from .wording import composed, first_few
 
 SPLITS = ("train", "val", "test")
 SPELLINGS = {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from ..errors import DataError, of_kind
+from ...errors import DataError, of_kind
 from .arrays import ARRAY_SUFFIXES, read_array
 from .dicom import frame_count, is_dicom, read_dicom
 from .georasters import RasterPart, read_raster, windows_of

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..errors import ConfigError, DataError
-from ..extras import need
+from ...errors import ConfigError, DataError
+from ...extras import need
 
 
 class RasterPart(NamedTuple):

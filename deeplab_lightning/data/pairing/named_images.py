@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePath, PurePosixPath
 
-from ..errors import DataError
+from ...errors import DataError
+from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES, images_below, without_ending
 from .splitting import split_called
-from .wording import composed, first_few
 
 IMAGES_NAMED = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "data")
 """Folders in which images are looked for before others, in small letters."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from .wording import first_few, nearest_sibling
+from ...errors import DataError
+from ..wording import first_few, nearest_sibling
 
 ARRAY_SUFFIXES = (".npy", ".npz", ".mat")
 _LEAST_SIDE = 2

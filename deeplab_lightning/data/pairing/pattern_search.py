@@ -20,13 +20,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..errors import DataError
+from ...errors import DataError
+from ..files.images import packed
+from ..spacing import spread
+from ..wording import composed
 from .finding import ending_by_content, files_below
-from .images import packed
 from .patterns import ANY, NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up
-from .spacing import spread
 from .splitting import SPELLINGS, split_called
-from .wording import composed
 
 
 def _set_of(words: str) -> frozenset[str]:

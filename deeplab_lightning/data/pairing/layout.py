@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
-from .annotations import read_json
+from ...errors import DataError
+from ..files.annotations import read_json
 
 NAME_FILES = ("labels.txt", "classes.txt", "class_names.txt")
 """Files in which people keep their class names, one a line."""

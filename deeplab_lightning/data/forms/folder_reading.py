@@ -20,19 +20,19 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
-from ..errors import ConfigError, DataError
-from .checks import check_pair
-from .dataset import SegmentationDataset
-from .depth_maps import DEPTH_SUFFIXES, read_depth
-from .finding import on_disk
-from .georasters import RasterPart, check_same_grid
-from .masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
-from .pattern_search import search
-from .patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
-from .rasters import Source, check_same_place, read_source, sources_in
-from .spacing import spread
-from .splitting import split_folders
-from .wording import first_few, found_instead
+from ...errors import ConfigError, DataError
+from ..checks import check_pair
+from ..classes.masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
+from ..dataset import SegmentationDataset
+from ..files.depth_maps import DEPTH_SUFFIXES, read_depth
+from ..files.georasters import RasterPart, check_same_grid
+from ..files.rasters import Source, check_same_place, read_source, sources_in
+from ..pairing.finding import on_disk
+from ..pairing.pattern_search import search
+from ..pairing.patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
+from ..pairing.splitting import split_folders
+from ..spacing import spread
+from ..wording import first_few, found_instead
 
 MASKS_LOOKED_AT = 8
 """Masks of a split that are read beforehand, to see whether they are black and white."""
@@ -179,7 +179,7 @@ def find_pairs(
     Args:
         root: Folder of the data.
         images: Folder of the images below it, or below each of `train/`, `val/` and `test/`; or a pattern of their
-            paths (`data/patterns.py`).
+            paths (`data/pairing/patterns.py`).
         masks: Folder or pattern of the masks, likewise.
         all_paired: Whether an image without mask is an error, and a mask without image; left out otherwise.
 

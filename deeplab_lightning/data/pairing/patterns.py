@@ -16,10 +16,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ConfigError, DataError
+from ...errors import ConfigError, DataError
+from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, ending_by_content, files_below, on_disk
 from .splitting import SPELLINGS, split_called
-from .wording import composed, first_few
 
 NAME, SPLIT, ANY = "{name}", "{split}", "*"
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
-from ..extras import need
+from ...errors import DataError
+from ...extras import need
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 

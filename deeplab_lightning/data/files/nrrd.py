@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 _TYPES = {

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..labels import RGB
-from .finding import IMAGE_SUFFIXES
-from .layout import lines_of
+from ...labels import RGB
+from ..pairing.finding import IMAGE_SUFFIXES
+from ..pairing.layout import lines_of
 
 LARGEST = 1 << 18
 """Bytes of a file that is looked into."""

@@ -10,12 +10,12 @@ from typing import Annotated, Any, ClassVar
 
 from lightning.pytorch.utilities import rank_zero_info
 
-from ..errors import ConfigError
-from ..labels import LabelSet, own_labels
-from ..options import Between, at_least
-from .datamodule import DataOptions, SegmentationDataModule
-from .finding import on_disk
-from .splitting import fold_split, split_names
+from ...errors import ConfigError
+from ...labels import LabelSet, own_labels
+from ...options import Between, at_least
+from ..datamodule import DataOptions, SegmentationDataModule
+from ..pairing.finding import on_disk
+from ..pairing.splitting import fold_split, split_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
     """Base of the datamodules of the user's own images.
 
     Splits are laid down by lists `train.txt` and `val.txt` (and `test.txt`) in the root or by folders `train/` and
-    `val/` (and `test/`), otherwise by chance (`data/splitting.py`).
+    `val/` (and `test/`), otherwise by chance (`data/pairing/splitting.py`).
     """
 
     Options: ClassVar[type[OwnImagesOptions]] = OwnImagesOptions

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigError, DataError, Kind
-from ..labels import RGB, LabelSet
-from .checks import check_labels
-from .images import equal_channels, packed, palette_of, unpacked
-from .rasters import Source, read_grey, read_labels, read_labels_in_colours
+from ...errors import ConfigError, DataError, Kind
+from ...labels import RGB, LabelSet
+from ..checks import check_labels
+from ..files.images import equal_channels, packed, palette_of, unpacked
+from ..files.rasters import Source, read_grey, read_labels, read_labels_in_colours
 
 BLACK_AND_WHITE = "label_map: {0: 0, 255: 1}"
 """What a user of such masks has to set."""

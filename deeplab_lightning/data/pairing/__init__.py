@@ -1,0 +1,1 @@
+"""Which files belong together: names, patterns, lists and splits."""
