@@ -144,8 +144,9 @@ def within(name: str, place: str) -> bool:
 
 
 def level(name: str) -> int | None:
-    """Return a module's level; None for the packages `data` and ours, which hold nothing but other modules."""
-    return next((number for number, places in LEVELS.items() for place in places if within(name, place)), None)
+    """Return a module's level, as its nearest place says; None for `data` and ours, which hold nothing but others."""
+    found = [(len(place), number) for number, places in LEVELS.items() for place in places if within(name, place)]
+    return max(found)[1] if found else None
 
 
 def folder(name: str) -> str:

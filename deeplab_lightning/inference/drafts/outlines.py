@@ -1,8 +1,8 @@
 """From a class map to the outlines of its regions, along the borders of pixels.
 
-Coordinates are those of `data.files.regions`: pixel (column, row) covers [column, column + 1) by [row, row + 1), so that the
-corners of borders are whole numbers. Filled by the even-odd rule of pixel centres, outlines that are not simplified
-give back the very class map; simplified ones still cover every pixel once (see `simplifying`).
+Coordinates are those of `data/files/regions.py`: pixel (column, row) covers [column, column + 1) by [row, row + 1), so
+that the corners of borders are whole numbers. Filled by the even-odd rule of pixel centres, outlines that are not
+simplified give back the very class map; simplified ones still cover every pixel once (see `simplifying`).
 
 Regions are connected along rows and columns, not across corners: an outline does not cross itself. OpenCV's
 `findContours` runs through the centres of pixels instead, half a pixel inside.
