@@ -11,19 +11,21 @@ from torch import Tensor
 
 from ..errors import ConfigError, DivergenceError, NotFiniteError, of_image
 from ..inference import EvaluationOptions
+from ..inference.panoptic import PanopticPredictor
 from ..inference.predictor import FULL_PRECISION, Predictor
 from ..layers import Normalise
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
 from ..metrics.deciding import Decision
-from ..metrics.depth import DepthScores
 from ..metrics.segmentation import SegmentationScores
 from ..metrics.threshold import BestThreshold
 from ..models import Network
 from ..models.batch_norm_folding import fold_batch_norms
 from ..types import Batch, DataDescription
-from .depth import DepthHead, depth_of
+from .depth import DepthTask
 from .description import check_batch, check_classes_of_data, check_images
+from .objects import ObjectTask
+from .side_task import Seen, SideTask, maps_of
 
 PROBE_SIDE = 65
 """Of the image on which a folded network is compared with its original."""
@@ -35,13 +37,13 @@ class EvaluatedTask(LightningModule):
     Args:
         description: Of the data.
         model: The network.
-        depth: The second head, if there is one.
+        depth: Learns depth, if that is wanted.
+        objects: Tells objects apart, where the network does.
 
     Attributes:
         normalise: From stored pixels to the network's input.
         ignore_index: Label that is not scored.
         evaluation: Scores class maps.
-        depth_scores: Scores the second head's maps.
         best_threshold: Finds the threshold of a binary network.
         threshold: Of a binary network's second class, found in validation.
     """
@@ -55,16 +57,22 @@ class EvaluatedTask(LightningModule):
     protocol = ""
     """How the scores at hand were made, in words."""
 
-    def __init__(self, description: DataDescription, model: Network, depth: DepthHead | None) -> None:
+    def __init__(
+        self, description: DataDescription, model: Network, depth: DepthTask | None, objects: ObjectTask | None
+    ) -> None:
         super().__init__()
         self.description, self.ignore_index = description, description["ignore_index"]
         self.normalise = Normalise(description["mean"], description["std"], description["pixel_range"])
-        self.model, self.depth = model, depth
+        self.model, self.depth, self.objects = model, depth, objects
         self.evaluation = SegmentationScores(description["class_names"], self.ignore_index)
         self.best_threshold = BestThreshold(self.ignore_index) if model.options.binary else None
-        self.depth_scores = None if depth is None else DepthScores()
         self.threshold: float | None = None
         self._predictor: Predictor | None = None  # of the evaluation at hand
+
+    @property
+    def side_tasks(self) -> list[SideTask]:
+        """What is learned and scored beside the classes."""
+        return [side for side in (self.depth, self.objects) if side is not None]
 
     @property
     def decision(self) -> Decision:
@@ -86,17 +94,25 @@ class EvaluatedTask(LightningModule):
             network: `folded()`, to run in place of `model`.
         """
         model = self.model if network is None else network
-        return Predictor(
+        looking: dict[str, Any] = {
+            "output_stride": model.output_stride,
+            "align_corners": model.align_corners,
+            "side_remainder": model.side_remainder,
+            "decision": self.decision,
+            "weights": self._weights_are_of,
+            "options": options or self.evaluation_options,
+            "inner_scales": model.input_scales,
+            "precision": FULL_PRECISION if self._trainer is None else str(self.trainer.precision),
+        }
+        if self.objects is None:
+            return Predictor(model.coarse_logits, self.normalise, **looking)
+        return PanopticPredictor(
             model.coarse_logits,
             self.normalise,
-            output_stride=model.output_stride,
-            align_corners=model.align_corners,
-            side_remainder=model.side_remainder,
-            decision=self.decision,
-            weights=self._weights_are_of,
-            options=options or self.evaluation_options,
-            inner_scales=model.input_scales,
-            precision=FULL_PRECISION if self._trainer is None else str(self.trainer.precision),
+            all_maps=model.all_maps,
+            things=self.objects.things,
+            ignore_index=self.ignore_index,
+            **looking,
         )
 
     def folded(self) -> Network:
@@ -232,10 +248,10 @@ class EvaluatedTask(LightningModule):
             losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())
             if self.best_threshold is not None:
                 self.best_threshold.update(torch.cat(foreground, dim=1), mask, sample_ids)
-            if self.depth is not None and self.depth_scores is not None:
+            for side in self.side_tasks:
+                maps = maps_of(batch, side.needs)[first:last]
                 with of_image(", ".join(sample_ids)):
-                    depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
-                self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
+                    side.evaluate(self, Seen(predictor, image, pred, masks[first:last], maps, sample_ids))
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
         return preds
 
@@ -251,8 +267,9 @@ class EvaluatedTask(LightningModule):
 
     def _metrics(self) -> list[tuple[str, ByImage]]:
         """Return what counts, and how its names begin in the log."""
-        metrics = [("", self.evaluation), ("", self.best_threshold), ("depth/", self.depth_scores)]
-        return [(prefix, metric) for prefix, metric in metrics if metric is not None]
+        metrics: list[tuple[str, ByImage]] = [("", self.evaluation)]
+        metrics += [] if self.best_threshold is None else [("", self.best_threshold)]
+        return metrics + [(side.prefix, side.scores) for side in self.side_tasks]
 
     def logged_in_training(self) -> list[str]:
         """Return the names of what is logged while training, for callbacks that watch it."""
