@@ -184,13 +184,14 @@ class PanopticPredictor(Predictor):
             self._whole = Predictor(all_maps, normalise, **plain)
         self.objects = self.options.object_options
         self.protocol = f"{self.protocol}, {self.objects}"
-        self._maps = self._sureness = torch.empty(0)
+        self._classes = self._sureness = self._maps = torch.empty(0)
 
     def bands(self, image: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Yield what a `Predictor` does, and keep what `panoptic` needs of the image."""
         height, width = image.shape[-2:]
         self._maps = image.new_empty((len(image), 3, height, width), dtype=torch.float32)
         self._sureness = image.new_empty((len(image), height, width), dtype=torch.float32)
+        self._classes = image.new_empty((len(image), height, width), dtype=torch.uint8)
         if self._whole is not None:
             for rows, values in self._whole.bands(image):
                 self._maps[:, :, rows] = values[:, -3:]
@@ -198,18 +199,16 @@ class PanopticPredictor(Predictor):
             scores = values
             if self._whole is None:
                 scores, self._maps[:, :, rows] = values[:, :-3], values[:, -3:]
+            self._classes[:, rows] = self.decide(scores)
             self._sureness[:, rows] = (scores.amax(1) - scores.logsumexp(1)).exp()
             yield rows, scores
 
     @torch.no_grad()
-    def panoptic(self, pred: Tensor) -> list[Panoptic]:
-        """Return stuff and objects of the images whose bands were yielded last.
-
-        Args:
-            pred: `(B, H, W)` uint8, the classes that were made of them.
-        """
-        things = torch.tensor(self.things, device=pred.device)
+    def panoptic(self) -> list[Panoptic]:
+        """Return stuff and objects of the images whose bands were yielded last."""
+        things = torch.tensor(self.things, device=self._classes.device)
+        kept = zip(self._classes, self._sureness, self._maps, strict=True)
         return [
             decode(classes, sureness, maps[0], maps[1:], things, self.ignore_index, self.objects)
-            for classes, sureness, maps in zip(pred, self._sureness, self._maps, strict=True)
+            for classes, sureness, maps in kept
         ]

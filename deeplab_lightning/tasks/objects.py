@@ -60,7 +60,7 @@ class ObjectTask(SideTask):
     def evaluate(self, task: EvaluatedTask, seen: Seen) -> None:
         """Read objects from the maps that were just made, and count."""
         assert isinstance(seen.predictor, PanopticPredictor)
-        preds = [(found.classes, found.numbers) for found in seen.predictor.panoptic(seen.pred)]
+        preds = [(found.classes, found.numbers) for found in seen.predictor.panoptic()]
         self.scores.update(preds, list(zip(seen.masks, seen.maps, strict=True)), seen.sample_ids)
 
     def _targets(self, batch: Batch) -> Any:
