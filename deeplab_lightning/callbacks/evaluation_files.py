@@ -28,7 +28,7 @@ PANEL_IMAGES = 6
 class EvaluationFiles(Callback):
     """Keeps the files of the best evaluation in the run folder, and prints its per-class table at the end.
 
-    While training, the files are rewritten whenever `val/mIoU` improves: they always describe
+    While training, the files are rewritten whenever the task's `leading_score` improves: they always describe
     `checkpoints/best.ckpt`.
 
     Args:
@@ -82,8 +82,9 @@ class EvaluationFiles(Callback):
             return
         scores: Scores = pl_module.evaluation.scores()
         if trainer.state.fn == "fit":
-            if scores.mIoU > self.best_score:
-                self.best_score = scores.mIoU
+            score = float(trainer.callback_metrics[pl_module.leading_score])
+            if score > self.best_score:
+                self.best_score = score
                 self._write(trainer, pl_module, scores, "val", f"best so far, step {trainer.global_step}")
         else:
             split, title = ("test", "test") if trainer.testing else ("val", "validation")

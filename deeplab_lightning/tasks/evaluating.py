@@ -75,6 +75,11 @@ class EvaluatedTask(LightningModule):
         return [side for side in (self.depth, self.objects) if side is not None]
 
     @property
+    def leading_score(self) -> str:
+        """Name of the score by which validations are compared: PQ where objects are told apart."""
+        return "val/mIoU" if self.objects is None else f"val/{self.objects.prefix}PQ"
+
+    @property
     def decision(self) -> Decision:
         """How scores become a class: in use by the threshold that validation found, while training always by 0.5.
 

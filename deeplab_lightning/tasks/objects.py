@@ -30,13 +30,13 @@ class ObjectTask(SideTask):
     """
 
     needs = "instances"
-    prefix = "panoptic/"
+    prefix = ""
 
     def __init__(self, options: InstanceOptions, description: DataDescription, align_corners: bool) -> None:
         super().__init__()
         self.options, self.align_corners = options, align_corners
         self.ignore_index = description["ignore_index"]
-        self.things: tuple[int, ...] = tuple(description.get("things", []))
+        self.things: tuple[int, ...] = tuple(description.get("things") or ())
         self.scores = PanopticScores(description["class_names"], self.things, self.ignore_index)
 
     def pixel_weights(self, batch: Batch) -> Tensor | None:
