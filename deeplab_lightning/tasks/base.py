@@ -116,7 +116,7 @@ class SegmentationTask(EvaluatedTask):
         if self.model.options.freeze_batch_norm:
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # they are meant to be
         if self.depth is not None and self._datamodule is not None:
-            self._datamodule.deliver_depth()
+            self._datamodule.deliver("depth")
         path = self.options.weights
         if stage == "fit" and path is not None and self.trainer.ckpt_path is None:
             self._new_layers = transfer(self, self.model.classifiers, self.description, read_checkpoint(path), path)
