@@ -42,7 +42,7 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
     """By its own weights and the network's, in thirty steps."""
     torch.manual_seed(0)
     module = data()
-    module.deliver_depth()
+    module.deliver("depth")
     batch = next(iter(module.train_dataloader()))
     task = DeepLabV3PlusTask(description=module.description, loss={"depth": {"weight": 1.0, "form": kind}}, **SMALL)
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import ConfigError
 from ...labels import LabelSet
 from ...options import Between, at_least
+from ...types import MapName
 from ..datamodule import DataOptions, SegmentationDataModule, Split
 from ..dataset import SegmentationDataset
 from ..drawing import draw_scene
@@ -31,8 +32,9 @@ DRAWN_SCENES = LabelSet(
         (160, 122, 88),
     ),
     ignore_index=VOID,
+    things=CLASS_NAMES[1:],
 )
-"""Things in a drawn landscape, told apart by shape and place, never by colour."""
+"""Things in a drawn landscape, told apart by shape and place, never by colour. The landscape is the stuff."""
 
 _last_scene = lru_cache(maxsize=1)(draw_scene)  # drawn once for all that is asked of it
 _SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
@@ -77,13 +79,13 @@ class DrawnScenes(SegmentationDataset):
         return scene.image.copy(), scene.mask.copy()
 
     @property
-    def has_depth(self) -> bool:
-        """True: the renderer knows how far away everything is."""
-        return True
+    def maps(self) -> tuple[MapName, ...]:
+        """Both: the renderer knows how far away everything is, and which thing it is."""
+        return ("depth", "instances")
 
-    def depth(self, index: int) -> np.ndarray:
-        """Return the distance of what is seen, `(height, width)` float32: from about 0.9, near, to 20, the sky."""
-        return self._scene(index).depth.copy()
+    def read_map(self, name: MapName, index: int) -> np.ndarray:
+        """Return one of the truths `(height, width)` beside the mask; see `map_of`."""
+        return map_of(self._scene(index), name)
 
     def _scene(self, index: int) -> DrawnScene:
         return _last_scene((self.seed, _SPLIT_NUMBERS[self.split], self._checked(index)), self.height, self.width)
@@ -92,6 +94,14 @@ class DrawnScenes(SegmentationDataset):
         if not 0 <= index < self.size:
             raise IndexError(f"index {index} is outside 0..{self.size - 1}.")
         return index
+
+
+def map_of(scene: DrawnScene, name: MapName) -> np.ndarray:
+    """Return the distance of what is seen, float32 from about 0.9 (near) to 20 (sky), or the things' numbers, int32.
+
+    All that is seen of a thing has its number, also where something nearer parts it; the void border has none.
+    """
+    return scene.depth.copy() if name == "depth" else np.where(scene.mask == VOID, 0, scene.instances)
 
 
 @dataclass(frozen=True)
