@@ -49,7 +49,7 @@ def test_only_settings_that_differ_are_shown(runs: Path) -> None:
 def test_a_clear_difference_is_found_and_none_between_equals(runs: Path) -> None:
     paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.6), ("b", 0.9), ("c", 0.6))]
     (group,) = compared(*paths).groups
-    first, better, same = group.comparisons
+    first, better, same = group.regions.comparisons
     assert first is None
     assert better is not None
     assert same is not None
@@ -80,7 +80,7 @@ def test_what_was_measured_otherwise_is_not_put_into_one_column(
     assert [len(group.records) for group in found.groups] == [1, 1]
     assert "not measured in the same way" in found.notes[0]
     assert any(word in note for note in found.notes)
-    assert all(group.comparisons == [None] for group in found.groups)
+    assert all(group.regions.comparisons == [None] for group in found.groups)
 
     assert main(["compare", str(first.path), str(second.path), "--out", str(runs / "c.html")]) == 0
     printed = capsys.readouterr().out
@@ -180,7 +180,7 @@ def test_the_page_has_differences_and_images(runs: Path) -> None:
     text = (runs / "page.html").read_text()
     (group,) = compared(*paths).groups
     rows = {row[0]: row for row in Tables(text).rows if row}
-    better = group.comparisons[1]
+    better = group.regions.comparisons[1]
     assert better is not None
     assert any(f"{100 * better.difference:+.2f}" in row for row in Tables(text).rows)
     assert rows["car <b>"][2].startswith(f"{100 * better.class_difference[1]:+.2f}")
@@ -232,8 +232,8 @@ def test_significance_is_that_of_the_studies(runs: Path) -> None:
 
     paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.6), ("b", 0.7))]
     (group,) = compared(*paths).groups
-    expected = statistics.compare(group.tallies[:1], group.tallies[1:], 400)
-    found = group.comparisons[1]
+    expected = statistics.compare(group.regions.tallies[:1], group.regions.tallies[1:], 400)
+    found = group.regions.comparisons[1]
     assert found is not None
     assert (found.low, found.high, found.p_value) == (expected.low, expected.high, expected.p_value)
     assert np.array_equal(found.class_low, expected.class_low, equal_nan=True)

@@ -13,11 +13,11 @@ from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.studies.statistics import (
     FEWEST_IMAGES,
     Tallies,
-    class_iou,
+    class_scores,
     compare,
     holm,
     mean_and_std,
-    mean_iou,
+    mean_score,
     tail,
     tally,
 )
@@ -41,12 +41,12 @@ def simulated(
         hit = generator.binomial(truth, np.clip(level - difficulty, 0, 1)[:, None])
         wrong = (truth - hit).sum(axis=1)
         predicted = hit + generator.multinomial(wrong, [1 / 3] * 3)
-        runs.append(Tallies(tuple(f"{i:05}" for i in range(images)), CLASSES, hit, truth, predicted))
+        runs.append(Tallies(tuple(f"{i:05}" for i in range(images)), CLASSES, hit, truth + predicted - hit, truth))
     return runs, difficulty
 
 
 def miou(run: Tallies) -> float:
-    return float(mean_iou(class_iou(run)))
+    return float(mean_score(class_scores(run)))
 
 
 def counts_of(generator: np.random.Generator, images: int) -> ImageCounts:
@@ -60,14 +60,14 @@ def test_the_score_is_that_of_the_confusion_matrix() -> None:
     counts = counts_of(np.random.default_rng(0), 7)
     counts.add("absent class", np.diag([3, 2, 0]))
     scores = scores_from_confusion(counts.total(), CLASSES)
-    assert class_iou(tally(counts)).tolist() == scores.iou.tolist()
+    assert class_scores(tally(counts)).tolist() == scores.iou.tolist()
     assert miou(tally(counts)) == scores.mIoU
 
 
 def test_an_absent_class_enters_no_mean() -> None:
     counts = ImageCounts(CLASSES)
     counts.add("x", np.array([[3, 1, 0], [1, 5, 0], [0, 0, 0]]))
-    assert math.isnan(class_iou(tally(counts))[2])
+    assert math.isnan(class_scores(tally(counts))[2])
     assert miou(tally(counts)) == scores_from_confusion(counts.total(), CLASSES).mIoU
 
 
@@ -111,7 +111,7 @@ def test_a_known_difference_is_found_where_unpaired_spread_would_hide_it() -> No
     # The images' difficulty alone moves each score by far more than pairing leaves of it.
     alone = [miou(Tallies(base.sample_ids[:1], CLASSES, *(x[i : i + 1] for x in base[2:]))) for i in range(60)]
     assert np.std(alone) / math.sqrt(60) > 3 * (found.high - found.low) / (2 * 1.96)
-    assert found.class_difference == pytest.approx(class_iou(better) - class_iou(base))
+    assert found.class_difference == pytest.approx(class_scores(better) - class_scores(base))
     assert (found.class_low < found.class_difference).all()
     assert (found.class_difference < found.class_high).all()
     turned = compare([better], [base], resamples=1000)
@@ -163,7 +163,7 @@ def test_a_class_counts_by_the_images_that_it_is_in() -> None:
     (one, other), _ = simulated(np.random.default_rng(0), 40, (0.6, 0.9))
     seldom = np.ones((40, 3), dtype=np.int64)
     seldom[3:, 2] = 0
-    one, other = (run._replace(**{name: getattr(run, name) * seldom for name in ("hit", "truth", "predicted")})
+    one, other = (run._replace(**{name: getattr(run, name) * seldom for name in ("hit", "union", "truth")})
                   for run in (one, other))  # fmt: skip
     found = compare([one], [other], resamples=300)
     assert found.class_difference[2] > 0.1
