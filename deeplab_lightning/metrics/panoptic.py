@@ -27,8 +27,8 @@ class PanopticScores(ByImage):
 
     Of Cityscapes the same holds: its own program scores with this definition, its `*group` regions being crowds.
 
-    `compute` returns `pq`, `sq`, `rq`, each also as `..._things` and `..._stuff`, means over the classes that occur,
-    and `pq/<class>`, `sq/<class>`, `rq/<class>`; NaN for what does not occur. `quality` has the counts, too.
+    `compute` returns `PQ`, `SQ`, `RQ`, each also as `..._things` and `..._stuff`, means over the classes that occur,
+    and `PQ/<class>`, `SQ/<class>`, `RQ/<class>`; NaN for what does not occur. `quality` has the counts, too.
 
     `update(preds, truths, sample_ids)` takes lists with a pair for each image, `(classes, numbers)` as
     `metrics.segments` describes them, on any device; or one pair, a tuple, with its id.
@@ -76,10 +76,10 @@ class PanopticScores(ByImage):
         quality, values = self.quality(), dict[str, float]()
         groups = (("", quality.all), ("_things", quality.of_things), ("_stuff", quality.of_stuff))
         for suffix, means in groups:
-            values |= {f"{name}{suffix}": getattr(means, name) for name in ("pq", "sq", "rq")}
+            values |= {f"{name.upper()}{suffix}": getattr(means, name) for name in ("pq", "sq", "rq")}
         for name in ("pq", "sq", "rq"):
             of_classes = zip(quality.class_names, getattr(quality, name).tolist(), strict=True)
-            values |= {f"{name}/{class_name}": score for class_name, score in of_classes}
+            values |= {f"{name.upper()}/{class_name}": score for class_name, score in of_classes}
         return values
 
     def quality(self) -> PanopticQuality:

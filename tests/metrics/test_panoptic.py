@@ -92,14 +92,14 @@ def test_scores_are_of_the_sums() -> None:
         pq[name], sq[name] = iou / (tp + fp / 2 + fn / 2), iou / tp
         rq[name] = tp / (tp + fp / 2 + fn / 2)
     values = metric.values()
-    for kind, of_classes in (("pq", pq), ("sq", sq), ("rq", rq)):
+    for kind, of_classes in (("PQ", pq), ("SQ", sq), ("RQ", rq)):
         assert {name: values[f"{kind}/{name}"] for name in NAMES} == of_classes
         groups = {"": NAMES, "_things": NAMES[2:], "_stuff": NAMES[:2]}
         for suffix, names in groups.items():
             assert values[f"{kind}{suffix}"] == math.fsum(of_classes[name] for name in names) / len(names)
     assert (
-        PanopticScores(NAMES, THINGS, VOID, only="pq_things")(*images[0], "0")
-        == counted(images[0]).values()["pq_things"]
+        PanopticScores(NAMES, THINGS, VOID, only="PQ_things")(*images[0], "0")
+        == counted(images[0]).values()["PQ_things"]
     )
 
 
@@ -132,7 +132,7 @@ def test_equals_the_definition_on_real_maps() -> None:
         assert counts.table.tolist() == expected
         assert list(counts.sums) == ious
         assert metric.count(truth, truth).table[1:].sum() == 0
-    assert 0.2 < metric.values()["pq_things"] < 0.9
+    assert 0.2 < metric.values()["PQ_things"] < 0.9
 
 
 # --- the definition's corners -----------------------------------------------------------------------------------------
@@ -184,10 +184,10 @@ def test_what_does_not_occur_is_nan() -> None:
     metric = PanopticScores(NAMES, THINGS, VOID)
     metric.update(row("ss"), row("ss"), "a")
     values = metric.values()
-    assert values["pq"] == values["pq_stuff"] == values["pq/road"] == 1
-    assert math.isnan(values["pq_things"])
-    assert math.isnan(values["sq/car"])
-    assert math.isnan(PanopticScores(NAMES, THINGS, VOID).values()["pq"])
+    assert values["PQ"] == values["PQ_stuff"] == values["PQ/road"] == 1
+    assert math.isnan(values["PQ_things"])
+    assert math.isnan(values["SQ/car"])
+    assert math.isnan(PanopticScores(NAMES, THINGS, VOID).values()["PQ"])
 
 
 def test_wrong_maps_are_refused() -> None:

@@ -48,9 +48,9 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
-        task.model.training_maps(task.normalise(batch["image"]))
+        maps = task.model.training_maps(task.normalise(batch["image"]))
         assert task.depth is not None
-        loss = task.depth.loss(batch["depth"])
+        loss = task.depth.losses(maps, batch)["depth"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
