@@ -34,6 +34,7 @@ from .inference.panoptic import PanopticPredictor
 from .inference.predictor import Predictor
 from .labels import LabelSet
 from .models import Network
+from .reporting.outlines import outlines
 from .reporting.panels import overlay
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask
@@ -105,8 +106,12 @@ class Segmentation:
         return self._look_again()
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
-        """Return the classes' colours laid over the image, `(H, W, 3)` uint8."""
-        return overlay(self.image, self.mask, self.labels.colour_table(), opacity)
+        """Return the classes' colours laid over the image, and objects outlined and numbered, `(H, W, 3)` uint8."""
+        table = self.labels.colour_table()
+        painted = overlay(self.image, self.mask, table, opacity)
+        if self.panoptic is None:
+            return painted
+        return outlines(painted, self.panoptic.classes, self.panoptic.numbers, table)
 
     def _repr_png_(self) -> bytes:
         """The overlay, as notebooks show it."""

@@ -70,8 +70,8 @@ def predict(
     from ..files import write_csv, writing
     from ..inference.drafts.writing import Drafts
     from ..inference.morphology import Morphology
-    from ..inference.object_files import ObjectFiles
     from ..video.reading import find_videos
+    from .object_files import ObjectFiles
     from .videos import segment_videos
 
     of_videos = videos or VideoSettings()

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..data.files.images import write_image, write_numbers
 from ..files import write_csv, write_json
+from ..inference.drafts.forms.coco import run_lengths
+from ..inference.found_objects import PanopticImage
 from ..labels import LabelSet
-from .drafts.forms.coco import run_lengths
-from .found_objects import PanopticImage
 
 FIRST_OBJECT = 257
 """Segment of an image's first object in COCO's form: stuff has its class's id and 1, and 0 is void."""
