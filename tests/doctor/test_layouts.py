@@ -195,9 +195,9 @@ def test_image_and_mask_in_one_file_are_told(tmp_path: Path) -> None:
     ("images", "masks", "numbers", "expected"),
     [
         ("images", "masks", "instances/{}.png", "instances"),
-        ("train/images", "train/masks", "train/instances/{}.png", "instances"),
-        ("images/train", "labels/train", "inst/train/{}.tif", "inst"),
-        (".", ".", "{}_instance.png", "{name}_instance"),
+        ("train/images", "train/masks", "train/instances/{}.png", "{split}/instances"),
+        ("images/train", "labels/train", "inst/train/{}.tif", "inst/{split}"),
+        (".", ".", "{}_instance.png", "pic{name}_instance"),
     ],
 )
 def test_numbers_of_objects_are_found_and_their_classes_proposed(
