@@ -62,6 +62,10 @@ class SegmentationDataset(ABC):
         """
         return ()
 
+    def map_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files, other than `files`, that the maps of image `index` are read from."""
+        return ()
+
     @property
     def maps(self) -> tuple[MapName, ...]:
         """What `read_map` can be asked for."""

@@ -38,6 +38,10 @@ class Subset(SegmentationDataset):
         """Return the image's files."""
         return self.source.files(self.positions[index])
 
+    def map_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files of the image's maps."""
+        return self.source.map_files(self.positions[index])
+
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read an image and its mask."""
         return self.source.load(self.positions[index])

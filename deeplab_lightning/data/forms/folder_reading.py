@@ -135,6 +135,10 @@ class Folder(SegmentationDataset):
         """Those that have files."""
         return self._maps
 
+    def map_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files of the image's maps."""
+        return tuple(self._map_files[index].values())
+
     def read_map(self, name: MapName, index: int) -> np.ndarray:
         """Read the depth of image `index`, or the numbers of the objects where its mask shows things."""
         path = self._map_files[index][name]

@@ -153,6 +153,10 @@ class Cityscapes(PairedFiles):
         """The numbers of objects, if all masks have them beside them."""
         return ("instances",) if self._instances else ()
 
+    def map_files(self, index: int) -> tuple[Path, ...]:
+        """Return the file of the image's instance ids, if there is one."""
+        return (self._instances[index],) if self._instances else ()
+
     def read_map(self, name: MapName, index: int) -> np.ndarray:
         """Read the instance ids of single things that are evaluated, such as 26003 for a car; 0 for all else."""
         ids = read_numbers(self._instances[index])

@@ -37,8 +37,8 @@ DRAWN_SCENES = LabelSet(
 """Things in a drawn landscape, told apart by shape and place, never by colour. The landscape is the stuff."""
 
 _last_scene = lru_cache(maxsize=1)(draw_scene)  # drawn once for all that is asked of it
-_SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
-_SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
+SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
+SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
 
 
 class DrawnScenes(SegmentationDataset):
@@ -57,9 +57,9 @@ class DrawnScenes(SegmentationDataset):
     def __init__(
         self, split: Literal["train", "val", "test"], size: int, height: int, width: int, seed: int = 0
     ) -> None:
-        if split not in _SPLIT_NUMBERS:
-            raise ConfigError(f"split {split!r} is not one of {', '.join(_SPLIT_NUMBERS)}.")
-        if min(height, width) < _SMALLEST_SIDE:
+        if split not in SPLIT_NUMBERS:
+            raise ConfigError(f"split {split!r} is not one of {', '.join(SPLIT_NUMBERS)}.")
+        if min(height, width) < SMALLEST_SIDE:
             raise ConfigError(f"Drawn scenes of {height}x{width} are too small to draw: take at least 64x64.")
         if size < 1:
             raise ConfigError(f"size is {size}: a data set needs at least one image.")
@@ -88,7 +88,7 @@ class DrawnScenes(SegmentationDataset):
         return map_of(self._scene(index), name)
 
     def _scene(self, index: int) -> DrawnScene:
-        return _last_scene((self.seed, _SPLIT_NUMBERS[self.split], self._checked(index)), self.height, self.width)
+        return _last_scene((self.seed, SPLIT_NUMBERS[self.split], self._checked(index)), self.height, self.width)
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.size:
@@ -108,9 +108,9 @@ def map_of(scene: DrawnScene, name: MapName) -> np.ndarray:
 class DrawnScenesOptions(DataOptions):
     """The drawn scenes' own options."""
 
-    height: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    height: Annotated[int, at_least(SMALLEST_SIDE)] = 129
     """Height of every image in pixels."""
-    width: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    width: Annotated[int, at_least(SMALLEST_SIDE)] = 129
     """Width of every image in pixels."""
     train_size: Annotated[int, at_least(1)] = 20000
     """Number of training images; they are drawn anew whenever they are used, so many cost no memory."""
