@@ -1,7 +1,8 @@
 """A stand-in for the whole command line that "trains" in no time, and leaves the files that a run leaves.
 
 Its mIoU depends on `--optimizer.lr` (best at 0.05), on the decoder, and grows with the validations; its images' counts
-follow from it, and with `$FAKE_FIT_SEGMENTS` its segments. It resumes, stops politely, and writes a line into `$FAKE_FIT_CALLS` each time it is started.
+follow from it, and with `$FAKE_FIT_SEGMENTS` its segments. It resumes, stops politely, and writes a line into
+`$FAKE_FIT_CALLS` each time it is started.
 """
 
 from __future__ import annotations

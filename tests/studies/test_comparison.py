@@ -228,10 +228,10 @@ def test_a_study_becomes_a_page(runs: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_pq_is_compared_as_miou_is(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = [
-        made_run(runs / name / "version_0", right, images=20, objects=True).path
-        for name, right in (("a", 0.5), ("b", 1))
+    made = [
+        made_run(runs / name / "version_0", share, images=20, objects=True) for name, share in (("a", 0.5), ("b", 1))
     ]
+    paths = [run.path for run in made]
     (group,) = compared(*paths).groups
     assert group.panoptic is not None
     found = group.panoptic.comparisons[1]
