@@ -65,5 +65,5 @@ def test_without_objects_there_is_nothing_of_them(tmp_path: Path, capsys: pytest
     run, _ = evaluated(tmp_path, with_objects=False)
     assert not run.panoptic.exists()
     assert "PQ" not in run.per_class.read_text()
-    assert "objects" not in capsys.readouterr().out
+    assert "objects and stuff" not in capsys.readouterr().out
     assert read_gallery(run.images).images["a"].outline_pngs == ()

@@ -87,20 +87,7 @@ def test_per_class_csv_with_objects(tmp_path: Path) -> None:
     write_per_class_csv(path, scores_from_confusion(MATRIX, NAMES), quality())
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == [
-        "class",
-        "IoU",
-        "Dice",
-        "precision",
-        "recall",
-        "support",
-        "PQ",
-        "SQ",
-        "RQ",
-        "TP",
-        "FP",
-        "FN",
-    ]
+    assert list(rows[0])[-7:] == ["support", "PQ", "SQ", "RQ", "TP", "FP", "FN"]
     assert [float(rows[1][name]) for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN")] == [0.375, 0.75, 0.5, 1, 0, 2]
     assert (rows[2]["PQ"], rows[2]["TP"]) == ("", "0")
 
