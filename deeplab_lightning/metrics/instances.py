@@ -189,8 +189,10 @@ def _outcomes_of_cityscapes(
     rows: list[tuple[float, ...]] = []
     for index in np.flatnonzero(areas):
         best = iou[real, index].max(initial=0) > CITYSCAPES_OVERLAPS
-        other = (iou[object_, index].max(initial=0) > CITYSCAPES_OVERLAPS) | (share[index] > CITYSCAPES_OVERLAPS)
-        rows.append((classes[index], scores[index], _bits(best), _bits(other & ~best)))
+        excused = (
+            share[index] > CITYSCAPES_OVERLAPS
+        )  # so is what matches a small object or a group: its share is larger
+        rows.append((classes[index], scores[index], _bits(best), _bits(excused & ~best)))
     return _of_things(found.truth_classes[real], things), rows
 
 
@@ -217,7 +219,7 @@ def _outcomes_of_coco(
                 free = np.where(taken[number], -1, iou[real, index])
                 if len(real) and free.max() >= overlap:
                     hit[number] = True
-                    taken[number, len(real) - 1 - free[::-1].argmax()] = True  # of equal ones the last, as there
+                    taken[number, free.argmax()] = True
                 else:
                     ignored[number] = in_crowd >= overlap
             rows.append((class_id, scores[index], _bits(hit), _bits(ignored)))

@@ -59,14 +59,8 @@ def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
 
 def _markdown_of_classes(names: Sequence[str], results: Sequence[RowScores], number: int) -> list[str]:
     """Return the lines of a table of the classes' scores, those of row `number` and the differences from it."""
-    baseline, compared = (
-        results[number],
-        [
-            (name, result.comparison)
-            for name, result in zip(names, results, strict=True)
-            if result.comparison is not None
-        ],
-    )
+    baseline, rows = results[number], zip(names, results, strict=True)
+    compared = [(name, result.comparison) for name, result in rows if result.comparison is not None]
     first, means = next(iter(baseline.runs.values())), np.nanmean(baseline.class_scores, axis=0)
     of_classes = class_differences(first.class_names, means, [found for _, found in compared])
     headings = ["class", names[number], *(name for name, _ in compared)]

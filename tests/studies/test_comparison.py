@@ -12,6 +12,7 @@ import pytest
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.errors import ConfigError, DataError
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts
 from deeplab_lightning.reporting.charts import Point, pareto_front
 from deeplab_lightning.reporting.records import read_records
 from deeplab_lightning.studies.comparison import Comparison, compare_runs, costs
@@ -224,6 +225,53 @@ def test_a_study_becomes_a_page(runs: Path, capsys: pytest.CaptureFixture[str]) 
     assert ["yes & no", "3", "1,000", "61.23", "1.00", "", "", "", "", "78.85"] in rows
     assert ["none", "3", "900", "50.00", "2.00", "-11.23", "[-14.00, -9.00]", "< 0.001", "< 0.001", ""] in rows
     assert ["car", "70.00", "60.00*"] in rows
+
+
+def test_pq_is_compared_as_miou_is(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [
+        made_run(runs / name / "version_0", share, images=20, objects=True) for name, share in (("a", 0.5), ("b", 1))
+    ]
+    paths = [run.path for run in made]
+    (group,) = compared(*paths).groups
+    assert group.panoptic is not None
+    found = group.panoptic.comparisons[1]
+    assert found is not None
+    qualities = [record.panoptic.quality() for record in group.records if record.panoptic]
+    assert found.difference == pytest.approx(qualities[1].all.pq - qualities[0].all.pq)
+    assert found.class_difference[1] == pytest.approx(qualities[1].pq[1] - qualities[0].pq[1])
+    assert np.isnan(found.class_difference[2:]).all()
+    assert 0 < found.low < found.difference < found.high
+    assert main(["compare", *map(str, paths), "--out", str(runs / "c.html")]) == 0
+    printed, page = capsys.readouterr().out, (runs / "c.html").read_text()
+    assert re.search(r"\| run +\| +mIoU .*\| +PQ \| difference \|", printed)
+    assert "class, PQ" in printed
+    cells = [f"{100 * quality.all.pq:.2f}" for quality in qualities]
+    assert all(cell in printed for cell in cells)
+    assert any(row[6:7] == [cells[0]] for row in Tables(page).rows)
+    assert "mIoU and PQ in percent" in page
+    assert "PQ of a in percent" in page
+
+
+@pytest.mark.parametrize("other", [{"objects": False}, {"objects": True}])
+def test_pq_is_compared_only_where_all_have_it_against_one_truth(runs: Path, other: dict[str, bool]) -> None:
+    first = made_run(runs / "a" / "version_0", objects=True)
+    second = made_run(runs / "b" / "version_0", 0.9, **other)  # type: ignore[arg-type]
+    if other["objects"]:
+        counts = PanopticCounts.load(second.panoptic)
+        counts.missed[3, 1] += 1
+        counts.save(second.panoptic)
+    found = compared(first.path, second.path)
+    (group,) = found.groups
+    assert group.panoptic is None
+    assert group.regions.comparisons[1] is not None
+    assert any(note.startswith("PQ is known of a") for note in found.notes)
+
+
+def test_without_pq_nothing_is_said_of_it(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.6), ("b", 0.7))]
+    assert main(["compare", *map(str, paths), "--out", str(runs / "c.html")]) == 0
+    assert "PQ" not in capsys.readouterr().out
+    assert not re.search(r"\bPQ\b", re.sub(r"base64,[^\"]*", "", (runs / "c.html").read_text()))
 
 
 def test_significance_is_that_of_the_studies(runs: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.errors import DataError
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.studies.statistics import (
@@ -156,6 +157,23 @@ def test_of_fewer_images_nothing_is_said(images: int) -> None:
     assert found.difference == pytest.approx(miou(other) - miou(one))
     assert all(map(math.isnan, (found.p_value, found.low, found.high, *found.class_low, *found.class_high)))
     assert found.interval == ""
+
+
+def test_pq_is_a_score_like_others() -> None:
+    rng = np.random.default_rng(0)
+    matched = rng.integers(0, 4, (2, 30, 3))
+    runs = []
+    for hits in matched:
+        images = {str(n): (np.stack([hit, rng.integers(0, 2, 3), 4 - hit]), 0.8 * hit) for n, hit in enumerate(hits)}
+        runs.append(PanopticCounts(CLASSES, [0], images))
+    one, other = map(tally, runs)
+    qualities = [run.quality() for run in runs]
+    assert class_scores(one) == pytest.approx(qualities[0].pq)
+    found = compare([one], [other], resamples=300)
+    assert found.difference == pytest.approx(qualities[1].all.pq - qualities[0].all.pq)
+    assert found.low < found.difference < found.high
+    with pytest.raises(DataError, match="mIoU of a run cannot be compared with the PQ"):
+        compare([one], [one._replace(score="mIoU")])
 
 
 def test_a_class_counts_by_the_images_that_it_is_in() -> None:
