@@ -31,7 +31,7 @@ class EvaluationFiles(Callback):
     While training, the files are rewritten whenever the task's `leading_score` improves: they always describe
     `checkpoints/best.ckpt`.
 
-    Of a task with `panoptic_scores` (a `metrics.panoptic.PanopticScores`) there are `panoptic.npz`, further columns of
+    Of a task with `objects` there are `panoptic.npz`, further columns of
     `per_class.csv` and a second table. The gallery shows objects as outlines where a batch has `numbers` (a list of
     `(H, W)`, the truth's, whose classes are `mask`) and the outputs of a step have `segments` (a list of pairs of
     classes and numbers).
@@ -116,8 +116,8 @@ class EvaluationFiles(Callback):
             if self._gallery.wants(score, is_spread):
                 shown = image.cpu().numpy().transpose(1, 2, 0)
                 objects = None
-                if "segments" in outputs and "numbers" in batch:
-                    pairs = (mask, batch["numbers"][place]), outputs["segments"][place]
+                if "segments" in outputs:
+                    pairs = (mask, batch["instances"][place]), outputs["segments"][place]
                     objects = tuple((classes.cpu().numpy(), numbers.cpu().numpy()) for classes, numbers in pairs)
                 masks = mask.cpu().numpy(), pred.cpu().numpy()
                 self._gallery.add(sample_id, shown, *masks, score, is_spread, objects)
@@ -134,7 +134,7 @@ class EvaluationFiles(Callback):
     def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, split: str, title: str) -> None:
         counts, description, run = pl_module.evaluation.counts(), pl_module.description, self.run
         matrix, class_names = counts.total(), description["class_names"]
-        panoptic = getattr(pl_module, "panoptic_scores", None)
+        panoptic = None if pl_module.objects is None else pl_module.objects.scores
         quality = None if panoptic is None else panoptic.quality()
         write_per_class_csv(run.per_class, scores, quality)
         if panoptic is not None:

@@ -59,7 +59,7 @@ def curves(records: Sequence[RunRecord]) -> list[Markup]:
         ("Validation loss", ("val/loss",), True),
         ("Validation mIoU and pixel accuracy" if len(records) == 1 else "Validation mIoU",
          ("val/mIoU", "val/pixel_acc") if len(records) == 1 else ("val/mIoU",), True),
-        ("Validation PQ", ("val/pq",), True),
+        ("Validation PQ", ("val/PQ",), True),
         ("Learning rate", ("lr",), False),
     ):  # fmt: skip
         lines = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,8 @@ class DepthTask(SideTask):
         """Return the coarse depth of the network's last pass, `(B, 1, h, w)`."""
         return self().clamp(-LOG_RANGE, LOG_RANGE).exp()
 
-    def evaluate(self, task: EvaluatedTask, seen: Seen) -> None:
+    def evaluate(self, task: EvaluatedTask, seen: Seen) -> dict[str, list[Any]]:
         """Predict and count depths."""
         depth = torch.cat([band for _, band in task.depth_predictor().bands(seen.images)], dim=2)[:, 0]
         self.scores.update(depth, seen.maps, seen.sample_ids)
+        return {}

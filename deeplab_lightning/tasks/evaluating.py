@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, cast
 
 import torch
@@ -158,10 +159,10 @@ class EvaluatedTask(LightningModule):
     def _weights_are_of(self) -> str:
         return f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of images; returns their class maps as `pred`."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Any]]:
+        """Evaluate a batch of images; returns their class maps as `pred`, and what side tasks give back."""
         try:
-            return {"pred": self._evaluate(batch)}
+            return self._evaluate(batch)
         except NotFiniteError as error:
             if not self.trainer_is_fitting or self.global_step == 0:  # the weights came so
                 raise
@@ -226,10 +227,11 @@ class EvaluatedTask(LightningModule):
 
     on_test_epoch_end = on_validation_epoch_end
 
-    def _evaluate(self, batch: Batch) -> list[Tensor]:
+    def _evaluate(self, batch: Batch) -> dict[str, list[Any]]:
         """Predict images at their own sizes, equal ones together, and count them."""
         predictor = self._predictor or self.predictor()
         preds: list[Tensor] = []
+        beside: dict[str, list[Any]] = defaultdict(list)
         losses: list[float] = []
         images, masks = list(batch["image"]), list(batch["mask"])
         while len(preds) < len(images):
@@ -256,9 +258,11 @@ class EvaluatedTask(LightningModule):
             for side in self.side_tasks:
                 maps = maps_of(batch, side.needs)[first:last]
                 with of_image(", ".join(sample_ids)):
-                    side.evaluate(self, Seen(predictor, image, pred, masks[first:last], maps, sample_ids))
+                    found = side.evaluate(self, Seen(predictor, image, pred, masks[first:last], maps, sample_ids))
+                for name, values in found.items():
+                    beside[name] += values
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
-        return preds
+        return {"pred": preds, **beside}
 
     def check_batch(self, images: Tensor, masks: Tensor) -> None:
         """Refuse what own loaders may deliver and what would train without a word; a GPU is waited for once."""

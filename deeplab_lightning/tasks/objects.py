@@ -57,11 +57,12 @@ class ObjectTask(SideTask):
             "offsets": self.options.offset_weight * offset_loss(offsets, targets),
         }
 
-    def evaluate(self, task: EvaluatedTask, seen: Seen) -> None:
-        """Read objects from the maps that were just made, and count."""
+    def evaluate(self, task: EvaluatedTask, seen: Seen) -> dict[str, list[Any]]:
+        """Read objects from the maps that were just made, and count; returns their maps as `segments`."""
         assert isinstance(seen.predictor, PanopticPredictor)
         preds = [(found.classes, found.numbers) for found in seen.predictor.panoptic()]
         self.scores.update(preds, list(zip(seen.masks, seen.maps, strict=True)), seen.sample_ids)
+        return {"segments": preds}
 
     def _targets(self, batch: Batch) -> Any:
         numbers, mask = maps_of(batch, self.needs), batch["mask"]

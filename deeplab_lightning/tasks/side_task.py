@@ -52,8 +52,8 @@ class SideTask(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def evaluate(self, task: EvaluatedTask, seen: Seen) -> None:
-        """Predict and count images."""
+    def evaluate(self, task: EvaluatedTask, seen: Seen) -> dict[str, list[Any]]:
+        """Predict and count images; return what a step is to give back of each, beside its classes."""
 
 
 def maps_of(batch: Batch, name: str) -> Any:

@@ -27,7 +27,7 @@ def evaluated(folder: Path, with_objects: bool) -> tuple[RunFolder, PanopticScor
     evaluation, panoptic = SegmentationScores(NAMES, VOID), PanopticScores(NAMES, [1], VOID) if with_objects else None
     evaluation.update(classes, classes, "a")
     description = {"class_names": NAMES, "palette": [[0, 0, 0], [200, 0, 0]]}
-    task: Any = SimpleNamespace(evaluation=evaluation, description=description, protocol="whole image")
+    task: Any = SimpleNamespace(evaluation=evaluation, description=description, protocol="whole image", objects=None)
     batch: dict[str, Any] = {
         "sample_id": ["a"],
         "image": [torch.zeros(3, 40, 60, dtype=torch.uint8)],
@@ -37,7 +37,8 @@ def evaluated(folder: Path, with_objects: bool) -> tuple[RunFolder, PanopticScor
     if panoptic is not None:
         pred = classes, (numbers * 7).roll(2, 1)
         panoptic.update([pred], [(classes, numbers)], ["a"])
-        task.panoptic_scores, batch["numbers"], outputs["segments"] = panoptic, [numbers], [pred]
+        task.objects = SimpleNamespace(scores=panoptic)
+        batch["instances"], outputs["segments"] = [numbers], [pred]
     trainer: Any = SimpleNamespace(
         testing=False, sanity_checking=False, is_global_zero=True, loggers=[], global_step=3,
         num_val_batches=[1], val_dataloaders=None, state=SimpleNamespace(fn="validate"),
@@ -55,7 +56,7 @@ def test_objects_are_kept_and_shown(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert PanopticCounts.load(run.panoptic).quality().all == panoptic.quality().all
     with run.per_class.open() as file:
         car = list(csv.DictReader(file))[1]
-    assert float(car["PQ"]) == panoptic.values()["pq/car"]
+    assert float(car["PQ"]) == panoptic.values()["PQ/car"]
     assert "validation, objects and stuff" in capsys.readouterr().out
     truth, pred = read_gallery(run.images).images["a"].outline_pngs
     assert truth != pred

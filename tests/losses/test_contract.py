@@ -30,7 +30,7 @@ from deeplab_lightning.options import at_least, group_of, hints_of
 
 VOID = 255
 CONTEXT = LossContext(VOID)
-OTHERS = ("depth", "distillation")
+OTHERS = ("depth", "distillation", "instances")
 LOSSES = [name for name in hints_of(loss_options()) if name not in OTHERS]
 SMALL: dict[str, dict[str, Any]] = {
     "cross_entropy": {"label_smoothing": 0.1},
