@@ -32,12 +32,15 @@ def numbered_objects(options: Mapping[str, Any]) -> Meaning:
     found = Meaning()
     try:
         names = set(FolderDataModule(**options).files)
-        where = next((text for text in _places(options) if _fits(options, text, names)), None)
-        if where is None:
-            return found
+    except DeepLabError:  # whoever opens it says what is wrong
+        return found
+    where = next((text for text in _places(options) if _fits(options, text, names)), None)
+    if where is None:
+        return found
+    try:
         things = _with_numbers({**options, "instances": where, "things": options["class_names"]})
-    except DeepLabError as error:  # of the masks another check says more
-        found.remarks.append(f"Whether objects are numbered beside the masks cannot be told: {error}")
+    except DeepLabError as error:
+        found.remarks.append(f"{where} seems to number objects, and cannot be used: {error}")
         return found
     if things:
         found.options = {"instances": where, "things": things}

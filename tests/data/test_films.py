@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.drawing import DrawnScene, draw_frame, draw_scene
+from deeplab_lightning.data.drawing import DrawnScene, draw_frame, draw_scene, film
+from deeplab_lightning.data.drawing.canvas import Canvas
+from deeplab_lightning.data.drawing.placement import Placement
 from deeplab_lightning.data.forms.folder_reading import frames_before
 from deeplab_lightning.data.sets.drawn_films import DrawnFilms, DrawnFilmsDataModule
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
@@ -23,7 +25,7 @@ FRAMES = (0, 1, 6, 15)
 
 @pytest.fixture(scope="module")
 def films() -> list[list[DrawnScene]]:
-    return [[draw_frame((0, 0, film), frame, 96, 128) for frame in FRAMES] for film in range(12)]
+    return [[draw_frame((0, 0, number), frame, 96, 128) for frame in FRAMES] for number in range(12)]
 
 
 def boxes(scene: DrawnScene) -> dict[int, np.ndarray]:
@@ -40,15 +42,15 @@ def test_a_frame_is_a_pure_function_of_its_arguments(films: list[list[DrawnScene
     again = draw_frame((0, 0, 3), 6, 96, 128)
     for one, other in zip(vars(films[3][2]).values(), vars(again).values(), strict=True):
         assert np.array_equal(one, other) if isinstance(one, np.ndarray) else one == other
-    images = {scene.image.tobytes() for film in films for scene in film}
+    images = {scene.image.tobytes() for frames in films for scene in frames}
     assert len(images) == len(films) * len(FRAMES)
 
 
 def test_things_keep_number_and_class_and_the_layers_agree(films: list[list[DrawnScene]]) -> None:
-    for film in films:
-        classes = [[(thing.instance_id, thing.class_id) for thing in scene.objects] for scene in film]
+    for frames in films:
+        classes = [[(thing.instance_id, thing.class_id) for thing in scene.objects] for scene in frames]
         assert all(one == classes[0] for one in classes)
-        for scene in film:
+        for scene in frames:
             table = np.array([0, *(thing.class_id for thing in scene.objects)])
             labelled = scene.mask != 255
             assert np.array_equal(scene.mask[labelled], table[scene.instances][labelled])
@@ -80,12 +82,41 @@ def test_things_move_grow_and_hide_one_another(films: list[list[DrawnScene]]) ->
 
 def test_looks_stay(films: list[list[DrawnScene]]) -> None:
     """The landscape is painted alike in all frames, but for the sensor's noise."""
-    for film in films[:4]:
-        scenes = film[0], film[1]
+    for frames in films:
+        scenes = frames[0], frames[1]
         bare = (scenes[0].instances == 0) & (scenes[1].instances == 0)
         difference = np.abs(scenes[0].image.astype(int) - scenes[1].image)[bare]
         assert 0.5 < difference.mean() < 12
-        assert np.median(difference) < 8
+        assert 1 <= np.median(difference) < 8
+        for thing in scenes[0].objects:
+            seen = [scene.instances == thing.instance_id for scene in scenes]
+            if min(map(np.sum, seen)) > 300:
+                colours = [scene.image[pixels].mean(axis=0) for scene, pixels in zip(scenes, seen, strict=True)]
+                assert np.abs(colours[0] - colours[1]).max() < 10
+
+
+def test_nearer_things_are_larger_and_painted_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    painted: list[list[tuple[int, Placement]]] = []
+
+    def paint(rng: object, canvas: Canvas, scape: object, placement: Placement, number: int) -> None:
+        painted[-1].append((number, placement))
+
+    monkeypatch.setattr(film, "paint_object", paint)
+    for frame in (0, 12):
+        for number in range(12):
+            painted.append([])
+            draw_frame((0, 0, number), frame, 64, 64)
+            nearness = [placement.nearness for _, placement in painted[-1]]
+            assert nearness == sorted(nearness)
+    changed = 0
+    for first, last in zip(painted[:12], painted[12:], strict=True):
+        for number, before in first:
+            after = dict(last)[number]
+            assert (before.name, before.look, before.turn) == (after.name, after.look, after.turn)
+            if abs(after.nearness - before.nearness) > 0.02:
+                changed += 1
+                assert (after.size > before.size) == (after.nearness > before.nearness)
+    assert changed > 30
 
 
 def test_films_share_no_image_with_scenes(films: list[list[DrawnScene]]) -> None:
@@ -132,20 +163,20 @@ def test_frames_of_a_folder_follow_their_numbers() -> None:
 
 def test_a_folder_of_films_with_numbers(tmp_path: Path) -> None:
     for split, films in (("train", ("a", "b")), ("val", ("c",))):
-        for film in films:
+        for name in films:
             place = tmp_path / split
-            write_folder(place, names=[f"{film}/{frame}" for frame in (8, 9, 10)], classes=2)
-            for path in sorted((place / "masks" / film).iterdir()):
+            write_folder(place, names=[f"{name}/{frame}" for frame in (8, 9, 10)], classes=2)
+            for path in sorted((place / "masks" / name).iterdir()):
                 ids = np.array(Image.open(path)).astype(np.uint16) * 300
-                (place / "instances" / film).mkdir(parents=True, exist_ok=True)
-                Image.fromarray(ids).save(place / "instances" / film / path.name)
+                (place / "instances" / name).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(ids).save(place / "instances" / name / path.name)
     data = FolderDataModule(root=str(tmp_path), class_names=["a", "b"], instances="instances", things=("b",))
     dataset = data.dataset("train")
     names = [dataset.sample_id(index) for index in range(len(dataset))]
     assert len(names) == 6
     for index, name in enumerate(names):
         before = dataset.previous(index)
-        film, frame = name.rsplit("/", 1)
-        expected = None if frame == "8" else names.index(f"{film}/{int(frame) - 1}")
+        folder, frame = name.rsplit("/", 1)
+        expected = None if frame == "8" else names.index(f"{folder}/{int(frame) - 1}")
         assert before == expected
         assert set(np.unique(dataset.instances(index)).tolist()) == {0, 300}

@@ -33,7 +33,7 @@ from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import LabelSet, own_labels
 
 from ..fakes.cityscapes import write_cityscapes
-from ..fakes.coco import image_entry, thing, write_annotations
+from ..fakes.coco import image_entry, runs, thing, write_annotations
 from ..fakes.folder import write_folder
 from ..fakes.labelme import shape, write_annotation
 from ..fakes.object_masks import LARGE, SMALL, save
@@ -288,10 +288,12 @@ def test_coco_objects_are_numbered_as_they_are_drawn(tmp_path: Path) -> None:
         (1, [2, 2, 30, 2, 30, 30, 2, 30]),
         (1, [20, 20, 45, 20, 45, 38, 20, 38]),
     ]
-    crowd = {"size": [40, 50], "counts": [0, 40 * 50]}
+    small = np.zeros((40, 50), np.uint8)
+    small[22:26, 32:36] = 1
+    crowds = [thing(1, 1, one, iscrowd=1) for one in ({"size": [40, 50], "counts": [0, 40 * 50]}, runs(small))]
     for name in ("a", "b", "c", "d", "e"):
         Image.new("RGB", (50, 40)).save(tmp_path / "train" / f"{name}.png")
-    annotations = [thing(1, category, [points]) for category, points in boxes] + [thing(1, 1, crowd, iscrowd=1)]
+    annotations = [thing(1, category, [points]) for category, points in boxes] + crowds
     entries = [image_entry(number, f"{name}.png") for number, name in enumerate("abcde", start=1)]
     write_annotations(tmp_path / "train" / "_annotations.coco.json", entries, annotations)
     options: dict[str, Any] = {"root": str(tmp_path), "class_names": ["background", "person", "car", "toothbrush"]}

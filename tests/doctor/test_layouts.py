@@ -227,3 +227,8 @@ def test_a_folder_without_numbers_for_all_images_gets_none(tmp_path: Path) -> No
     (tmp_path / "instances").mkdir()
     Image.fromarray(np.ones((40, 52), np.uint16)).save(tmp_path / "instances" / "pic0.png")
     assert "instances" not in propose(tmp_path).options
+    for path in sorted((tmp_path / "masks").iterdir()):
+        Image.fromarray(np.ones((40, 51), np.uint16)).save(tmp_path / "instances" / path.name)
+    found = propose(tmp_path)
+    assert "instances" not in found.options
+    assert "instances seems to number objects, and cannot be used: A mask must have the size" in found.remarks[-1]
