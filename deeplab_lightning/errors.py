@@ -95,11 +95,17 @@ def of_kind(kind: Kind) -> Iterator[None]:
 
 @contextmanager
 def of_image(name: object) -> Iterator[None]:
-    """Name the image in an error of logits that are not finite."""
+    """Name the image in an error of logits that are not finite, and where memory ends."""
     try:
         yield
     except NotFiniteError as error:
         raise NotFiniteError(f"{name}: {error}") from error
+    except MemoryError as error:
+        raise DataError(
+            f"{name} needs more memory than there is{f' ({error})' if str(error) else ''}. Cut it into smaller images, look at it in windows "
+            f"(--evaluation.window_size 512), or take it out of the data.",
+            kind="unfit_image",
+        ) from error
 
 
 def shown(text: object, lines: bool = False) -> str:

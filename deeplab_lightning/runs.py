@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from .errors import CheckpointError, ConfigError, DataError, did_you_mean
-from .files import expect_name, write_text
+from .files import expect_name, open_file, write_text
 from .options import Options, at_least
 
 LATEST = "latest"
@@ -292,7 +293,7 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist: expected the metrics of a run. Has the run logged anything yet?")
-    with path.open(newline="", encoding="utf-8") as file:
+    with io.TextIOWrapper(open_file(path), newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         names, rows = list(reader.fieldnames or ()), list(reader)
     try:

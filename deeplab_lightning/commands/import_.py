@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..errors import CheckpointError, ConfigError, did_you_mean
-from ..files import write_text, writing
+from ..files import read_text, write_text, writing
 from ..options import Written, above
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
             f"--classes {classes} is neither a file nor one of {', '.join(known)}.{did_you_mean(classes, known)}"
         )
     try:
-        lines = Path(classes).read_text(encoding="utf-8").splitlines()
+        lines = read_text(Path(classes)).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"--classes {classes} cannot be read as text: {error}. One name a line is expected."

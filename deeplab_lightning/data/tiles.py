@@ -29,7 +29,7 @@ import numpy as np
 from .. import __version__
 from ..errors import ConfigError, DataError
 from ..extras import need
-from ..files import atomic_open, writing
+from ..files import atomic_open, open_file, read_bytes, writing
 from .dataset import SegmentationDataset
 from .fingerprint import reading_of
 from .subset import Subset
@@ -107,7 +107,7 @@ class TiledDataset(Subset):
     def _tiles(self, index: int) -> Tiles | None:
         """Open what is stored of an image; None if nothing is, or nothing that can be used."""
         try:
-            tiles = Tiles(self._path(index).open("rb", buffering=0))
+            tiles = Tiles(open_file(self._path(index)))
         except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
             return None
         paths = self.files(index)
@@ -260,4 +260,4 @@ def _describe(path: Path) -> list[Any]:
 
 @lru_cache(maxsize=16)  # an annotation file may hold the masks of all images
 def _content(path: Path, size: int, changed: int) -> str:
-    return _digest(path.read_bytes()).hex() if size else ""
+    return _digest(read_bytes(path)).hex() if size else ""

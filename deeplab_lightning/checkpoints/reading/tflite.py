@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...files import read_bytes
 from . import flatbuffer
 from .foreign import BrokenFile, ForeignFile, UnknownForm
 
@@ -40,7 +41,7 @@ def read_tflite(path: Path) -> ForeignFile:
         BrokenFile: An offset or a size leads out of the file.
         UnknownForm: It is no network of one image, or its kernels are of another type.
     """
-    data = memoryview(bytearray(path.read_bytes()))  # writable, which PyTorch wants; tensors share it
+    data = memoryview(bytearray(read_bytes(path)))  # writable, which PyTorch wants; tensors share it
     model = flatbuffer.root(data)
     buffers = [buffer.bytes(0) for buffer in model.tables(4)]
     graph = next(model.tables(2), None)

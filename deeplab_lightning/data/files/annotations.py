@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...files import read_bytes
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def read_any_json(path: Path, remedy: str) -> Any:
         DataError: The file is missing, unreadable, empty, or no JSON.
     """
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        return json.loads(read_bytes(path).decode("utf-8-sig"))
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. {remedy}") from error
     except UnicodeDecodeError as error:

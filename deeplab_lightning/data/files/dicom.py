@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,16 @@ import numpy as np
 
 from ...errors import DataError
 from ...extras import need
+from ...files import open_file
+from .limits import expect_memory, expect_parts, expect_size
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of DICOM segmentations: of one bit or a fraction for each segment, and label maps."""
 
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_LARGEST_RATIO = 1032
+"""Bytes that a deflated one can stand for."""
 _FETCH_AGAIN = "Copy it again, or take it out of the data."
 
 
@@ -25,7 +31,7 @@ def is_dicom(path: Path) -> bool:
     if ending and not ending[1:].isdigit():
         return False
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
@@ -48,7 +54,7 @@ def frame_count(path: str | Path) -> int:
         ConfigError: pydicom is missing.
         DataError: The file cannot be read.
     """
-    return _frames(dicom_header(path))
+    return _frames(dicom_header(path), path)
 
 
 def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False) -> np.ndarray:
@@ -72,7 +78,7 @@ def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False
             chosen, or is a mask in `MONOCHROME1`, of which it is not known what is meant.
     """
     dataset = opened_dicom(path)
-    count = _frames(dataset)
+    count = _frames(dataset, path)
     if dataset.get("SOPClassUID") in SEGMENTATIONS:
         raise DataError(
             f"{path} is a DICOM segmentation, not an image. Keep it below one root with the images that it refers to: "
@@ -109,6 +115,11 @@ def pixels_of(dataset: Any, path: str | Path, frame: int) -> np.ndarray:
         DataError: It is damaged, or compressed in a way that needs another package.
     """
     pixel_array = need("pydicom.pixels", "medical", f"Reading {path}").pixel_array
+    sides = [dataset.get(name) or 0 for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    if not all(isinstance(side, int) for side in sides):
+        raise DataError(f"Cannot read {path}: it does not say its size. {_FETCH_AGAIN}")
+    rows, columns, samples, bits = sides
+    expect_size(path, rows, columns, samples * -(-bits // 8))
     try:
         return pixel_array(dataset, index=frame)
     except Exception as error:  # of a damaged file pydicom raises a dozen kinds
@@ -124,15 +135,25 @@ def opened_dicom(path: str | Path, **options: Any) -> Any:
     """
     pydicom = need("pydicom", "medical", f"Reading {path}")
     try:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        is_deflated = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == _DEFLATED
+        expect_memory(path, size * (_LARGEST_RATIO if is_deflated else 1))
         return pydicom.dcmread(path, **options)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
 
 
-def _frames(dataset: Any) -> int:
-    return int(dataset.get("NumberOfFrames", 1) or 1)
+def _frames(dataset: Any, path: str | Path) -> int:
+    count = dataset.get("NumberOfFrames", 1) or 1
+    if not isinstance(count, int):
+        raise DataError(f"Cannot read {path}: its number of frames is {count!r}. {_FETCH_AGAIN}")
+    expect_parts(path, int(count), "frames")
+    return int(count)
 
 
 def _kind(dataset: Any) -> str:

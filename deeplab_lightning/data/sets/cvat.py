@@ -29,6 +29,7 @@ from xml.parsers import expat
 import numpy as np
 
 from ...errors import DataError
+from ...files import open_file, read_bytes
 from ..files.regions import Polygon, Region, ellipse, ring, runs_of
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
@@ -79,7 +80,7 @@ def _files(root: Path) -> list[Path]:
     found = []
     for path in sorted(root.glob("*.xml")):
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 start = file.read(_START)
         except OSError:
             continue
@@ -100,7 +101,7 @@ def _tree(path: Path) -> Element:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(read_bytes(path), True)
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. {_REMEDY}") from error
     except expat.ExpatError as error:

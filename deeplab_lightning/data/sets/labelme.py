@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 import os
 import re
@@ -40,6 +39,7 @@ from ..datamodule import Split
 from ..dataset import SegmentationDataset
 from ..files.annotations import check_declared_size, read_any_json, read_json
 from ..files.images import decode_image, read_image
+from ..files.limits import expect_size, opened_image
 from ..forms.outlines import BOXES_ALONE, LabelIds, check_left_out, class_names_of
 from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
 from ..pairing.finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
@@ -352,7 +352,8 @@ def _draw_disc(canvas: ImageDraw.ImageDraw, centre: tuple[float, float], radius:
 def _paste(mask: Image.Image, box: list[tuple[float, float]], encoded: object, value: int, where: str) -> None:
     """Draw where an image, PNG in base64, is not 0; its corners lie in the middle of the box's corner pixels."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(str(encoded), validate=True))) as image:
+        with opened_image(base64.b64decode(str(encoded), validate=True)) as image:
+            expect_size(where, image.height, image.width)
             stencil = Image.fromarray(np.array(image.convert("L")) > 0)
     except (binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: its mask is no PNG in base64: {error}. {_ANNOTATE_AGAIN}") from error
