@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ..command_line import ConfigurationWords, from_yaml
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, did_you_mean, shown
 from ..files import atomic_open, write_text, writing
 from ..options import Written, at_least
 from .identity import identity
@@ -113,8 +113,8 @@ def evaluate(
     where = configured.data_class.name_in_yaml().lower() if is_whole else ""
     rows = []
     cost = sum(evaluation.cost() for evaluation in evaluations if evaluation.result is None) * len(chosen)
-    shown, pause = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go", 0.1 if sys.stderr.isatty() else 15
-    with tqdm(total=cost, bar_format=shown, mininterval=pause, disable=cost == 0) as bar:
+    form, pause = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go", 0.1 if sys.stderr.isatty() else 15
+    with tqdm(total=cost, bar_format=form, mininterval=pause, disable=cost == 0) as bar:
         for number, evaluation in enumerate(evaluations, start=1):
             if evaluation.result is None:
                 bar.set_description(f"protocol {number} of {len(evaluations)}")

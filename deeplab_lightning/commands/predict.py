@@ -132,7 +132,7 @@ def predict(
                         writing_drafts.add(image, name, result.mask)
                 if of_drafts.write and part.mark:
                     of_images.append(f"{image} got no draft: it is too large to be opened whole: read in windows.")
-            except DeepLabError as error:
+            except DeepLabError as error:  # noqa: PERF203
                 of_images.append(str(error))
     gone = [str(path) for path in written if not path.is_file()]
     of_images += [f"{path} was written, and is gone: was {output} deleted meanwhile?" for path in gone]

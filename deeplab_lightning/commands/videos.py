@@ -86,12 +86,8 @@ def segment_videos(
         try:
             source = FrameFolder(video, rate) if video.is_dir() else VideoFile(video)
             segment = segmenter_of(model, settings.smoothing, morphology)  # anew: it remembers frames
-            with tqdm(
-                total=source.expected,
-                unit="frame",
-                desc=shown(name.name),
-                mininterval=0.1 if sys.stderr.isatty() else 15,
-            ) as bar:
+            pause = 0.1 if sys.stderr.isatty() else 15
+            with tqdm(total=source.expected, unit="frame", desc=shown(name.name), mininterval=pause) as bar:
                 job = VideoJob(
                     source, name, segment, model.labels, output, options, made_by, written_ids, table, bar.update
                 )

@@ -243,7 +243,7 @@ class VideoJob:
             facts.update(is_last=upcoming is None, lost=self.source.lost, bytes=sizes)
             state = {"mask": mask, **self.segment.state(), **self.tracker.state()}
             with atomic_open(self._part(number, "state.npz")) as file:
-                np.savez(file, **state)
+                np.savez(file, **state)  # type: ignore[arg-type,unused-ignore]
             self.segments.write(_name(number), facts)  # from here on the segment counts as done
             self._part(number - 1, "state.npz").unlink(missing_ok=True)
             first += len(facts["pts"])

@@ -31,10 +31,10 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         DataError: It cannot be read, or holds none, or several.
     """
+    if not path.exists():
+        raise DataError(f"{path} does not exist.{nearest_sibling(path)}")
     try:
         arrays = _arrays_in(path)
-    except FileNotFoundError as error:
-        raise DataError(f"{path} does not exist.{nearest_sibling(path)}") from error
     except DataError:
         raise
     except Exception as error:  # of what is torn or made up, SciPy raises a dozen kinds

@@ -38,8 +38,6 @@ def read_depth(path: Path, scale: float = 1.0) -> np.ndarray:
             with opened_image(data) as image:
                 expect_size(path, image.height, image.width, 8)
             stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except DataError:
-        raise
     except Exception as error:  # of what is torn or made up, Pillow and OpenCV raise a dozen kinds
         raise DataError(f"{path} cannot be read as a depth map: {error}") from error
     if stored is None:

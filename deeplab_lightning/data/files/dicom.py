@@ -93,7 +93,11 @@ def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False
     pixels = pixels_of(dataset, path, frame or 0)
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
     if photometric == "PALETTE COLOR" and not of_mask:
-        pixels = need("pydicom.pixels", "medical", f"Reading {path}").apply_color_lut(pixels, dataset)[..., :3]
+        look_up = need("pydicom.pixels", "medical", f"Reading {path}").apply_color_lut
+        try:
+            pixels = look_up(pixels, dataset)[..., :3]
+        except Exception as error:  # of a damaged palette likewise
+            raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
         return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     if photometric == "MONOCHROME1":
         if of_mask:

@@ -116,11 +116,11 @@ def _opened(path: str | Path) -> Iterator[Any]:
             blocks = max(math.prod(block) for block in raster.block_shapes)
             expect_memory(path, blocks * sum(np.dtype(kind).itemsize for kind in raster.dtypes), _IN_PARTS)
             yield raster
-    except OSError as error:
-        raise DataError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
     except rasterio.errors.RasterioError as error:
         words = error.__cause__ or error
         raise DataError(f"Cannot read {path}: {words}. Copy it again, or take it out of the data.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
 
 
 def _driver_of(path: str | Path) -> str:

@@ -155,6 +155,8 @@ def nrrd_header(path: Path) -> Nrrd:
     }
     try:
         return _parsed(path, fields, 0 if end is None else end.end(), detached)
+    except DataError:
+        raise
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"The header of {path} cannot be read: {error!r}. {_AS_NIFTI}") from error
 
