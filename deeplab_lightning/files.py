@@ -163,8 +163,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     Raises:
         OSError: It cannot be read.
     """
-    with io.TextIOWrapper(open_file(path), newline="", encoding="utf-8") as file:
-        return [{name: _from_text(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+    try:
+        with io.TextIOWrapper(open_file(path), newline="", encoding="utf-8") as file:
+            return [{name: _from_text(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise OSError(errno.EILSEQ, f"it is no table: {error}", str(path)) from error
 
 
 def _as_text(cell: object) -> object:

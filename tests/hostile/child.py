@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -175,6 +176,29 @@ def commands(folder: Path) -> Iterator[Entry]:
     return made.entries(folder)
 
 
+def annotations(folder: Path, count: int = 3, seed: int = 0) -> Iterator[Entry]:
+    """Annotation files of every form, each kind of value in them by turns."""
+    from . import annotations as made
+
+    warnings.simplefilter("ignore")
+    return made.entries(folder, count, seed)
+
+
+def pages(folder: Path, count: int = 4, seed: int = 0) -> Iterator[Entry]:
+    """Run folders of others, through `report` and `compare`."""
+    from . import pages as made
+
+    return made.entries(folder, count, seed)
+
+
+def decoders(folder: Path, count: int = 5, seed: int = 0) -> Iterator[Entry]:
+    """Images of every format with changed bytes, read in every way."""
+    from . import decoders as made
+
+    warnings.simplefilter("ignore")
+    return made.entries(folder, count, seed)
+
+
 def runs(folder: Path) -> Iterator[Entry]:
     """Run folders and files of settings, which other people made."""
     from . import runs as made
@@ -188,7 +212,13 @@ KINDS: dict[str, Callable[[Path], Iterator[Entry]]] = {
     "mutated_long": lambda folder: mutated(folder, 1500, seed=1),
     "checkpoints": checkpoints,
     "runs": runs,
+    "pages": pages,
+    "pages_long": lambda folder: pages(folder, 100, seed=1),
+    "decoders": decoders,
+    "decoders_long": lambda folder: decoders(folder, 250, seed=1),
     "images": images,
+    "annotations": annotations,
+    "annotations_long": lambda folder: annotations(folder, 150, seed=1),
     "commands": commands,
 }
 

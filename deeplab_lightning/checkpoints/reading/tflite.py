@@ -54,6 +54,8 @@ def read_tflite(path: Path) -> ForeignFile:
         constant = _constant(tensor, names[-1], shapes[-1], buffers[_within(tensor.integer(2, "I"), buffers, "buffer")])
         if constant is not None:
             constants[number] = constant
+    if sum(constant.numel() * constant.element_size() for constant in constants.values()) > len(data):
+        raise BrokenFile("its constants stand for more bytes than it has")
     codes = [max(code.integer(0, "b"), code.integer(3, "i")) for code in model.tables(1)]
     inputs = [shapes[_within(index, shapes, "tensor")] for index in graph.integers(1)]
     if len(inputs) != 1 or len(inputs[0]) != 4:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, DeepLabError
 from ...files import read_bytes
+
+MALFORMED = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, RecursionError),
+    *(TypeError, ValueError, csv.Error, struct.error, zlib.error),
+)
+"""What goes wrong when a file's content is not as it should be."""
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -52,10 +61,11 @@ def parsing(where: str | Path, remedy: str) -> Iterator[None]:
     """Turn whatever goes wrong while the content of a file is taken apart into an error that names it."""
     try:
         yield
-    except DataError:
+    except DeepLabError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+    except MALFORMED as error:
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        what = f"{said} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {said}"
         raise DataError(f"{where} is not in the form expected: {what}. {remedy}") from error
 
 

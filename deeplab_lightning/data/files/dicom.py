@@ -54,7 +54,7 @@ def frame_count(path: str | Path) -> int:
         ConfigError: pydicom is missing.
         DataError: The file cannot be read.
     """
-    return _frames(dicom_header(path), path)
+    return frames_in(dicom_header(path), path)
 
 
 def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False) -> np.ndarray:
@@ -78,7 +78,7 @@ def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False
             chosen, or is a mask in `MONOCHROME1`, of which it is not known what is meant.
     """
     dataset = opened_dicom(path)
-    count = _frames(dataset, path)
+    count = frames_in(dataset, path)
     if dataset.get("SOPClassUID") in SEGMENTATIONS:
         raise DataError(
             f"{path} is a DICOM segmentation, not an image. Keep it below one root with the images that it refers to: "
@@ -152,7 +152,12 @@ def opened_dicom(path: str | Path, **options: Any) -> Any:
         raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
 
 
-def _frames(dataset: Any, path: str | Path) -> int:
+def frames_in(dataset: Any, path: str | Path) -> int:
+    """Return how many frames an opened file, `path`, has.
+
+    Raises:
+        DataError: It says no number, or one that no file has.
+    """
     count = dataset.get("NumberOfFrames", 1) or 1
     if not isinstance(count, int):
         raise DataError(f"Cannot read {path}: its number of frames is {count!r}. {_FETCH_AGAIN}")

@@ -66,8 +66,8 @@ class Folder(SegmentationDataset):
 
     Raises:
         ConfigError: A package for this kind of file is missing.
-        DataError: The first image that can be read is not of this kind, or none can be, the masks are black and white and nothing says what 255
-            means, or image and mask of a volume or a raster do not fit together.
+        DataError: The first image that can be read is not of this kind, or none can be, the masks are black and white
+            and nothing says what 255 means, or image and mask of a volume or a raster do not fit together.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Folder(SegmentationDataset):
         for index in spread(len(self), MASKS_LOOKED_AT):
             try:
                 read_source(self._pairs[index][0], self._kind.channels, self._kind.pixel_range)
-            except DataError as error:
+            except DataError as error:  # noqa: PERF203
                 if error.kind != "unreadable_image":
                     raise
                 unreadable.append(error)

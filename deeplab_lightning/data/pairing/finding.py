@@ -161,7 +161,10 @@ def files_below(folder: Path) -> list[Path]:
 
 def on_disk(path: Path) -> Path:
     """Return a path as the disk spells it: an accented letter may be one character there, or two (NFC, NFD)."""
-    if path.exists() or path.parent == path:
+    try:
+        if path.exists() or path.parent == path:
+            return path
+    except OSError:  # its name is longer than any
         return path
     parent = on_disk(path.parent)
     names = os.listdir(parent) if not path.name.isascii() and parent.is_dir() else []

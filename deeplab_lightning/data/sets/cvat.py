@@ -30,6 +30,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...files import open_file, read_bytes
+from ..files.annotations import parsing
 from ..files.regions import Polygon, Region, ellipse, ring, runs_of
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
@@ -57,12 +58,14 @@ class CVATDataModule(OutlinesDataModule):
         found, images = Annotations(), NamedImages(root)
         kinds: Counter[str] = Counter()
         for path in _files(root):
-            tree = _tree(path)
+            with parsing(path, _REMEDY):
+                tree = _tree(path)
             if tree.find("track") is not None:
                 raise DataError(f"{path} is in CVAT's form for video, with tracks in place of images. {_REMEDY}")
             found.labels += _labels(tree)
             for number, element in enumerate(tree.iterfind("image"), start=1):
-                _add_image(found, path, element, number, root, images, kinds)
+                with parsing(f"{path}, image {number}", _REMEDY):
+                    _add_image(found, path, element, number, root, images, kinds)
         if set(kinds) == {"box"}:
             raise DataError(
                 f"{root} has {kinds['box']} boxes and no outlines: boxes do not tell the classes of pixels. "

@@ -37,7 +37,7 @@ from ...errors import DataError, did_you_mean
 from ...labels import LabelSet
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..files.annotations import check_declared_size, read_any_json, read_json
+from ..files.annotations import check_declared_size, parsing, read_any_json, read_json
 from ..files.images import decode_image, read_image
 from ..files.limits import expect_size, opened_image
 from ..forms.outlines import BOXES_ALONE, LabelIds, check_left_out, class_names_of
@@ -140,7 +140,8 @@ class LabelMeDataModule(OwnImagesDataModule):
         """Recognise a folder with annotations in any depth."""
         if not any(_is_annotation(path) for path in _json_files(root)):
             return None
-        survey = look_through(root, find_annotations(root))
+        with parsing(root, _ANNOTATE_AGAIN):
+            survey = look_through(root, find_annotations(root))
         named = dict.fromkeys([*names_in_file(root), *sorted(survey.labels)])
         names, said = class_names_of(named)
         options = {"root": str(root.resolve()), "class_names": names}
@@ -156,7 +157,8 @@ class LabelMeDataModule(OwnImagesDataModule):
     def splits(self) -> dict[str, list[str]]:
         """Split -> names of its images. What is left out is said when they are first asked for."""
         names = find_annotations(self.root)
-        survey = look_through(self.root, names)
+        with parsing(self.root, _ANNOTATE_AGAIN):
+            survey = look_through(self.root, names)
         check_left_out(survey.left_out, survey.drawn, self.root)
         if survey.left_out:
             first = survey.left_out[0]
