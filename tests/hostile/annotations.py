@@ -34,13 +34,14 @@ BINARY: dict[str, Callable[[Path], object]] = {
 """Whose files are not text: bytes are changed alone."""
 
 VALUES: tuple[Any, ...] = (
-    3e7, -3e7, 1e308, 10**30, -1, 0, 2**31, 2**63, 0.5, True, None, "", "x", "\x1b[2J\n", [], {}, [[]], [None], {"a": {}},
-    float("nan"), float("inf"), "../../../etc/passwd", "/dev/zero", "9" * 400, [1e9] * 8, [[0, 0], [3e7, 0], [3e7, 3e7]],
+    3e7, -3e7, 1e308, 10**30, -1, 0, 2**31, 2**63, 0.5, True, None, "", "x", "\x1b[2J\n", [], {}, [[]], [None],
+    {"a": {}}, float("nan"), float("inf"), "../../../etc/passwd", "/dev/zero", "9" * 400, [1e9] * 8,
+    [[0, 0], [3e7, 0], [3e7, 3e7]],
 )  # fmt: skip
 """What stands in place of others."""
 WORDS = (
-    "30000000", "-30000000", "1e308", "nan", "inf", "-1", "", "x", "9" * 5000, "99999999999999999999", "0 0 0", "\u202e",
-    "../../../etc/passwd", "&#27;", "<", "&lol;",
+    "30000000", "-30000000", "1e308", "nan", "inf", "-1", "", "x", "9" * 5000, "99999999999999999999", "0 0 0",
+    "\u202e", "../../../etc/passwd", "&#27;", "<", "&lol;",
 )  # fmt: skip
 """Likewise in texts that are no JSON."""
 DEEP = "[" * 100_000 + "]" * 100_000

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.errors import DeepLabError
+from deeplab_lightning.memory import forget_peak, peak_memory
 
 MEMORY = 1 << 30
 """Bytes beyond what the process has when its modules are loaded."""
 LARGEST_FILE = 64 << 20
-SECONDS = 20
+SECONDS = 60
 """That an entry may take, interrupted by an alarm where Python has the word; else the parent ends the process."""
 Entry = tuple[str, Callable[[], Any]]
 
@@ -245,7 +246,8 @@ def _ring(*_: object) -> None:
 def outcome(run: Callable[[], Any]) -> dict[str, Any]:
     """Run an entry, and say how it ended."""
     ASKED.clear()
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()  # what making the files took
+    start, before = time.perf_counter(), peak_memory() or 0
     said = ""
     signal.signal(signal.SIGALRM, _ring)
     signal.alarm(SECONDS)
@@ -258,7 +260,7 @@ def outcome(run: Callable[[], Any]) -> dict[str, Any]:
         ended, said = "fault", f"{type(error).__name__}: {error}"
     finally:
         signal.alarm(0)
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    megabytes = ((peak_memory() or 0) - before) / 1e6
     seconds = time.perf_counter() - start
     return {"outcome": ended, "said": said, "asked": ASKED[:5], "megabytes": round(megabytes), "seconds": seconds}
 

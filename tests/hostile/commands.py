@@ -19,7 +19,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.files import images as written
 from deeplab_lightning.data.files.limits import VARIABLE
 
-from . import checkpoints, images
+from . import checkpoints, images, pickles
 
 Entry = tuple[str, Callable[[], Any]]
 
@@ -237,6 +237,37 @@ def _doctor(folder: Path, checkpoint: Path) -> Callable[[], None]:
     return check
 
 
+def _inspect(folder: Path, checkpoint: Path) -> Callable[[], None]:
+    made = checkpoints.write(folder)
+
+    def check() -> None:
+        for name, path in list(made.items())[::6]:
+            code, text = run("inspect", path)
+            assert code in (0, 2), (name, text)
+
+    return check
+
+
+def _import(folder: Path, checkpoint: Path) -> Callable[[], None]:
+    forged = folder / "a\nforged\x1b[2J"
+    forged.mkdir()
+    for name, data in {**pickles.archives(), **pickles.legacy()}.items():
+        (forged / f"{len(list(forged.iterdir()))}{name.replace('/', ' ')[:30]}.pth").write_bytes(data)
+    os.mkfifo(forged / "pipe.pth")
+    (forged / "device.safetensors").symlink_to("/dev/zero")
+    (forged / "device.tflite").symlink_to("/dev/zero")
+    (forged / "device.pb").symlink_to("/dev/zero")
+    (forged / "device.caffemodel").symlink_to("/dev/zero")
+
+    def check() -> None:
+        for path in sorted(forged.iterdir()):
+            code, text = run("import", path, "-o", folder / "made.ckpt")
+            assert code == 2, (path, text)
+            assert not [line for line in text.splitlines() if line.startswith("forged")], text
+
+    return check
+
+
 def entries(folder: Path) -> Iterator[Entry]:
     """Yield all of them."""
     checkpoint = _saved(folder)
@@ -244,6 +275,7 @@ def entries(folder: Path) -> Iterator[Entry]:
         "predict of a folder of all images": _predict, "predict of long names": _predict_long_names,
         "predict whose output is deleted": _predict_gone, "predict with a limit": _max_pixels,
         "predict of videos": _predict_videos, "evaluate": _evaluate, "doctor": _doctor,
+        "inspect of checkpoints": _inspect, "import of all weights": _import,
     }  # fmt: skip
     for name, case in cases.items():
         place = folder / name.replace(" ", "_")

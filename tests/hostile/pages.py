@@ -1,4 +1,4 @@
-"""Run folders and studies of others, through the whole commands `report` and `compare`, and what stands in the pages."""
+"""Run folders and studies of others, through the whole commands `report` and `compare`, and what is in the pages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from .commands import run as run_command
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\x1b[2J\nforged\u202e"
 """As name of a run, of a class, of an image, and as value of a setting."""
-TABLE = """backbone,seeds,parameters,multiply_adds,seconds_per_step,mIoU_mean,mIoU_std,difference,low,high,p_value,p_value_holm
+COLUMNS = (
+    *("backbone", "seeds", "parameters", "multiply_adds", "seconds_per_step", "mIoU_mean", "mIoU_std", "difference"),
+    *("low", "high", "p_value", "p_value_holm"),
+)
+TABLE = f"""{",".join(COLUMNS)}
 resnet50,3,1000,2000,0.1,0.5,0.01,,,,,
 =cmd|' /C calc'!A0,3,1000,2000,0.1,0.6,0.01,0.1,0.05,0.2,0.01,0.02
 """

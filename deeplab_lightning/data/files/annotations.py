@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,12 +12,6 @@ import numpy as np
 
 from ...errors import DataError, DeepLabError
 from ...files import read_bytes
-
-MALFORMED = (
-    *(ArithmeticError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, RecursionError),
-    *(TypeError, ValueError, csv.Error, struct.error, zlib.error),
-)
-"""What goes wrong when a file's content is not as it should be."""
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -63,7 +54,7 @@ def parsing(where: str | Path, remedy: str) -> Iterator[None]:
         yield
     except DeepLabError:
         raise
-    except MALFORMED as error:
+    except Exception as error:  # of what is torn or made up, libraries raise dozens of kinds
         said = (str(error) or type(error).__name__).splitlines()[0][:200]
         what = f"{said} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {said}"
         raise DataError(f"{where} is not in the form expected: {what}. {remedy}") from error

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import DataError
 from ...extras import need
 from ...files import open_file
+from .annotations import parsing
 from .limits import expect_memory, expect_parts, expect_size
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -54,7 +55,8 @@ def frame_count(path: str | Path) -> int:
         ConfigError: pydicom is missing.
         DataError: The file cannot be read.
     """
-    return frames_in(dicom_header(path), path)
+    with parsing(path, _FETCH_AGAIN):
+        return frames_in(dicom_header(path), path)
 
 
 def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False) -> np.ndarray:
@@ -77,7 +79,11 @@ def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False
         DataError: The file cannot be read, holds no image or a segmentation, has several frames of which none is
             chosen, or is a mask in `MONOCHROME1`, of which it is not known what is meant.
     """
-    dataset = opened_dicom(path)
+    with parsing(path, _FETCH_AGAIN):  # elements are made of their bytes when they are asked for
+        return _pixels_in(opened_dicom(path), path, frame, of_mask)
+
+
+def _pixels_in(dataset: Any, path: str | Path, frame: int | None, of_mask: bool) -> np.ndarray:
     count = frames_in(dataset, path)
     if dataset.get("SOPClassUID") in SEGMENTATIONS:
         raise DataError(
@@ -119,7 +125,8 @@ def pixels_of(dataset: Any, path: str | Path, frame: int) -> np.ndarray:
         DataError: It is damaged, or compressed in a way that needs another package.
     """
     pixel_array = need("pydicom.pixels", "medical", f"Reading {path}").pixel_array
-    sides = [dataset.get(name) or 0 for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    with parsing(path, _FETCH_AGAIN):
+        sides = [dataset.get(name) or 0 for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
     if not all(isinstance(side, int) for side in sides):
         raise DataError(f"Cannot read {path}: it does not say its size. {_FETCH_AGAIN}")
     rows, columns, samples, bits = sides

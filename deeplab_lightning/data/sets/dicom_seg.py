@@ -153,7 +153,11 @@ class DicomSegDataModule(OwnImagesDataModule):
             return None
         if not images:
             return None
-        listed = list(images.values())
+        with parsing(root, _REMEDY):
+            return cls._recognised(root, list(images.values()), labels)
+
+    @classmethod
+    def _recognised(cls, root: Path, listed: list[SegmentedImage], labels: list[str]) -> Recognised:
         chosen = [listed[index].source for index in spread(len(listed), SLICES_LOOKED_AT)]
         background = [] if labels and labels[0].casefold() == "background" else ["background"]
         return Recognised(
@@ -205,6 +209,11 @@ def read_segmentations(root: Path) -> tuple[dict[str, SegmentedImage], list[str]
         DataError: A header is damaged, an image is missing, lies otherwise, or a segmentation is of a kind that is not
             read.
     """
+    with parsing(root, _REMEDY):
+        return _read_segmentations(root)
+
+
+def _read_segmentations(root: Path) -> tuple[dict[str, SegmentedImage], list[str]]:
     headers = {path: dicom_header(path) for path in files_below(root) if is_dicom(path)}
     segmentations = {path: one for path, one in headers.items() if one.get("SOPClassUID") in SEGMENTATIONS}
     wanted = set()
