@@ -140,9 +140,9 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
         )
     try:
         lines = read_text(Path(classes)).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise ConfigError(
-            f"--classes {classes} cannot be read as text: {error}. One name a line is expected."
+            f"--classes {classes} cannot be read as text: {error.strerror}. One name a line is expected."
         ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     return LabelSet(names, voc_palette(len(names))), f"from {classes}"

@@ -39,7 +39,7 @@ def read_array(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # of what is torn or made up, SciPy raises a dozen kinds
         said = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-        raise DataError(f"Cannot read {path}: {said} {_REMEDY}") from error
+        raise DataError(f"Cannot read {path}: {said.rstrip('.')}. {_REMEDY}") from error
     fitting = {name: one for name, one in arrays.items() if one.ndim in (2, 3) and one.dtype.kind in "biuf"}
     if path.suffix.lower() != ".npy":  # numbers and lists beside the image
         fitting = {name: one for name, one in fitting.items() if min(one.shape[:2]) >= _LEAST_SIDE}
@@ -87,7 +87,7 @@ def read_mat(path: Path) -> dict[str, Any]:
         try:
             return cast("dict[str, Any]", loadmat(file, simplify_cells=True))
         except MatReadError as error:
-            raise ValueError(f"{error}.") from error
+            raise ValueError(str(error)) from error
 
 
 def _unpacked(file: BinaryIO, enough: int) -> int:

@@ -19,8 +19,8 @@ def read_list(list_file: Path, *ways: str) -> list[list[str]]:
     """
     try:
         text = read_text(list_file)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the list {list_file}: {error}.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read the list {list_file}: {error.strerror}.") from error
     allowed = {len(way.split()) for way in ways}
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):

@@ -251,8 +251,8 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
     """
     try:
         text = composed(read_text(list_file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the list {list_file}: {error}. Save it as text in UTF-8.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read the list {list_file}: {error.strerror}.") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{list_file} is empty. Write one image a line, or remove the file.")

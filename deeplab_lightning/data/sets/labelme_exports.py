@@ -46,8 +46,8 @@ class LabelMeExportsDataModule(OutlinesDataModule):
         for folder in _folders(root):
             try:
                 text = read_text(folder / "label_names.txt")
-            except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"Cannot read {folder / 'label_names.txt'}: {error}. {_REMEDY}") from error
+            except OSError as error:
+                raise DataError(f"Cannot read {folder / 'label_names.txt'}: {error.strerror}. {_REMEDY}") from error
             names = [line.strip() for line in text.splitlines()]
             mask = folder / "label.png"
             name = composed(folder.relative_to(root).as_posix()).removesuffix("_json")

@@ -328,8 +328,8 @@ def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield the place and the fields of each line that is not empty."""
     try:
         text = read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read {path}: {error}. {_REMEDY}") from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. {_REMEDY}") from error
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
         if fields:
