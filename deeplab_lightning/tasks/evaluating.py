@@ -283,7 +283,7 @@ class EvaluatedTask(LightningModule):
         """Return what counts, and how its names begin in the log."""
         metrics: list[tuple[str, ByImage]] = [("", self.evaluation)]
         metrics += [] if self.best_threshold is None else [("", self.best_threshold)]
-        return metrics + [(side.prefix, side.scores) for side in self.side_tasks]
+        return metrics + [(side.prefix, metric) for side in self.side_tasks for metric in side.metrics]
 
     def logged_in_training(self) -> list[str]:
         """Return the names of what is logged while training, for callbacks that watch it."""
