@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class ObjectTask(SideTask):
     """Learns centres and offsets, and scores stuff and objects together (PQ), and objects by themselves (AP).
 
-    Objects of a panoptic map do not overlap, so that their AP, in COCO's way, is lower than that of a detector which may
-    say several things of a pixel.
+    Objects of a panoptic map do not overlap, so that their AP, in COCO's way, is lower than that of a detector, which
+    may say several things of a pixel.
 
     Args:
         options: What training minimises.
