@@ -21,7 +21,7 @@ SECTIONS = ("model", "optimizer", "loss", "data", "evaluation", "trainer")
 
 BATCH = 8
 PROBE_CROP = 257
-"""Side of the images of the timed steps, in pixels; time and memory grow with its square."""
+"""Side of the images of the timed steps, in pixels, where the data's are not smaller."""
 PROBE_BATCHES = (1, 1, 2, 2, BATCH, BATCH, BATCH)
 PRECISIONS = ("32-true", "bf16-mixed")
 BF16_GAIN = 1.1
@@ -236,7 +236,7 @@ def choose_precision(plan: Plan, costs: Mapping[str, Cost | str]) -> Cost:
     gained = timed[safest].seconds_per_image / timed[fastest].seconds_per_image
     taken = fastest if gained >= BF16_GAIN else safest
     listed = ", ".join(f"{name} {each}" for name, each in seconds.items())
-    plan.choose("trainer.precision", taken, f"an image of {PROBE_CROP} pixels a side takes {listed}")
+    plan.choose("trainer.precision", taken, f"an image of {timed[taken].side} pixels a side takes {listed}")
     return timed[taken]
 
 
@@ -246,14 +246,14 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
     Args:
         plan: What is said so far.
         facts: Of the data.
-        cost: Of images with sides of `PROBE_CROP`.
+        cost: Of a training step.
 
     Raises:
         ConfigError: The time does not suffice for one step, or the memory for one image.
     """
     recipe = RECIPES[plan.start]
     batch = plan.value("data.batch_size")
-    per_pixel = cost.seconds_per_image / PROBE_CROP**2
+    per_pixel = cost.seconds_per_image / cost.side**2
     loading = 0.0 if facts.images_per_second is None else 1 / facts.images_per_second
     validation = facts.val_images * facts.val_pixels * per_pixel * FORWARD_COST
     budget = facts.minutes * 60 - START_SECONDS
@@ -262,13 +262,12 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
     needed = max(FEWEST_IMAGES, min(recipe.passes * facts.train_images, ENOUGH_IMAGES))
 
     def seconds(crop: int) -> float:
-        computing = per_pixel * crop**2
+        computing = cost.at(crop).seconds_per_image
         # On a CPU the loader's processes take the same cores; beside a GPU the slower of the two counts.
         return computing + loading if cost.device == "cpu" else max(computing, loading)
 
     def fits(crop: int, images: int) -> bool:
-        scaled = Cost(cost.device, cost.fixed, int(cost.per_image * crop**2 / PROBE_CROP**2), 0, cost.available)
-        largest = scaled.largest_batch()
+        largest = cost.at(crop).largest_batch()
         return largest is None or largest >= images
 
     crops = list(range(min(SMALLEST_CROP, facts.largest_crop), facts.largest_crop + 1, 16))
@@ -281,7 +280,7 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
         plan.choose("data.batch_size", batch, "more do not fit into the memory")
         if batch == 0:
             raise ConfigError(
-                f"One image of {crops[0]} pixels a side needs {cost.need(1) / GIB:.1f} GiB, more than there is: take a "
+                f"One image of {crops[0]} pixels a side needs {cost.at(crops[0]).need(1) / GIB:.1f} GiB, more than there is: take a "
                 f"smaller --model.backbone."
             )
     quick = [crop for crop in roomy if training / seconds(crop) >= needed]

@@ -12,7 +12,6 @@ from deeplab_lightning.backbones import at_hand
 from deeplab_lightning.doctor.cost import GIB, Cost
 from deeplab_lightning.doctor.facts import Facts
 from deeplab_lightning.doctor.plan import (
-    PROBE_CROP,
     START_SECONDS,
     Choice,
     Plan,
@@ -33,7 +32,7 @@ SECONDS = 0.1
 
 
 def cost(**changes: Any) -> Cost:
-    return replace(Cost("cpu", GIB, GIB // 4, SECONDS, 16 * GIB), **changes)
+    return replace(Cost("cpu", GIB, GIB // 4, SECONDS, 16 * GIB, 257), **changes)
 
 
 def planned(facts: Facts = STREETS, step: Cost | None = None, **said: Any) -> Plan:
@@ -47,7 +46,7 @@ def planned(facts: Facts = STREETS, step: Cost | None = None, **said: Any) -> Pl
 
 def seconds_of(plan: Plan, facts: Facts, step: Cost) -> float:
     """Count the run's seconds anew: steps with their loading, and validations at 0.4 of a step's cost by the pixel."""
-    per_pixel = step.seconds_per_image / PROBE_CROP**2
+    per_pixel = step.seconds_per_image / step.side**2
     images = plan.value("trainer.max_steps") * plan.value("data.batch_size")
     training = images * (per_pixel * plan.value("data.crop_size") ** 2 + 1 / (facts.images_per_second or 1e9))
     validations = plan.value("trainer.max_steps") // plan.value("trainer.val_check_interval")
@@ -74,7 +73,7 @@ def test_more_time_gives_larger_windows() -> None:
 
 
 def test_what_does_not_fit_the_memory_is_not_proposed() -> None:
-    little = cost(available=int((1 + 8 * 0.25 * 0.5) * GIB / 0.8))  # half of 8 images of PROBE_CROP
+    little = cost(available=int((1 + 8 * 0.25 * 0.5) * GIB / 0.8))  # half of 8 images of 257 pixels a side
     plan = planned(replace(STREETS, minutes=600), little)
     assert plan.value("data.batch_size") == 8
     assert plan.value("data.crop_size") == 177  # 257 / sqrt(2) is 181

@@ -153,6 +153,13 @@ def test_lovasz_of_hard_decisions_is_one_minus_the_iou() -> None:
     assert Lovasz()(logits, mask, CONTEXT).item() == pytest.approx(1 - (2 / 4 + 2 / 4) / 2)
 
 
+def test_lovasz_of_every_second_pixel_is_that_of_the_image_that_these_make() -> None:
+    logits, mask = batch()
+    larger = [each.repeat_interleave(2, -1).repeat_interleave(2, -2) for each in (logits, mask)]
+    larger[0][..., 1::2, :] = larger[0][..., 1::2] = torch.nan  # nobody looks at them
+    assert torch.equal(Lovasz(every=2)(larger[0], larger[1], CONTEXT), Lovasz()(logits, mask, CONTEXT))
+
+
 def test_tversky_weighs_what_is_missed() -> None:
     mask = torch.tensor([[[1, 1, 1, 0]]])
     missed = torch.tensor([[[1, 0, 1, 0]]])
