@@ -280,8 +280,8 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
         plan.choose("data.batch_size", batch, "more do not fit into the memory")
         if batch == 0:
             raise ConfigError(
-                f"One image of {crops[0]} pixels a side needs {cost.at(crops[0]).need(1) / GIB:.1f} GiB, more than there is: take a "
-                f"smaller --model.backbone."
+                f"One image of {crops[0]} pixels a side needs {cost.at(crops[0]).need(1) / GIB:.1f} GiB, more than "
+                f"there is: take a smaller --model.backbone."
             )
     quick = [crop for crop in roomy if training / seconds(crop) >= needed]
     crop = max(quick, default=roomy[0])
