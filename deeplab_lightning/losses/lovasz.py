@@ -29,11 +29,8 @@ class Lovasz(CoarseLoss):
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
         """Return the mean over classes."""
         probs, truth = labelled_probs(self._seen(logits), self._seen(mask), context.ignore_index)
-        losses = [
-            _of_class(probs[:, index], truth == index)
-            for index in range(probs.shape[1])
-            if bool((truth == index).any())
-        ]
+        occurring = truth.bincount(minlength=probs.shape[1]).nonzero().flatten().tolist()
+        losses = [_of_class(probs[:, index], truth == index) for index in occurring]
         return torch.stack(losses).mean() if losses else in_full_precision(logits).sum() * 0
 
     def of_coarse(self, coarse: Tensor, mask: Tensor, align_corners: bool, context: LossContext) -> Tensor:

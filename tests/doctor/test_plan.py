@@ -167,6 +167,13 @@ def test_bf16_is_taken_where_it_is_quicker_and_right() -> None:
         choose_precision(Plan({}), {"32-true": "out of memory"})
 
 
+def test_the_iou_is_trained_for_unless_losses_are_said() -> None:
+    assert planned().value("loss.lovasz") == {"weight": 1.0, "every": 4}
+    assert planned(loss__cross_entropy={"class_weights": "enet"}).value("loss.lovasz") is not None
+    assert planned(loss__dice={"weight": 1}).value("loss.lovasz") is None
+    assert planned(loss__lovasz=None).value("loss.lovasz") is None
+
+
 def test_dark_images_and_colours() -> None:
     assert planned().value("data.colour_jitter") == 0.5
     assert planned(replace(STREETS, shift=0.0)).value("data.colour_jitter") == 0.3
@@ -191,13 +198,13 @@ def test_large_images_are_evaluated_one_at_a_time() -> None:
 
 
 def test_a_plan_as_yaml_is_read_back() -> None:
-    plan = planned(data__label_map={0: 0, 255: 1}, loss__cross_entropy__label_smoothing=0.1)
+    plan = planned(data__label_map={0: 0, 255: 1}, loss__cross_entropy__label_smoothing=0.1, loss__lovasz=None)
     plan.said = {}
     text = plan.as_yaml("first\nsecond")
     assert text.startswith("# first\n# second\n")
     read = yaml.safe_load(text)
     assert read["data"]["label_map"] == {0: 0, 255: 1}
-    assert read["loss"] == {"cross_entropy": {"label_smoothing": 0.1}}
+    assert read["loss"] == {"cross_entropy": {"label_smoothing": 0.1}, "lovasz": None}
     assert read["model"]["name"] == "DeepLabV3Plus"
     assert next(iter(read["model"])) == "name"
     assert {f"{section}.{name}" for section, values in read.items() for name in values if section != "loss"} == {
