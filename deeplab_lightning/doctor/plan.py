@@ -52,6 +52,9 @@ PLANNED = (
 LOVASZ = {"weight": 1.0, "every": 4}
 """Logits have a quarter of the image's side, so that every fourth pixel tells what all do, in a tenth of the time."""
 
+RARE_CLASS_CROPS = 0.5
+"""Share of the windows that are drawn around a rare class, where there is one."""
+
 WITH_RATES = ("DeepLabV3", "DeepLabV3Plus")
 RATES_OF_PAPERS = (6, 12, 18)
 
@@ -211,9 +214,10 @@ def choose_learning(plan: Plan, facts: Facts) -> None:
     if not {option for option in plan.said if option.startswith("loss.")} - {"loss.cross_entropy"}:
         plan.choose("loss.lovasz", LOVASZ, "the IoU beside the cross-entropy, which forgets rare classes in short runs")
     if facts.imbalance > IMBALANCE:
+        rare = f"the rarest class has {facts.imbalance:.0f} times fewer pixels than the most frequent"
+        plan.choose("data.rare_class_crops", RARE_CLASS_CROPS, rare)
         plan.rejected.append(
-            f"class weights (the rarest class has {facts.imbalance:.0f} times fewer pixels): try "
-            "--loss.cross_entropy.class_weights median_frequency"
+            f"class weights ({rare}): --loss.cross_entropy.class_weights median_frequency, not measured"
         )
 
 

@@ -174,6 +174,12 @@ def test_the_iou_is_trained_for_unless_losses_are_said() -> None:
     assert planned(loss__lovasz=None).value("loss.lovasz") is None
 
 
+def test_rare_classes_get_windows_of_their_own() -> None:
+    assert planned().value("data.rare_class_crops") == 0.5  # STREETS has a class that is 100 times rarer than another
+    assert planned(replace(STREETS, imbalance=15)).value("data.rare_class_crops") is None
+    assert planned(data__rare_class_crops=0.1).value("data.rare_class_crops") == 0.1
+
+
 def test_dark_images_and_colours() -> None:
     assert planned().value("data.colour_jitter") == 0.5
     assert planned(replace(STREETS, shift=0.0)).value("data.colour_jitter") == 0.3
