@@ -7,6 +7,7 @@ has the experiment behind each rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -15,6 +16,7 @@ from ..errors import ConfigError
 from .advice import IMBALANCE, SHIFT
 from .cost import GIB, Cost
 from .facts import Facts
+from .layouts import LOVASZ, LOVASZ_WHY
 from .yaml_lines import section, value_of
 
 SECTIONS = ("model", "optimizer", "loss", "data", "evaluation", "trainer")
@@ -39,6 +41,8 @@ FORWARD_COST = 0.4
 SMALLEST_CROP = 129
 FEWEST_IMAGES, ENOUGH_IMAGES = 2400, 20_000
 """Training windows below which no run converges, and above which the crop need not shrink for more."""
+FEWEST_STEPS = 100
+"""Fewer are planned where there is no time for more, with a word."""
 MOST_PASSES = 400
 """Over the training images; further ones teach nothing."""
 
@@ -48,9 +52,6 @@ PLANNED = (
     "trainer.precision", "trainer.log_every_n_steps",
 )  # fmt: skip
 """What a plan decides, beside the optimiser, even where a file says otherwise: files do not know the time there is."""
-
-LOVASZ = {"weight": 1.0, "every": 4}
-"""Logits have a quarter of the image's side, so that every fourth pixel tells what all do, in a tenth of the time."""
 
 RARE_CLASS_CROPS = 0.5
 """Share of the windows that are drawn around a rare class, where there is one."""
@@ -212,7 +213,7 @@ def choose_learning(plan: Plan, facts: Facts) -> None:
             "data.eval_batch_size", 1, f"images of {facts.val_pixels / 1e6:.1f} million pixels; scores stay the same"
         )
     if not {option for option in plan.said if option.startswith("loss.")} - {"loss.cross_entropy"}:
-        plan.choose("loss.lovasz", LOVASZ, "the IoU beside the cross-entropy, which forgets rare classes in short runs")
+        plan.choose("loss.lovasz", LOVASZ, LOVASZ_WHY)
     if facts.imbalance > IMBALANCE:
         rare = f"the rarest class has {facts.imbalance:.0f} times fewer pixels than the most frequent"
         plan.choose("data.rare_class_crops", RARE_CLASS_CROPS, rare)
@@ -310,21 +311,21 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
         plan.choose("model.atrous_rates", list(rates), why)
     per_step = seconds(crop) * batch
     steps = int(min(training / per_step, MOST_PASSES * facts.train_images / batch))
+    enough = math.ceil((START_SECONDS + validation + FEWEST_STEPS * per_step) / 60)
     if steps < 1:
         raise ConfigError(
             f"{facts.minutes:g} minutes do not suffice: a step of {batch} images takes {per_step:.0f} s, a validation "
-            f"{validation:.0f} s. Give at least {(START_SECONDS + validation + 100 * per_step) / 60:.0f} minutes."
+            f"{validation:.0f} s. Give at least {enough} minutes."
         )
     validations = min(validations, steps)
     interval = steps // validations
     steps = interval * validations
     took = (steps * per_step + validations * validation + START_SECONDS) / 60
     passes = steps * batch / facts.train_images
-    plan.choose(
-        "trainer.max_steps",
-        steps,
-        f"{took:.0f} minutes at {per_step:.2g} s a step: {passes:.0f} passes over the images",
-    )
+    why = f"{took:.0f} minutes at {per_step:.2g} s a step: {passes:.0f} passes over the images"
+    if steps < FEWEST_STEPS:
+        why += f"; too few to learn much: give {enough} minutes or more"
+    plan.choose("trainer.max_steps", steps, why)
     plan.choose(
         "trainer.val_check_interval",
         interval,

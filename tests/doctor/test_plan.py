@@ -92,6 +92,13 @@ def test_too_little_time_is_refused_with_what_would_do() -> None:
         planned(replace(STREETS, minutes=0.5), cost(seconds_per_image=1))
 
 
+def test_few_steps_are_said_to_be_few() -> None:
+    little = planned(replace(STREETS, minutes=1.5), cost(seconds_per_image=0.2)).choices["trainer.max_steps"]
+    assert little.value < 100
+    assert "too few to learn much: give 2 minutes or more" in little.why
+    assert "too few" not in planned().choices["trainer.max_steps"].why
+
+
 def test_what_was_said_is_kept_and_the_rest_follows() -> None:
     plan = planned(model__output_stride=16, data__crop_size=97, optimizer__name="sgd", data__batch_size=4)
     assert plan.value("model.output_stride") == 16
