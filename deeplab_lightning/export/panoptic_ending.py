@@ -26,8 +26,9 @@ from .onnx_nodes import Nodes
 CENTRES, OFFSETS = "centres", "offsets"
 NUMBERS, PANOPTIC, OBJECT_CLASSES, SCORES = OBJECT_OUTPUTS = ("numbers", "panoptic", "object_classes", "scores")
 """Outputs beside the classes: `(B, H, W)` int32, `(B, H, W)` uint8, `(n,)` int64, `(n,)` float32."""
-APART, FARTHEST = 2.0**30, 2.0**58
-"""Of two images in the coordinate that tells them apart, and a squared distance below that."""
+APART, FARTHEST = 1 << 24, 1 << 23
+"""Pixels of two images in the coordinate that tells them apart, and how far from a place may be pointed at most. Whole
+numbers: OpenVINO would write floats of that size into 16 bits, and counts in 32."""
 IDS = 256
 ROWS_COLUMNS, ALL = [1, 2], [-1]
 
@@ -63,7 +64,7 @@ class FullSizeMaps(NamedTuple):
 class Peaks(NamedTuple):
     """Names of what is known of the centres that were found."""
 
-    count: str
+    total: str
     """n, a scalar int64."""
     places: str
     """`(n, 3, 1)` float32: image, row, column."""
@@ -83,7 +84,7 @@ def append_objects(nodes: Nodes, maps: FullSizeMaps, objects: Objects) -> None:
     nearest = _nearest(nodes, pixels, maps.offsets, found)
 
     one = nodes.constant(1)
-    rows = nodes.add("Add", found.count, one)  # the last for pixels of no object
+    rows = nodes.add("Add", found.total, one)  # the last for pixels of no object
     width = nodes.constant(maps.num_classes)
     row_vector = nodes.add("Reshape", rows, nodes.constant([1]))
     voted = nodes.add("Add", nodes.add("Mul", nearest, width), nodes.add("GatherND", ids, pixels))
@@ -91,7 +92,7 @@ def append_objects(nodes: Nodes, maps: FullSizeMaps, objects: Objects) -> None:
     table = nodes.add("Reshape", votes, nodes.constant([-1, maps.num_classes]))
     areas = nodes.add("ReduceSum", table, nodes.constant([1]), keepdims=0)
     sure = _sums(nodes, row_vector, nearest, _sureness(nodes, maps.logits, pixels), types.DOUBLE)
-    below = nodes.add("Less", nodes.add("Range", nodes.constant(0), rows, one), found.count)
+    below = nodes.add("Less", nodes.add("Range", nodes.constant(0), rows, one), found.total)
     real = nodes.add("And", nodes.add("Greater", areas, nodes.constant(0, np.int32)), below)
     kept = nodes.add("Cast", real, to=types.INT32)
     numbers = nodes.add("Mul", nodes.add("CumSum", kept, nodes.constant(0)), kept)
@@ -143,20 +144,21 @@ def _peaks(nodes: Nodes, maps: FullSizeMaps, options: ObjectOptions) -> Peaks:
     image, row = nodes.add("Div", places, area), nodes.add("Div", within, width)
     column, last = nodes.add("Mod", within, width), nodes.constant([1, 2])
     each = nodes.add("Concat", *(nodes.add("Unsqueeze", one, last) for one in (image, row, column)), axis=1)
-    apart = nodes.constant([[APART], [1], [1]], np.float32)
-    count = nodes.add("Reshape", nodes.add("Shape", heights), nodes.constant([]))
-    return Peaks(count, nodes.add("Mul", nodes.add("Cast", each, to=types.FLOAT), apart), heights)
+    apart = nodes.constant([[APART], [1], [1]])
+    total = nodes.add("Reshape", nodes.add("Shape", heights), nodes.constant([]))
+    return Peaks(total, nodes.add("Cast", nodes.add("Mul", each, apart), to=types.FLOAT), heights)
 
 
 def _nearest(nodes: Nodes, pixels: str, offsets: str, found: Peaks) -> str:
     """Return which place is nearest to where each pixel points, `(P,)` int64, the first of equals; n where none is."""
     types = nodes.onnx.TensorProto
-    at = nodes.add("Mul", nodes.add("Cast", pixels, to=types.FLOAT), nodes.constant([APART, 1, 1], np.float32))
+    at = nodes.add("Cast", nodes.add("Mul", pixels, nodes.constant([APART, 1, 1])), to=types.FLOAT)
     away = nodes.add("Pad", nodes.add("GatherND", offsets, pixels), nodes.constant([0, 1, 0, 0]))
     points = nodes.add("Transpose", nodes.add("Add", at, away), perm=(1, 0))  # (3, P)
     count = nodes.add("Shape", pixels, end=1)
-    farthest = nodes.add("Expand", nodes.constant(FARTHEST, np.float32), count)
-    none = nodes.add("Expand", found.count, count)
+    reach = nodes.add("Cast", nodes.constant(FARTHEST), to=types.FLOAT)
+    farthest = nodes.add("Expand", nodes.add("Mul", reach, reach), count)
+    none = nodes.add("Expand", found.total, count)
 
     def step(inside: Nodes, index: str, values: list[str]) -> list[str]:
         best, nearest = values
@@ -166,7 +168,7 @@ def _nearest(nodes: Nodes, pixels: str, offsets: str, found: Peaks) -> str:
         closer = inside.add("Less", distance, best)
         return [inside.add("Where", closer, distance, best), inside.add("Where", closer, index, nearest)]
 
-    return nodes.loop(found.count, {farthest: types.FLOAT, none: types.INT64}, step)[1]
+    return nodes.loop(found.total, {farthest: types.FLOAT, none: types.INT64}, step)[1]
 
 
 def _sureness(nodes: Nodes, logits: str, pixels: str) -> str:

@@ -43,8 +43,8 @@ class ONNX(Format):
 
         from ..blocked_decoder import block_decoder
         from ..onnx_ending import append_ending
-        from ..panoptic_ending import OBJECT_OUTPUTS
         from ..onnx_graph import fixed_size_of, logits_taken_off, onnx_graph, opset_of, precision_of
+        from ..panoptic_ending import OBJECT_OUTPUTS
 
         onnx = need("onnx", "export", "Export to ONNX")
         need("onnxscript", "export", "Export to ONNX")
