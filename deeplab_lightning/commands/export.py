@@ -43,9 +43,6 @@ def export(
     opset: Annotated[int, at_least(1)] = 18,
     calibration: Annotated[Path | None, Written(metavar="FOLDER")] = None,
     output_stride: Annotated[Literal[8, 16, 32] | None, Written("--model.output_stride")] = None,
-    objects: Annotated[
-        dict[str, Any] | None, Written("--evaluation.objects", metavar="'{centre_threshold: 0.1}'")
-    ] = None,
     check_data: Annotated[list[str] | None, Written(metavar="IMAGE")] = None,
     configuration: ConfigurationWords = (),
     images: Annotated[int, at_least(1)] = 100,
@@ -71,7 +68,6 @@ def export(
         opset: Opset of ONNX, which OpenVINO's files are made by way of, too.
         calibration: Folder of images to measure activations on, for int8.
         output_stride: Output stride of the network, if it is to be another than in training.
-        objects: How the file reads objects, as for predict; the published constants if not given.
         check_data: Images to compare file and original on: files, folders or globs; drawn ones if not given.
         configuration: -c FILE.yaml and --data.option choose the data set that mIoU is measured on, as for validate;
             without them it is the validation split that the checkpoint was trained with.
@@ -96,6 +92,7 @@ def export(
     from rich.console import Console
 
     from ..api import load
+    from ..checkpoints.loading import read_checkpoint, training_config
     from ..export.format import Order, chosen_format, format_named, formats
     from ..export.gate import TOLERANCES, Gate, as_table, write_report
     from ..export.metadata import metadata
@@ -121,17 +118,12 @@ def export(
     dtype = writer.model_dtype(precision)
     folded = task.folded()
     network = folded if writer.folded else task.model
-    one_look = EvaluationOptions(objects=objects)  # as a file looks, whatever validation does
+    of_training = training_config(read_checkpoint(path))["evaluation"]
+    one_look = EvaluationOptions(objects=of_training.get("objects"))  # as a file looks, whatever validation did
     predictor = task.predictor(one_look, folded)
-    finding = objects_of(predictor) if writer.finds_objects and outputs == "classes" else None
-    can = "a PanopticDeepLab as " + " or ".join(key for key, one in formats().items() if one.finds_objects)
-    if finding is None and objects is not None:
-        raise ConfigError(
-            f"--evaluation.objects: {type(network).__name__} as {chosen}, giving {outputs}, tells no objects apart; "
-            f"what does is {can}, giving classes."
-        )
+    objects = objects_of(predictor) if writer.finds_objects and outputs == "classes" else None
     making: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "dtype": dtype}
-    model = ImageModel(network, task.normalise, **making, decision=task.decision, objects=finding)
+    model = ImageModel(network, task.normalise, **making, decision=task.decision, objects=objects)
     image = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(task.description, model, precision, segmenter.protocol, type(task).__name__, path)
 
@@ -148,8 +140,9 @@ def export(
     for note in exported.notes:
         print(f"note: {note}")
     unseen = unseen_images(segmenter, check_data, exported.fixed_size)
-    if task.objects is not None and finding is None:
-        print(f"note: the file does not tell objects apart; what does is {can}, giving classes")
+    if task.objects is not None and objects is None:
+        finding = " or ".join(name for name, other in formats().items() if other.finds_objects)
+        print(f"note: the file does not tell objects apart; what does is --format {finding} with --outputs classes")
     gate = Gate(predictor, model, exported, tolerance)
     report = gate.check(unseen, labelled, of, segmenter.labels.class_names, segmenter.labels.ignore_index)
     beside = output.with_name(f"{output.name}.gate.json")
