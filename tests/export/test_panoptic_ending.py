@@ -117,6 +117,9 @@ def test_equals_decode(runtime: str, threshold: float, window: int, most: int, s
     _, exported = written(runtime, tmp_path, options)
     found = [check(exported, random_maps(*size), options) for size in ((1, 40, 50), (2, 33, 47), (1, 13, 80))]
     assert found == [0, 0, 0] if threshold == 1 else min(found) > 2
+    equally_far = random_maps(1, 40, 50)
+    equally_far[:, -2:].round_()
+    check(exported, equally_far, options)
     no_things = random_maps(1, 20, 30)
     no_things[:, 2:4] = -9
     assert check(exported, no_things, options) == 0
