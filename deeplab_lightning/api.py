@@ -12,7 +12,7 @@ result.mask, result.probs, result.overlay()
 from __future__ import annotations
 
 import io
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -176,7 +176,8 @@ class Segmenter:
             ConfigError: There is no such option, or it cannot be used.
             DataError: The file cannot be read, or the image is of another kind than the model's data.
         """
-        stored = self._as_stored(image)
+        with _named(image):
+            stored = self._as_stored(image)
         options = EvaluationOptions.of({**vars(self.evaluation), **evaluation})
         predictor = self.task.predictor(options, self._folded)
         batch = self._batch(stored)
@@ -238,7 +239,7 @@ class Segmenter:
 
 
 def _named(image: object) -> AbstractContextManager[None]:
-    return of_image(image) if isinstance(image, str | Path | Source) else nullcontext()
+    return of_image(image if isinstance(image, str | Path | Source) else "The image")
 
 
 def load(

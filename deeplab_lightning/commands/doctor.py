@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from ..command_line import ConfigurationWords
-from ..errors import ConfigError
+from ..errors import ConfigError, shown
 from ..files import write_json, writing
 from ..options import Between, Written, at_least
 
@@ -107,9 +107,11 @@ def doctor(
         raise ConfigError(f"{error} So says {out / 'data.yaml'}, which doctor made of {folder}: edit it.") from error
     datamodule, options = configured.datamodule(), configured.data.plain()
     where = options.get("root", "drawn on the fly")
-    print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
+    print(
+        shown(f"{type(datamodule).__name__}, {where}") + (f": layout {proposal.layout}" if proposal else ""), flush=True
+    )
     for remark in proposal.remarks if proposal else ():
-        print(f"  note: {remark}", flush=True)
+        print(shown(f"  note: {remark}"), flush=True)
     done = examine(datamodule, configured.describes, options, limit)
     cost, rate = (None, None) if no_trial or minutes is not None else _try(datamodule, done, arguments)
     everything = [*done.findings, *done.advice]

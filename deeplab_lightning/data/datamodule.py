@@ -24,6 +24,7 @@ from ..plugins import name_of
 from ..types import DataDescription, MapName, Sample
 from .checks import check_labels
 from .dataset import SegmentationDataset
+from .files.limits import set_most_pixels
 from .loading import (
     LoaderView,
     ResumableLoader,
@@ -85,6 +86,8 @@ class LoaderOptions(Options):
     """Images per evaluation step and process; scores do not depend on it."""
     num_workers: Annotated[int, at_least(0)] = 2
     """Processes that read images, for each process that trains; 0 reads in the training process itself."""
+    max_pixels: Annotated[int, at_least(1)] | None = None
+    """Refuse images of more pixels than this; by default what this machine's memory holds, and 268,435,456 at most."""
     cache: str | None = None
     """Folder in which decoded images are kept, as tiles without loss; for images that are slow to decode, such as PNGs
     of Cityscapes. Needs the package zstandard."""
@@ -141,6 +144,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.options = self.Options.of(options)
+        set_most_pixels(self.options.max_pixels)
         self.save_hyperparameters({"name": self.name_in_yaml(), **self.options.plain()})
         self.labels = self.label_set(self.options)
         seed = self.options.seed

@@ -25,6 +25,12 @@ from PIL import Image, ImageOps
 
 COLUMNS = ("image", "number", "class", "score", "left", "top", "width", "height", "area")
 """Of `objects.csv`, as `predict` writes it."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "AVIF", "PPM", "TGA")
+"""Of Pillow's, those that `predict` reads; some of the others start programs."""
+MOST_PIXELS = 2**28
+BYTES_PER_PIXEL = 1000
+"""Of memory that a network takes while it sees an image, of all its layers that are alive at once (400 to 750 were
+measured, of seven)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL.onnx")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--output", default="segmented", help="folder (%(default)s)")
+    parser.add_argument("--max_pixels", type=int, help="refuse larger images (by default what memory holds)")
     parser.add_argument("--opacity", type=float, default=0.5, help="of the classes in overlays, 0..1 (%(default)s)")
     options = parser.parse_args(arguments)
 
@@ -52,33 +59,21 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [Path(image) for image in options.images]
     for path, name in zip(paths, output_names(paths)):  # noqa: B905  # strict came with Python 3.10
         try:
-            image = read_image(path)
-        except Exception as error:  # Pillow's decoders raise half a dozen kinds
-            print(f"not segmented: {path}: {error}", file=sys.stderr)
+            image = read_image(path, options.max_pixels or most_pixels())
+            mask, result = segmented(session, image, facts)
+            save(output, name, image, mask, facts, options.opacity)
+            if facts.get("objects"):
+                save_palette(output / f"{name}_panoptic.png", result["panoptic"][0], facts)
+                Image.fromarray(result["numbers"][0].astype(np.uint16)).save(output / f"{name}_numbers.png")
+                objects += object_lines(name, result, facts)
+        except Exception as error:  # Pillow and ONNX Runtime raise half a dozen kinds; whatever it is, others follow
+            said = str(error) or type(error).__name__
+            print(shown(f"not segmented: {path}: {said}"), file=sys.stderr)
             failures += 1
             continue
-        takes = session.get_inputs()[0]
-        size = takes.shape[2:]
-        if isinstance(size[0], int) and tuple(size) != image.shape[:2]:
-            sizes = f"{image.shape[0]}x{image.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
-            print(f"not segmented: {path}: {sizes}", file=sys.stderr)
-            failures += 1
-            continue
-        result = run(session, prepared(image, facts["preprocessing"]))
-        mask = decided(result[facts["output"]][0], facts)
-        if mask is None:
-            source = facts["source"]["checkpoint"]
-            print(f"not segmented: {path}: the network of {source} gives values that are no numbers", file=sys.stderr)
-            failures += 1
-            continue
-        save(output, name, image, mask, facts, options.opacity)
-        if facts.get("objects"):
-            save_palette(output / f"{name}_panoptic.png", result["panoptic"][0], facts)
-            Image.fromarray(result["numbers"][0].astype(np.uint16)).save(output / f"{name}_numbers.png")
-            objects += object_lines(name, result, facts)
         shares = np.bincount(mask.ravel(), minlength=len(facts["class_names"])) / mask.size
         names = [f"{facts['class_names'][index]} {shares[index]:.1%}" for index in np.argsort(-shares) if shares[index]]
-        print(f"{path}: {', '.join(names)}")
+        print(shown(f"{path}: {', '.join(names)}"))
     if facts.get("objects"):
         with (output / "objects.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([COLUMNS, *objects])
@@ -87,13 +82,58 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if failures else 0
 
 
-def read_image(path: Path) -> np.ndarray:
+def shown(text: str) -> str:
+    """Return a text, in which names of files and classes stand, without what a terminal obeys."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def most_pixels() -> int:
+    """Return how many pixels the memory that is free holds, as a network sees them whole."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # another system than Linux
+        return MOST_PIXELS
+    return min(MOST_PIXELS, free // BYTES_PER_PIXEL)
+
+
+def segmented(session: Any, image: np.ndarray, facts: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the class map `(H, W)` uint8 of an image `(H, W, 3)`, and all that the model gives, by name.
+
+    Of a model that tells objects apart: `numbers (1, H, W)` int32, 1..n on objects; `panoptic (1, H, W)` uint8, classes
+    behind that; `object_classes (n,)` and `scores (n,)` by number.
+
+    Raises:
+        ValueError: The model takes images of another size, or gives values that are no numbers.
+    """
+    takes = session.get_inputs()[0]
+    size = takes.shape[2:]
+    if isinstance(size[0], int) and tuple(size) != image.shape[:2]:
+        raise ValueError(
+            f"{image.shape[0]}x{image.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
+        )
+    names = [output.name for output in session.get_outputs()]
+    results = session.run(names, {takes.name: prepared(image, facts["preprocessing"])})
+    result = dict(zip(names, results))  # noqa: B905  # strict came with Python 3.10
+    mask = decided(result[facts["output"]][0], facts)
+    if mask is None:
+        raise ValueError(f"the network of {facts['source']['checkpoint']} gives values that are no numbers")
+    return mask, result
+
+
+def read_image(path: Path, most: int = MOST_PIXELS) -> np.ndarray:
     """Read an image as `(H, W, 3)` uint8 RGB, as in training: upright, transparent on white, of 16 bits the high ones.
 
     Raises:
-        ValueError: It has 32-bit values, or other channels; and Pillow's own errors.
+        ValueError: It is no ordinary file, has more than `most` pixels, 32-bit values, or other channels; and Pillow's
+            own errors.
     """
-    with Image.open(path) as image:
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no ordinary file")
+    Image.init()
+    with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
+        if image.width * image.height > most:
+            raise ValueError(f"it has {image.width}x{image.height} pixels, more than {most:,}; see --max_pixels")
         layout = image.tile[0][3] if image.tile else None  # loading clears it
         image.load()
         samples = image.tag_v2.get(277, 1) if image.format == "TIFF" else 1  # type: ignore[attr-defined,unused-ignore]
@@ -136,17 +176,6 @@ def prepared(image: np.ndarray, preprocessing: dict) -> np.ndarray:
         return batch
     mean, std = (np.array(preprocessing[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
     return ((batch / np.float32(preprocessing["pixel_range"]) - mean) / std).astype(np.float32)
-
-
-def run(session: Any, image: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what a model gives, by name.
-
-    Beside classes, of an image `(1, 3, H, W)` and a model that tells objects apart: `numbers (1, H, W)` int32, 1..n on
-    objects; `panoptic (1, H, W)` uint8, classes behind that; `object_classes (n,)` and `scores (n,)` by number.
-    """
-    names = [output.name for output in session.get_outputs()]
-    results = session.run(names, {session.get_inputs()[0].name: image})
-    return dict(zip(names, results))  # noqa: B905  # strict came with Python 3.10
 
 
 def object_lines(name: Path, result: dict[str, np.ndarray], facts: dict) -> list[tuple]:

@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from ..config_words import load_yaml
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, DeepLabError
 from ..files import read_text
 from ..metrics.panoptic_quality import PanopticCounts
 from ..metrics.per_image import ImageCounts
@@ -95,6 +95,15 @@ def read_record(path: Path, name: str | None = None) -> RunRecord:
                 f"checkpoint: validate --ckpt_path {run.path}"
             )
         run = scored
+    try:
+        return _record(run, name)
+    except DeepLabError:
+        raise
+    except Exception as error:  # a run folder may be anyone's
+        raise DataError(f"{run.path} is no run folder as `fit` writes it ({type(error).__name__}: {error}).") from error
+
+
+def _record(run: RunFolder, name: str | None) -> RunRecord:
     counts = ImageCounts.load(run.per_image)
     card: Card = {}
     with suppress(DataError):
@@ -109,8 +118,25 @@ def read_record(path: Path, name: str | None = None) -> RunRecord:
         panoptic=PanopticCounts.load(run.panoptic) if run.panoptic.is_file() else None,
         metrics=_metrics(run.metrics),
         speed=_metrics(run.speed),
-        gallery=read_gallery(run.images) if run.images.is_file() else None,
+        gallery=_gallery_of(run, counts),
     )
+
+
+def _gallery_of(run: RunFolder, counts: ImageCounts) -> Gallery | None:
+    """Read the images that were kept.
+
+    Raises:
+        DataError: They are damaged, or not of the images and classes that were scored.
+    """
+    if not run.images.is_file():
+        return None
+    gallery = read_gallery(run.images)
+    if not set(gallery.images) <= set(counts.sample_ids) or len(gallery.class_names) != len(counts.class_names):
+        raise DataError(
+            f"{run.images} holds images or classes that {run.per_image} has no scores of: they are of different "
+            f"evaluations. Delete it, or score the checkpoint again: validate --ckpt_path {run.path}"
+        )
+    return gallery
 
 
 def read_records(paths: Sequence[Path]) -> list[RunRecord]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import shown
 from ..files import atomic_open, write_csv
 from ..metrics.panoptic_quality import PanopticQuality
 from ..metrics.scores import Scores, check_confusion
@@ -42,7 +43,7 @@ def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
     for index, name in enumerate(scores.class_names):
         cells = [number(column[index]) for column in columns]
         table.add_row(
-            Text(name), *cells, f"{scores.support[index]:,}", style="dim" if np.isnan(scores.iou[index]) else ""
+            Text(shown(name)), *cells, f"{scores.support[index]:,}", style="dim" if np.isnan(scores.iou[index]) else ""
         )
     table.add_section()
     for name, mean in (("macro", scores.macro), ("micro", scores.micro), ("weighted", scores.weighted)):
@@ -54,7 +55,7 @@ def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
     overall.append(f" over {scores.num_averaged} of {len(scores.class_names)} classes\n")
     others = (("pixel acc", scores.pixel_acc), ("mean acc", scores.mean_acc), ("fwIoU", scores.fwIoU))
     overall.append(" | ".join(f"{name} {number(value)}" for name, value in others))
-    return Group(table, overall, Text(caption, style="dim"))
+    return Group(table, overall, Text(shown(caption), style="dim"))
 
 
 def panoptic_table(quality: PanopticQuality, title: str) -> RenderableType:
@@ -90,7 +91,7 @@ def markdown_table(
     """Return a table in Markdown whose columns of `numbers` are aligned to the right, padded for the terminal."""
     columns = []
     for place, column in enumerate(zip(headings, *rows, strict=True)):
-        cells = [cell.replace("|", "\\|") for cell in column]
+        cells = [shown(cell).replace("|", "\\|") for cell in column]
         width, right = max(map(len, cells)) if padded else 0, place in range(len(headings))[numbers]
         aligned = [f" {cell.rjust(width) if right else cell.ljust(width)} " for cell in cells]
         rule = "-" * (width + 2 - right if padded else 3) + ":" * right

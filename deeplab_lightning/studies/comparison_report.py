@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
+from ..errors import shown
 from ..reporting.charts import Point, scatter_chart
 from ..reporting.gallery import StoredImage
 from ..reporting.pages import difference_cell, page
@@ -47,15 +48,15 @@ def comparison_report(comparison: Comparison, title: str) -> str:
 
 def comparison_text(comparison: Comparison) -> str:
     """Return the tables for the terminal, as Markdown."""
-    parts = [*(f"! {text}\n" for text in comparison.notes)]
+    parts = [*(f"! {shown(text)}\n" for text in comparison.notes)]
     if comparison.config:
         parts.append(_markdown(_config_rows(comparison.records, comparison.config)))
     elif not comparison.only_in_some:
         parts.append("The configurations are the same.\n")
     if comparison.only_in_some:
-        parts.append(f"Only some runs have these settings: {', '.join(comparison.only_in_some)}\n")
+        parts.append(f"Only some runs have these settings: {shown(', '.join(comparison.only_in_some))}\n")
     for group in comparison.groups:
-        parts += [f"## {group.title}\n", _markdown(_score_rows(group)), _markdown(_cost_rows(group))]
+        parts += [f"## {shown(group.title)}\n", _markdown(_score_rows(group)), _markdown(_cost_rows(group))]
         if len(group.records) > 1:
             for measured in group.measured:
                 parts.append(_markdown(_class_rows(group, measured)))

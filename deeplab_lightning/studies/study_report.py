@@ -31,6 +31,15 @@ def study_report(folder: Path) -> str:
     Raises:
         DataError: Its tables are not there yet, or hold something else.
     """
+    try:
+        return _page(folder)
+    except DataError:
+        raise
+    except Exception as error:  # of a table that is made up
+        raise DataError(f"{folder / TABLE} is no table of a study ({type(error).__name__}: {error}).") from error
+
+
+def _page(folder: Path) -> str:
     rows = _read(folder / TABLE)
     factors = list(rows[0])[: list(rows[0]).index("seeds")]
     names = [", ".join(row[factor] for factor in factors if row[factor]) for row in rows]

@@ -12,6 +12,7 @@ from ..layers import resize
 from ..layers.feature_hook import FeatureHook
 from ..layers.heads import depth_head
 from ..losses.depth import LOG_RANGE, DepthOptions
+from ..metrics.by_image import ByImage
 from ..metrics.depth import DepthScores
 from ..models import Network, TrainingMaps
 from ..types import Batch
@@ -52,6 +53,11 @@ class DepthTask(SideTask):
         self.options, self.align_corners = options, network.align_corners
         self.scores = DepthScores()
         self._hook = FeatureHook(classifier, before=True)
+
+    @property
+    def metrics(self) -> list[ByImage]:
+        """Errors of depth."""
+        return [self.scores]
 
     def forward(self) -> Tensor:
         """Return the logarithm of depth for the network's last pass, `(B, 1, h, w)`, coarse."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import ConfigError, DivergenceError, NotFiniteError, of_image
 from ..inference import EvaluationOptions
 from ..inference.panoptic import PanopticPredictor
-from ..inference.predictor import FULL_PRECISION, Predictor
+from ..inference.predictor import FULL_PRECISION, Predictor, bytes_per_pixel
 from ..layers import Normalise
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
@@ -55,6 +55,8 @@ class EvaluatedTask(LightningModule):
     """How validation and test look at images. No hyper-parameter: it belongs to an evaluation, not to the weights."""
     weights_from = "this network"
     """The checkpoint that the weights are from, for messages."""
+    _bytes_per_pixel = 0.0
+    """Of memory, for a pixel that the folded network sees; 0 before it was folded."""
     protocol = ""
     """How the scores at hand were made, in words."""
 
@@ -109,6 +111,7 @@ class EvaluatedTask(LightningModule):
             "options": options or self.evaluation_options,
             "inner_scales": model.input_scales,
             "precision": FULL_PRECISION if self._trainer is None else str(self.trainer.precision),
+            "bytes_per_pixel": self._bytes_per_pixel,
         }
         if self.objects is None:
             return Predictor(model.coarse_logits, self.normalise, **looking)
@@ -130,7 +133,9 @@ class EvaluatedTask(LightningModule):
         shape = (1, self.description["channels"], PROBE_SIDE, PROBE_SIDE)
         probe = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(of_network)
         with torch.autocast(of_network.device.type, enabled=False):
-            return fold_batch_norms(self.model, probe)
+            folded = fold_batch_norms(self.model, probe)
+            self._bytes_per_pixel = bytes_per_pixel(folded, folded.coarse_logits, probe)
+            return folded
 
     def depth_predictor(self) -> Predictor:
         """Return what turns stored images into depth: its `bands` yield `(B, 1, rows, W)`, in the data's unit.
@@ -278,7 +283,7 @@ class EvaluatedTask(LightningModule):
         """Return what counts, and how its names begin in the log."""
         metrics: list[tuple[str, ByImage]] = [("", self.evaluation)]
         metrics += [] if self.best_threshold is None else [("", self.best_threshold)]
-        return metrics + [(side.prefix, side.scores) for side in self.side_tasks]
+        return metrics + [(side.prefix, metric) for side in self.side_tasks for metric in side.metrics]
 
     def logged_in_training(self) -> list[str]:
         """Return the names of what is logged while training, for callbacks that watch it."""

@@ -11,6 +11,8 @@ from ..errors import ConfigError
 from ..inference.panoptic import PanopticPredictor
 from ..layers import resize
 from ..losses.instances import InstanceOptions, centre_loss, instance_targets, offset_loss
+from ..metrics.by_image import ByImage
+from ..metrics.instances import InstancePrecision, Objects
 from ..metrics.panoptic import PanopticScores
 from ..models import Network, TrainingMaps
 from ..types import Batch, DataDescription
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class ObjectTask(SideTask):
-    """Learns centres and offsets, and scores stuff and objects together.
+    """Learns centres and offsets, and scores stuff and objects together (PQ), and objects by themselves (AP).
+
+    Objects of a panoptic map do not overlap, so that their AP, in COCO's way, is lower than that of a detector which may
+    say several things of a pixel.
 
     Args:
         options: What training minimises.
@@ -38,6 +43,12 @@ class ObjectTask(SideTask):
         self.ignore_index = description["ignore_index"]
         self.things: tuple[int, ...] = tuple(description.get("things") or ())
         self.scores = PanopticScores(description["class_names"], self.things, self.ignore_index)
+        self.precision = InstancePrecision(description["class_names"], self.things, self.ignore_index, way="coco")
+
+    @property
+    def metrics(self) -> list[ByImage]:
+        """PQ, SQ and RQ; AP."""
+        return [self.scores, self.precision]
 
     def pixel_weights(self, batch: Batch) -> Tensor | None:
         """Return the factors of small objects' pixels, for `hard_pixels`."""
@@ -60,8 +71,11 @@ class ObjectTask(SideTask):
     def evaluate(self, task: EvaluatedTask, seen: Seen) -> dict[str, list[Any]]:
         """Read objects from the maps that were just made, and count; returns their maps as `segments`."""
         assert isinstance(seen.predictor, PanopticPredictor)
-        preds = [(found.classes, found.numbers) for found in seen.predictor.panoptic()]
-        self.scores.update(preds, list(zip(seen.masks, seen.maps, strict=True)), seen.sample_ids)
+        found = seen.predictor.panoptic()
+        preds, truths = [(one.classes, one.numbers) for one in found], list(zip(seen.masks, seen.maps, strict=True))
+        objects = [Objects(one.numbers, one.object_classes, one.scores) for one in found]
+        self.scores.update(preds, truths, seen.sample_ids)
+        self.precision.update(objects, truths, seen.sample_ids)
         return {"segments": preds}
 
     def _targets(self, batch: Batch) -> Any:

@@ -41,7 +41,11 @@ class SideTask(nn.Module, ABC):
     """The entry of a batch that it learns from, and what a datamodule is asked to deliver."""
     prefix: ClassVar[str]
     """How the names of its scores begin in the log."""
-    scores: ByImage
+
+    @property
+    @abstractmethod
+    def metrics(self) -> list[ByImage]:
+        """Return what counts; their names in the log begin with `prefix`."""
 
     @abstractmethod
     def losses(self, maps: TrainingMaps, batch: Batch) -> dict[str, Tensor]:

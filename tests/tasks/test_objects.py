@@ -81,7 +81,7 @@ def test_true_maps_have_full_marks(flip: bool) -> None:
     task.evaluation_options = EvaluationOptions.of({"objects": OBJECTS, "flip": flip})
     (found,) = trainer().validate(task, module, verbose=False)
     assert found["val/mIoU"] == 1
-    assert found["val/PQ"] == found["val/SQ"] == found["val/RQ"] == 1
+    assert found["val/PQ"] == found["val/SQ"] == found["val/RQ"] == found["val/AP"] == found["val/AP50"] == 1
     assert "objects above 0.1 in windows of 5" in task.protocol
 
 

@@ -67,14 +67,14 @@ class Folder(SegmentationDataset):
         files: Name -> the files of image and mask, as `find_pairs` gives them.
         names: Which to read; all parts of a file belong together.
         decoder: Turns masks into train ids.
-        kind: What the images are like. The first one is read, to see whether that is so.
+        kind: What the images are like. The first one that can be read is, to see whether that is so.
         map_files: Map -> name -> the file of it, for the maps that there are.
         depth_scale: What a stored depth of 1 means in the wanted unit.
 
     Raises:
         ConfigError: A package for this kind of file is missing.
-        DataError: The first image is not of this kind, the masks are black and white and nothing says what 255
-            means, or image and mask of a volume or a raster do not fit together.
+        DataError: The first image that can be read is not of this kind, or none can be, the masks are black and white
+            and nothing says what 255 means, or image and mask of a volume or a raster do not fit together.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Folder(SegmentationDataset):
                 f"file holds many (a volume, or a raster divided by window_size). Leave out {kinds}."
             )
         if self._pairs:
-            read_source(self._pairs[0][0], kind.channels, kind.pixel_range)
+            self._check_first_image()
             self._check_first_masks()
 
     def __len__(self) -> int:
@@ -152,6 +152,20 @@ class Folder(SegmentationDataset):
     def previous(self, index: int) -> int | None:
         """Return the image before in the same folder; None for the first, and for what lies in none."""
         return self._before[index]
+
+    def _check_first_image(self) -> None:
+        """Refuse images of another kind; those that cannot be read are left to whoever loads them, if not all are."""
+        unreadable: list[DataError] = []
+        for index in spread(len(self), MASKS_LOOKED_AT):
+            try:
+                read_source(self._pairs[index][0], self._kind.channels, self._kind.pixel_range)
+            except DataError as error:  # noqa: PERF203
+                if error.kind != "unreadable_image":
+                    raise
+                unreadable.append(error)
+            else:
+                return
+        raise unreadable[0]
 
     def _check_first_masks(self) -> None:
         """Refuse masks of which nothing would be learned: all ignored, or {0, 255} and nobody says what 255 is."""

@@ -28,7 +28,7 @@ from ...labels import LabelSet, own_labels
 from ...types import MapName
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..files.annotations import check_declared_size
+from ..files.annotations import check_declared_size, parsing
 from ..files.images import read_image
 from ..files.regions import Region
 from ..pairing.layout import Recognised
@@ -36,6 +36,7 @@ from ..pairing.splitting import SPLITS, fraction_split, names_of, split_lists, s
 from ..wording import first_few
 from .own_images import OwnImagesDataModule, OwnImagesOptions
 
+_REMEDY = "Export it again, or take it out of the data."
 BACKGROUNDS = ("background", "_background_", "__background__", "bg")
 """Names that tools and people give to class 0, in small letters."""
 MOST_LEFT_OUT = 0.25
@@ -357,7 +358,8 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
         """
         if not cls.is_form(root):
             return None
-        return cls.recognised(root.resolve(), cls.read(root.resolve()))
+        with parsing(root, _REMEDY):
+            return cls.recognised(root.resolve(), cls.read(root.resolve()))
 
     @classmethod
     def recognised(cls, root: Path, found: Annotations) -> Recognised:
@@ -410,7 +412,8 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
 
     def read_as_configured(self) -> Annotations:
         """Read what the options say."""
-        return self.read(self.root)
+        with parsing(self.root, _REMEDY):
+            return self.read(self.root)
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:

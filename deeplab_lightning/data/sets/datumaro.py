@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...files import read_bytes
 from ..files.annotations import read_json
 from ..files.regions import Polygon, Region, box, ellipse, ring, runs_of
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
@@ -66,7 +67,7 @@ def _files(root: Path) -> list[Path]:
 
 def _has_its_words(path: Path) -> bool:
     try:
-        text = path.read_bytes()
+        text = read_bytes(path)
     except OSError:
         return False
     return all(word in text for word in (b'"items"', b'"categories"', b'"labels"')) and b'"images"' not in text

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 import os
 import re
@@ -41,8 +40,9 @@ from ...labels import LabelSet
 from ...types import MapName
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..files.annotations import check_declared_size, read_any_json, read_json
+from ..files.annotations import check_declared_size, parsing, read_any_json, read_json
 from ..files.images import decode_image, read_image
+from ..files.limits import expect_size, opened_image
 from ..forms.outlines import BOXES_ALONE, LabelIds, OutlinesOptions, check_left_out, class_names_of
 from ..forms.own_images import OwnImagesDataModule
 from ..pairing.finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
@@ -164,7 +164,8 @@ class LabelMeDataModule(OwnImagesDataModule):
         """Recognise a folder with annotations in any depth."""
         if not any(_is_annotation(path) for path in _json_files(root)):
             return None
-        survey = look_through(root, find_annotations(root))
+        with parsing(root, _ANNOTATE_AGAIN):
+            survey = look_through(root, find_annotations(root))
         named = dict.fromkeys([*names_in_file(root), *sorted(survey.labels)])
         names, said = class_names_of(named)
         options = {"root": str(root.resolve()), "class_names": names}
@@ -180,7 +181,8 @@ class LabelMeDataModule(OwnImagesDataModule):
     def splits(self) -> dict[str, list[str]]:
         """Split -> names of its images. What is left out is said when they are first asked for."""
         names = find_annotations(self.root)
-        survey = look_through(self.root, names)
+        with parsing(self.root, _ANNOTATE_AGAIN):
+            survey = look_through(self.root, names)
         check_left_out(survey.left_out, survey.drawn, self.root)
         if survey.left_out:
             first = survey.left_out[0]
@@ -376,7 +378,8 @@ def _draw_disc(canvas: ImageDraw.ImageDraw, centre: tuple[float, float], radius:
 def _paste(mask: Image.Image, box: list[tuple[float, float]], encoded: object, value: int, where: str) -> None:
     """Draw where an image, PNG in base64, is not 0; its corners lie in the middle of the box's corner pixels."""
     try:
-        with Image.open(io.BytesIO(base64.b64decode(str(encoded), validate=True))) as image:
+        with opened_image(base64.b64decode(str(encoded), validate=True)) as image:
+            expect_size(where, image.height, image.width)
             stencil = Image.fromarray(np.array(image.convert("L")) > 0)
     except (binascii.Error, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{where}: its mask is no PNG in base64: {error}. {_ANNOTATE_AGAIN}") from error

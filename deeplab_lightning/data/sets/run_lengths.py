@@ -16,6 +16,7 @@ Classes that are numbers, or none at all, are named by the user in their order.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +27,9 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ConfigError, DataError
+from ...files import open_file
 from ..files.annotations import parsing
+from ..files.limits import opened_image
 from ..files.regions import Region
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
 from ..pairing.finding import images_below
@@ -249,7 +252,7 @@ def order_of(found: Annotations) -> Order | None:
 def _size(path: Path) -> tuple[int, int] | None:
     """Return an image's height and width as it is read, by its header; None if it has none."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) >= 5
     except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
@@ -289,7 +292,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         DataError: It is no table of run lengths, or damaged.
     """
     csv.field_size_limit(_LONGEST_FIELD)
-    with parsing(path, _REMEDY), path.open(encoding="utf-8-sig", newline="") as file:
+    with parsing(path, _REMEDY), io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
         try:
             table = csv.reader(file)
             columns = [re.sub(r"[\s_]", "", column).casefold() for column in next(table, [])]
