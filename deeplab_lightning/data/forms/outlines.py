@@ -28,7 +28,8 @@ from ..files.annotations import check_declared_size
 from ..files.images import read_image
 from ..files.regions import Region
 from ..pairing.layout import Recognised
-from ..pairing.splitting import SPLITS, fraction_split, names_of, split_lists, split_names
+from ..pairing.spellings import SPLITS
+from ..pairing.splitting import fraction_split, names_of, split_lists, split_names
 from ..wording import first_few
 from .own_images import OwnImagesDataModule, OwnImagesOptions
 

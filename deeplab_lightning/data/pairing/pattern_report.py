@@ -11,7 +11,8 @@ from .finding import files_below
 from .layout import Recognised
 from .pattern_search import SCORES, Layout, names_split, splits_of, words_of
 from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out
-from .splitting import SPELLINGS, split_called, split_lists
+from .spellings import SPELLINGS, split_called
+from .splitting import split_lists
 
 
 def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:

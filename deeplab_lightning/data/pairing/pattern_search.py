@@ -26,7 +26,7 @@ from ..spacing import spread
 from ..wording import composed
 from .finding import ending_by_content, files_below
 from .patterns import ANY, NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up
-from .splitting import SPELLINGS, split_called
+from .spellings import SPELLINGS, split_called
 
 
 def _set_of(words: str) -> frozenset[str]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ...errors import ConfigError, DataError
 from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, ending_by_content, files_below, on_disk
-from .splitting import SPELLINGS, split_called
+from .spellings import SPELLINGS, split_called
 
 NAME, SPLIT, ANY = "{name}", "{split}", "*"
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)

@@ -47,7 +47,7 @@ from ..files.annotations import read_json
 from ..files.regions import Bitmap, Polygon, Region, box, ring, runs_of
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinedImages, OutlinesDataModule, OutlinesOptions
 from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
-from ..pairing.splitting import split_called
+from ..pairing.spellings import split_called
 from ..wording import first_few
 
 PURPOSE = "Drawing outlines in the form of COCO"

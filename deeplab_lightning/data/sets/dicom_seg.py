@@ -28,7 +28,8 @@ from ..forms.outlines import LabelIds
 from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
 from ..pairing.finding import files_below, without_ending
 from ..pairing.layout import Recognised
-from ..pairing.splitting import names_of, split_called, split_groups
+from ..pairing.spellings import split_called
+from ..pairing.splitting import names_of, split_groups
 from ..spacing import spread
 from ..wording import composed, first_few
 from .scans import measured
