@@ -331,6 +331,7 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
             {"root": options.root, "class_names": names, **found.options},
             [found.images[name].image for name in splits["train"]],
             len(splits["train"]),
+            sources=frozenset(image.annotation for image in found.images.values()),
             comments=comments,
             remarks=[*remarks, *said, *rule],
         )

@@ -41,8 +41,7 @@ def copies_among(names: Iterable[str]) -> dict[str, str]:
     for name, key in bare.items():
         folder, slash, last = key.rpartition("/")
         match = _COPY.fullmatch(last)
-        original = known.get(f"{folder}{slash}{match['name']}") if match else None
-        if original is not None and original != name:
+        if match and match["name"] != last and (original := known.get(f"{folder}{slash}{match['name']}")):
             found[name] = original
     return found
 

@@ -91,8 +91,9 @@ class COCODataModule(OutlinesDataModule):
 
     @classmethod
     def is_form(cls, root: Path) -> bool:
-        """Look for the form's words in JSON files, unless masks lie ready beside the images."""
-        return any(map(_has_its_words, _json_files(root))) and not _has_masks(root)
+        """Look for the form's words in JSON files, and for outlines in them if masks lie ready beside the images."""
+        files = [path for path in _json_files(root) if _has_its_words(path)]
+        return bool(files) and (not _has_masks(root) or any(map(_holds_outlines, files)))
 
     @classmethod
     def read(cls, root: Path, files: Sequence[str] = (), images: str = ".") -> Annotations:
@@ -137,6 +138,14 @@ def _has_its_words(path: Path) -> bool:
     except OSError:
         return False
     return all(f'"{word}"'.encode() in text for word in (*_LISTS, "segmentation"))
+
+
+def _holds_outlines(path: Path) -> bool:
+    """Tell whether a file has an outline; a damaged one may have some."""
+    try:
+        return any(map(_has_outline, _content(path)["annotations"]))
+    except DataError:
+        return True
 
 
 def _has_masks(root: Path) -> bool:

@@ -164,6 +164,7 @@ class DicomSegDataModule(OwnImagesDataModule):
                 "class_names": "where segments overlap, the later lies on top",
                 "mean": "measured; of CT a window is better",
             },
+            sources=frozenset(one.source.path for one in listed),
         )
 
     @cached_property

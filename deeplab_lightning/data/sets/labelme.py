@@ -146,6 +146,7 @@ class LabelMeDataModule(OwnImagesDataModule):
         options = {"root": str(root.resolve()), "class_names": names}
         images = [path for path in images_below(root) if path not in survey.unannotated]
         recognised = Recognised("LabelMe", options, images, max(1, int(0.8 * survey.annotations)))
+        recognised.sources = frozenset(on_disk(root.resolve() / f"{name}.json") for name in find_annotations(root))
         recognised.remarks += said
         recognised.remarks += survey.remarks(root)
         if survey.left_out:

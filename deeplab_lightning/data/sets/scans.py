@@ -462,7 +462,13 @@ def _recognised(root: Path, form: Form) -> Recognised:
     remarks += [f"Left out: {one}." for one in _by_reason(left_out)]
     images = [case.channels[0] for case in cases.values()]
     return Recognised(
-        f"scans as {form.name} has them", options, images, max(1, int(0.8 * len(cases))), [], comments, remarks
+        f"scans as {form.name} has them",
+        options,
+        images,
+        max(1, int(0.8 * len(cases))),
+        comments=comments,
+        remarks=remarks,
+        sources=frozenset(case.mask.resolve() for case in cases.values()),
     )
 
 
