@@ -11,7 +11,7 @@ from .finding import files_below
 from .groups import patient_of
 from .layout import Recognised
 from .pattern_search import SCORES, Layout, names_split, splits_of, words_of
-from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out
+from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out, what_is_padded
 from .spellings import SPELLINGS, split_called
 from .splitting import split_lists
 
@@ -52,6 +52,7 @@ def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:
                 f"Left out: a second data set of {len(other.pairing.pairs)} images. To read it instead: images: "
                 f"'{option(other.images)}', masks: '{option(other.masks)}'"
             )
+    found.remarks += what_is_padded(best.pairing)
     found.remarks += [f"Left out: {said}." for said in what_is_left_out(best.pairing)]
     found.remarks += _rest(base, inner, layouts)
     return found
