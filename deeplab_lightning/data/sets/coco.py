@@ -37,6 +37,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -192,7 +193,8 @@ def _chosen(candidates: dict[Path, dict[str, Any]], root: Path) -> tuple[dict[Pa
         if with_outlines and path not in with_outlines:
             said.append(f"{shown} is left out: it has no outlines.")
             continue
-        own = [str(entry.get("file_name")) for entry in candidates[path]["images"] if isinstance(entry, dict)]
+        entries = [entry for entry in candidates[path]["images"] if isinstance(entry, dict)]
+        own = [name for entry in entries if (name := _image_name(entry))]
         rivals = [held for other, held in names.items() if other == split or None in (other, split)]
         rival = next((held[name] for name in own for held in rivals if name in held), None)
         if rival is not None:
@@ -315,6 +317,16 @@ def _is_heading(label: str, contents: dict[Path, dict[str, Any]]) -> bool:
     )
 
 
+def _image_name(entry: dict[str, Any]) -> str | None:
+    """Return what an image's file is called: as it says, or as its address ends; None for neither."""
+    said = entry.get("file_name")
+    if said:
+        return str(said)
+    addresses = (entry.get(key) for key in ("path", "coco_url", "flickr_url", "url"))
+    last = (unquote(urlsplit(str(one)).path).rpartition("/")[2] for one in addresses if one)
+    return next((name for name in last if name), None)
+
+
 def _add_images(
     found: Annotations, path: Path, entries: list[dict[str, Any]], root: Path, files: NamedImages
 ) -> dict[str, AnnotatedImage | None]:
@@ -322,7 +334,12 @@ def _add_images(
     split = _split_of_file(path, root)
     images: dict[str, AnnotatedImage | None] = {}
     for entry in entries:
-        number, name = _key(entry["id"]), str(entry["file_name"])
+        number, name = _key(entry["id"]), _image_name(entry)
+        if name is None:
+            raise DataError(
+                f"{path}: image {number} has no file_name, only {first_few(map(str, entry))}. Give each image the name "
+                f"of its file."
+            )
         if number in images:
             raise DataError(f"{path} has two images of id {number}. {_REMEDY}")
         file = files.find(name, split, path.parent)
