@@ -67,8 +67,8 @@ _RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 _LONGEST_FIELD = 1 << 27
 _REMEDY = "Download the file again, or export it as 'start length start length ...' with pixels counted from 1."
 _ASSUMED = (
-    "Pixels are taken as counted from 1, as in Kaggle's competitions: no run starts at 0, and none ends at the last pixel "
-    "of its image, which would tell. If they are counted from 0, set first_pixel: 0; else masks are one pixel off."
+    "Pixels are taken as counted from 1, as in Kaggle's competitions: no run starts at 0, and none ends at the last "
+    "pixel of its image, which would tell. If they are counted from 0, set first_pixel: 0; masks are a pixel off else."
 )
 
 Order = Literal["columns", "rows"]
@@ -112,7 +112,7 @@ class RunLengthsDataModule(OutlinesDataModule):
             "assumed: see above" if first is None else "told by a run that starts or ends where the other cannot"
         )
         if first is None:
-            found.remarks.append(_ASSUMED)
+            found.remarks.insert(0, _ASSUMED)
         count_from(found, found.options["first_pixel"])
         order = order_of(found)
         found.options["order"] = order
@@ -135,7 +135,7 @@ class RunLengthsDataModule(OutlinesDataModule):
         found = read_tables(self.root)
         first = self.options.first_pixel
         if first is None and (first := first_pixel_of(found)) is None:
-            found.remarks.append(_ASSUMED)
+            found.remarks.insert(0, _ASSUMED)
         count_from(found, 1 if first is None else first)
         order = self.options.order or order_of(found)
         if order is None:
