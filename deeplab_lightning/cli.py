@@ -31,7 +31,7 @@ from .checkpoints.loading import read_checkpoint
 from .config import Configuration
 from .config_words import asks_for_help, config_files, option_value, without_option
 from .data.datamodule import Split
-from .errors import CheckpointError, ConfigError, DivergenceError
+from .errors import CheckpointError, ConfigError, DataError, DivergenceError
 from .runs import RUNS, RunFolder, new_run, resolve_checkpoint, run_of
 from .trainer_checks import check_monitors
 from .trainer_parts import as_list, place_logger, plugins
@@ -160,9 +160,22 @@ class Session:
         alone = Alone(self.folder) if self.command == "fit" and _is_first_process() else None
         try:
             self._run_alone(configuration, parts, loggers, [] if alone is None else [alone])
+            self._expect_folder()
+        except OSError:  # of a file in it
+            self._expect_folder()
+            raise
         finally:
             if alone is not None:
                 alone.release()
+
+    def _expect_folder(self) -> None:
+        """Refuse to call a training finished whose run folder was deleted meanwhile, wholly or in part."""
+        trained = self.command == "fit" and _is_first_process() and self.trainer.global_step > self._step
+        if trained and not self.folder.config.is_file():
+            raise DataError(
+                f"{self.folder.path} was deleted while the run went on, which ended at step "
+                f"{self.trainer.global_step}: what was written before is gone. Start it again."
+            )
 
     def _run_alone(
         self, configuration: Configuration, parts: dict[str, Any], loggers: list[Logger], before: list[Callback]

@@ -82,7 +82,8 @@ CALLBACKS = (
     "LearningRateMonitor",
 )
 """Those of Lightning's that a checkpoint alone may bring back: they decide numbers, write nothing and run nothing."""
-WITHOUT_EFFECT = ("pretrained", "weights", "compile", "num_workers", "eval_batch_size", "cache", "preview", "root")
+WITHOUT_EFFECT = ("pretrained", "weights", "compile", "num_workers", "max_pixels", "eval_batch_size", "cache",
+                  "preview", "root")  # fmt: skip
 """Options that say where a training began or how fast it is, or that a copied data set must set anew."""
 
 

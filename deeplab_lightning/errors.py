@@ -7,6 +7,7 @@ Every message says what was found, what was expected, and the nearest thing that
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -95,11 +96,18 @@ def of_kind(kind: Kind) -> Iterator[None]:
 
 @contextmanager
 def of_image(name: object) -> Iterator[None]:
-    """Name the image in an error of logits that are not finite."""
+    """Name the image in an error of logits that are not finite, and where memory ends."""
     try:
         yield
     except NotFiniteError as error:
         raise NotFiniteError(f"{name}: {error}") from error
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        raise DataError(
+            f"{name} needs more memory than there is{why}. Cut it into smaller images, look at it in windows "
+            f"(--evaluation.window_size 512), or take it out of the data.",
+            kind="unfit_image",
+        ) from error
 
 
 def shown(text: object, lines: bool = False) -> str:
@@ -109,10 +117,15 @@ def shown(text: object, lines: bool = False) -> str:
 
     Args:
         text: Any.
-        lines: Leave line breaks as they are, as for a message of our own; in a list of names they would forge an entry.
+        lines: It is a message of our own, which may have several lines: what follows a line break is set in, so that
+            none in a name forges a line. Otherwise line breaks are written like the other signs.
     """
     return "".join(
-        sign if sign.isprintable() or (lines and sign == "\n") else sign.encode("unicode_escape").decode("ascii")
+        sign
+        if sign.isprintable() or unicodedata.category(sign) == "Zs"
+        else "\n  "
+        if lines and sign == "\n"
+        else sign.encode("unicode_escape").decode("ascii")
         for sign in str(text)
     )
 

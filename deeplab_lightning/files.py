@@ -9,6 +9,7 @@ import io
 import json
 import math
 import os
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from .errors import ConfigError, DataError, DeepLabError
+from .memory import free_memory
 
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 """With which spreadsheets begin formulas; in front of them stands a `'`, which says that the cell is text."""
@@ -31,7 +33,7 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
     Args:
         path: The file to write; an older one is replaced.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # no longer than any name that the disk takes
     try:
         with temporary.open("wb") as file:
             yield file
@@ -63,6 +65,50 @@ def expect_name(what: str, name: str, remedy: str = "say where runs go with --fo
         )
 
 
+def open_file(path: str | Path) -> BinaryIO:
+    """Open an ordinary file for reading bytes; whatever a stranger has made is opened here.
+
+    A pipe would be waited for, a device read for ever.
+
+    Raises:
+        OSError: It is not there, may not be read, or is no ordinary file; `strerror` says which.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        expect_ordinary(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def expect_ordinary(mode: int, path: str | Path) -> None:
+    """Refuse what is no ordinary file, by what `os.stat` says of it.
+
+    Raises:
+        OSError: `strerror` says what it is.
+    """
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    raise OSError(errno.EINVAL, f"it is {kind}, expected an ordinary file", str(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return all bytes of an ordinary file.
+
+    Raises:
+        OSError: As for `open_file`, or it has more bytes than there is memory.
+    """
+    with open_file(path) as file:
+        size, free = os.fstat(file.fileno()).st_size, free_memory()
+        if size > free:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, and {free:,} of memory are free", str(path))
+        return file.read()
+
+
 def read_text(path: Path) -> str:
     """Return a file's text, with or without a byte order mark.
 
@@ -70,7 +116,7 @@ def read_text(path: Path) -> str:
         OSError: It cannot be read, or is not in UTF-8; `strerror` says which.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bytes(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise OSError(errno.EILSEQ, "it is not text in UTF-8; save it in that encoding", str(path)) from error
 
@@ -82,7 +128,7 @@ def sha256(path: Path) -> str:
         OSError: It cannot be read.
     """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_file(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -117,8 +163,11 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     Raises:
         OSError: It cannot be read.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        return [{name: _from_text(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+    try:
+        with io.TextIOWrapper(open_file(path), newline="", encoding="utf-8") as file:
+            return [{name: _from_text(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise OSError(errno.EILSEQ, f"it is no table: {error}", str(path)) from error
 
 
 def _as_text(cell: object) -> object:
@@ -158,7 +207,7 @@ def read_json(path: Path, remedy: str) -> Any:
         DataError: It cannot be read, or is damaged.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_bytes(path).decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import locks
 from .errors import ConfigError, DataError
-from .files import write_json
+from .files import read_bytes, write_json
 
 
 class Ledger:
@@ -44,7 +44,7 @@ class Ledger:
         """
         path = self.path(name)
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(read_bytes(path).decode())
             if not isinstance(content, dict):
                 raise ValueError(f"it holds {type(content).__name__}, expected names with values")
             return content

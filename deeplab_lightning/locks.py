@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from .files import read_bytes
+
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 120.0
 
@@ -128,7 +130,7 @@ def _make(path: Path, token: str) -> bool:
 def _read(path: Path) -> dict[str, Any] | None:
     """Return what the lock says, `{}` where it is being written; None where there is no lock."""
     try:
-        owner = json.loads(path.read_text(encoding="utf-8"))
+        owner = json.loads(read_bytes(path).decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from .errors import CheckpointError, ConfigError, DataError, did_you_mean
-from .files import expect_name, write_text
+from .files import expect_name, open_file, read_text, write_text
 from .options import Options, at_least
 
 LATEST = "latest"
@@ -85,6 +86,8 @@ class RunFolder:
     """The confusion matrix; see `tables.write_confusion`."""
     per_image = _Within("per_image.npz")
     """The confusion counts of each image; see `metrics.per_image.ImageCounts`."""
+    panoptic = _Within("panoptic.npz")
+    """The matched segments of each image, if there are objects; see `metrics.panoptic_quality.PanopticCounts`."""
     environment = _Within("environment.json")
     """The reproducibility card: versions, commit, seed, machine, data, time; see `card`."""
     code_diff = _Within("code.diff")
@@ -186,7 +189,11 @@ def find_run(path: Path) -> RunFolder:
     if latest.is_symlink():
         found = latest.parent / latest.readlink()
     elif latest.is_file():
-        found = latest.parent / latest.read_text(encoding="utf-8").strip()
+        try:
+            found = latest.parent / read_text(latest).strip()
+            found.exists()
+        except (OSError, ValueError) as error:  # it names no file
+            raise ConfigError(f"{latest} does not name a run ({error}): delete it, or name a version.") from error
     else:
         found = path
     run = RunFolder(found)
@@ -292,11 +299,11 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist: expected the metrics of a run. Has the run logged anything yet?")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        names, rows = list(reader.fieldnames or ()), list(reader)
     try:
+        with io.TextIOWrapper(open_file(path), newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            names, rows = list(reader.fieldnames or ()), list(reader)
         # A short row (the run is just writing it) leaves None.
         return {name: np.array([float(row[name] or "nan") for row in rows], dtype=np.float64) for name in names}
-    except ValueError as error:
+    except (csv.Error, OSError, TypeError, ValueError) as error:
         raise DataError(f"{path}: {error}. Expected a heading and below it numbers or empty cells.") from error

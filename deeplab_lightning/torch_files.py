@@ -25,6 +25,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .files import open_file
+
 MOST_READS = 20_000_000
 """Steps that a pickle may take: some five for each weight or number of the optimiser that it describes."""
 LARGEST_INDEX = 32 << 20
@@ -65,7 +67,7 @@ def read_torch_file(path: Path) -> Any:
         OSError: It cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(64)
             file.seek(0)
             if start.startswith(b"PK"):

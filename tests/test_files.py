@@ -63,4 +63,5 @@ def test_cells_that_are_no_formulas_for_spreadsheets_and_come_back(tmp_path: Pat
 
 def test_texts_are_shown_without_what_a_terminal_obeys() -> None:
     assert shown("a\x1b[2Jb\nnot segmented: c\u202e\udcff é 道") == ("a\\x1b[2Jb\\nnot segmented: c\\u202e\\udcff é 道")
-    assert shown("two\nlines", lines=True) == "two\nlines"
+    assert shown("two\nlines", lines=True) == "two\n  lines"
+    assert shown("a\u3000b\xa0c") == "a\u3000b\xa0c"  # spaces are shown

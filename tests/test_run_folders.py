@@ -1,16 +1,18 @@
-"""What else can befall a run folder: a second training, and a full disk."""
+"""What else can befall a run folder: a second training, a full disk, and somebody who deletes it."""
 
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
 
-from deeplab_lightning import locks
+from deeplab_lightning import cli, locks
 from deeplab_lightning.__main__ import main
+from deeplab_lightning.callbacks.metrics_csv import MetricsCsv
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.trainer_parts import SafeCheckpoints
 
@@ -47,3 +49,20 @@ def test_a_full_disk_is_called_that_and_leaves_what_was_there(numbers: int, tmp_
         signal.signal(signal.SIGXFSZ, handler)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["last.ckpt"]
+
+
+def test_a_run_folder_that_is_deleted_while_it_trains_is_no_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    saves: list[MetricsCsv] = []
+
+    class Deleting(MetricsCsv):
+        def save(self) -> None:
+            saves.append(self)
+            if len(saves) == 2:
+                shutil.rmtree(self.run.path)
+            super().save()
+
+    monkeypatch.setattr(cli, "MetricsCsv", Deleting)
+    assert tiny_fit(tmp_path) == 2
+    assert "version_0 was deleted while the run went on" in capsys.readouterr().err

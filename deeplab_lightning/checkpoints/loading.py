@@ -19,8 +19,8 @@ FROM_DATA = ("num_classes", "ignore_index", "class_names")
 """Options of a model that follow from its data."""
 OF_EVERY_TASK = ("network", "model", "optimizer", "loss", "description")
 """Hyper-parameters that every task saves."""
-ON_THE_USERS_WORD = ("download", "cache")
-"""Options of data that fetch or write: nothing does so because a file says it."""
+ON_THE_USERS_WORD = ("download", "cache", "max_pixels")
+"""Options of data that fetch, write, or take memory: nothing does so because a file says it."""
 PIXELS = ("mean", "std", "pixel_range")
 """What of a data description says how an image's pixels reach the network."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ..command_line import ConfigurationWords
-from ..errors import ConfigError, DeepLabError
+from ..errors import ConfigError, DeepLabError, shown
 from ..options import Written, at_least
 from ..packaged_files import find_file
 from ..studies.options import as_words, merged, parse_words, value_of
@@ -103,8 +103,8 @@ def print_plan(study: Study, folder: StudyFolder) -> int:
     measured = not all(value != value for value in seconds.values())
     if not measured:
         seconds = cell_seconds(study, folder, recipes, _trial(study, recipes))
-    print(f"{study.name}: {len(study.rows)} rows, {len(study.cells)} cells, in {folder.path}\n")
-    names = {cell.key: row.name for row in reversed(study.rows) for cell in row.cells}
+    print(f"{shown(study.name)}: {len(study.rows)} rows, {len(study.cells)} cells, in {folder.path}\n")
+    names = {cell.key: shown(row.name) for row in reversed(study.rows) for cell in row.cells}
     width = max(map(len, names.values()))
     print(f"{'cell':<14}{'row':<{width + 2}}{'seed':>5}  {'params':>8}  {'mult-adds':>9}  {'time':>9}  state")
     for cell in study.cells:
@@ -139,7 +139,7 @@ def train(study: Study, folder: StudyFolder, more: Mapping[str, Any], resamples:
         cell, lock = claimed
         position = study.cells.index(cell) + 1
         names = next(row.name for row in study.rows if any(other.key == cell.key for other in row.cells))
-        title = f"cell {position} of {len(study.cells)}: {names}, seed {cell.seed}"
+        title = f"cell {position} of {len(study.cells)}: {shown(names)}, seed {cell.seed}"
         print(f"{title}{', going on' if folder.run(cell) else ''} ({folder.log(cell)})", flush=True)
         try:
             ended = run_cell(study, folder, cell, lock, rarely(partial(_say_progress, study, folder, cell, recipes)))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from ..command_line import ConfigurationWords
-from ..errors import ConfigError
+from ..errors import ConfigError, shown
 from ..files import write_json, writing
 from ..options import Between, Written, at_least
 
@@ -107,9 +107,11 @@ def doctor(
         raise ConfigError(f"{error} So says {out / 'data.yaml'}, which doctor made of {folder}: edit it.") from error
     datamodule, options = configured.datamodule(), configured.data.plain()
     where = options.get("root", "drawn on the fly")
-    print(f"{type(datamodule).__name__}, {where}" + (f": layout {proposal.layout}" if proposal else ""), flush=True)
+    print(
+        shown(f"{type(datamodule).__name__}, {where}") + (f": layout {proposal.layout}" if proposal else ""), flush=True
+    )
     for remark in proposal.remarks if proposal else ():
-        print(f"  note: {remark}", flush=True)
+        print(shown(f"  note: {remark}"), flush=True)
     done = examine(datamodule, configured.describes, options, limit)
     cost, rate = (None, None) if no_trial or minutes is not None else _try(datamodule, done, arguments)
     everything = [*done.findings, *done.advice]
@@ -254,6 +256,7 @@ def make_plan(
             path.write_text(plan.as_yaml(head + "".join(f"\nNot taken: {what}" for what in plan.rejected)), "utf-8")
 
     write_plan()
+    probe = min(PROBE_CROP, facts.largest_crop)
     costs: dict[str, Cost | str] = {}
     at_most = math.inf
     precisions = [plan.value("trainer.precision")] if "trainer.precision" in kept else PRECISIONS
@@ -261,12 +264,12 @@ def make_plan(
         print(f"trial: training steps in {precision} ...", flush=True)
         trial = partial(build_for_trial, ["-c", str(path), f"--trainer.precision={precision}"])
         try:
-            costs[precision] = cost = measure(trial, PROBE_CROP, PROBE_BATCHES, at_most=at_most)
+            costs[precision] = cost = measure(trial, probe, PROBE_BATCHES, at_most=at_most)
             at_most = TOO_SLOW * cost.seconds_per_image
         except TrialError as error:
             costs[precision] = str(error)
     cost = choose_precision(plan, costs)
-    probed = Configuration(["-c", str(path), f"--data.crop_size={PROBE_CROP}"])
+    probed = Configuration(["-c", str(path), f"--data.crop_size={probe}"])
     choose_length(plan, replace(facts, images_per_second=images_per_second(probed.datamodule())), cost)
     write_plan()
     return plan

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ..command_line import ConfigurationWords, from_yaml
-from ..errors import ConfigError, did_you_mean
+from ..errors import ConfigError, did_you_mean, shown
 from ..files import atomic_open, write_text, writing
 from ..options import Written, at_least
 from .identity import identity
@@ -59,7 +59,7 @@ def evaluate(
         device: Where to run, such as cpu or cuda:1; the GPU, if there is one, when not given.
 
     Returns:
-        0.
+        0, or 1 if some image could not be scored: it is named at the end, and the others' scores stand in the table.
 
     Raises:
         ConfigError: A protocol, a measure or an option cannot be used.
@@ -113,15 +113,15 @@ def evaluate(
     where = configured.data_class.name_in_yaml().lower() if is_whole else ""
     rows = []
     cost = sum(evaluation.cost() for evaluation in evaluations if evaluation.result is None) * len(chosen)
-    shown, pause = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go", 0.1 if sys.stderr.isatty() else 15
-    with tqdm(total=cost, bar_format=shown, mininterval=pause, disable=cost == 0) as bar:
+    form, pause = "{desc}{percentage:3.0f}% |{bar}| {elapsed}, {remaining} to go", 0.1 if sys.stderr.isatty() else 15
+    with tqdm(total=cost, bar_format=form, mininterval=pause, disable=cost == 0) as bar:
         for number, evaluation in enumerate(evaluations, start=1):
             if evaluation.result is None:
                 bar.set_description(f"protocol {number} of {len(evaluations)}")
                 task = networks.task(evaluation.protocol.output_stride)
                 predictor = task.predictor(evaluation.protocol.options, task.folded())
                 evaluation.run(predictor, task.device, dataset, chosen, bar)
-            rows.append(evaluation.row(name, where))
+            rows.append(evaluation.row(name, "" if evaluation.failures else where))
     table = as_markdown(rows)
     threads, on_gpu = torch.get_num_threads(), torch.device(networks.device).type == "cuda"
     cpu = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
@@ -132,7 +132,10 @@ def evaluate(
     files = ["table.md", "table.csv", *_draw_trimaps(folder, evaluations, measured, dataset.labels)]
     print(table)
     print(f"\n{caption}\nFiles: {', '.join(f'{folder}/{name}' for name in files)}")
-    return 0
+    failures = dict.fromkeys(failure for evaluation in evaluations for failure in evaluation.failures)
+    for failure in failures:
+        print(f"not scored: {shown(failure)}")
+    return 1 if failures else 0
 
 
 def _measures_named(names: Sequence[str] | None) -> list[str]:

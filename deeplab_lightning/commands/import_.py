@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from ..errors import CheckpointError, ConfigError, did_you_mean
-from ..files import write_text, writing
+from ..errors import CheckpointError, ConfigError, did_you_mean, shown
+from ..files import read_text, write_text, writing
 from ..options import Written, above
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def import_file(
     from ..tasks import task_class_of
 
     imported = recognise(read_foreign(file, trust), format, backbone)
-    print(f"{file}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it")
+    print(shown(f"{file}: {imported.network}, {imported.num_classes} classes, as {imported.format} writes it"))
     description, origin = describe(imported, classes, mean, std, pixel_range)
     with torch.device("meta"):  # its shapes are all that is needed
         network = network_named(imported.generation)
@@ -139,10 +139,10 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
             f"--classes {classes} is neither a file nor one of {', '.join(known)}.{did_you_mean(classes, known)}"
         )
     try:
-        lines = Path(classes).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(Path(classes)).splitlines()
+    except OSError as error:
         raise ConfigError(
-            f"--classes {classes} cannot be read as text: {error}. One name a line is expected."
+            f"--classes {classes} cannot be read as text: {error.strerror}. One name a line is expected."
         ) from error
     names = tuple(line.strip() for line in lines if line.strip())
     return LabelSet(names, voc_palette(len(names))), f"from {classes}"
@@ -151,13 +151,13 @@ def _labels(count: int, classes: str | None) -> tuple[LabelSet, str]:
 def _print_report(report: ImportReport, description: DataDescription, origin: str) -> None:
     imported, names = report.imported, description["class_names"]
     options = ", ".join(f"{key} {value}" for key, value in imported.options.items())
-    print(f"network: {imported.generation} ({options})")
-    print(f"classes: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''} ({origin})")
+    print(shown(f"network: {imported.generation} ({options})"))
+    print(shown(f"classes: {', '.join(names[:4])}{', ...' if len(names) > 4 else ''} ({origin})"))
     mean, std = (" ".join(f"{one:.4g}" for one in values) for values in (description["mean"], description["std"]))
     print(f"pixels: (value / {description['pixel_range']:g} - mean) / std, mean {mean}, std {std}")
     for note in imported.notes:
-        print(f"note: {note}")
-    print("\n".join(report.lines()))
+        print(shown(f"note: {note}"))
+    print("\n".join(map(shown, report.lines())))
 
 
 def write(output: Path, task: Any, imported: Imported, source: Path) -> Path:

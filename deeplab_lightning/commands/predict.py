@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from ..inference.options import DraftOptions, EvaluationOptions, Postprocessing
-from ..options import Between, Written
+from ..options import Between, Written, at_least
 from .videos import VideoSettings
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def predict(
     opacity: Annotated[float, Between(0, 1)] = 0.5,
     label_ids: bool = False,
     device: str | None = None,
+    max_pixels: Annotated[int, at_least(1)] | None = None,
     postprocessing: Postprocessing | None = None,
     drafts: DraftOptions | None = None,
     videos: VideoSettings | None = None,
@@ -40,11 +41,14 @@ def predict(
     Args:
         inputs: Images and videos: files, folders or globs.
         ckpt_path: Checkpoint, or a run such as runs/v3plus, of which the best checkpoint is taken.
-        output: Folder for masks/NAME.png, overlays/NAME.png and classes.csv.
+        output: Folder for masks/NAME.png, overlays/NAME.png and classes.csv; of a network that finds objects,
+            panoptic/NAME.png and their lists, too.
         output_stride: Output stride of the network, if it is to be another than in training.
         opacity: Opacity of the classes in overlays.
         label_ids: Write masks of Cityscapes' label ids in place of train ids, as its server wants them.
         device: Where to run, such as cpu or cuda:1; the GPU, if there is one, when not given.
+        max_pixels: Refuse images of more pixels than this; by default what this machine's memory holds, and 268,435,456
+            at most.
         postprocessing: What is done to the masks.
         drafts: Which drafts of annotations are written.
         videos: What is made of videos.
@@ -61,22 +65,25 @@ def predict(
 
     from ..api import load
     from ..data.files.images import write_image, write_mask
+    from ..data.files.limits import set_most_pixels
     from ..data.files.rasters import has_ending, parts_to_segment
     from ..data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read, without_ending
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
-    from ..errors import ConfigError, DataError
+    from ..errors import ConfigError, DeepLabError, shown
     from ..export.run_model import output_names
     from ..files import write_csv, writing
     from ..inference.drafts.writing import Drafts
     from ..inference.morphology import Morphology
     from ..video.reading import find_videos
+    from .object_files import ObjectFiles
     from .videos import segment_videos
 
+    set_most_pixels(max_pixels)
     of_videos = videos or VideoSettings()
     video_files, others = find_videos(inputs, of_videos.folders)
     images = find_images(others, (*IMAGE_SUFFIXES, *RASTER_SUFFIXES))
     for line in not_read(others, [*images, *video_files]):
-        print(line)
+        print(shown(line))
     of_drafts = drafts or DraftOptions()
     undrawable = [*video_files, *(image for image in images if has_ending(image, RASTER_SUFFIXES))]
     if of_drafts.write and undrawable:
@@ -94,6 +101,10 @@ def predict(
     morphology = Morphology.of_classes(postprocessing or Postprocessing(), model.labels)
     protocol = ", ".join(filter(None, (model.protocol, str(morphology))))
     ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
+    of_objects = None
+    if model.things:
+        cityscapes = LABEL_IDS if model.labels.class_names == CITYSCAPES.class_names else None
+        of_objects = ObjectFiles(output, model.labels, model.things, cityscapes)
     writing_drafts = Drafts(output, of_drafts, drafted_classes(model.labels, bool(morphology.threshold)))
     table = label_id_colours() if label_ids else model.labels.colour_table()
     rows = [
@@ -110,27 +121,35 @@ def predict(
         if not images:
             return report_failures(failures)
 
-    done, of_images = 0, []
+    written: list[Path] = []
+    of_images: list[str] = []
     seconds_between_lines = 0.1 if sys.stderr.isatty() else 15
     named = list(zip(images, output_names(images, without_ending), strict=True))
     with writing_drafts:
         for image, name in tqdm(named, unit="image", mininterval=seconds_between_lines):
-            try:
-                results = [(part.mark, model.predict(part, morphology)) for part in parts_to_segment(image)]
-            except DataError as error:
+            try:  # whatever a file is like, the others are segmented
+                for part in parts_to_segment(image):
+                    result, at = model.predict(part, morphology), f"{name}{part.mark}.png"
+                    mask = to_label_ids(result.mask) if label_ids else result.mask
+                    write_mask(output / "masks" / at, mask, table)
+                    write_image(output / "overlays" / at, result.overlay(opacity))
+                    written.append(output / "masks" / at)
+                    if of_objects is not None and result.panoptic is not None:
+                        of_objects.add(f"{name}{part.mark}", result.panoptic)
+                    if not part.mark:
+                        writing_drafts.add(image, name, result.mask)
+                if of_drafts.write and part.mark:
+                    of_images.append(f"{image} got no draft: it is too large to be opened whole: read in windows.")
+            except DeepLabError as error:  # noqa: PERF203
                 of_images.append(str(error))
-                continue
-            for mark, result in results:
-                mask = to_label_ids(result.mask) if label_ids else result.mask
-                write_mask(output / "masks" / f"{name}{mark}.png", mask, table)
-                write_image(output / "overlays" / f"{name}{mark}.png", result.overlay(opacity))
-                if not mark:
-                    writing_drafts.add(image, name, result.mask)
-            if of_drafts.write and len(results) > 1:
-                of_images.append(f"{image} got no draft: it is too large to be opened whole, and was read in windows.")
-            done += len(results)
+    gone = [str(path) for path in written if not path.is_file()]
+    of_images += [f"{path} was written, and is gone: was {output} deleted meanwhile?" for path in gone]
+    done = len(written) - len(gone)
     total = done + len(of_images)
     print(f"{done} of {total} images segmented ({protocol}): {output}/masks, {output}/overlays")
+    if of_objects is not None and done:
+        of_objects.finish()
+        print(f"{of_objects.count} objects: {output}/objects.csv, objects.json, panoptic.json")
     for form in of_drafts.write if done else ():
         print(f"drafts to correct: {output / form}")
     return report_failures([*failures, *of_images])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import statistics
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import of_image
+from ..errors import DataError, NotFiniteError, of_image
 from ..files import atomic_open
 from ..ledger import Ledger, key_of
 from ..memory import forget_peak, peak_memory
@@ -41,6 +40,8 @@ class Evaluation:
 
     Attributes:
         result: What `KEY.json` holds, or None.
+        failures: Of images that could not be scored, a sentence each; what is known of the others is then not the
+            split's score, and is kept for the next time alone.
     """
 
     def __init__(self, folder: Path, key: dict[str, Any], protocol: Protocol, words: str, output_stride: int) -> None:
@@ -48,6 +49,7 @@ class Evaluation:
         self._ledger, self._name = Ledger(folder, forgetful=True), key_of(key)
         self._counts = self._ledger.path(self._name, "npz")
         self.result = self._ledger.read(self._name)
+        self.failures: list[str] = []
 
     def cost(self) -> float:
         """Return what an image costs, in views at scale 1 and output stride 16: for the time to go."""
@@ -61,6 +63,10 @@ class Evaluation:
         """Score the images that are not scored yet, and let `bar` advance by their `cost`.
 
         What is done is kept, however this ends.
+
+        Raises:
+            DataError: No image could be scored.
+            NotFiniteError: The network gives no numbers.
         """
         import numpy as np
         import torch
@@ -96,11 +102,19 @@ class Evaluation:
                 sample_id = dataset.sample_id(index)
                 if sample_id in seconds:
                     continue
-                stored, mask = dataset.load(index)
-                image = torch.from_numpy(np.ascontiguousarray(stored.transpose(2, 0, 1))).to(device)[None]
-                started = time.perf_counter()
-                with torch.inference_mode(), of_image(sample_id):
-                    pred = torch.from_numpy(predictor.postprocess(image, morphology))
+                try:
+                    with of_image(sample_id):
+                        stored, mask = dataset.load(index)
+                        image = torch.from_numpy(np.ascontiguousarray(stored.transpose(2, 0, 1))).to(device)[None]
+                        started = time.perf_counter()
+                        with torch.inference_mode():
+                            pred = torch.from_numpy(predictor.postprocess(image, morphology))
+                except NotFiniteError:
+                    raise
+                except DataError as error:
+                    self.failures.append(str(error))
+                    bar.update(self.cost())
+                    continue
                 taken = time.perf_counter() - started
                 for metric in metrics.values():
                     metric.update(pred, torch.from_numpy(mask), sample_id)
@@ -111,6 +125,8 @@ class Evaluation:
                     saved = time.monotonic()
         finally:
             keep()
+        if not seconds:
+            raise DataError(self.failures[0])
         scores: dict[str, float] = {}
         for name, metric in metrics.items():
             values = metric.values()
@@ -123,7 +139,8 @@ class Evaluation:
             "images": len(seconds),
             "key": self.key,
         }
-        self._ledger.write(self._name, self.result)
+        if not self.failures:
+            self._ledger.write(self._name, self.result)
 
     def metrics(self, labels: LabelSet) -> dict[str, ByImage]:
         """Return what was measured, as far as it is known."""
@@ -146,7 +163,7 @@ class Evaluation:
                     metric.restore(state[name])
                 done = dict(zip(state["done"].tolist(), state["seconds"].tolist(), strict=True))
                 return metrics, done, int(state["peak"])
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):  # not there, or torn
+        except Exception:  # it is not there, or torn, of which NumPy, zipfile and zlib raise a dozen kinds
             return begin(), {}, 0
 
     def row(self, recipe: str, data: str) -> ProtocolRow:

@@ -62,7 +62,7 @@ def segment_videos(
     from tqdm import tqdm
 
     from ..data.sets.cityscapes import to_label_ids
-    from ..errors import ConfigError, DataError
+    from ..errors import ConfigError, DataError, shown
     from ..export.run_model import output_names
     from ..extras import need
     from ..ledger import key_of
@@ -86,9 +86,8 @@ def segment_videos(
         try:
             source = FrameFolder(video, rate) if video.is_dir() else VideoFile(video)
             segment = segmenter_of(model, settings.smoothing, morphology)  # anew: it remembers frames
-            with tqdm(
-                total=source.expected, unit="frame", desc=name.name, mininterval=0.1 if sys.stderr.isatty() else 15
-            ) as bar:
+            pause = 0.1 if sys.stderr.isatty() else 15
+            with tqdm(total=source.expected, unit="frame", desc=shown(name.name), mininterval=pause) as bar:
                 job = VideoJob(
                     source, name, segment, model.labels, output, options, made_by, written_ids, table, bar.update
                 )
@@ -96,7 +95,7 @@ def segment_videos(
         except DataError as error:
             failures.append(str(error))
             continue
-        print(f"{name}: {report} ({protocol}): {job.masks}, {job.view}", flush=True)
+        print(shown(f"{name}: {report} ({protocol}): {job.masks}, {job.view}"), flush=True)
     return failures
 
 

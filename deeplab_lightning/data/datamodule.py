@@ -21,12 +21,14 @@ from ..errors import ConfigError
 from ..labels import LabelSet
 from ..options import Between, Options, at_least
 from ..plugins import name_of
-from ..types import DataDescription, Sample
+from ..types import DataDescription, MapName, Sample
 from .checks import check_labels
 from .dataset import SegmentationDataset
+from .files.limits import set_most_pixels
 from .loading import (
     LoaderView,
     ResumableLoader,
+    check_has_map,
     collate_crops,
     collate_images,
     leave_signals_to_the_main_process,
@@ -84,6 +86,8 @@ class LoaderOptions(Options):
     """Images per evaluation step and process; scores do not depend on it."""
     num_workers: Annotated[int, at_least(0)] = 2
     """Processes that read images, for each process that trains; 0 reads in the training process itself."""
+    max_pixels: Annotated[int, at_least(1)] | None = None
+    """Refuse images of more pixels than this; by default what this machine's memory holds, and 268,435,456 at most."""
     cache: str | None = None
     """Folder in which decoded images are kept, as tiles without loss; for images that are slow to decode, such as PNGs
     of Cityscapes. Needs the package zstandard."""
@@ -140,11 +144,12 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.options = self.Options.of(options)
+        set_most_pixels(self.options.max_pixels)
         self.save_hyperparameters({"name": self.name_in_yaml(), **self.options.plain()})
         self.labels = self.label_set(self.options)
         seed = self.options.seed
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
-        self._with_depth = False
+        self._maps: list[MapName] = []
         self._loaders: list[DataLoader[Sample]] = []
         self._datasets: dict[Split, SegmentationDataset] = {}
         pad_value = [self.options.pixel_range * value for value in self.options.mean]
@@ -183,7 +188,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def describe(cls, options: DataOptions) -> DataDescription:
         """Say what a model must know of the data, from the options alone: no pixel is read."""
         labels = cls.label_set(options)
-        return {
+        description: DataDescription = {
             "class_names": list(labels.class_names),
             "palette": [list(colour) for colour in labels.palette],
             "ignore_index": labels.ignore_index,
@@ -192,6 +197,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
             "std": list(options.std),
             "pixel_range": options.pixel_range,
         }
+        if labels.things:
+            description["things"] = list(labels.thing_ids)
+        return description
 
     @property
     def description(self) -> DataDescription:
@@ -221,19 +229,15 @@ class SegmentationDataModule(LightningDataModule, ABC):
         rank_zero_info(f"repeat_classes: {len(dataset)} training images are drawn from as {len(several)}")
         return several
 
-    def deliver_depth(self) -> None:
-        """Put depth maps into all batches.
+    def deliver(self, name: MapName) -> None:
+        """Put a map that lies beside the mask into all batches, below its name.
 
         Raises:
-            ConfigError: This data has none.
+            ConfigError: This data has none, and which data has.
         """
-        for split in ("train", "val", "test"):
-            if split in self._datasets and not self._datasets[split].has_depth:
-                raise ConfigError(
-                    f"--loss.depth.weight needs depth maps, and {type(self).__name__} has none: drawn scenes "
-                    f"have, and a FolderDataModule with --data.depth depth."
-                )
-        self._with_depth = True
+        for dataset in self._datasets.values():
+            check_has_map(dataset, name)
+        self._maps = [*dict.fromkeys([*self._maps, name])]
 
     def setup(self, stage: str) -> None:
         """Open what a stage needs, so that missing data is reported before anything else happens."""
@@ -277,7 +281,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         if isinstance(dataset, TiledDataset):
             rank_zero_info(dataset.summary())
         loader = ResumableLoader(
-            LoaderView(dataset, self.transform, self.seed, self._with_depth),
+            LoaderView(dataset, self.transform, self.seed, self._maps),
             order,
             self._place,
             batch_size=self.options.batch_size,
@@ -303,7 +307,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
         loader = DataLoader(
-            LoaderView(dataset, with_depth=self._with_depth),
+            LoaderView(dataset, maps=self._maps),
             batch_size=self.options.eval_batch_size,
             sampler=ShardSampler(len(dataset)),
             collate_fn=collate_images,

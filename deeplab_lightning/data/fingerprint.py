@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import DataError
+from ..files import open_file
 from .dataset import SegmentationDataset
 from .spacing import spread
 
@@ -69,12 +71,17 @@ def exact_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> st
     digest = hashlib.sha256(reading_of(dataset).encode())
     decoded = {chosen[place] for place in spread(len(chosen), DECODED)}
     for index in chosen:
-        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in dataset.files(index)]
+        files = (*dataset.files(index), *dataset.map_files(index))
+        stats = [(path.name, *_size_and_time(path)) for path in files]
         digest.update(json.dumps([dataset.sample_id(index), stats]).encode())
         if not (stats or dataset.is_drawn):
             decoded.add(index)
     for index in sorted(decoded):
-        image, mask = dataset.load(index)
+        try:
+            image, mask = dataset.load(index)
+        except DataError:  # whoever scores it says what is wrong
+            digest.update(b"unreadable")
+            continue
         digest.update(str((image.shape, image.dtype)).encode())
         digest.update(image.tobytes())
         digest.update(mask.tobytes())
@@ -105,6 +112,14 @@ def _settings(value: Any) -> Any:
     return type(value).__qualname__, _settings(getattr(value, "__dict__", {}))
 
 
+def _size_and_time(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:  # missing
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
 def _name_and_size(path: Path) -> str:
     try:
         return f"{path.name} {path.stat().st_size}"
@@ -114,7 +129,7 @@ def _name_and_size(path: Path) -> str:
 
 def _add_content(content: hashlib._Hash, path: Path) -> None:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             content.update(file.read(_LARGEST))
             if file.seek(0, os.SEEK_END) > _LARGEST:
                 file.seek(-_LARGEST // 2, os.SEEK_END)

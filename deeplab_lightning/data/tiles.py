@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -29,7 +30,8 @@ import numpy as np
 from .. import __version__
 from ..errors import ConfigError, DataError
 from ..extras import need
-from ..files import atomic_open, writing
+from ..files import atomic_open, open_file, read_bytes, writing
+from ..memory import free_memory
 from .dataset import SegmentationDataset
 from .fingerprint import reading_of
 from .subset import Subset
@@ -107,7 +109,7 @@ class TiledDataset(Subset):
     def _tiles(self, index: int) -> Tiles | None:
         """Open what is stored of an image; None if nothing is, or nothing that can be used."""
         try:
-            tiles = Tiles(self._path(index).open("rb", buffering=0))
+            tiles = Tiles(open_file(self._path(index)))
         except (OSError, ValueError, KeyError, TypeError):  # none, or damaged
             return None
         paths = self.files(index)
@@ -158,6 +160,25 @@ class StoredArray(NamedTuple):
     ends: list[int]
 
 
+def _checked(stored: StoredArray) -> int:
+    """Return how many bytes an array's tiles have in the file, if what the header says of it fits together.
+
+    Raises:
+        ValueError: It does not; or TypeError.
+    """
+    height, width = stored.shape[:2]
+    count = -(-height // TILE_HEIGHT) * -(-width // TILE_WIDTH)
+    numbers = (*stored.shape, *stored.ends)
+    plain = isinstance(stored.dtype, str) and np.dtype(stored.dtype).kind in "biuf"
+    if not plain or not all(type(number) is int and number >= 0 for number in numbers) or min(stored.shape) < 1:
+        raise ValueError("no header of tiles")
+    if math.prod(stored.shape) * np.dtype(stored.dtype).itemsize > free_memory():
+        raise ValueError("more pixels than there is memory")
+    if len(stored.ends) != count or stored.ends != sorted(stored.ends):
+        raise ValueError("its tiles do not cover its image")
+    return stored.ends[-1]
+
+
 class Tiles:
     """One file of the cache, open. It stays readable when another process replaces it.
 
@@ -175,6 +196,9 @@ class Tiles:
         self.sources: list[list[Any]] = facts["sources"]
         self.arrays = [StoredArray(tuple(shape), dtype, ends) for shape, dtype, ends in facts["arrays"]]
         self.first = _DIGEST_SIZE + _LENGTH_SIZE + length
+        left = os.fstat(file.fileno()).st_size - self.first
+        if sum(_checked(array) for array in self.arrays) > left:
+            raise ValueError("it is cut off")
 
     def body(self) -> bytes:
         """Return all tiles as they are stored."""
@@ -187,7 +211,8 @@ class Tiles:
         Raises:
             ValueError: The file is damaged (or OSError, or Zstandard's own error).
         """
-        decompress = need("zstandard", "cache", "--data.cache").ZstdDecompressor().decompress
+        zstandard = need("zstandard", "cache", "--data.cache")
+        decompress, content_size = zstandard.ZstdDecompressor().decompress, zstandard.frame_content_size
         stored = self.arrays[which]
         height, width = stored.shape[:2]
         pixel = int(np.prod(stored.shape[2:])) * np.dtype(stored.dtype).itemsize  # bytes
@@ -205,7 +230,10 @@ class Tiles:
             data = memoryview(self.file.read(ends[-1] - begin))
             for x, first, last in zip(range(left, right, TILE_WIDTH), [begin, *ends], ends, strict=False):
                 tile = pixels[y - top : y - top + TILE_HEIGHT, x - left : x - left + TILE_WIDTH]
-                tile[:] = np.frombuffer(decompress(data[first - begin : last - begin]), np.uint8).reshape(tile.shape)
+                packed = data[first - begin : last - begin]
+                if content_size(packed) != tile.size:
+                    raise ValueError("a tile of another size")
+                tile[:] = np.frombuffer(decompress(packed), np.uint8).reshape(tile.shape)
         for y in range(1, min(TILE_HEIGHT, len(pixels))):  # the rows with number y of all tiles at once
             lower = pixels[y::TILE_HEIGHT]
             lower += pixels[y - 1 :: TILE_HEIGHT][: len(lower)]
@@ -260,4 +288,4 @@ def _describe(path: Path) -> list[Any]:
 
 @lru_cache(maxsize=16)  # an annotation file may hold the masks of all images
 def _content(path: Path, size: int, changed: int) -> str:
-    return _digest(path.read_bytes()).hex() if size else ""
+    return _digest(read_bytes(path)).hex() if size else ""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..data.files.limits import opened_image
 from ..data.files.rasters import Source, read_any, read_source, sources_in
 from ..data.pairing.finding import RASTER_SUFFIXES, is_of_kind
 from ..data.spacing import spread
@@ -82,7 +83,7 @@ def _shorter_side(path: Path) -> int | None:
     try:
         if is_of_kind(path, RASTER_SUFFIXES):
             return min(read_any(sources_in(path)[0]).shape[:2])
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             return min(image.size)
     except (DeepLabError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None

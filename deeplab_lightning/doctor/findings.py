@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from ..errors import shown
+
 Severity = Literal["error", "warning", "note"]
 """error: training stops or its scores mean nothing. warning: look at it. note: true, and good to know."""
 
@@ -57,14 +59,16 @@ def as_text(findings: Sequence[Finding], width: int = 118) -> str:
     paragraphs = []
     for found in sorted(findings, key=lambda found: get_args(Severity).index(found.severity)):
         head = f"{found.severity} ({found.kind}): "
-        lines = [textwrap.fill(head + found.what, width, subsequent_indent="    ", break_long_words=False)]
-        lines += [f"      {path}" for path in found.files[:SHOWN_FILES]]
+        lines = [textwrap.fill(head + shown(found.what), width, subsequent_indent="    ", break_long_words=False)]
+        lines += [f"      {shown(path)}" for path in found.files[:SHOWN_FILES]]
         if found.count > SHOWN_FILES:
             lines.append(f"      and {found.count - SHOWN_FILES} more")
         lead = "    -> "
         for line in found.remedy.splitlines():
             lines.append(
-                textwrap.fill(line, width, initial_indent=lead, subsequent_indent=" " * 7, break_long_words=False)
+                textwrap.fill(
+                    shown(line), width, initial_indent=lead, subsequent_indent=" " * 7, break_long_words=False
+                )
             )
             lead = " " * 7
         paragraphs.append("\n".join(lines))

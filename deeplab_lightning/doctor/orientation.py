@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from ..data.dataset import SegmentationDataset
+from ..data.files.limits import opened_image
 from ..data.pairing.finding import IMAGE_SUFFIXES
 from .findings import Finding, finding
 from .images import Look, files_of
@@ -43,7 +42,7 @@ def turned(split: str, dataset: SegmentationDataset, looks: Sequence[Look]) -> l
 def orientation_of(path: Path) -> int:
     """Return a file's EXIF orientation, 1 to 8; 1 where there is none."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             found = int(image.getexif().get(ORIENTATION, UPRIGHT))
     except Exception:  # no image file, or one that Pillow does not know
         return UPRIGHT

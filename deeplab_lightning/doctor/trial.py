@@ -17,11 +17,10 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 from ..errors import DeepLabError
-from ..memory import forget_peak, peak_memory
+from ..memory import forget_peak, free_memory, peak_memory
 from .cost import Cost, cost_of
 
 SIZES = (1, 1, 2, 2)
@@ -135,7 +134,7 @@ def _run_steps(build: Build, crop_size: int, batches: Sequence[int], seed: int, 
     # Class weights by a rule are counted in the data; their values cost nothing here.
     task.losses.rule = None
     trainer.fit(task, torch.utils.data.DataLoader(Batches(), batch_size=None))
-    return cost_of(watch.device, watch.available, watch.steps)
+    return cost_of(watch.device, watch.available, watch.steps, crop_size)
 
 
 def _forget_peak(device: str) -> None:
@@ -165,19 +164,5 @@ def _available(device: str) -> int | None:
         import torch
 
         return int(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved())
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
-    return min(free, _left_in_container()) + _peak(device)
-
-
-def _left_in_container() -> int:
-    """Return the bytes left under a container's limit; very many without one."""
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = int((folder / "memory.max").read_text())
-        return limit - int((folder / "memory.current").read_text())
-    except (OSError, ValueError):  # no such files, or "max"
-        return sys.maxsize
+    free = free_memory()
+    return None if free == sys.maxsize else free + _peak(device)

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..data.files.limits import opened_image
 from ..data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, files_below
 from ..data.wording import first_few
+from ..files import open_file, read_bytes
 
 FOLDERS_NAMED = 8
 """Folders whose files are counted in a message; those with most files."""
@@ -91,7 +93,7 @@ def _are_halves(images: Sequence[Path]) -> bool:
     """Whether the first few images are twice as wide as high."""
     try:
         for path in images[:HALVES_LOOKED_AT]:
-            with Image.open(path) as image:
+            with opened_image(path) as image:
                 if image.width != 2 * image.height:
                     return False
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
@@ -102,7 +104,7 @@ def _are_halves(images: Sequence[Path]) -> bool:
 def _hint_of(path: Path) -> str:
     """Say what a text file is, where that tells why it does not serve."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(START).decode("utf-8", "replace")
     except OSError:
         return ""
@@ -119,7 +121,7 @@ def _hint_of(path: Path) -> str:
 def _hint_of_json(path: Path, start: str) -> str:
     """Name the fields of a JSON file; of a big one those at its start."""
     try:
-        content = json.loads(path.read_bytes()) if path.stat().st_size <= 50_000_000 else None
+        content = json.loads(read_bytes(path)) if path.stat().st_size <= 50_000_000 else None
     except (OSError, ValueError, RecursionError):
         return "is no JSON, or damaged."
     if isinstance(content, dict) and {"images", "annotations", "categories"} <= set(content):

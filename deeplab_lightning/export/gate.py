@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, NotFiniteError, of_image
+from ..errors import DataError, NotFiniteError, of_image, shown
 from ..files import write_json
 from ..inference.predictor import Predictor
 from ..metrics.segmentation import SegmentationScores
@@ -266,10 +266,13 @@ def as_table(report: GateReport, title: str) -> RenderableType:
     """Lay a report out for the terminal."""
     from rich import box
     from rich.console import Group
+    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, title=escape(shown(title)), title_justify="left", title_style="bold"
+    )
     table.add_column("")
     for heading in ("original", "exported", "difference"):
         table.add_column(heading, justify="right")
@@ -287,7 +290,7 @@ def as_table(report: GateReport, title: str) -> RenderableType:
     ours, theirs = (size / 1e6 for size in report.bytes)
     table.add_row("MB", f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.2f}x")
     ending = Text()
-    ending.append(f"{report.of}; {report.runtime}; threads: {report.threads}\n", style="dim")
+    ending.append(f"{shown(report.of)}; {report.runtime}; threads: {report.threads}\n", style="dim")
     for failure in report.failures:
         ending.append(f"past the tolerance: {failure}\n", style="bold red")
     ending.append("FAILED" if report.failures else "passed", style="bold")

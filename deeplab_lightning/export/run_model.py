@@ -15,9 +15,17 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "AVIF", "PPM", "TGA")
+"""Of Pillow's, those that `predict` reads; some of the others start programs."""
+MOST_PIXELS = 2**28
+BYTES_PER_PIXEL = 1000
+"""Of memory that a network takes while it sees an image, of all its layers that are alive at once (400 to 750 were
+measured, of seven)."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL.onnx")
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--output", default="segmented", help="folder (%(default)s)")
+    parser.add_argument("--max_pixels", type=int, help="refuse larger images (by default what memory holds)")
     parser.add_argument("--opacity", type=float, default=0.5, help="of the classes in overlays, 0..1 (%(default)s)")
     options = parser.parse_args(arguments)
 
@@ -45,40 +54,68 @@ def main(arguments: list[str] | None = None) -> int:
     paths = [Path(image) for image in options.images]
     for path, name in zip(paths, output_names(paths)):  # noqa: B905  # strict came with Python 3.10
         try:
-            image = read_image(path)
-        except Exception as error:  # Pillow's decoders raise half a dozen kinds
-            print(f"not segmented: {path}: {error}", file=sys.stderr)
+            image = read_image(path, options.max_pixels or most_pixels())
+            mask = segmented(session, image, facts)
+            save(output, name, image, mask, facts, options.opacity)
+        except Exception as error:  # Pillow and ONNX Runtime raise half a dozen kinds; whatever it is, others follow
+            said = str(error) or type(error).__name__
+            print(shown(f"not segmented: {path}: {said}"), file=sys.stderr)
             failures += 1
             continue
-        takes = session.get_inputs()[0]
-        size = takes.shape[2:]
-        if isinstance(size[0], int) and tuple(size) != image.shape[:2]:
-            sizes = f"{image.shape[0]}x{image.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
-            print(f"not segmented: {path}: {sizes}", file=sys.stderr)
-            failures += 1
-            continue
-        (result,) = session.run(None, {takes.name: prepared(image, facts["preprocessing"])})
-        mask = decided(result[0], facts)
-        if mask is None:
-            source = facts["source"]["checkpoint"]
-            print(f"not segmented: {path}: the network of {source} gives values that are no numbers", file=sys.stderr)
-            failures += 1
-            continue
-        save(output, name, image, mask, facts, options.opacity)
         shares = np.bincount(mask.ravel(), minlength=len(facts["class_names"])) / mask.size
         names = [f"{facts['class_names'][index]} {shares[index]:.1%}" for index in np.argsort(-shares) if shares[index]]
-        print(f"{path}: {', '.join(names)}")
+        print(shown(f"{path}: {', '.join(names)}"))
     print(f"{len(options.images) - failures} of {len(options.images)} images segmented: {output}")
     return 1 if failures else 0
 
 
-def read_image(path: Path) -> np.ndarray:
+def shown(text: str) -> str:
+    """Return a text, in which names of files and classes stand, without what a terminal obeys."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii") for sign in text)
+
+
+def most_pixels() -> int:
+    """Return how many pixels the memory that is free holds, as a network sees them whole."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # another system than Linux
+        return MOST_PIXELS
+    return min(MOST_PIXELS, free // BYTES_PER_PIXEL)
+
+
+def segmented(session: Any, image: np.ndarray, facts: dict) -> np.ndarray:
+    """Return the class map `(H, W)` uint8 of an image `(H, W, 3)`.
+
+    Raises:
+        ValueError: The model takes images of another size, or gives values that are no numbers.
+    """
+    takes = session.get_inputs()[0]
+    size = takes.shape[2:]
+    if isinstance(size[0], int) and tuple(size) != image.shape[:2]:
+        raise ValueError(
+            f"{image.shape[0]}x{image.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
+        )
+    (result,) = session.run(None, {takes.name: prepared(image, facts["preprocessing"])})
+    mask = decided(result[0], facts)
+    if mask is None:
+        raise ValueError(f"the network of {facts['source']['checkpoint']} gives values that are no numbers")
+    return mask
+
+
+def read_image(path: Path, most: int = MOST_PIXELS) -> np.ndarray:
     """Read an image as `(H, W, 3)` uint8 RGB, as in training: upright, transparent on white, of 16 bits the high ones.
 
     Raises:
-        ValueError: It has 32-bit values, or other channels; and Pillow's own errors.
+        ValueError: It is no ordinary file, has more than `most` pixels, 32-bit values, or other channels; and Pillow's
+            own errors.
     """
-    with Image.open(path) as image:
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no ordinary file")
+    Image.init()
+    with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as image:
+        if image.width * image.height > most:
+            raise ValueError(f"it has {image.width}x{image.height} pixels, more than {most:,}; see --max_pixels")
         layout = image.tile[0][3] if image.tile else None  # loading clears it
         image.load()
         samples = image.tag_v2.get(277, 1) if image.format == "TIFF" else 1  # type: ignore[attr-defined,unused-ignore]

@@ -26,17 +26,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import ConfigError, NotFiniteError
 from ..layers.resize import BAND_ELEMENTS, BandedResize, padded_side
+from ..memory import free_memory
 from ..metrics.deciding import Decision
 from .crf import DenseCRF
 from .morphology import Morphology
 from .options import EvaluationOptions
 from .windows import WindowSpan, spans
 
+LAYERS_ALIVE = 5
+"""How many times the output of its largest layer a network takes while it looks at an image (3 to 7, measured)."""
 FULL_PRECISION = "32-true"
 """Lightning's name for float32, which protocols leave out."""
 
@@ -59,6 +62,7 @@ class Predictor:
         options: Scales, flip, windows and what else is done; by default one view of the whole image.
         inner_scales: Scales that the network itself looks at (v2's multi-scale inputs); named in the protocol.
         precision: In which the caller lets the network compute, as Lightning calls it; named in the protocol.
+        bytes_per_pixel: Of memory that the network takes for a pixel that it sees (`bytes_per_pixel`); 0 if unknown.
 
     Attributes:
         decide: Makes classes of scores, see `Decision`.
@@ -81,6 +85,7 @@ class Predictor:
         options: EvaluationOptions | None = None,
         inner_scales: Sequence[float] = (1.0,),
         precision: str = FULL_PRECISION,
+        bytes_per_pixel: float = 0,
     ) -> None:
         self.network = network
         self.normalise = normalise
@@ -89,6 +94,7 @@ class Predictor:
         self.side_remainder = side_remainder
         self.decide = decision or Decision()
         self.weights = weights
+        self.bytes_per_pixel = bytes_per_pixel
         self.options = options or EvaluationOptions()
         window = self.options.window_size
         if align_corners and window is not None and (window - side_remainder) % output_stride:
@@ -186,6 +192,26 @@ class Predictor:
             part = torch.cat([resizing.band(seen, band) for band in bands], dim=2)
         return self._pad(part)
 
+    def logits(self, part: Tensor) -> Tensor:
+        """Return the network's coarse logits of a window, float32.
+
+        Raises:
+            MemoryError: It takes more memory than there is; on a CPU this is known before, as there a system ends the
+                process.
+        """
+        needed = self.bytes_per_pixel * part.shape[0] * part.shape[-2] * part.shape[-1]
+        if part.device.type == "cpu" and needed > (free := free_memory()):
+            raise MemoryError(
+                f"the network takes some {needed / 1e9:.1f} GB for {part.shape[-1]}x{part.shape[-2]} pixels, and "
+                f"{free / 1e9:.1f} are free"
+            )
+        try:
+            return self.network(part).float()
+        except RuntimeError as error:
+            if not isinstance(error, torch.cuda.OutOfMemoryError) and "alloc" not in str(error):
+                raise
+            raise MemoryError(f"for {part.shape[-1]}x{part.shape[-2]} pixels at once") from error
+
     def _pad(self, image: Tensor) -> Tensor:
         if not self.align_corners:
             return image
@@ -270,7 +296,7 @@ class _View:
         if index not in self._answers:
             vertical, horizontal = self.windows[index]
             part = self.predictor.part(self.image, vertical, horizontal)
-            coarse = self.predictor.network(part).float()
+            coarse = self.predictor.logits(part)
             self.finite.append(coarse.isfinite().all())
             placements = (
                 vertical.among_cells(part.shape[-2], coarse.shape[-2]),
@@ -282,6 +308,31 @@ class _View:
                 coarse, resizing, vertical.weights(coarse)[:, None], horizontal.weights(coarse)
             )
         return self._answers[index]
+
+
+def bytes_per_pixel(network: nn.Module, run: Callable[[Tensor], Tensor], image: Tensor) -> float:
+    """Return how many bytes of memory a network takes for a pixel that it sees, by the outputs of its layers.
+
+    Args:
+        network: Whose layers are watched.
+        run: What is run.
+        image: `(1, C, H, W)`, as it takes it in.
+    """
+    largest = 0
+
+    def look(layer: nn.Module, inputs: object, output: object) -> None:
+        nonlocal largest
+        if isinstance(output, Tensor):
+            largest = max(largest, output.numel() * output.element_size())
+
+    watching = [layer.register_forward_hook(look) for layer in network.modules()]
+    try:
+        with torch.no_grad():
+            run(image)
+    finally:
+        for hook in watching:
+            hook.remove()
+    return LAYERS_ALIVE * largest / (image.shape[-2] * image.shape[-1])
 
 
 def _log(probs: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ import numpy as np
 import yaml
 
 from ..config_words import load_yaml
-from ..errors import ConfigError, DataError
+from ..errors import ConfigError, DataError, DeepLabError
 from ..files import read_text
+from ..metrics.panoptic_quality import PanopticCounts
 from ..metrics.per_image import ImageCounts
 from ..metrics.scores import Scores, scores_from_confusion
 from ..runs import LATEST, RunFolder, find_run, newest_evaluation, read_metrics
@@ -47,6 +48,7 @@ class RunRecord:
         card: The reproducibility card; empty if there is none.
         evaluation: How it was scored; split and protocol are `UNKNOWN` where an older run does not tell.
         counts: Confusion counts of each image.
+        panoptic: Matched segments of each image, of a run that has them.
         metrics: Column of `metrics.csv` -> `(rows,)` float64; empty if nothing was logged.
         speed: Likewise of `speed.csv`.
         gallery: Images kept, if any.
@@ -58,6 +60,7 @@ class RunRecord:
     card: Card
     evaluation: EvaluationRecord
     counts: ImageCounts
+    panoptic: PanopticCounts | None
     metrics: dict[str, np.ndarray]
     speed: dict[str, np.ndarray]
     gallery: Gallery | None
@@ -92,6 +95,15 @@ def read_record(path: Path, name: str | None = None) -> RunRecord:
                 f"checkpoint: validate --ckpt_path {run.path}"
             )
         run = scored
+    try:
+        return _record(run, name)
+    except DeepLabError:
+        raise
+    except Exception as error:  # a run folder may be anyone's
+        raise DataError(f"{run.path} is no run folder as `fit` writes it ({type(error).__name__}: {error}).") from error
+
+
+def _record(run: RunFolder, name: str | None) -> RunRecord:
     counts = ImageCounts.load(run.per_image)
     card: Card = {}
     with suppress(DataError):
@@ -103,10 +115,28 @@ def read_record(path: Path, name: str | None = None) -> RunRecord:
         card=card,
         evaluation=read_evaluation(run) or _guessed_evaluation(run, counts),
         counts=counts,
+        panoptic=PanopticCounts.load(run.panoptic) if run.panoptic.is_file() else None,
         metrics=_metrics(run.metrics),
         speed=_metrics(run.speed),
-        gallery=read_gallery(run.images) if run.images.is_file() else None,
+        gallery=_gallery_of(run, counts),
     )
+
+
+def _gallery_of(run: RunFolder, counts: ImageCounts) -> Gallery | None:
+    """Read the images that were kept.
+
+    Raises:
+        DataError: They are damaged, or not of the images and classes that were scored.
+    """
+    if not run.images.is_file():
+        return None
+    gallery = read_gallery(run.images)
+    if not set(gallery.images) <= set(counts.sample_ids) or len(gallery.class_names) != len(counts.class_names):
+        raise DataError(
+            f"{run.images} holds images or classes that {run.per_image} has no scores of: they are of different "
+            f"evaluations. Delete it, or score the checkpoint again: validate --ckpt_path {run.path}"
+        )
+    return gallery
 
 
 def read_records(paths: Sequence[Path]) -> list[RunRecord]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import shown
 from ..files import atomic_open, write_csv
+from ..metrics.panoptic_quality import PanopticQuality
 from ..metrics.scores import Scores, check_confusion
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
     for index, name in enumerate(scores.class_names):
         cells = [number(column[index]) for column in columns]
         table.add_row(
-            Text(name), *cells, f"{scores.support[index]:,}", style="dim" if np.isnan(scores.iou[index]) else ""
+            Text(shown(name)), *cells, f"{scores.support[index]:,}", style="dim" if np.isnan(scores.iou[index]) else ""
         )
     table.add_section()
     for name, mean in (("macro", scores.macro), ("micro", scores.micro), ("weighted", scores.weighted)):
@@ -53,7 +55,29 @@ def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
     overall.append(f" over {scores.num_averaged} of {len(scores.class_names)} classes\n")
     others = (("pixel acc", scores.pixel_acc), ("mean acc", scores.mean_acc), ("fwIoU", scores.fwIoU))
     overall.append(" | ".join(f"{name} {number(value)}" for name, value in others))
-    return Group(table, overall, Text(caption, style="dim"))
+    return Group(table, overall, Text(shown(caption), style="dim"))
+
+
+def panoptic_table(quality: PanopticQuality, title: str) -> RenderableType:
+    """Make the table of PQ, SQ and RQ: each class with its matched, extra and missed segments, and the means."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left", title_style="bold"
+    )
+    table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=30)
+    for heading in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for index, name in enumerate(quality.class_names):
+        scores = [number(column[index]) for column in (quality.pq, quality.sq, quality.rq)]
+        counts = [f"{column[index]:,}" for column in (quality.matched, quality.extra, quality.missed)]
+        table.add_row(Text(name), *scores, *counts, style="dim" if np.isnan(quality.pq[index]) else "")
+    table.add_section()
+    for name, means in (("all", quality.all), ("things", quality.of_things), ("stuff", quality.of_stuff)):
+        table.add_row(f"{name}, {means.classes} classes", *map(number, means[:3]))
+    return table
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -67,7 +91,7 @@ def markdown_table(
     """Return a table in Markdown whose columns of `numbers` are aligned to the right, padded for the terminal."""
     columns = []
     for place, column in enumerate(zip(headings, *rows, strict=True)):
-        cells = [cell.replace("|", "\\|") for cell in column]
+        cells = [shown(cell).replace("|", "\\|") for cell in column]
         width, right = max(map(len, cells)) if padded else 0, place in range(len(headings))[numbers]
         aligned = [f" {cell.rjust(width) if right else cell.ljust(width)} " for cell in cells]
         rule = "-" * (width + 2 - right if padded else 3) + ":" * right
@@ -76,24 +100,40 @@ def markdown_table(
 
 
 PER_CLASS_COLUMNS = ("class", "IoU", "Dice", "precision", "recall", "support")
+PANOPTIC_COLUMNS = ("PQ", "SQ", "RQ", "TP", "FP", "FN")
 
 
 def per_class_rows(scores: Scores) -> list[tuple[str, float | None, float | None, float | None, float | None, int]]:
     """Return one row per class under `PER_CLASS_COLUMNS`; the scores of an absent class are None."""
-
-    def plain(column: np.ndarray) -> list[float | None]:
-        return [None if np.isnan(value) else float(value) for value in column]
-
-    columns = (plain(column) for column in (scores.iou, scores.dice, scores.precision, scores.recall))
+    columns = (_plain(column) for column in (scores.iou, scores.dice, scores.precision, scores.recall))
     return list(zip(scores.class_names, *columns, scores.support.tolist(), strict=True))
 
 
-def write_per_class_csv(path: Path, scores: Scores) -> None:
+def panoptic_rows(quality: PanopticQuality) -> list[tuple[float | None, float | None, float | None, int, int, int]]:
+    """Return one row per class under `PANOPTIC_COLUMNS`; the scores of an absent class are None."""
+    scores = (_plain(column) for column in (quality.pq, quality.sq, quality.rq))
+    return list(zip(*scores, *map(np.ndarray.tolist, (quality.matched, quality.extra, quality.missed)), strict=True))
+
+
+def _plain(column: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in column]
+
+
+def write_per_class_csv(path: Path, scores: Scores, quality: PanopticQuality | None = None) -> None:
     """Write the scores of each class in full precision; cells of absent classes are empty.
 
-    Averages are left out: they follow from `confusion.npz`.
+    Averages are left out: they follow from `confusion.npz`, and those of PQ from `panoptic.npz`.
+
+    Args:
+        path: The file.
+        scores: Of class maps, under `PER_CLASS_COLUMNS`.
+        quality: Of objects and stuff, for the further `PANOPTIC_COLUMNS`.
     """
-    write_csv(path, PER_CLASS_COLUMNS, per_class_rows(scores))
+    if quality is None:
+        write_csv(path, PER_CLASS_COLUMNS, per_class_rows(scores))
+        return
+    rows = zip(per_class_rows(scores), panoptic_rows(quality), strict=True)
+    write_csv(path, [*PER_CLASS_COLUMNS, *PANOPTIC_COLUMNS], ([*row, *more] for row, more in rows))
 
 
 def write_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from ..errors import DataError, of_image
 from ..files import atomic_open, write_csv
 from ..labels import LabelSet
 from ..ledger import Ledger
+from ..npz import read_npz
 from ..reporting.panels import GAP, PAPER, overlay
 from .objects import ObjectTracker
 from .reading import Frame, FrameSource, VideoFile
@@ -144,6 +145,7 @@ class VideoJob:
         self.written_ids = np.arange(256, dtype=np.uint8) if written_ids is None else written_ids
         self.table = labels.colour_table() if table is None else table
         self.progress = progress
+        self._last_mask: np.ndarray | None = None
         self.tracker = ObjectTracker(labels.ids_of(options.objects), options.min_area)
         self.identity = {
             "source": f"{source.path.resolve()} {source.fingerprint()}",
@@ -167,11 +169,14 @@ class VideoJob:
             for path in (*outputs, self.reports.path(self.name)):
                 path.parent.mkdir(parents=True, exist_ok=True)
             self._claim()
-            segments = self._segments()
+            segments = self._taken_up()
             start = sum(len(segment["pts"]) for segment in segments)
             if not segments or not segments[-1]["is_last"]:
                 self._go_on(segments, start)
             report = self._finish(start)
+            gone = [str(path) for path in (*outputs, self.reports.path(self.name)) if not path.is_file()]
+            if gone:
+                raise DataError(f"{gone[0]} was written, and is gone: was {self.output} deleted meanwhile?")
         except OSError as error:
             raise DataError(
                 f"Cannot write to {self.output}: {error.strerror or error}. Started again, the job goes on from there."
@@ -197,17 +202,33 @@ class VideoJob:
             segments.append(found)
         return segments
 
+    def _taken_up(self) -> list[dict[str, Any]]:
+        """Return the finished segments and restore what the next frame depends on; begin anew where that is damaged."""
+        segments = self._segments()
+        try:
+            for number, facts in enumerate(segments):
+                len(facts["pts"]), facts["is_last"]
+                for ending, size in facts["bytes"].items():
+                    if self._part(number, ending).stat().st_size != size:
+                        raise ValueError(f"segment {number} is torn")
+            if segments and not segments[-1]["is_last"]:
+                state = read_npz(self._part(len(segments) - 1, "state.npz"), "It is made anew.")
+                self._last_mask = state["mask"]
+                self.segment.restore(state)
+                self.tracker.restore(state)
+            return segments
+        except Exception:  # whatever is torn or missing
+            shutil.rmtree(self.parts, ignore_errors=True)
+            self._claim()
+            self.segment.restore({})
+            return []
+
     def _part(self, number: int, ending: str) -> Path:
         return self.segments.path(_name(number), ending)
 
     def _go_on(self, segments: Sequence[dict[str, Any]], start: int) -> None:
         """Make the segments that are missing."""
-        mask: np.ndarray | None = None
-        if segments:
-            with np.load(self._part(len(segments) - 1, "state.npz")) as state:
-                mask = state["mask"]
-                self.segment.restore(dict(state))
-                self.tracker.restore(dict(state))
+        mask = self._last_mask if segments else None
         self.progress(start)
         frames = self.source.frames(start)
         upcoming = next(frames, None)
@@ -218,10 +239,11 @@ class VideoJob:
             chunk = islice(chain([upcoming], frames), SEGMENT_FRAMES)
             facts, mask = self._make(number, first, chunk, mask)
             upcoming = next(frames, None)
-            facts.update(is_last=upcoming is None, lost=self.source.lost)
+            sizes = {ending: self._part(number, ending).stat().st_size for ending in ("masks.mkv", "view.mkv")}
+            facts.update(is_last=upcoming is None, lost=self.source.lost, bytes=sizes)
             state = {"mask": mask, **self.segment.state(), **self.tracker.state()}
             with atomic_open(self._part(number, "state.npz")) as file:
-                np.savez(file, **state)
+                np.savez(file, **state)  # type: ignore[arg-type,unused-ignore]
             self.segments.write(_name(number), facts)  # from here on the segment counts as done
             self._part(number - 1, "state.npz").unlink(missing_ok=True)
             first += len(facts["pts"])

@@ -18,12 +18,18 @@ import cv2
 import numpy as np
 
 from ..data.files.images import read_image
+from ..data.files.limits import expect_size, most_pixels
 from ..data.pairing.finding import find_images, on_disk
 from ..errors import DataError
 from ..extras import need
+from ..files import open_file
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv")
 """Endings by which videos are told from images, lower case."""
+
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegtsraw,mpegvideo,asf,flv,h264,hevc,m4v,ogg"
+"""FFmpeg's readers that are asked, by its names."""
 
 
 class Frame(NamedTuple):
@@ -133,8 +139,8 @@ class VideoFile(FrameSource):
         self.path = path
         with self._open() as container:
             stream = container.streams.video[0]
-            self.time_base = stream.time_base
-            self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+            self.time_base = stream.time_base or Fraction(1, 90_000)
+            self.rate = max(stream.average_rate or stream.guessed_rate or Fraction(25), Fraction(1, 3600))
             seconds = container.duration / 1_000_000 if container.duration else 0  # microseconds
             self.expected = stream.frames or round(seconds * self.rate) or None
 
@@ -143,8 +149,11 @@ class VideoFile(FrameSource):
         if not self.path.is_file():
             raise DataError(f"{self.path} does not exist.")
         try:
-            container = av.open(str(self.path))
-        except (av.error.FFmpegError, OSError) as error:
+            with open_file(self.path):  # a pipe would be waited for
+                pass
+            # A file of another kind than its ending says may be a list of files and addresses to read in its place.
+            container = av.open(str(self.path), options={"protocol_whitelist": "file", "format_whitelist": FORMATS})
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             raise DataError(
                 f"Cannot open {self.path} as a video ({error}). If it was cut while being recorded, fix it first, for "
                 "example with `ffmpeg -i FILE -c copy FIXED.mkv`."
@@ -152,6 +161,13 @@ class VideoFile(FrameSource):
         if not container.streams.video:
             container.close()
             raise DataError(f"{self.path} has no video stream.")
+        try:
+            size = container.streams.video[0].codec_context
+            expect_size(self.path, size.height, size.width, 6, "Scale it down, as with ffmpeg -vf scale=1920:-2.")
+            size.options = {"max_pixels": str(most_pixels())}  # of frames that come later
+        except BaseException:
+            container.close()
+            raise
         return container
 
     def frames(self, start: int = 0) -> Iterator[Frame]:

@@ -16,13 +16,17 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 from PIL import Image
 
 from deeplab_lightning.data import download
 from deeplab_lightning.data.download import Archive, fetch, unpack
+from deeplab_lightning.data.files.georasters import read_raster
 from deeplab_lightning.data.files.images import read_image, read_mask
+from deeplab_lightning.data.files.limits import MOST_PIXELS, VARIABLE
+from deeplab_lightning.data.files.rasters import Source, read_source
 from deeplab_lightning.data.pairing.finding import find_images
 from deeplab_lightning.data.sets.camvid import CAMVID, CamVid
 from deeplab_lightning.data.sets.cityscapes import CityscapesDataModule
@@ -35,6 +39,7 @@ from ..fakes.camvid import write_camvid
 from ..fakes.coco import image_entry, thing, write_annotations, write_coco
 from ..fakes.labelme import shape, write_annotation, write_labelme
 from ..fakes.voc import TRAIN, VAL, write_palette_mask, write_sbd, write_voc
+from ..hostile import images as hostile
 
 Call = Callable[[], object]
 CLASSES = ["background", "person", "bottle"]
@@ -149,6 +154,69 @@ def _(folder: Path) -> Call:
 def _(folder: Path) -> Call:
     (folder / "a.jpg").write_text("<html>404 Not Found</html>")
     return lambda: read_image(folder / "a.jpg")
+
+
+@case(IMAGES, "A pipe in place of a file")
+def _(folder: Path) -> Call:
+    os.mkfifo(folder / "a.png")
+    return lambda: read_image(folder / "a.png")
+
+
+@case(IMAGES, "A link to a device")
+def _(folder: Path) -> Call:
+    (folder / "a.png").symlink_to("/dev/zero")
+    return lambda: read_image(folder / "a.png")
+
+
+@case(IMAGES, "A header of more pixels than are read")
+def _(folder: Path) -> Call:
+    (folder / "a.png").write_bytes(hostile.png(60000, 60000))
+
+    def call() -> object:
+        with mock.patch.dict(os.environ, {VARIABLE: str(MOST_PIXELS)}):  # by default it is what memory holds
+            return read_image(folder / "a.png")
+
+    return call
+
+
+@case(IMAGES, "A TIFF of 198 bytes that announces 65,535 channels")
+def _(folder: Path) -> Call:
+    (folder / "a.tif").write_bytes(hostile.tiff(t277=(3, 65535)))
+    return lambda: read_image(folder / "a.tif")
+
+
+@case(IMAGES, "PostScript called PNG")
+def _(folder: Path) -> Call:
+    (folder / "a.png").write_text(hostile.EPS)
+    return lambda: read_image(folder / "a.png")
+
+
+@case(IMAGES, "An array that announces more than it holds")
+def _(folder: Path) -> Call:
+    (folder / "a.npy").write_bytes(hostile.npy((10**6, 10**6, 3)))
+    return lambda: read_source(folder / "a.npy", 3, 255)
+
+
+@case(IMAGES, "A volume whose numbers lie elsewhere")
+def _(folder: Path) -> Call:
+    (folder / "a.nhdr").write_bytes(
+        hostile.nrrd("type: uchar\ndimension: 2\nsizes: 4 4\nencoding: raw\ndata file: ../../etc/passwd")
+    )
+    return lambda: read_source(folder / "a.nhdr", 1, 255)
+
+
+@case(IMAGES, "A volume that announces 10^9 slices")
+def _(folder: Path) -> Call:
+    (folder / "a.nrrd").write_bytes(
+        hostile.nrrd("type: uchar\ndimension: 3\nsizes: 1 1 1000000000\nencoding: raw", bytes(64))
+    )
+    return lambda: read_source(Source(folder / "a.nrrd", 0), 1, 255)
+
+
+@case(IMAGES, "A raster that names another file to read (VRT called TIFF)")
+def _(folder: Path) -> Call:
+    (folder / "a.tif").write_text(hostile.VRT.format("/vsicurl/http://example.org/x.tif"))
+    return lambda: read_raster(folder / "a.tif")
 
 
 @case(IMAGES, "An image of 32-bit floats")

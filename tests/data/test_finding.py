@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.files import images, rasters
+from deeplab_lightning.data.files import limits, rasters
 from deeplab_lightning.data.files.images import read_image
 from deeplab_lightning.data.files.rasters import parts_to_segment, read_source
 from deeplab_lightning.data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read
@@ -56,7 +56,7 @@ def test_a_slide_that_is_too_large_is_segmented_in_windows(tmp_path: Path, monke
     (tmp_path / "a.tif").rename(tmp_path / "a.svs")
     assert parts_to_segment(tmp_path / "a.svs") == [rasters.Source(tmp_path / "a.svs")]
     whole = read_source(tmp_path / "a.svs", 3, 255.0)
-    monkeypatch.setattr(images, "MOST_PIXELS", 300)
+    monkeypatch.setattr(limits, "MOST_PIXELS", 300)
     monkeypatch.setattr(rasters, "LARGEST_WINDOW", 16)
     parts = parts_to_segment(tmp_path / "a.svs")
     assert [part.mark for part in parts] == ["#0_0", "#0_15", "#10_0", "#10_15"]

@@ -470,8 +470,8 @@ def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeyp
             super().write(bytes(data)[: len(data) // 2])
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "open", lambda self, mode: FullDisk(str(self), mode))
-    with pytest.raises(DataError, match="No space left on device"):
+    with monkeypatch.context() as full, pytest.raises(DataError, match="No space left on device"):  # noqa: PT012
+        full.setattr(Path, "open", lambda self, mode: FullDisk(str(self), mode))
         write_image(tmp_path / "a.png", 255 - smooth())
     assert os.listdir(tmp_path) == ["a.png"]
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), smooth())

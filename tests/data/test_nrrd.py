@@ -89,7 +89,7 @@ def test_nrrd_that_cannot_be_read(tmp_path: Path) -> None:
         "c": "is no NRRD file",
         "d": r"encoding bzip2.*which is not read.*NIfTI",
         "e": r"axes of \[24, 20\]",
-        "f": "more than are read",
+        "f": "is too small",
         "g": "header of .*g.nrrd cannot be read",
     }.items():
         with pytest.raises(DataError, match=words):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deeplab_lightning.data.files import images
+from deeplab_lightning.data.files import limits
 from deeplab_lightning.data.files.images import read_image, read_mask
 from deeplab_lightning.data.files.rasters import of_pillow, read_source
 from deeplab_lightning.doctor.contents import suggested_window
@@ -92,7 +92,7 @@ def test_values_of_unknown_range_are_refused() -> None:
 
 def test_an_image_that_is_too_large_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One limit for all decoders; Pillow's guard against decompression bombs raises an error of its own kind."""
-    monkeypatch.setattr(images, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(limits, "MOST_PIXELS", 1000)
     for name in ("rgba.png", "rgb.png", "turned.jpg", "deep.tif"):
         image, options = kinds()[name]
         image.save(tmp_path / name, **options)
@@ -110,7 +110,7 @@ def test_an_image_that_is_too_large_is_refused_by_name(tmp_path: Path, monkeypat
 def test_large_maps_raise_no_warning() -> None:
     """Pillow warns from 89 megapixels on."""
     assert Image.MAX_IMAGE_PIXELS is not None
-    assert Image.MAX_IMAGE_PIXELS >= images.MOST_PIXELS >= 192_000_000
+    assert Image.MAX_IMAGE_PIXELS >= limits.MOST_PIXELS >= 192_000_000
 
 
 def test_a_plain_image_that_opencv_finds_too_large_is_refused_by_name(tmp_path: Path) -> None:

@@ -168,9 +168,9 @@ def test_arrays(tmp_path: Path) -> None:
     np.save(tmp_path / "line.npy", np.zeros(9))
     (tmp_path / "text.npy").write_text("no array")
     for name, words in {
-        "object.npy": "allow_pickle",
+        "object.npy": "holds object",
         "line.npy": r"float64 of shape \(9,\), expected .*\(height, width\)",
-        "text.npy": "Cannot read .*as plain numbers",
+        "text.npy": "cannot be read .*as plain numbers",
         "bject.npy": r"does not exist.*Did you mean 'object\.npy'",
     }.items():
         with pytest.raises(DataError, match=words):

@@ -13,31 +13,36 @@ import json
 import os
 import random
 import resource
+import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from deeplab_lightning.errors import DeepLabError
+from deeplab_lightning.memory import forget_peak, peak_memory
 
 MEMORY = 1 << 30
 """Bytes beyond what the process has when its modules are loaded."""
 LARGEST_FILE = 64 << 20
+SECONDS = 60
+"""That an entry may take, interrupted by an alarm where Python has the word; else the parent ends the process."""
 Entry = tuple[str, Callable[[], Any]]
 
 ASKED: list[str] = []
 """What the entry at hand did, that a file may not do."""
 WATCHED = (
-    *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "shutil.rmtree"),
+    *("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork"),
     *("socket.connect", "socket.getaddrinfo", "urllib.Request"),
 )
 
 
 def watch(folder: Path) -> None:
     """Write down what Python is asked for, from now on."""
-    allowed = (str(folder.resolve()), "/dev/null")
+    allowed = (str(folder.resolve()), "/dev/null", "/proc/self/clear_refs")  # where the peak of memory begins anew
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -47,8 +52,10 @@ def watch(folder: Path) -> None:
             )
             if writes and isinstance(path, str | os.PathLike) and not os.path.abspath(path).startswith(allowed):
                 ASKED.append(f"wrote {os.fspath(path)}")
-        elif event in ("os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink"):
-            if not os.path.abspath(str(arguments[0])).startswith(allowed):
+        elif event in ("os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "shutil.rmtree"):
+            changed = arguments[1] if event in ("os.rename", "os.link", "os.symlink") else arguments[0]
+            below_another = event == "os.remove" and arguments[1] != -1  # a folder that is removed, and said so
+            if not (below_another or os.path.abspath(os.fsdecode(changed)).startswith(allowed)):
                 ASKED.append(f"{event} {arguments[0]}")
         elif event in WATCHED:
             ASKED.append(f"{event} {arguments[:1]}")
@@ -153,6 +160,46 @@ def checkpoints(folder: Path) -> Iterator[Entry]:
         yield name, use
 
 
+def images(folder: Path) -> Iterator[Entry]:
+    """Images, volumes and arrays of all kinds, read as `predict` does."""
+    from . import images as made
+
+    return made.entries(folder)
+
+
+def commands(folder: Path) -> Iterator[Entry]:
+    """Whole command lines."""
+    import torch
+
+    from . import commands as made
+
+    torch.set_num_threads(1)
+    return made.entries(folder)
+
+
+def annotations(folder: Path, count: int = 3, seed: int = 0) -> Iterator[Entry]:
+    """Annotation files of every form, each kind of value in them by turns."""
+    from . import annotations as made
+
+    warnings.simplefilter("ignore")
+    return made.entries(folder, count, seed)
+
+
+def pages(folder: Path, count: int = 4, seed: int = 0) -> Iterator[Entry]:
+    """Run folders of others, through `report` and `compare`."""
+    from . import pages as made
+
+    return made.entries(folder, count, seed)
+
+
+def decoders(folder: Path, count: int = 5, seed: int = 0) -> Iterator[Entry]:
+    """Images of every format with changed bytes, read in every way."""
+    from . import decoders as made
+
+    warnings.simplefilter("ignore")
+    return made.entries(folder, count, seed)
+
+
 def runs(folder: Path) -> Iterator[Entry]:
     """Run folders and files of settings, which other people made."""
     from . import runs as made
@@ -166,6 +213,14 @@ KINDS: dict[str, Callable[[Path], Iterator[Entry]]] = {
     "mutated_long": lambda folder: mutated(folder, 1500, seed=1),
     "checkpoints": checkpoints,
     "runs": runs,
+    "pages": pages,
+    "pages_long": lambda folder: pages(folder, 100, seed=1),
+    "decoders": decoders,
+    "decoders_long": lambda folder: decoders(folder, 250, seed=1),
+    "images": images,
+    "annotations": annotations,
+    "annotations_long": lambda folder: annotations(folder, 150, seed=1),
+    "commands": commands,
 }
 
 
@@ -184,11 +239,18 @@ def main(folder: Path, kinds: list[str]) -> None:
             print(json.dumps({"kind": kind, "name": name, **outcome(run)}), flush=True)
 
 
+def _ring(*_: object) -> None:
+    raise TimeoutError(f"it takes more than {SECONDS} s")
+
+
 def outcome(run: Callable[[], Any]) -> dict[str, Any]:
     """Run an entry, and say how it ended."""
     ASKED.clear()
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    forget_peak()  # what making the files took
+    start, before = time.perf_counter(), peak_memory() or 0
     said = ""
+    signal.signal(signal.SIGALRM, _ring)
+    signal.alarm(SECONDS)
     try:
         run()
         ended = "used"
@@ -196,7 +258,9 @@ def outcome(run: Callable[[], Any]) -> dict[str, Any]:
         ended, said = "refused", str(error)
     except BaseException as error:  # whatever it is, it is a fault: the parent says so
         ended, said = "fault", f"{type(error).__name__}: {error}"
-    megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    finally:
+        signal.alarm(0)
+    megabytes = ((peak_memory() or 0) - before) / 1e6
     seconds = time.perf_counter() - start
     return {"outcome": ended, "said": said, "asked": ASKED[:5], "megabytes": round(megabytes), "seconds": seconds}
 

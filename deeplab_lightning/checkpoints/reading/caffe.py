@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ...files import read_bytes
 from . import protobuf
 from .foreign import BrokenFile, ForeignFile
 
@@ -27,7 +28,7 @@ def read_caffe(path: Path) -> ForeignFile:
     Raises:
         BrokenFile: It is cut off, or a blob's shape does not fit its content.
     """
-    data = memoryview(bytearray(path.read_bytes()))
+    data = memoryview(bytearray(read_bytes(path)))
     tensors: dict[str, Tensor] = {}
     for field, value in protobuf.fields(data):
         if field not in NAME or isinstance(value, int):

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ...errors import CheckpointError, did_you_mean
+from ...files import open_file
 from .caffe import read_caffe
 from .foreign import ForeignFile, explained
 from .pytorch import read_pytorch, read_safetensors
@@ -41,7 +42,7 @@ def read_foreign(path: str | Path, trust: bool = False) -> ForeignFile:
     if not path.is_file():
         siblings = [str(entry) for entry in path.parent.iterdir()] if path.parent.is_dir() else []
         raise CheckpointError(f"There is no file {path}.{did_you_mean(str(path), siblings)}")
-    with path.open("rb") as file:
+    with open_file(path) as file:
         start = file.read(8)
     read: Callable[[Path], ForeignFile]
     if start[4:8] == IDENTIFIER:

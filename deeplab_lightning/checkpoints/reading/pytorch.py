@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ... import torch_files
 from ...errors import CheckpointError
+from ...files import open_file
 from .foreign import BrokenFile, ForeignFile
 
 WRAPPERS = ("state_dict", "model_state", "model_state_dict", "model", "net", "network")
@@ -82,7 +83,7 @@ def _plain(path: Path) -> Any:
 def _trusted(path: Path) -> Any:
     """Run what the file asks for, on the user's word."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             start = file.read(64)
             # PyTorch's forms: an archive, and of old a number of 80 bits before all else.
             if start.startswith(b"PK") or torch_files.MAGIC_NUMBER.to_bytes(10, "little") in start:

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...files import open_file, read_bytes
 from . import protobuf
 from .foreign import BrokenFile, ForeignFile
 
@@ -43,12 +44,12 @@ def read_checkpoint_files(prefix: Path) -> ForeignFile:
     Raises:
         BrokenFile: A file is cut off or missing, or the checkpoint is spread over several data files.
     """
-    index = memoryview(prefix.with_name(f"{prefix.name}.index").read_bytes())
+    index = memoryview(read_bytes(prefix.with_name(f"{prefix.name}.index")))
     data_path = prefix.with_name(f"{prefix.name}.data-00000-of-00001")
     if not data_path.is_file():
         raise BrokenFile(f"{data_path.name} is missing beside it (one data file is expected, not several)")
     tensors = {}
-    with data_path.open("rb") as file:
+    with open_file(data_path) as file:
         # Copy on write: PyTorch wants writable memory, the file stays as it is.
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     for key, value in _table(index):
@@ -118,7 +119,7 @@ def read_frozen_graph(path: Path) -> ForeignFile:
     Raises:
         BrokenFile: It is cut off, or has no constants.
     """
-    data = memoryview(bytearray(path.read_bytes()))
+    data = memoryview(bytearray(read_bytes(path)))
     tensors: dict[str, Tensor] = {}
     for field, node in protobuf.fields(data):
         if field != 1:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...files import read_bytes
 from . import flatbuffer
 from .foreign import BrokenFile, ForeignFile, UnknownForm
 
@@ -40,7 +41,7 @@ def read_tflite(path: Path) -> ForeignFile:
         BrokenFile: An offset or a size leads out of the file.
         UnknownForm: It is no network of one image, or its kernels are of another type.
     """
-    data = memoryview(bytearray(path.read_bytes()))  # writable, which PyTorch wants; tensors share it
+    data = memoryview(bytearray(read_bytes(path)))  # writable, which PyTorch wants; tensors share it
     model = flatbuffer.root(data)
     buffers = [buffer.bytes(0) for buffer in model.tables(4)]
     graph = next(model.tables(2), None)
@@ -53,6 +54,8 @@ def read_tflite(path: Path) -> ForeignFile:
         constant = _constant(tensor, names[-1], shapes[-1], buffers[_within(tensor.integer(2, "I"), buffers, "buffer")])
         if constant is not None:
             constants[number] = constant
+    if sum(constant.numel() * constant.element_size() for constant in constants.values()) > len(data):
+        raise BrokenFile("its constants stand for more bytes than it has")
     codes = [max(code.integer(0, "b"), code.integer(3, "i")) for code in model.tables(1)]
     inputs = [shapes[_within(index, shapes, "tensor")] for index in graph.integers(1)]
     if len(inputs) != 1 or len(inputs[0]) != 4:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...files import read_bytes
 from ...labels import RGB
 from ..pairing.finding import IMAGE_SUFFIXES
 from ..pairing.layout import lines_of
@@ -211,7 +212,7 @@ def _column(head: Sequence[str], *names: str) -> int | None:
 
 
 def _of_json(path: Path) -> list[StatedClass]:
-    found = json.loads(path.read_bytes().decode("utf-8-sig"))
+    found = json.loads(read_bytes(path).decode("utf-8-sig"))
     if isinstance(found, list):
         return _of_entries(found)
     if not isinstance(found, dict) or "annotations" in found or "shapes" in found:

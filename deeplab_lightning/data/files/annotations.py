@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, DeepLabError
+from ...files import read_bytes
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def read_any_json(path: Path, remedy: str) -> Any:
         DataError: The file is missing, unreadable, empty, or no JSON.
     """
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        return json.loads(read_bytes(path).decode("utf-8-sig"))
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. {remedy}") from error
     except UnicodeDecodeError as error:
@@ -51,10 +52,11 @@ def parsing(where: str | Path, remedy: str) -> Iterator[None]:
     """Turn whatever goes wrong while the content of a file is taken apart into an error that names it."""
     try:
         yield
-    except DataError:
+    except DeepLabError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+    except Exception as error:  # of what is torn or made up, libraries raise dozens of kinds
+        said = (str(error) or type(error).__name__).splitlines()[0][:200]
+        what = f"{said} is missing" if isinstance(error, KeyError) else f"{type(error).__name__}: {said}"
         raise DataError(f"{where} is not in the form expected: {what}. {remedy}") from error
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from ...errors import DataError
+from ...files import read_bytes
+from ...memory import free_memory
+from ...npz import read_npy
+from .limits import expect_size, opened_image
 
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 
@@ -27,10 +32,13 @@ def read_depth(path: Path, scale: float = 1.0) -> np.ndarray:
     """
     try:
         if path.suffix.lower() == ".npy":
-            stored = np.load(path, allow_pickle=False)
+            stored: Any = read_npy(path, "Save it again with numpy.save, as plain numbers.", free_memory() // 2)
         else:
-            stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (OSError, ValueError, cv2.error) as error:
+            data = read_bytes(path)
+            with opened_image(data) as image:
+                expect_size(path, image.height, image.width, 8)
+            stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except Exception as error:  # of what is torn or made up, Pillow and OpenCV raise a dozen kinds
         raise DataError(f"{path} cannot be read as a depth map: {error}") from error
     if stored is None:
         raise DataError(f"{path} cannot be read as a depth map: it is no PNG, TIFF or NumPy file that OpenCV knows.")

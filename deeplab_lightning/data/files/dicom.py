@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,17 @@ import numpy as np
 
 from ...errors import DataError
 from ...extras import need
+from ...files import open_file
+from .annotations import parsing
+from .limits import expect_memory, expect_parts, expect_size
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 """SOP classes of DICOM segmentations: of one bit or a fraction for each segment, and label maps."""
 
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_LARGEST_RATIO = 1032
+"""Bytes that a deflated one can stand for."""
 _FETCH_AGAIN = "Copy it again, or take it out of the data."
 
 
@@ -25,7 +32,7 @@ def is_dicom(path: Path) -> bool:
     if ending and not ending[1:].isdigit():
         return False
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return file.read(132)[128:] == b"DICM"
     except OSError:
         return False
@@ -61,7 +68,8 @@ def frame_count(path: str | Path) -> int:
         ConfigError: pydicom is missing.
         DataError: The file cannot be read.
     """
-    return _frames(dicom_header(path))
+    with parsing(path, _FETCH_AGAIN):
+        return frames_in(dicom_header(path), path)
 
 
 def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False) -> np.ndarray:
@@ -84,8 +92,12 @@ def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False
         DataError: The file cannot be read, holds no image or a segmentation, has several frames of which none is
             chosen, or is a mask in `MONOCHROME1`, of which it is not known what is meant.
     """
-    dataset = opened_dicom(path)
-    count = _frames(dataset)
+    with parsing(path, _FETCH_AGAIN):  # elements are made of their bytes when they are asked for
+        return _pixels_in(opened_dicom(path), path, frame, of_mask)
+
+
+def _pixels_in(dataset: Any, path: str | Path, frame: int | None, of_mask: bool) -> np.ndarray:
+    count = frames_in(dataset, path)
     if dataset.get("SOPClassUID") in SEGMENTATIONS:
         raise DataError(
             f"{path} is a DICOM segmentation, not an image. Keep it below one root with the images that it refers to: "
@@ -100,7 +112,11 @@ def read_dicom(path: str | Path, frame: int | None = None, of_mask: bool = False
     pixels = pixels_of(dataset, path, frame or 0)
     photometric = str(dataset.get("PhotometricInterpretation", "")).strip()
     if photometric == "PALETTE COLOR" and not of_mask:
-        pixels = need("pydicom.pixels", "medical", f"Reading {path}").apply_color_lut(pixels, dataset)[..., :3]
+        look_up = need("pydicom.pixels", "medical", f"Reading {path}").apply_color_lut
+        try:
+            pixels = look_up(pixels, dataset)[..., :3]
+        except Exception as error:  # of a damaged palette likewise
+            raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
         return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     if photometric == "MONOCHROME1":
         if of_mask:
@@ -122,6 +138,12 @@ def pixels_of(dataset: Any, path: str | Path, frame: int) -> np.ndarray:
         DataError: It is damaged, or compressed in a way that needs another package.
     """
     pixel_array = need("pydicom.pixels", "medical", f"Reading {path}").pixel_array
+    with parsing(path, _FETCH_AGAIN):
+        sides = [dataset.get(name) or 0 for name in ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated")]
+    if not all(isinstance(side, int) for side in sides):
+        raise DataError(f"Cannot read {path}: it does not say its size. {_FETCH_AGAIN}")
+    rows, columns, samples, bits = sides
+    expect_size(path, rows, columns, samples * -(-bits // 8))
     try:
         return pixel_array(dataset, index=frame)
     except Exception as error:  # of a damaged file pydicom raises a dozen kinds
@@ -137,15 +159,30 @@ def opened_dicom(path: str | Path, **options: Any) -> Any:
     """
     pydicom = need("pydicom", "medical", f"Reading {path}")
     try:
+        with open_file(path) as file:
+            size = os.fstat(file.fileno()).st_size
+        is_deflated = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID") == _DEFLATED
+        expect_memory(path, size * (_LARGEST_RATIO if is_deflated else 1))
         return pydicom.dcmread(path, **options)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
 
 
-def _frames(dataset: Any) -> int:
-    return int(dataset.get("NumberOfFrames", 1) or 1)
+def frames_in(dataset: Any, path: str | Path) -> int:
+    """Return how many frames an opened file, `path`, has.
+
+    Raises:
+        DataError: It says no number, or one that no file has.
+    """
+    count = dataset.get("NumberOfFrames", 1) or 1
+    if not isinstance(count, int):
+        raise DataError(f"Cannot read {path}: its number of frames is {count!r}. {_FETCH_AGAIN}")
+    expect_parts(path, int(count), "frames")
+    return int(count)
 
 
 def _kind(dataset: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,11 @@ import numpy as np
 
 from ...errors import ConfigError, DataError
 from ...extras import need
+from ...files import open_file
+from .limits import MOST_CHANNELS, expect_memory, expect_parts, expect_size
+from .raster_headers import JPEG2000_STARTS, TIFF_STARTS, stated_channels
+
+_IN_PARTS = "A TIFF is read in parts with data.window_size."
 
 
 class RasterPart(NamedTuple):
@@ -36,6 +42,8 @@ def windows_of(path: str | Path, window_size: int) -> list[RasterPart]:
         raise ConfigError(f"data.window_size is {window_size}; expected the largest side of a window in pixels.")
     with _opened(path) as raster:
         height, width = raster.shape
+    count = -(-height // window_size) * -(-width // window_size)
+    expect_parts(path, count, f"windows of {window_size} pixels")
     return [
         RasterPart(top, left, bottom - top, right - left)
         for top, bottom in _pieces(height, window_size)
@@ -57,6 +65,8 @@ def read_raster(path: str | Path, window: RasterPart | None = None) -> np.ndarra
         part = None
         if window is not None:
             part = ((window.row, window.row + window.height), (window.column, window.column + window.width))
+        height, width = raster.shape if window is None else (window.height, window.width)
+        expect_size(path, height, width, sum(np.dtype(kind).itemsize for kind in raster.dtypes), _IN_PARTS)
         pixels = raster.read(window=part)
     if pixels.dtype.kind == "c":
         raise DataError(f"{path} holds complex numbers, expected real ones. Save their magnitude.")
@@ -101,9 +111,38 @@ def _opened(path: str | Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
-            raster = rasterio.open(path)
+            raster = rasterio.open(path, driver=_driver_of(path))
         with raster:
+            blocks = max(math.prod(block) for block in raster.block_shapes)
+            expect_memory(path, blocks * sum(np.dtype(kind).itemsize for kind in raster.dtypes), _IN_PARTS)
             yield raster
     except rasterio.errors.RasterioError as error:
         words = error.__cause__ or error
         raise DataError(f"Cannot read {path}: {words}. Copy it again, or take it out of the data.") from error
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror or error}. Check the path.") from error
+
+
+def _driver_of(path: str | Path) -> str:
+    """Return which of GDAL's readers is to be asked, by the file's first bytes.
+
+    Others than these, such as VRT, read files and addresses that the file names. Of channels GDAL makes objects, which
+    takes it minutes for as many as a header of some bytes can announce.
+
+    Raises:
+        DataError: It is of another kind, or has more channels than any image.
+        OSError: It is no ordinary file, or not there.
+    """
+    with open_file(path) as file:
+        start = file.read(12)
+        file.seek(0)
+        channels = stated_channels(file)
+    if channels is not None and channels > MOST_CHANNELS:
+        raise DataError(
+            f"{path} announces {channels:,} channels; {MOST_CHANNELS} are read. Copy it again, or take it out of the "
+            f"data.",
+            kind="unreadable_image",
+        )
+    if not start.startswith((*TIFF_STARTS, *JPEG2000_STARTS)):
+        raise DataError(f"{path} is no TIFF, or is damaged from its first bytes on. Copy it again.")
+    return "GTiff" if start.startswith(TIFF_STARTS) else "JP2OpenJPEG"

@@ -19,21 +19,22 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ...errors import ConfigError, DataError, of_kind
 from ...files import atomic_open, writing
+from ...files import read_bytes as bytes_of
 from ...labels import RGB
 from ..wording import nearest_sibling
 from .georasters import bits_of, read_raster
+from .limits import expect_size, formats, most_pixels, opened_image
 from .palette_png import unfiltered_indices
+from .raster_headers import JPEG2000_STARTS, TIFF_STARTS
 
 _LOSSY_FORMATS = ("JPEG", "MPO", "JPEG2000", "AVIF")
 _LOSSY_COMPRESSIONS = ("jpeg", "tiff_jpeg", "webp")  # of a TIFF
 _WITH_COLOURS = ("RGB", "RGBA", "LA", "CMYK", "YCbCr")
 _PNG_KIND = slice(24, 26)  # where bit depth and colour type stand in a file
 _PNG_GREY, _PNG_RGB = (b"\x08\x00", b"\x08\x02")
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUBFILE_TYPE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 254, 262, 277  # TIFF tags; the first is not 0 on reduced copies
 _BITS, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 338, 339
 _WHITE_IS_ZERO, _UNSIGNED, _SIGNED, _ALPHA = 0, 1, 2, (1, 2)  # what photometric, sample format and extra samples may be
-_JPEG2000_STARTS = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _GDAL_FORMATS = ("TIFF", "JPEG2000")
 _STRETCH = {"L;2": 85, "L;4": 17}  # Pillow spreads 2 and 4 bits over 0..255 by these factors
@@ -45,17 +46,10 @@ _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
 
 WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Endings of the formats that `write_image` writes."""
-MOST_PIXELS = 2**28
-"""Of an image that is read whole. What is larger (16384 x 16384) is refused by name, before it is decoded."""
 NO_NUMBER = -(2**31)
 """What NaN in a mask is read as: no class, unless a `label_map` says what it means."""
 OPAQUE = 0.9
 """Share of what is not wholly transparent that must be opaque, for a TIFF's fourth channel to pass for transparency."""
-
-# Pillow's own limit warns from 89 megapixels on, which maps and scans of tissue have, and only headers of larger ones
-# are read here. None stays as a user has set it.
-if Image.MAX_IMAGE_PIXELS is not None:
-    Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, 64 * MOST_PIXELS)
 
 
 @of_kind("unreadable_image")
@@ -86,7 +80,8 @@ def read_image(path: str | Path) -> np.ndarray:
 def decode_image(data: bytes, path: str | Path) -> np.ndarray:
     """Decode a whole file's bytes as `read_image` does; `path` is where they come from, for messages."""
     # A JPEG is whole down to its end marker: OpenCV before 5 fills what is missing of a cut one with grey.
-    if (data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")) or _is_plain_png(data):
+    is_whole_jpeg = data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9") and all(_declared_size(data))
+    if is_whole_jpeg or _is_plain_png(data):
         return _decode_plain(data, cv2.IMREAD_COLOR_RGB, path)
     try:
         image, raw_mode = _decode(data, path)
@@ -102,7 +97,7 @@ def decode_image(data: bytes, path: str | Path) -> np.ndarray:
 
 def _rgb_by_gdal(data: bytes, path: str | Path, error: DataError) -> np.ndarray:
     """Read three channels of 8 or 16 bits that Pillow cannot; whatever else it is stays the error that it was."""
-    if not data.startswith((*_TIFF_STARTS, *_JPEG2000_STARTS)) or error.kind:
+    if not data.startswith((*TIFF_STARTS, *JPEG2000_STARTS)) or error.kind:
         raise error
     stored = _by_gdal(path, error)
     if stored.shape[2] != 3 or stored.dtype not in (np.uint8, np.uint16):
@@ -221,7 +216,7 @@ def read_mask_as_stored(path: str | Path) -> np.ndarray:
 def palette_of(path: str | Path) -> np.ndarray | None:
     """Return the colours `(N, 3)` uint8 in which a palette image shows its numbers; None for other files."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             colours = image.getpalette("RGB") if image.mode == "P" else None
     except Exception:  # whoever reads the pixels says what is wrong
         return None
@@ -241,7 +236,7 @@ def _stored_mask(path: str | Path) -> np.ndarray:
     try:
         image, raw_mode = _decode(data, path)
     except DataError as error:
-        if error.kind or data[:4] not in _TIFF_STARTS:
+        if error.kind or data[:4] not in TIFF_STARTS:
             raise
         values = _by_gdal(path, error)
         return whole_numbers(values[..., 0] if values.shape[2] == 1 else values, path)
@@ -281,7 +276,7 @@ def check_one_page(data: bytes, path: str | Path) -> None:
     Raises:
         DataError: There are several of one size.
     """
-    with Image.open(io.BytesIO(data)) as file:
+    with opened_image(data) as file:
         size, pages = file.size, getattr(file, "n_frames", 1)
         if pages == 1:
             return
@@ -355,11 +350,11 @@ def read_stored(path: str | Path) -> np.ndarray:
         DataError: The file is missing, truncated, damaged, no image, or a kind of TIFF that needs the extra `geo`.
     """
     data = _read_bytes(path)
-    is_tiff = data[:4] in _TIFF_STARTS
+    is_tiff = data[:4] in TIFF_STARTS
     try:
         image, raw_mode = _decode(data, path)
     except DataError as error:
-        if error.kind or not data.startswith((*_TIFF_STARTS, *_JPEG2000_STARTS)):
+        if error.kind or not data.startswith((*TIFF_STARTS, *JPEG2000_STARTS)):
             raise
         return _by_gdal(path, error)
     if image.mode in ("LAB", "YCbCr"):
@@ -420,8 +415,7 @@ def _tag(image: Image.Image, number: int) -> int | None:
 
 def _read_bytes(path: str | Path) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
+        data = bytes_of(path)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.{nearest_sibling(Path(path))}") from error
     except OSError as error:
@@ -445,7 +439,8 @@ def _is_plain_png(data: bytes) -> bool:
 
 def _decode_plain(data: bytes, flag: int, path: str | Path) -> np.ndarray:
     """Decode with OpenCV, which applies EXIF orientation by itself."""
-    _check_pixels(*_declared_size(data), path)
+    width, height = _declared_size(data)
+    expect_size(path, height, width, 3, _CUT)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:  # more pixels than OpenCV takes
@@ -459,8 +454,8 @@ def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image,
     """Decode the whole file with Pillow; also return its "raw mode", which tells the stored bits (`RGB;16B`, `L;4`)."""
     try:
         with _truncation_refused():
-            image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source))
-            _check_pixels(*image.size, path)
+            image = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(source), formats=formats())
+            expect_size(path, image.height, image.width, _bytes_of_pixel(image), _CUT)
             tile = getattr(image, "tile", None)
             layout = tile[0][3] if tile else None  # loading clears it
             image.load()
@@ -468,6 +463,8 @@ def _decode(source: bytes | Image.Image, path: str | Path) -> tuple[Image.Image,
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # a limit that a user has set
         raise DataError(f"{path} is too large to be read: {error} {_CUT}", kind="unreadable_image") from error
+    except MemoryError as error:
+        raise DataError(f"{path} needs more memory than there is. {_CUT}", kind="unreadable_image") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image, or is damaged from its first bytes on. {_FETCH_AGAIN}") from error
     except Exception as error:  # Pillow's decoders raise half a dozen kinds, SyntaxError among them
@@ -485,22 +482,15 @@ def _samples(image: Image.Image) -> int:
     return _tag(image, _SAMPLES_PER_PIXEL) or 1
 
 
-def _check_pixels(width: int, height: int, path: str | Path) -> None:
-    if width * height > MOST_PIXELS:
-        raise DataError(
-            f"{path} is too large to be read whole: {width}x{height} pixels (width x height), and {MOST_PIXELS:,} are "
-            f"the limit. {_CUT}",
-            kind="unreadable_image",
-        )
+def _bytes_of_pixel(image: Image.Image) -> int:
+    return len(image.getbands()) * (4 if image.mode in ("I", "F") else 2 if image.mode.startswith("I;16") else 1)
 
 
 def is_too_large(path: Path) -> bool:
     """Tell whether an image has more pixels than are read whole; False of what Pillow does not know."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return image.width * image.height > MOST_PIXELS
+        with opened_image(path) as image:
+            return image.width * image.height > most_pixels()
     except Image.DecompressionBombError:
         return True
     except Exception:  # whoever reads it says what is wrong
@@ -636,6 +626,17 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:
     image.putpalette(palette.tobytes())
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
+    _write_whole(Path(path), buffer.getvalue())
+
+
+def write_numbers(path: str | Path, numbers: np.ndarray) -> None:
+    """Write numbers `(H, W)` uint16 as a grey PNG of 16 bits; the file appears whole or not at all.
+
+    Raises:
+        DataError: The place cannot be written.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(numbers).save(buffer, "PNG")
     _write_whole(Path(path), buffer.getvalue())
 
 

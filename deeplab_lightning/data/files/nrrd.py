@@ -5,6 +5,7 @@ Read are the encodings raw, gzip and ascii, of 2 to 4 dimensions (teem.sourcefor
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError
+from ...files import open_file, read_bytes
+from .limits import expect_memory, expect_parts, expect_size
 
 NRRD_SUFFIXES = (".nrrd", ".nhdr")
 _TYPES = {
@@ -39,7 +42,8 @@ _WAYS = {
 }
 _SEVERAL_FILES = re.compile(r"LIST|.*%\d*d")
 _LONGEST_HEADER = 1 << 20
-_MOST_BYTES = 1 << 34
+_LARGEST_RATIO = {"raw": 1, "gzip": 1032, "ascii": 8}
+"""Bytes of numbers that a byte of the file can stand for."""
 _AS_NIFTI = "Save it as NIfTI (.nii.gz), as 3D Slicer and SimpleITK do."
 
 
@@ -132,7 +136,7 @@ def nrrd_header(path: Path) -> Nrrd:
         DataError: It is damaged, or of a kind that is not read.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             begin = file.read(_LONGEST_HEADER)
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist.") from error
@@ -151,7 +155,9 @@ def nrrd_header(path: Path) -> Nrrd:
     }
     try:
         return _parsed(path, fields, 0 if end is None else end.end(), detached)
-    except (KeyError, ValueError) as error:
+    except DataError:
+        raise
+    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise DataError(f"The header of {path} cannot be read: {error!r}. {_AS_NIFTI}") from error
 
 
@@ -182,15 +188,17 @@ def _parsed(path: Path, fields: dict[str, str], header_size: int, detached: bool
     shape = tuple(size for axis, size in enumerate(sizes) if axis != channel_axis)
     if len(sizes) != int(fields["dimension"]) or len(shape) not in (2, 3) or min(sizes) < 1:
         raise DataError(f"{path} has axes of {sizes}, expected 2 or 3, and one of channels. {_AS_NIFTI}")
-    if int(np.prod(sizes, dtype=object)) * dtype.itemsize > _MOST_BYTES:
-        raise DataError(f"{path} says that it holds {sizes} numbers, more than are read. Cut it into smaller volumes.")
+    data = path if file_name is None else path.parent / file_name
+    if not data.resolve().is_relative_to(path.parent.resolve()):
+        raise DataError(f"{path} names {file_name} for its numbers, which leads out of its folder. Put it beside it.")
+    _expect_bounded(path, data, sizes, channel_axis, dtype.itemsize, encoding)
     start = int(fields.get("byte skip", fields.get("byteskip", "0")))
     if int(fields.get("line skip", fields.get("lineskip", "0"))):
         raise DataError(f"{path} skips lines of its data file. {_AS_NIFTI}")
     place = _place(fields, [one for one in directions if one != "none"]) if len(shape) == 3 else None
     return Nrrd(
         path,
-        path if file_name is None else path.parent / file_name,
+        data,
         start if file_name is not None or start < 0 else header_size + start,
         dtype,
         shape,
@@ -200,6 +208,26 @@ def _parsed(path: Path, fields: dict[str, str], header_size: int, detached: bool
         () if place is None else _ways(place[:, :3]),
         None if place is None else tuple(map(tuple, place.tolist())),
     )
+
+
+def _expect_bounded(
+    path: Path, data: Path, sizes: list[int], channel_axis: int | None, itemsize: int, encoding: str
+) -> None:
+    """Refuse sizes that the file cannot hold, or memory.
+
+    Raises:
+        DataError: Says which.
+    """
+    needed = math.prod(sizes) * itemsize
+    if data.is_file() and needed > _LARGEST_RATIO[encoding] * data.stat().st_size:
+        raise DataError(
+            f"{path} announces {' x '.join(map(str, sizes))} numbers, for which {data.name} is too small: it was cut "
+            f"short. Copy it again."
+        )
+    expect_memory(path, 2 * needed, "Cut it into smaller volumes.")
+    shape = sorted(size for axis, size in enumerate(sizes) if axis != channel_axis)
+    expect_size(path, shape[-1], shape[-2], needed // (shape[-1] * shape[-2]), "Cut it into smaller volumes.")
+    expect_parts(path, max(shape) if len(shape) > 2 else 1, "slices")
 
 
 def _place(fields: dict[str, str], directions: list[str]) -> np.ndarray | None:
@@ -243,7 +271,7 @@ def _numbers(header: Nrrd, changed: int) -> np.ndarray:
     count = int(np.prod(sizes))
     size = count * header.dtype.itemsize
     try:
-        data = header.data.read_bytes()
+        data = read_bytes(header.data)
         start = header.start if header.start >= 0 else len(data) - size
         if header.encoding == "ascii":
             numbers = np.array(data[start:].split()[:count], header.dtype)
@@ -252,7 +280,7 @@ def _numbers(header: Nrrd, changed: int) -> np.ndarray:
             if header.encoding == "gzip":
                 raw = zlib.decompressobj(wbits=31).decompress(raw, size)
             numbers = np.frombuffer(raw, header.dtype, count)
-    except (OSError, ValueError, zlib.error) as error:
+    except (MemoryError, OSError, OverflowError, ValueError, zlib.error) as error:
         raise DataError(f"Cannot read {header.path}: {error}. Copy it again, or take it out of the data.") from error
     if numbers.size != count:
         raise DataError(

@@ -17,7 +17,7 @@ _EIGHT_BIT_PALETTE = (8, 3, 0, 0, 0)
 _CHUNK = struct.Struct(">I4s")
 _CRC_SIZE = 4
 _LARGEST = 1 << 26
-"""Pixels; beyond, the library's own guard against decompression bombs decides."""
+"""Pixels; of larger masks the library's reader, which has a limit by memory, is quick enough."""
 _HARMLESS = (b"PLTE", b"tRNS", b"IDAT", b"gAMA", b"sRGB", b"cHRM", b"pHYs", b"tIME", b"bKGD")
 """Chunks that change nothing of the indices; others, such as texts, may hold an orientation."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import DataError, of_kind
+from ...files import read_bytes
 from .arrays import ARRAY_SUFFIXES, read_array
 from .dicom import frame_count, is_dicom, read_dicom
 from .georasters import RasterPart, read_raster, windows_of
@@ -246,7 +247,7 @@ def read_grey(chosen: Source) -> np.ndarray:
         return read_labels(chosen)
     stored = read_any(chosen, of_mask=True)
     if has_ending(chosen.path, (".gif", ".png", ".webp")):
-        check_one_page(chosen.path.read_bytes(), chosen.path)
+        check_one_page(read_bytes(chosen.path), chosen.path)
     channels = stored.shape[2]
     if channels in (2, 4) and (stored[..., -1] == stored[..., -1].max()).all():
         stored = stored[..., :-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from ...errors import DataError
 from ...extras import need
+from ...files import open_file
+from .limits import expect_memory, expect_parts, expect_size
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -106,6 +109,7 @@ def volume_values(path: str | Path) -> list[int]:
         DataError: The file cannot be read, or holds fractions.
     """
     volume, _ = _open_nifti(path)
+    expect_memory(path, 2 * math.prod(volume.shape) * max(8, volume.dataobj.dtype.itemsize))
     try:
         found = np.unique(np.asanyarray(volume.dataobj))
     except Exception as error:
@@ -119,13 +123,22 @@ def _open_nifti(path: str | Path) -> tuple[Any, list[tuple[int, int]]]:
     """Open a volume; also return, for right, front and up, the axis that runs that way (1) or against it (-1)."""
     nibabel = need("nibabel", "medical", f"Reading {path}")
     try:
+        with open_file(path):  # a pipe would be waited for
+            pass
         volume = nibabel.load(path)
+        ways = nibabel.io_orientation(volume.affine)[:3]
     except Exception as error:
         raise DataError(f"Cannot read {path}: {error}. {_FETCH_AGAIN}") from error
     if len(volume.shape) not in (3, 4):
         raise DataError(f"{path} has shape {volume.shape}, expected a volume of 3 dimensions, or 4 with channels last.")
-    ways = nibabel.io_orientation(volume.affine)[:3]
     if np.isnan(ways).any():
         raise DataError(f"{path} does not say how its axes lie in the body: its affine is {volume.affine.tolist()}.")
+    if min(volume.shape) < 1:
+        raise DataError(f"{path} is empty: its shape is {volume.shape}. {_FETCH_AGAIN}")
     by_way = {int(way): (axis, int(sign)) for axis, (way, sign) in enumerate(ways)}
-    return volume, [by_way[way] for way in range(3)]
+    axes = [by_way[way] for way in range(3)]
+    width, height, slices = (int(volume.shape[axis]) for axis, _ in axes)
+    channels = math.prod(map(int, volume.shape[3:]))
+    expect_size(path, height, width, 8 * channels, "Cut it into smaller volumes.")
+    expect_parts(path, slices, "slices")
+    return volume, axes

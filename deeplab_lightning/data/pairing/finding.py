@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ...errors import DataError
+from ...files import open_file
 from ..wording import composed, first_few, nearest_sibling
 
 IMAGE_SUFFIXES = (
@@ -131,7 +132,7 @@ def ending_by_content(path: Path) -> str:
     if path.suffix and not path.suffix[1:].isdigit():
         return ""
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             begin = file.read(132)
     except OSError:
         return ""
@@ -160,7 +161,10 @@ def files_below(folder: Path) -> list[Path]:
 
 def on_disk(path: Path) -> Path:
     """Return a path as the disk spells it: an accented letter may be one character there, or two (NFC, NFD)."""
-    if path.exists() or path.parent == path:
+    try:
+        if path.exists() or path.parent == path:
+            return path
+    except OSError:  # its name is longer than any
         return path
     parent = on_disk(path.parent)
     names = os.listdir(parent) if not path.name.isascii() and parent.is_dir() else []

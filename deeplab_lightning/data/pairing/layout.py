@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
+from ...files import open_file, read_bytes
 from ..files.annotations import read_json
 
 NAME_FILES = ("labels.txt", "classes.txt", "class_names.txt")
@@ -51,7 +52,7 @@ def lines_of(path: Path) -> list[str]:
     """Return a file's lines without the empty ones; none where there is no file."""
     if not path.is_file():
         return []
-    content = path.read_bytes()
+    content = read_bytes(path)
     try:
         text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:  # what spreadsheets of Windows write, where every byte is a letter
@@ -85,7 +86,7 @@ def annotation_files(root: Path, ending: str, folders: Sequence[str] = ANNOTATIO
 def head_of(path: Path) -> bytes:
     """Return the first bytes of a file without space and byte order mark before them; none if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(HEAD).removeprefix(b"\xef\xbb\xbf").lstrip()
     except OSError:
         return b""

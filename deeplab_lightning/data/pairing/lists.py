@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import DataError
+from ...files import read_text
 from ..wording import composed
 
 
@@ -17,9 +18,9 @@ def read_list(list_file: Path, *ways: str) -> list[list[str]]:
         DataError: A line has another number of words, or the file cannot be read.
     """
     try:
-        text = list_file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the list {list_file}: {error}.") from error
+        text = read_text(list_file)
+    except OSError as error:
+        raise DataError(f"Cannot read the list {list_file}: {error.strerror}.") from error
     allowed = {len(way.split()) for way in ways}
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):

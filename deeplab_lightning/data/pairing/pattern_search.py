@@ -18,10 +18,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ...errors import DataError
+from ..files.arrays import read_array
 from ..files.images import packed
+from ..files.limits import expect_size, opened_image
 from ..spacing import spread
 from ..wording import composed
 from .finding import ending_by_content, files_below
@@ -525,10 +526,11 @@ def holds_few_values(path: Path) -> bool:
     """Tell whether a file looks like a mask: few values or colours, or nearly all of it black and white."""
     try:
         if path.suffix.lower() == ".npy":
-            return len(np.unique(np.load(path, mmap_mode="r", allow_pickle=False))) <= FEW_VALUES
-        with Image.open(path) as image:
+            return len(np.unique(read_array(path))) <= FEW_VALUES
+        with opened_image(path) as image:
+            expect_size(path, image.height, image.width, 2 * len(image.getbands()))
             pixels = np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+    except Exception:  # whoever reads it says what is wrong
         return False
     if pixels.ndim == 2:
         values, counts = np.unique(pixels, return_counts=True)

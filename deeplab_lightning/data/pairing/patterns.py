@@ -2,8 +2,8 @@
 
 A pattern is a path below the root without ending. `{name}` stands for the name that an image shares with its mask; it
 may hold slashes, and may occur several times: the name is then what all of them stand for, joined by slashes.
-`{split}` stands for any spelling of a split, as a folder or within a name, `*` for anything but a slash, and `?` for one
-letter, such as a brace. A pattern without `{name}` is a folder.
+`{split}` stands for any spelling of a split, as a folder or within a name, `*` for anything but a slash, and `?` for
+one letter, such as a brace. A pattern without `{name}` is a folder.
 
 Letters count in any case. An ending that a pattern has is the only one that its files may have; an ending that stands
 twice (`a.jpg.png`) is cut off as a whole.
@@ -50,7 +50,7 @@ class Found:
 
 
 def literal(text: str) -> str:
-    """Return a piece of a name as a pattern has it: braces of its own, which would stand for something, are any letter."""
+    """Return a piece of a name as a pattern has it: braces of its own would stand for something, and are any letter."""
     return text.replace("{", ONE).replace("}", ONE)
 
 

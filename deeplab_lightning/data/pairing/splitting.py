@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path, PurePosixPath
 
 from ...errors import ConfigError, DataError, did_you_mean
+from ...files import read_text
 from ..checks import check_unique
 from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES
@@ -274,9 +275,9 @@ def listed_split(list_file: Path, names: Sequence[str]) -> list[str]:
             another line.
     """
     try:
-        text = composed(list_file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read the list {list_file}: {error}. Save it as text in UTF-8.") from error
+        text = composed(read_text(list_file))
+    except OSError as error:
+        raise DataError(f"Cannot read the list {list_file}: {error.strerror}.") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise DataError(f"{list_file} is empty. Write one image a line, or remove the file.")

@@ -43,6 +43,7 @@ import numpy as np
 
 from ...errors import DataError
 from ...extras import need
+from ...files import read_bytes
 from ..datamodule import Split
 from ..files.annotations import read_json
 from ..files.regions import Bitmap, Polygon, Region, box, ring, runs_of
@@ -135,7 +136,7 @@ def _json_files(root: Path) -> list[Path]:
 
 def _has_its_words(path: Path) -> bool:
     try:
-        text = path.read_bytes()
+        text = read_bytes(path)
     except OSError:
         return False
     return all(f'"{word}"'.encode() in text for word in (*_LISTS, "segmentation"))

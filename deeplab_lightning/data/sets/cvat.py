@@ -29,6 +29,8 @@ from xml.parsers import expat
 import numpy as np
 
 from ...errors import DataError
+from ...files import open_file, read_bytes
+from ..files.annotations import parsing
 from ..files.regions import Polygon, Region, ellipse, ring, runs_of
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
@@ -56,12 +58,14 @@ class CVATDataModule(OutlinesDataModule):
         found, images = Annotations(), NamedImages(root)
         kinds: Counter[str] = Counter()
         for path in _files(root):
-            tree = _tree(path)
+            with parsing(path, _REMEDY):
+                tree = _tree(path)
             if tree.find("track") is not None:
                 raise DataError(f"{path} is in CVAT's form for video, with tracks in place of images. {_REMEDY}")
             found.labels += _labels(tree)
             for number, element in enumerate(tree.iterfind("image"), start=1):
-                _add_image(found, path, element, number, root, images, kinds)
+                with parsing(f"{path}, image {number}", _REMEDY):
+                    _add_image(found, path, element, number, root, images, kinds)
         if set(kinds) == {"box"}:
             raise DataError(
                 f"{root} has {kinds['box']} boxes and no outlines: boxes do not tell the classes of pixels. "
@@ -79,7 +83,7 @@ def _files(root: Path) -> list[Path]:
     found = []
     for path in sorted(root.glob("*.xml")):
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 start = file.read(_START)
         except OSError:
             continue
@@ -100,7 +104,7 @@ def _tree(path: Path) -> Element:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(read_bytes(path), True)
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. {_REMEDY}") from error
     except expat.ExpatError as error:
@@ -166,7 +170,8 @@ def _add_image(
             found.left_out.append(f"{where}: {error}. {_REMEDY}")
             continue
         kinds[shape.tag] += 1
-        ordered.append((order, Outlined(label, region, where)))
+        group = shape.get("group_id", "0")
+        ordered.append((order, Outlined(label, region, where, group=None if group == "0" else group)))
     image.objects = [one for _, one in sorted(ordered, key=lambda entry: entry[0])]
     found.add(name_of(file, root), image)
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...files import read_bytes
 from ..files.annotations import read_json
 from ..files.regions import Polygon, Region, box, ellipse, ring, runs_of
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
@@ -66,7 +67,7 @@ def _files(root: Path) -> list[Path]:
 
 def _has_its_words(path: Path) -> bool:
     try:
-        text = path.read_bytes()
+        text = read_bytes(path)
     except OSError:
         return False
     return all(word in text for word in (b'"items"', b'"categories"', b'"labels"')) and b'"images"' not in text
@@ -101,7 +102,8 @@ def _add_item(
             continue
         if is_box:
             found.left_out.append(f"{where} is a box, no outline: boxes do not tell the classes of pixels. {_REMEDY}")
-        ordered.append((int(entry.get("z_order") or 0), Outlined(labels[label], region, where, ignored=is_box)))
+        one = Outlined(labels[label], region, where, ignored=is_box, group=entry.get("group") or None)
+        ordered.append((int(entry.get("z_order") or 0), one))
     image.objects = [one for _, one in sorted(ordered, key=lambda one: one[0])]
     found.add(name_of(file, root), image)
 

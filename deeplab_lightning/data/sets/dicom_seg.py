@@ -22,7 +22,8 @@ from ...options import above
 from ..checks import check_pair
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
-from ..files.dicom import SEGMENTATIONS, dicom_header, is_dicom, opened_dicom, pixels_of
+from ..files.annotations import parsing
+from ..files.dicom import SEGMENTATIONS, dicom_header, frames_in, is_dicom, opened_dicom, pixels_of
 from ..files.rasters import Source, read_any, read_source
 from ..forms.outlines import LabelIds
 from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
@@ -57,6 +58,9 @@ class Frame:
     index: int
     labels: Mapping[int, str]
     is_map: bool
+
+
+_REMEDY = "Export it again, or take it out of the data."
 
 
 @dataclass
@@ -150,7 +154,11 @@ class DicomSegDataModule(OwnImagesDataModule):
             return None
         if not images:
             return None
-        listed = list(images.values())
+        with parsing(root, _REMEDY):
+            return cls._recognised(root, list(images.values()), labels)
+
+    @classmethod
+    def _recognised(cls, root: Path, listed: list[SegmentedImage], labels: list[str]) -> Recognised:
         chosen = [listed[index].source for index in spread(len(listed), SLICES_LOOKED_AT)]
         background = [] if labels and labels[0].casefold() == "background" else ["background"]
         return Recognised(
@@ -203,43 +211,53 @@ def read_segmentations(root: Path) -> tuple[dict[str, SegmentedImage], list[str]
         DataError: A header is damaged, an image is missing, lies otherwise, or a segmentation is of a kind that is not
             read.
     """
+    with parsing(root, _REMEDY):
+        return _read_segmentations(root)
+
+
+def _read_segmentations(root: Path) -> tuple[dict[str, SegmentedImage], list[str]]:
     headers = {path: dicom_header(path) for path in files_below(root) if is_dicom(path)}
     segmentations = {path: one for path, one in headers.items() if one.get("SOPClassUID") in SEGMENTATIONS}
-    wanted = {_series(one) for one in segmentations.values()}
+    wanted = set()
+    for path, one in segmentations.items():
+        with parsing(path, _REMEDY):
+            wanted.add(_series(one))
     images: dict[tuple[str, int], SegmentedImage] = {}
     of_series: dict[str, list[tuple[str, Any]]] = defaultdict(list)
     for path, header in headers.items():
-        series = str(header.get("SeriesInstanceUID", ""))
-        if path in segmentations or "Rows" not in header or series not in wanted:
-            continue
-        uid, count = str(header.SOPInstanceUID), int(header.get("NumberOfFrames", 1) or 1)
-        of_series[series].append((uid, header))
-        patient = str(header.get("PatientID") or header.get("StudyInstanceUID") or series)
-        height = _height(header)
-        for frame in range(count):
-            order = (series, height, int(header.get("InstanceNumber") or 0) + frame)
-            images[uid, frame] = SegmentedImage(Source(path, frame if count > 1 else None), patient, order)
+        with parsing(path, _REMEDY):
+            series = str(header.get("SeriesInstanceUID", ""))
+            if path in segmentations or "Rows" not in header or series not in wanted:
+                continue
+            uid, count = str(header.SOPInstanceUID), frames_in(header, path)
+            of_series[series].append((uid, header))
+            patient = str(header.get("PatientID") or header.get("StudyInstanceUID") or series)
+            height = _height(header)
+            for frame in range(count):
+                order = (series, height, int(header.get("InstanceNumber") or 0) + frame)
+                images[uid, frame] = SegmentedImage(Source(path, frame if count > 1 else None), patient, order)
     labels: dict[str, None] = {}
     for path, header in segmentations.items():
-        segments = {int(one.SegmentNumber): str(one.SegmentLabel).strip() for one in header.SegmentSequence}
-        labels |= dict.fromkeys(segments.values())
-        if header.get("SegmentationType") == "FRACTIONAL":
-            raise DataError(f"{path} holds fractions (SegmentationType), not segments. Export it as BINARY.")
-        is_map = header.get("SegmentationType") == "LABELMAP"
-        for index, groups in enumerate(header.PerFrameFunctionalGroupsSequence):
-            place = _image_of(path, header, groups, of_series[_series(header)])
-            if place not in images:
-                raise DataError(
-                    f"{path}, frame {index}, lies on an image that is not below {root} ({place[0]}). Keep the images "
-                    f"and their segmentations below one root."
-                )
-            if is_map:
-                shown = {number: label for number, label in segments.items() if number}
-            else:
-                (identified,) = _either(header, groups, "SegmentIdentificationSequence")
-                number = int(identified.ReferencedSegmentNumber)
-                shown = {number: segments[number]}
-            images[place].frames.append(Frame(path, index, shown, is_map))
+        with parsing(path, _REMEDY):
+            segments = {int(one.SegmentNumber): str(one.SegmentLabel).strip() for one in header.SegmentSequence}
+            labels |= dict.fromkeys(segments.values())
+            if header.get("SegmentationType") == "FRACTIONAL":
+                raise DataError(f"{path} holds fractions (SegmentationType), not segments. Export it as BINARY.")
+            is_map = header.get("SegmentationType") == "LABELMAP"
+            for index, groups in enumerate(header.PerFrameFunctionalGroupsSequence):
+                place = _image_of(path, header, groups, of_series[_series(header)])
+                if place not in images:
+                    raise DataError(
+                        f"{path}, frame {index}, lies on an image that is not below {root} ({place[0]}). Keep images "
+                        f"and segmentations below one root."
+                    )
+                if is_map:
+                    shown = {number: label for number, label in segments.items() if number}
+                else:
+                    (identified,) = _either(header, groups, "SegmentIdentificationSequence")
+                    number = int(identified.ReferencedSegmentNumber)
+                    shown = {number: segments[number]}
+                images[place].frames.append(Frame(path, index, shown, is_map))
     ordered = sorted(images.values(), key=lambda image: image.order)
     named = {_name(root, image.source): image for image in ordered}
     return named, list(labels)

@@ -21,6 +21,7 @@ What was predicted by a model and not submitted is no annotation.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
@@ -33,6 +34,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from ...errors import DataError
+from ...files import open_file
 from ..files.annotations import parsing, read_any_json
 from ..files.regions import Bitmap, Ellipse, Polygon, Region, ring
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
@@ -145,7 +147,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         DataError: It is damaged.
     """
     csv.field_size_limit(_LONGEST_FIELD)
-    with parsing(path, _REMEDY), path.open(encoding="utf-8-sig", newline="") as file:
+    with parsing(path, _REMEDY), io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
         try:
             table = list(csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
         except csv.Error as error:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ...errors import DataError
+from ...files import read_text
 from ..files.images import read_mask
 from ..files.regions import Region
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
@@ -40,13 +41,13 @@ class LabelMeExportsDataModule(OutlinesDataModule):
     @classmethod
     def read(cls, root: Path) -> Annotations:
         """Read all exported folders."""
-        found = Annotations()
+        found = Annotations(whole_classes=True)
         labels: dict[str, None] = {}
         for folder in _folders(root):
             try:
-                text = (folder / "label_names.txt").read_text(encoding="utf-8-sig")
-            except (OSError, UnicodeDecodeError) as error:
-                raise DataError(f"Cannot read {folder / 'label_names.txt'}: {error}. {_REMEDY}") from error
+                text = read_text(folder / "label_names.txt")
+            except OSError as error:
+                raise DataError(f"Cannot read {folder / 'label_names.txt'}: {error.strerror}. {_REMEDY}") from error
             names = [line.strip() for line in text.splitlines()]
             mask = folder / "label.png"
             name = composed(folder.relative_to(root).as_posix()).removesuffix("_json")

@@ -19,6 +19,7 @@ Classes that are numbers, or none at all, are named by the user in their order.
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -30,8 +31,10 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ConfigError, DataError
+from ...files import open_file
 from ...options import Between
 from ..files.annotations import parsing
+from ..files.limits import opened_image
 from ..files.regions import Region
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
 from ..pairing.finding import images_below
@@ -236,6 +239,9 @@ def read_tables(root: Path) -> Annotations:
         entry.split = entry.split or split_of_path(PurePosixPath(names[image]))
         found.add(names[image], entry)
     found.missing = list(missing.values())
+    found.whole_classes = all(
+        len({one.label for one in entry.objects}) == len(entry.objects) for entry in entries.values()
+    )
     labels = {one.label for entry in entries.values() for one in entry.objects}
     found.nameless = all(label.isdigit() for label in labels) or labels == {NAMELESS}
     found.labels = sorted(labels, key=lambda label: (int(label) if label.isdigit() else 0, label))
@@ -312,7 +318,7 @@ def order_of(found: Annotations) -> Order | None:
 def _size(path: Path) -> tuple[int, int] | None:
     """Return an image's height and width as it is read, by its header; None if it has none."""
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             width, height = image.size
             turned = image.getexif().get(0x0112, 1) >= 5
     except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
@@ -352,7 +358,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         DataError: It is no table of run lengths, or damaged.
     """
     csv.field_size_limit(_LONGEST_FIELD)
-    with parsing(path, _REMEDY), path.open(encoding="utf-8-sig", newline="") as file:
+    with parsing(path, _REMEDY), io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
         try:
             head = file.readline()
             table = csv.reader(chain([head], file), delimiter=max(",;\t", key=head.count))

@@ -19,7 +19,6 @@ shapes have no area.
 from __future__ import annotations
 
 import base64
-import io
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -32,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from ..files.annotations import parsing, read_json
+from ..files.limits import expect_size, opened_image
 from ..files.regions import Bitmap, Region, ring
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..pairing.finding import files_by_stem, images_below, on_disk
@@ -221,9 +221,10 @@ def bitmap_pixels(data: str, height: int, width: int) -> np.ndarray:
             packed = unpacking.decompress(packed, _LARGEST_PNG)
             if not unpacking.eof:
                 raise ValueError(f"its PNG is cut, or has more than {_LARGEST_PNG} bytes")
-        with Image.open(io.BytesIO(packed), formats=["PNG"]) as image:
+        with opened_image(packed) as image:
             if image.width > width or image.height > height:
                 raise ValueError(f"its mask is {image.width}x{image.height}, larger than its image")
+            expect_size("its mask", image.height, image.width)
             if image.mode in ("RGBA", "LA") or "transparency" in image.info:
                 return np.asarray(image.convert("RGBA"))[..., 3] > 0
             if image.mode not in ("1", "L", "I", "I;16"):

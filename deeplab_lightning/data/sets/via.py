@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ConfigError, DataError, did_you_mean
+from ...files import read_text
 from ..files.annotations import parsing, read_json
 from ..files.regions import Polygon, Region, box, ellipse, ring
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
@@ -171,7 +172,7 @@ def _from_csv(path: Path) -> list[dict[str, Any]]:
     """Read CSV into what JSON holds: an entry an image."""
     entries: dict[str, dict[str, Any]] = {}
     with parsing(path, _REMEDY):
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path)
         for line in csv.DictReader(text.lstrip("#").splitlines()):
             entry = entries.setdefault(line["filename"], {"filename": line["filename"], "regions": []})
             shape = json.loads(line["region_shape_attributes"] or "{}")

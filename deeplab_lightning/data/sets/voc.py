@@ -34,6 +34,7 @@ from ..classes.mask_samples import hold_only
 from ..classes.stated_classes import states_others
 from ..datamodule import DataOptions, SegmentationDataModule
 from ..download import Archive, fetch_and_unpack
+from ..files.arrays import read_mat
 from ..forms.paired_files import PairedFiles
 from ..pairing.finding import files_by_stem, locate
 from ..pairing.layout import Recognised, lines_of
@@ -341,10 +342,8 @@ def _masks_with_augmentation(ids: list[str], root: Path, sbd: Path | None, what:
 
 def _read_sbd_mask(path: Path) -> np.ndarray:
     """Read the class ids `(H, W)` uint8 of an SBD annotation, MATLAB's `GTcls.Segmentation`."""
-    from scipy.io import loadmat  # a requirement of albumentations
-
     try:
-        mask = np.asarray(loadmat(path, simplify_cells=True)["GTcls"]["Segmentation"])
+        mask = np.asarray(read_mat(path)["GTcls"]["Segmentation"])
     except Exception as error:  # of a damaged file scipy raises half a dozen kinds
         raise DataError(
             f"Cannot read GTcls.Segmentation in {path}: {error}. Unpack {SBD_SOURCE} again, or take it out of the data."

@@ -31,6 +31,7 @@ import numpy as np
 import yaml
 
 from ...errors import DataError
+from ...files import open_file, read_text
 from ..files.regions import Polygon, Region
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..pairing.finding import IMAGE_SUFFIXES, images_below
@@ -164,7 +165,7 @@ def _yaml(path: Path) -> object:
     try:
         if path.stat().st_size > LARGEST_YAML:
             return None
-        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
+        return yaml.load(read_text(path), Loader=yaml.BaseLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError):
         return None
 
@@ -291,7 +292,7 @@ def _leave_unlabelled_splits_out(found: Annotations) -> None:
 
 def _looks_like_labels(path: Path) -> bool:
     """Tell whether a file's first lines are a class's number and shares."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         fields = file.read(4096).splitlines()[:1]
     try:
         numbers = [float(field) for line in fields for field in line.split()]
@@ -326,9 +327,9 @@ def _read_objects(
 def _lines(path: Path) -> Iterator[tuple[str, list[str]]]:
     """Yield the place and the fields of each line that is not empty."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"Cannot read {path}: {error}. {_REMEDY}") from error
+        text = read_text(path)
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}. {_REMEDY}") from error
     for number, line in enumerate(text.splitlines(), start=1):
         fields = line.split()
         if fields:
