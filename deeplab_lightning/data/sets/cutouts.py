@@ -23,6 +23,7 @@ from ...labels import LabelSet
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
 from ..files.images import packed, read_stored
+from ..files.limits import opened_image
 from ..forms.own_images import OwnImagesDataModule
 from ..pairing.finding import images_below
 from ..pairing.layout import Recognised
@@ -145,7 +146,7 @@ def has_alpha(path: Path) -> bool:
     if path.suffix.lower() not in SUFFIXES:
         return False
     try:
-        with Image.open(path) as image:
+        with opened_image(path) as image:
             return image.mode in ("RGBA", "LA")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return False
