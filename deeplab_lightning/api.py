@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .checkpoints.loading import read_checkpoint
+from .checkpoints.loading import read_checkpoint, training_config
 from .data.files.rasters import Source, as_declared, of_pillow, read_source
 from .errors import DataError, of_image
 from .inference import EvaluationOptions
@@ -251,7 +251,8 @@ def load(
         path: A checkpoint, or a run (`runs/v3plus` or `runs/v3plus/version_0`), of which the best checkpoint is taken,
             or the last one before the first validation.
         device: Such as "cuda"; the GPU if there is one, else the CPU.
-        evaluation: How images are looked at unless `predict` is told otherwise; once, whole, if not given.
+        evaluation: How images are looked at unless `predict` is told otherwise; once, whole, if not given. How objects
+            are read is what the checkpoint was validated with, unless it is said here.
         model_options: Options of the model to set otherwise than in training, such as `output_stride=8`.
 
     Raises:
@@ -262,4 +263,7 @@ def load(
     path = resolve_checkpoint(path)
     checkpoint = read_checkpoint(path)
     task = load_task(checkpoint, path, **model_options)
-    return Segmenter(task.to(chosen).eval(), evaluation)
+    looking = evaluation or EvaluationOptions()
+    if looking.objects is None:  # they belong to the size of the objects that it learned, unlike views
+        looking = looking.replaced(objects=training_config(checkpoint)["evaluation"].get("objects"))
+    return Segmenter(task.to(chosen).eval(), looking)

@@ -123,9 +123,10 @@ def test_outlines_of_objects(tmp_path: Path) -> None:
 
 def test_a_checkpoint_finds_objects_by_itself(run: Path, tmp_path: Path) -> None:
     image = DrawnScenes("val", 2, 64, 80).load(1)[0]
-    objects = {"centre_threshold": 0.0, "centre_window": 9, "min_stuff_area": 0}
     model = deeplab_lightning.load(run, "cpu")
-    result = model.predict(image, objects=objects)
+    result = model.predict(image)  # with the constants that the run was validated with
+    assert "objects above 0 in windows of 9" in result.protocol
+    assert "objects above 0.5 in windows" in model.predict(image, objects={"centre_threshold": 0.5}).protocol
     assert result.panoptic is not None
     assert [one.number for one in result.objects] == list(range(1, len(result.objects) + 1))
     assert 0 < len(result.objects) == result.panoptic.numbers.max()
@@ -139,7 +140,6 @@ def test_a_checkpoint_finds_objects_by_itself(run: Path, tmp_path: Path) -> None
 
     Image.fromarray(image).save(tmp_path / "a.png")
     words = ["--ckpt_path", str(run), "--output", str(tmp_path / "out"), "--device", "cpu"]
-    words += ["--evaluation.objects", "{centre_threshold: 0.0, centre_window: 9, min_stuff_area: 0}"]
     assert main(["predict", str(tmp_path / "a.png"), *words]) == 0
     assert np.array_equal(Image.open(tmp_path / "out" / "masks" / "a.png"), result.mask)
     assert np.array_equal(Image.open(tmp_path / "out" / "overlays" / "a.png"), result.overlay())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..command_line import ConfigurationWords
 from ..errors import ConfigError, DataError, DeepLabError
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from ..api import Segmenter
     from ..data.dataset import SegmentationDataset
+    from ..export.gate import Labelled
+    from ..export.model import Objects
+    from ..inference.predictor import Predictor
 
 UNSEEN_SIZES = ((97, 130), (160, 113))
 """Of the gate's drawn images: no side fits an output stride, and none is the size that files are exported with."""
@@ -71,7 +74,7 @@ def export(
         images: Images of the data set to measure mIoU on, at most.
         max_difference: How far a logit may be off, as a share of the largest; by the precision if not given.
         min_agreement: Share of pixels that must get the same class; by the precision if not given.
-        max_miou_drop: How much mIoU may be lost; by the precision if not given.
+        max_miou_drop: How much mIoU, and PQ where objects are found, may be lost; by the precision if not given.
 
     Returns:
         0, or 1 if the file is past its tolerance.
@@ -89,10 +92,12 @@ def export(
     from rich.console import Console
 
     from ..api import load
+    from ..checkpoints.loading import read_checkpoint, training_config
     from ..export.format import Order, chosen_format, format_named, formats
     from ..export.gate import TOLERANCES, Gate, as_table, write_report
     from ..export.metadata import metadata
     from ..export.model import EXAMPLE_SIZE, ImageModel, example
+    from ..inference.options import EvaluationOptions
     from ..runs import resolve_checkpoint
 
     chosen = chosen_format(format, output, precision)
@@ -113,7 +118,12 @@ def export(
     dtype = writer.model_dtype(precision)
     folded = task.folded()
     network = folded if writer.folded else task.model
-    model = ImageModel(network, task.normalise, inputs=inputs, outputs=outputs, dtype=dtype, decision=task.decision)
+    of_training = training_config(read_checkpoint(path))["evaluation"]
+    one_look = EvaluationOptions(objects=of_training.get("objects"))  # as a file looks, whatever validation did
+    predictor = task.predictor(one_look, folded)
+    objects = objects_of(predictor) if writer.finds_objects and outputs == "classes" else None
+    making: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "dtype": dtype}
+    model = ImageModel(network, task.normalise, **making, decision=task.decision, objects=objects)
     image = example(model, segmenter.channels, segmenter.pixel_range == 255, size or EXAMPLE_SIZE)
     facts = metadata(task.description, model, precision, segmenter.protocol, type(task).__name__, path)
 
@@ -130,13 +140,26 @@ def export(
     for note in exported.notes:
         print(f"note: {note}")
     unseen = unseen_images(segmenter, check_data, exported.fixed_size)
-    gate = Gate(task.predictor(network=folded), model, exported, tolerance)
+    if task.objects is not None and objects is None:
+        finding = " or ".join(name for name, other in formats().items() if other.finds_objects)
+        print(f"note: the file does not tell objects apart; what does is --format {finding} with --outputs classes")
+    gate = Gate(predictor, model, exported, tolerance)
     report = gate.check(unseen, labelled, of, segmenter.labels.class_names, segmenter.labels.ignore_index)
     beside = output.with_name(f"{output.name}.gate.json")
     write_report(beside, report, facts)
     Console(soft_wrap=True).print(as_table(report, f"{output} beside {path}"))
     print(f"written: {', '.join(map(str, (output, *exported.beside, beside)))}")
     return 1 if report.failures else 0
+
+
+def objects_of(predictor: Predictor) -> Objects | None:
+    """Return how a predictor tells objects apart; None where it does not."""
+    from ..export.model import Objects
+    from ..inference.panoptic import PanopticPredictor
+
+    if not isinstance(predictor, PanopticPredictor):
+        return None
+    return Objects(predictor.things, predictor.ignore_index, predictor.objects)
 
 
 def expect_writable(output: Path) -> None:
@@ -190,8 +213,8 @@ def labelled_images(
     configuration: Sequence[str],
     images: int,
     size: tuple[int, int] | None,
-) -> tuple[Iterator[tuple[str, np.ndarray, np.ndarray]], str]:
-    """Return name, image and mask of a data set's validation split, and what they are or why there are none.
+) -> tuple[Iterator[Labelled], str]:
+    """Return images of a data set's validation split with their truth, and what they are or why there are none.
 
     Raises:
         ConfigError: The data set that was asked for has other classes.
@@ -221,14 +244,18 @@ def labelled_images(
             f"choose one of the same classes."
         )
     chosen = spread(len(dataset), images)
+    with_numbers = segmenter.task.objects is not None and dataset.has_instances
 
-    def load() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    def load() -> Iterator[Labelled]:
         from tqdm import tqdm
+
+        from ..export.gate import Labelled
 
         for index in tqdm(chosen, desc="measuring mIoU", unit="image", mininterval=5):
             image, mask = dataset.load(index)
             if size is None or image.shape[:2] == size:
-                yield dataset.sample_id(index), channels_first(image), mask
+                numbers = dataset.instances(index) if with_numbers else None
+                yield Labelled(dataset.sample_id(index), channels_first(image), mask, numbers)
 
     return load(), f"mIoU on {len(chosen)} of {len(dataset)} validation images of {type(dataset).__name__}"
 

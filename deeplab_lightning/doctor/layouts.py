@@ -8,16 +8,19 @@ from pathlib import Path
 from ..data.classes.mask_samples import look_at_masks
 from ..data.classes.stated_classes import stated_classes
 from ..data.datamodule import SegmentationDataModule
+from ..data.pairing.finding import images_below, without_ending
+from ..data.pairing.groups import copies_among
 from ..data.pairing.layout import CHILDREN, Recognised, subfolders
+from ..data.pairing.spellings import split_called
 from ..data.sets import datamodules
 from ..data.sets.folder import FolderDataModule
-from ..data.wording import found_instead
+from ..data.wording import first_few, found_instead
 from ..errors import ConfigError, DeepLabError
 from .contents import suggested_window, unusual_images
 from .mask_classes import Meaning, meaning_of
 from .numbered_objects import numbered_objects
 from .unrecognised import describe
-from .yaml_lines import section
+from .yaml_lines import section, value_of
 
 OF_IMAGES = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 0}
 OF_IMAGES_WHY = {"name": "for images; that of configs/v3plus.yaml is for drawn scenes"}
@@ -55,6 +58,7 @@ def propose(folder: Path) -> Proposal:
     children = subfolders(folder)
     grandchildren = [grandchild for child in children for grandchild in subfolders(child)]
     proposal: Proposal | None = None
+    taken = folder
     others: dict[Path, str] = {}
     for place in [folder, *children, *grandchildren[:CHILDREN]]:
         if proposal is None:
@@ -74,7 +78,52 @@ def propose(folder: Path) -> Proposal:
     proposal.remarks += [
         f"Left out: {place} ({layout}). To read it: doctor {place}" for place, layout in others.items()
     ]
+    proposal.remarks += _second_forms(proposal, known, folder, taken)
+    proposal.remarks += _copies(proposal, taken)
+    proposal.remarks += [
+        f"{path.name}/ is taken for validation. If it is the test, call it test/: nothing is chosen by its scores then."
+        for path in subfolders(taken)
+        if path.name.casefold() in UNCLEAR_SPLITS and split_called(path.name)
+    ]
     return proposal
+
+
+UNCLEAR_SPLITS = ("eval", "evaluation")
+OF_TRAINING = ("crop_size", "batch_size", "scale_range", "colour_jitter")
+
+
+def _second_forms(
+    proposal: Proposal, known: list[type[SegmentationDataModule]], folder: Path, taken: Path
+) -> list[str]:
+    """Name the other forms in which the folder says what is on its images, and the line that reads each instead."""
+    said: list[str] = []
+    for one in known:
+        place = folder if one.reads_subfolders else taken
+        if not proposal.sources or one.name_in_yaml() == proposal.name or not (found := _recognised(one, place)):
+            continue
+        if found.sources and not found.sources & proposal.sources:
+            other = _measured(one, found)
+            options = {key: value for key, value in other.options.items() if key not in OF_TRAINING}
+            said.append(
+                f"Left out: {found.layout}, which is here too, of {len(found.sources)} files such as "
+                f"{min(found.sources).name}. To read that instead: data: "
+                f"{value_of({'name': other.name, **options})}"
+            )
+    return said
+
+
+def _copies(proposal: Proposal, place: Path) -> list[str]:
+    """Say which images are called as copies of others are."""
+    masks = set(proposal.masks)
+    names = [without_ending(path.relative_to(place)).as_posix() for path in images_below(place) if path not in masks]
+    copies = copies_among(names)
+    if not copies:
+        return []
+    shown = first_few([f"{copy} of {original}" for copy, original in copies.items()], 3)
+    return [
+        f"{len(copies)} images are called as copies: {shown}. In train and in val they make scores worthless: take the "
+        f"copies away. Chance keeps them together, folders and lists may not."
+    ]
 
 
 def _recognised(data_set: type[SegmentationDataModule], place: Path) -> Recognised | None:

@@ -128,6 +128,13 @@ def _hint_of_json(path: Path, start: str) -> str:
         return "has the lists of COCO, but no outlines that could be read: keypoints or captions, or no text in UTF-8."
     if isinstance(content, dict):
         return f"is JSON with the fields {first_few(map(str, content), 6)}, which no known form has."
+    if isinstance(content, list) and any(isinstance(one, dict) and one.get("predictions") for one in content[:100]):
+        return (
+            "holds tasks of Label Studio with predictions alone, which nobody has submitted: open them there, submit "
+            "those that are right, and export again."
+        )
+    if isinstance(content, list) and any(isinstance(one, dict) and "predictions" in one for one in content[:100]):
+        return "holds tasks of Label Studio in which nothing is outlined yet: annotate, submit, and export again."
     if isinstance(content, list):
         inner = content[0] if content else None
         fields = f" of objects with the fields {first_few(map(str, inner), 6)}" if isinstance(inner, dict) else ""

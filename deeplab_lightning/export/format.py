@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -28,6 +28,8 @@ Inputs = Literal["pixels", "normalised"]
 """What a file takes: stored pixels, or normalised ones."""
 Run = Callable[["np.ndarray"], "np.ndarray"]
 """An image `(B, C, H, W)` in, one output out."""
+RunToAll = Callable[["np.ndarray"], "Sequence[np.ndarray]"]
+"""An image `(B, C, H, W)` in, several outputs out."""
 NO_INT8 = "int8 needs images to measure activations on, which only the ONNX path here does: --format onnx"
 
 
@@ -87,6 +89,7 @@ class Exported:
         notes: What a user must know.
         beside: Other files that were written.
         weights: The one of them that holds the weights, where the file itself does not.
+        run_objects: Runs the file to `panoptic_ending.OBJECT_OUTPUTS`; None where it finds no objects.
     """
 
     path: Path
@@ -97,6 +100,7 @@ class Exported:
     notes: tuple[str, ...] = ()
     beside: tuple[Path, ...] = ()
     weights: Path | None = None
+    run_objects: RunToAll | None = None
 
     @property
     def bytes(self) -> int:
@@ -129,6 +133,8 @@ class Format(ABC):
     """Whether a file takes images of any size, of one, or can be written either way."""
     folded: ClassVar[bool] = False
     """Whether batch norms are to be folded beforehand; many a runtime does so itself."""
+    finds_objects: ClassVar[bool] = False
+    """Whether a model's `objects` go into a file; others hold its classes alone."""
     timed: ClassVar[bool] = False
     """Whether `runner` runs a file without PyTorch, so that `benchmark` can time it."""
 

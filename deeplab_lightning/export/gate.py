@@ -8,7 +8,7 @@ import timeit
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +16,12 @@ from torch import Tensor
 
 from ..errors import DataError, NotFiniteError, of_image, shown
 from ..files import write_json
+from ..inference.panoptic import PanopticPredictor
 from ..inference.predictor import Predictor
 from ..metrics.segmentation import SegmentationScores
 from .format import Exported, Precision
 from .model import ImageModel
+from .object_gate import ObjectComparison, ObjectGate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,21 +39,36 @@ class Tolerance:
     Attributes:
         difference: Of all but `STRAYS` of the logits (or probabilities), as a share of the largest in the image.
         agreement: Share of pixels that must have the same class.
-        miou_drop: mIoU that may be lost, 0..1.
+        miou_drop: mIoU that may be lost, 0..1, and PQ where objects are found.
+        same_objects: PQ of the file's objects and stuff, the original's being the truth, at least. An object whose
+            centre lies at the threshold may go either way.
     """
 
     difference: float
     agreement: float
     miou_drop: float
+    same_objects: float
 
 
 TOLERANCES: dict[Precision, Tolerance] = {
-    "fp32": Tolerance(1e-3, 0.999, 0.001),
-    "fp16": Tolerance(0.05, 0.99, 0.005),
-    "bf16": Tolerance(0.3, 0.95, 0.01),
-    "int8": Tolerance(1.0, 0.9, 0.02),
+    "fp32": Tolerance(1e-3, 0.999, 0.001, 0.99),
+    "fp16": Tolerance(0.05, 0.99, 0.005, 0.9),
+    "bf16": Tolerance(0.3, 0.95, 0.01, 0.8),
+    "int8": Tolerance(1.0, 0.9, 0.02, 0.5),
 }
 """int8 is held by classes and mIoU: a single logit may be off by much."""
+
+
+class Labelled(NamedTuple):
+    """An image whose truth is known."""
+
+    name: str
+    image: np.ndarray
+    """`(1, C, H, W)` as stored."""
+    mask: np.ndarray
+    """`(H, W)` uint8 train ids."""
+    numbers: np.ndarray | None = None
+    """`(H, W)` int32 numbers of objects, where objects are compared."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +108,7 @@ class GateReport:
         runtime: What ran the file.
         tolerance: That it was held to.
         failures: In words; empty if it passed.
+        objects: How objects compare; None where the file finds none.
     """
 
     compared: str
@@ -106,6 +124,7 @@ class GateReport:
     runtime: str
     tolerance: Tolerance
     failures: list[str]
+    objects: ObjectComparison | None = None
 
 
 class Gate:
@@ -114,11 +133,12 @@ class Gate:
     def __init__(self, predictor: Predictor, model: ImageModel, exported: Exported, tolerance: Tolerance) -> None:
         self.predictor, self.model, self.exported, self.tolerance = predictor, model, exported, tolerance
         self.outputs = model.outputs
+        self._objects: ObjectGate | None = None
 
     def check(
         self,
         unseen: Sequence[np.ndarray],
-        labelled: Iterable[tuple[str, np.ndarray, np.ndarray]],
+        labelled: Iterable[Labelled],
         of: str,
         class_names: Sequence[str],
         ignore_index: int,
@@ -127,11 +147,14 @@ class Gate:
 
         Args:
             unseen: Batches `(B, C, H, W)` as stored, of sizes not seen at export; the first one is timed.
-            labelled: Name, image `(1, C, H, W)` and mask `(H, W)`.
+            labelled: Images with their truth.
             of: What the labelled images are, or why there are none.
             class_names: Of the masks.
             ignore_index: Of the masks.
         """
+        if self.exported.run_objects is not None:
+            assert isinstance(self.predictor, PanopticPredictor)
+            self._objects = ObjectGate(self.predictor, self.exported.run_objects, class_names, ignore_index)
         comparisons = [self._compare(batch) for batch in unseen]
         images, miou, agreement = self._score(labelled, class_names, ignore_index)
         first = unseen[0][:1]
@@ -144,7 +167,7 @@ class Gate:
             miou=miou,
             agreement=agreement,
             milliseconds=(
-                _median_ms(lambda: self.predictor.predict(original)),
+                _median_ms(lambda: self._look(original)),
                 _median_ms(lambda: self.exported.run(given)),
             ),
             timed=(first.shape[2], first.shape[3]),
@@ -153,9 +176,16 @@ class Gate:
             runtime=self.exported.runtime,
             tolerance=self.tolerance,
             failures=[],
+            objects=None if self._objects is None else self._objects.comparison(),
         )
         report.failures.extend(failures(report))
         return report
+
+    def _look(self, image: Tensor) -> None:
+        """Do with the original what the file does."""
+        self.predictor.predict(image)
+        if self._objects is not None:
+            self._objects.predictor.panoptic()
 
     def _input(self, stored: np.ndarray) -> np.ndarray:
         if self.model.inputs == "pixels":
@@ -202,6 +232,8 @@ class Gate:
         elif self.outputs != "coarse_logits":
             assert self.exported.run_logits is not None
             given = torch.from_numpy(np.asarray(self.exported.run_logits(self._input(stored))))
+        if self._objects is not None:
+            self._objects.add(self._input(stored))
         differences = (given - expected).abs().flatten()
         return OutputComparison(
             (stored.shape[0], stored.shape[2], stored.shape[3]),
@@ -212,11 +244,11 @@ class Gate:
         )
 
     def _score(
-        self, labelled: Iterable[tuple[str, np.ndarray, np.ndarray]], class_names: Sequence[str], ignore_index: int
+        self, labelled: Iterable[Labelled], class_names: Sequence[str], ignore_index: int
     ) -> tuple[int, tuple[float, float] | None, float | None]:
         ours, theirs = (SegmentationScores(class_names, ignore_index) for _ in range(2))
         same = pixels = count = 0
-        for name, stored, mask in labelled:
+        for name, stored, mask, numbers in labelled:
             with of_image(name):
                 original = self.predictor.predict(torch.from_numpy(stored))[0]
             found = self._classes(self._given(stored))[0]
@@ -225,6 +257,8 @@ class Gate:
             truth = torch.from_numpy(mask)
             ours.update(original, truth, name)
             theirs.update(found, truth, name)
+            if self._objects is not None and numbers is not None:
+                self._objects.add(self._input(stored), (mask, numbers))
             same += int((original == found).sum())
             pixels += found.numel()
             count += 1
@@ -255,6 +289,8 @@ def failures(report: GateReport) -> list[str]:
         found.append(
             f"mIoU falls from {report.miou[0]:.4f} to {report.miou[1]:.4f}, by more than {tolerance.miou_drop:g}"
         )
+    if report.objects is not None:
+        found += report.objects.failures(tolerance.same_objects, tolerance.miou_drop)
     return found
 
 
@@ -284,6 +320,8 @@ def as_table(report: GateReport, title: str) -> RenderableType:
         ours, theirs = report.miou
         table.add_row(f"mIoU, {report.images} images", f"{ours:.4f}", f"{theirs:.4f}", f"{theirs - ours:+.4f}")
         table.add_row(f"classes, {report.images} images", "", "", f"{report.agreement:.4%} agree")
+    for row in [] if report.objects is None else report.objects.rows():
+        table.add_row(*row)
     ours, theirs = report.milliseconds
     where = "ms an image, {}x{}".format(*report.timed)
     table.add_row(where, f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}x as fast")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ def metadata(
             "dtype": "uint8" if is_bytes else "float32",
         },
         "output": model.outputs,
+        "objects": None if model.objects is None else asdict(model.objects),
         "threshold": model.decision.threshold,
         "precision": precision,
         "protocol": protocol,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..inference.options import ObjectOptions
 from ..layers import Normalise
 from ..layers.resize import first_rows, padded_side, resize_corner
 from ..metrics.deciding import Decision
@@ -20,6 +22,21 @@ EXAMPLE_SIZE = (257, 257)
 
 NO_NUMBER = 255
 """In place of class ids where the network's logits are NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """How a file tells the objects of a class apart.
+
+    Attributes:
+        things: Train ids of the classes that have objects.
+        ignore_index: Label for pixels of neither stuff nor objects.
+        options: The constants.
+    """
+
+    things: tuple[int, ...]
+    ignore_index: int
+    options: ObjectOptions
 
 
 class ImageModel(nn.Module):
@@ -42,6 +59,8 @@ class ImageModel(nn.Module):
         outputs: See above.
         dtype: The network's weights and maps; what comes before and after stays float32.
         decision: How logits become classes.
+        objects: How formats that can (`Format.finds_objects`) tell objects apart behind the classes; None where the
+            network finds none.
     """
 
     def __init__(
@@ -53,6 +72,7 @@ class ImageModel(nn.Module):
         outputs: Outputs = "classes",
         dtype: torch.dtype = torch.float32,
         decision: Decision | None = None,
+        objects: Objects | None = None,
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).cpu().to(dtype).eval().requires_grad_(False)
@@ -61,6 +81,7 @@ class ImageModel(nn.Module):
         self.outputs = outputs
         self.dtype = dtype
         self.decision = decision or Decision()
+        self.objects = objects
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -84,6 +105,11 @@ class ImageModel(nn.Module):
 
     def coarse(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """Return the network's own logits in float32, and the size of the padded image."""
+        pixels, size = self.prepared(image)
+        return self.network.coarse_logits(pixels).float(), size
+
+    def prepared(self, image: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Return the normalised and padded image, and its size."""
         height, width = image.shape[-2:]
         pixels = self.normalise(image) if self.inputs == "pixels" else image
         if self.network.align_corners:
@@ -91,7 +117,7 @@ class ImageModel(nn.Module):
             padded = (padded_side(height, stride, remainder), padded_side(width, stride, remainder))
             pixels = F.pad(pixels, (0, padded[1] - width, 0, padded[0] - height))
             height, width = padded
-        return self.network.coarse_logits(pixels.to(self.dtype)).float(), (height, width)
+        return pixels.to(self.dtype), (height, width)
 
 
 class WithLogits(nn.Module):

@@ -12,17 +12,18 @@ the coarse logits are small, so that turning them costs little.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
-from ..extras import need
 from ..metrics.deciding import Decision
 from ..models import Network
 from .format import Outputs
 from .model import NO_NUMBER, ImageModel
 from .onnx_graph import LOGITS
+from .onnx_nodes import Nodes
+from .panoptic_ending import FullSizeMaps, append_objects
 
 CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -30,10 +31,12 @@ CHANNELS_LAST, CHANNELS_FIRST = (0, 2, 3, 1), (0, 3, 1, 2)
 def append_ending(proto: Any, model: ImageModel) -> None:
     """Let a graph that ends in coarse logits go on to what `model` gives.
 
-    Where that is classes or probabilities, logits become a second output, `LOGITS`, for the gate.
+    Where that is classes or probabilities, logits become a second output, `LOGITS`, for the gate. Where the model finds
+    objects, what `append_objects` makes of their maps follows.
 
     Args:
-        proto: Its only input is the image `(B, C, H, W)`, its only output the coarse logits; it is changed.
+        proto: Its only input is the image `(B, C, H, W)`, its outputs the coarse logits and, where the model finds
+            objects, centres and offsets; it is changed.
         model: Whose network says where corners lie, and to which sides images are padded.
     """
     if model.outputs == "coarse_logits":
@@ -41,9 +44,9 @@ def append_ending(proto: Any, model: ImageModel) -> None:
     outputs: dict[str, Outputs] = {model.outputs: model.outputs}
     if model.outputs != "logits":
         outputs[LOGITS] = "logits"
-    nodes = _Nodes(proto.graph)
+    nodes = Nodes(proto.graph)
     types = nodes.onnx.TensorProto
-    image, coarse = proto.graph.input[0], proto.graph.output[0]
+    image, (coarse, *of_objects) = proto.graph.input[0], list(proto.graph.output)
     batch, _, height, width = (size.dim_param or size.dim_value for size in image.type.tensor_type.shape.dim)
     classes = coarse.type.tensor_type.shape.dim[1].dim_value
     aligned = model.network.align_corners
@@ -51,10 +54,14 @@ def append_ending(proto: Any, model: ImageModel) -> None:
 
     sides = nodes.add("Shape", image.name, start=2, end=4)
     padded = _padded(nodes, sides, model.network) if aligned else sides
-    size = nodes.add("Concat", nodes.add("Shape", coarse.name, end=1), padded, nodes.constant([classes]), axis=0)
-    turned = nodes.add("Transpose", coarse.name, perm=CHANNELS_LAST)
     corners = "align_corners" if aligned else "half_pixel"
-    resized = nodes.add("Resize", turned, "", "", size, mode="linear", coordinate_transformation_mode=corners)
+
+    def enlarged(maps: str, channels: int) -> str:
+        size = nodes.add("Concat", nodes.add("Shape", maps, end=1), padded, nodes.constant([channels]), axis=0)
+        turned = nodes.add("Transpose", maps, perm=CHANNELS_LAST)
+        return nodes.add("Resize", turned, "", "", size, mode="linear", coordinate_transformation_mode=corners)
+
+    resized = enlarged(coarse.name, classes)
     for name, kind in outputs.items():
         if kind == "classes":
             made = nodes.add("Cast", _decided(nodes, resized, model.decision), to=types.UINT8)
@@ -63,16 +70,21 @@ def append_ending(proto: Any, model: ImageModel) -> None:
         if aligned:
             made = nodes.add("Slice", made, nodes.constant([0, 0]), sides, nodes.constant([1, 2]))
         if kind == "classes":
-            total = nodes.add("ReduceSum", coarse.name, keepdims=0)
+            totals = [nodes.add("ReduceSum", maps.name, keepdims=0) for maps in (coarse, *of_objects)]
+            total = reduce(lambda one, other: nodes.add("Add", one, other), totals)
             unfit = nodes.add("IsNaN", nodes.add("Sub", total, total))
             made = nodes.add("Where", unfit, nodes.constant(NO_NUMBER, np.uint8), made)
             nodes.give(made, name, types.UINT8, [batch, height, width])
+            if of_objects:
+                assert model.objects is not None
+                centres, offsets = (enlarged(maps.name, count) for maps, count in zip(of_objects, (1, 2), strict=True))
+                append_objects(nodes, FullSizeMaps(made, resized, centres, offsets, classes), model.objects)
         else:
             made = nodes.add("Transpose", made, perm=CHANNELS_FIRST)
             nodes.give(made, name, types.FLOAT, [batch, classes, height, width])
 
 
-def _decided(nodes: _Nodes, logits: str, decision: Decision) -> str:
+def _decided(nodes: Nodes, logits: str, decision: Decision) -> str:
     """Return the classes of logits whose channels are last: `model.decided`, in nodes."""
     if decision.margin is None:
         return nodes.add("ArgMax", logits, axis=3, keepdims=0)
@@ -80,37 +92,9 @@ def _decided(nodes: _Nodes, logits: str, decision: Decision) -> str:
     return nodes.add("Greater", nodes.add("Sub", second, first), nodes.constant(decision.margin, np.float32))
 
 
-def _padded(nodes: _Nodes, sides: str, network: Network) -> str:
+def _padded(nodes: Nodes, sides: str, network: Network) -> str:
     """Return the sides that an image is padded to: `layers.resize.padded_side`, in nodes."""
     shift = network.output_stride - 1 - network.side_remainder
     stride, remainder = nodes.constant([network.output_stride]), nodes.constant([network.side_remainder])
     whole = nodes.add("Div", nodes.add("Add", sides, nodes.constant([shift])), stride)
     return nodes.add("Add", nodes.add("Mul", whole, stride), remainder)
-
-
-class _Nodes:
-    """Writes nodes at the end of a graph, which is changed."""
-
-    def __init__(self, graph: Any) -> None:
-        self.onnx = need("onnx", "export", "Export to ONNX")
-        self.graph = graph
-
-    def add(self, operation: str, *inputs: str, **attributes: Any) -> str:
-        """Write a node, and return the name of its result."""
-        name = self._new()
-        self.graph.node.append(self.onnx.helper.make_node(operation, inputs, [name], name=name, **attributes))
-        return name
-
-    def constant(self, values: float | Sequence[int], dtype: type = np.int64) -> str:
-        """Write a constant number or vector, and return its name."""
-        name = self._new()
-        self.graph.initializer.append(self.onnx.numpy_helper.from_array(np.array(values, dtype), name))
-        return name
-
-    def give(self, result: str, name: str, kind: int, shape: list[int | str]) -> None:
-        """Make a result an output of the graph."""
-        self.graph.node.append(self.onnx.helper.make_node("Identity", [result], [name], name=name))
-        self.graph.output.append(self.onnx.helper.make_tensor_value_info(name, kind, shape))
-
-    def _new(self) -> str:
-        return f"ending_{len(self.graph.node) + len(self.graph.initializer)}"

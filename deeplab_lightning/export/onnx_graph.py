@@ -10,10 +10,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..errors import ConfigError
 from .format import Order, Run, expect_open_sizes
 from .model import ImageModel, WithLogits
+from .panoptic_ending import CENTRES, OFFSETS, CoarseMaps
 
 INPUT = "image"
 LOGITS = "logits_for_the_gate"
@@ -22,15 +24,20 @@ LOGITS = "logits_for_the_gate"
 def onnx_graph(model: ImageModel, order: Order) -> Any:
     """Return the graph of an order's model, or of one that computes the same.
 
-    Its second output, where the first is no logits, is for the gate.
+    Its second output, where the first is no logits, is for the gate. The graph of a model that finds objects ends in
+    `CoarseMaps`, for `append_ending` to go on from.
 
     Raises:
         ConfigError: The network has something that ONNX does not, or not for open sizes.
     """
     if not order.one_size:
         expect_open_sizes(model.network, order.path.suffix)
-    both = model.outputs in ("classes", "probs")
-    module = WithLogits(model) if both else model
+    module: nn.Module = model
+    outputs: list[str] = [model.outputs]
+    if model.objects is not None:
+        module, outputs = CoarseMaps(model), ["coarse_logits", CENTRES, OFFSETS]
+    elif model.outputs in ("classes", "probs"):
+        module, outputs = WithLogits(model), [model.outputs, LOGITS]
     any_size = torch.export.Dim.DYNAMIC
     open_sizes = None if order.one_size else ({0: any_size, 2: any_size, 3: any_size},)
     try:
@@ -41,7 +48,7 @@ def onnx_graph(model: ImageModel, order: Order) -> Any:
                 dynamo=True,
                 dynamic_shapes=open_sizes,
                 input_names=[INPUT],
-                output_names=[model.outputs, LOGITS] if both else [model.outputs],
+                output_names=outputs,
                 opset_version=order.opset,
                 verbose=False,
             )
@@ -82,21 +89,25 @@ def precision_of(proto: Any) -> str:
 
 
 def logits_taken_off(proto: Any, runner: Callable[[str], Run]) -> Run | None:
-    """Remove the second output with all that only it needs, which a runtime would go on computing.
+    """Remove the output for the gate with all that only it needs, which a runtime would go on computing.
 
     Returns:
         What runs the graph as it was to that output, made by `runner`; None where there is none.
     """
     graph = proto.graph
-    if len(graph.output) == 1:
+    kept_outputs = [output for output in graph.output if output.name != LOGITS]
+    if len(kept_outputs) == len(graph.output):
         return None
     run_logits = runner(LOGITS)
-    del graph.output[1]
-    needed = {graph.output[0].name}
+    del graph.output[:]
+    graph.output.extend(kept_outputs)
+    needed = {output.name for output in kept_outputs}
     kept = []
     for node in reversed(graph.node):
         if needed.intersection(node.output):
             needed.update(node.input)
+            bodies = (attribute.g.node for attribute in node.attribute)  # of loops, which read what stands around them
+            needed.update(name for body in bodies for inner in body for name in inner.input)
             kept.append(node)
     del graph.node[:]
     graph.node.extend(reversed(kept))

@@ -3,12 +3,15 @@
     python run_model.py MODEL.onnx IMAGE ... [--output FOLDER] [--opacity 0.5]
 
 For each image a palette PNG of class ids (`NAME_mask.png`) and an overlay (`NAME_overlay.png`), named and read as
-`predict` does. Classes, colours and preprocessing are read from the model's file.
+`predict` does. Of a model that tells objects apart also their numbers (`NAME_numbers.png`, 16 bits, 0 for none), the
+classes behind that (`NAME_panoptic.png`) and a line for each object of all images (`objects.csv`). Classes, colours and
+preprocessing are read from the model's file.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -20,6 +23,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+COLUMNS = ("image", "number", "class", "score", "left", "top", "width", "height", "area")
+"""Of `objects.csv`, as `predict` writes it."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "JPEG2000", "AVIF", "PPM", "TGA")
 """Of Pillow's, those that `predict` reads; some of the others start programs."""
 MOST_PIXELS = 2**28
@@ -50,13 +55,17 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
-    failures = 0
+    failures, objects = 0, []
     paths = [Path(image) for image in options.images]
     for path, name in zip(paths, output_names(paths)):  # noqa: B905  # strict came with Python 3.10
         try:
             image = read_image(path, options.max_pixels or most_pixels())
-            mask = segmented(session, image, facts)
+            mask, result = segmented(session, image, facts)
             save(output, name, image, mask, facts, options.opacity)
+            if facts.get("objects"):
+                save_palette(output / f"{name}_panoptic.png", result["panoptic"][0], facts)
+                Image.fromarray(result["numbers"][0].astype(np.uint16)).save(output / f"{name}_numbers.png")
+                objects += object_lines(name, result, facts)
         except Exception as error:  # Pillow and ONNX Runtime raise half a dozen kinds; whatever it is, others follow
             said = str(error) or type(error).__name__
             print(shown(f"not segmented: {path}: {said}"), file=sys.stderr)
@@ -65,6 +74,10 @@ def main(arguments: list[str] | None = None) -> int:
         shares = np.bincount(mask.ravel(), minlength=len(facts["class_names"])) / mask.size
         names = [f"{facts['class_names'][index]} {shares[index]:.1%}" for index in np.argsort(-shares) if shares[index]]
         print(shown(f"{path}: {', '.join(names)}"))
+    if facts.get("objects"):
+        with (output / "objects.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([COLUMNS, *objects])
+        print(f"{len(objects)} objects: {output / 'objects.csv'}")
     print(f"{len(options.images) - failures} of {len(options.images)} images segmented: {output}")
     return 1 if failures else 0
 
@@ -84,8 +97,11 @@ def most_pixels() -> int:
     return min(MOST_PIXELS, free // BYTES_PER_PIXEL)
 
 
-def segmented(session: Any, image: np.ndarray, facts: dict) -> np.ndarray:
-    """Return the class map `(H, W)` uint8 of an image `(H, W, 3)`.
+def segmented(session: Any, image: np.ndarray, facts: dict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the class map `(H, W)` uint8 of an image `(H, W, 3)`, and all that the model gives, by name.
+
+    Of a model that tells objects apart: `numbers (1, H, W)` int32, 1..n on objects; `panoptic (1, H, W)` uint8, classes
+    behind that; `object_classes (n,)` and `scores (n,)` by number.
 
     Raises:
         ValueError: The model takes images of another size, or gives values that are no numbers.
@@ -96,11 +112,13 @@ def segmented(session: Any, image: np.ndarray, facts: dict) -> np.ndarray:
         raise ValueError(
             f"{image.shape[0]}x{image.shape[1]} (height x width); the model takes {size[0]}x{size[1]} alone"
         )
-    (result,) = session.run(None, {takes.name: prepared(image, facts["preprocessing"])})
-    mask = decided(result[0], facts)
+    names = [output.name for output in session.get_outputs()]
+    results = session.run(names, {takes.name: prepared(image, facts["preprocessing"])})
+    result = dict(zip(names, results))  # noqa: B905  # strict came with Python 3.10
+    mask = decided(result[facts["output"]][0], facts)
     if mask is None:
         raise ValueError(f"the network of {facts['source']['checkpoint']} gives values that are no numbers")
-    return mask
+    return mask, result
 
 
 def read_image(path: Path, most: int = MOST_PIXELS) -> np.ndarray:
@@ -160,6 +178,18 @@ def prepared(image: np.ndarray, preprocessing: dict) -> np.ndarray:
     return ((batch / np.float32(preprocessing["pixel_range"]) - mean) / std).astype(np.float32)
 
 
+def object_lines(name: Path, result: dict[str, np.ndarray], facts: dict) -> list[tuple]:
+    """Return the lines of `objects.csv` for an image: `COLUMNS` of each object, boxes and areas in pixels."""
+    numbers, lines = result["numbers"][0], []
+    for index, (class_id, score) in enumerate(zip(result["object_classes"], result["scores"])):  # noqa: B905
+        rows, columns = np.nonzero(numbers == index + 1)
+        left, top = int(columns.min()), int(rows.min())
+        box = (left, top, int(columns.max()) + 1 - left, int(rows.max()) + 1 - top)
+        class_name = facts["class_names"][class_id]
+        lines.append((name.as_posix(), index + 1, class_name, round(float(score), 6), *box, len(rows)))
+    return lines
+
+
 def decided(result: np.ndarray, facts: dict) -> np.ndarray | None:
     """Return the class map `(H, W)` uint8 of what the model gives of an image; None where that is no number."""
     if facts["output"] == "classes":
@@ -176,14 +206,20 @@ def decided(result: np.ndarray, facts: dict) -> np.ndarray | None:
 
 def save(output: Path, name: Path, image: np.ndarray, mask: np.ndarray, facts: dict, opacity: float) -> None:
     """Write the mask with its palette, and the classes' colours laid over the image."""
+    (output / name).parent.mkdir(parents=True, exist_ok=True)
+    table = save_palette(output / f"{name}_mask.png", mask, facts)
+    blended = (1 - opacity) * image + opacity * table[mask]
+    Image.fromarray(blended.round().astype(np.uint8)).save(output / f"{name}_overlay.png")
+
+
+def save_palette(path: Path, mask: np.ndarray, facts: dict) -> np.ndarray:
+    """Write class ids with the classes' palette, and return that, `(256, 3)` uint8."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(facts["palette"])] = facts["palette"]
     palette_png = Image.fromarray(mask)
     palette_png.putpalette(table.tobytes())
-    (output / name).parent.mkdir(parents=True, exist_ok=True)
-    palette_png.save(output / f"{name}_mask.png")
-    blended = (1 - opacity) * image + opacity * table[mask]
-    Image.fromarray(blended.round().astype(np.uint8)).save(output / f"{name}_overlay.png")
+    palette_png.save(path)
+    return table
 
 
 if __name__ == "__main__":

@@ -143,10 +143,15 @@ class PanopticDeepLab(ContextNetwork):
         features = self.instance([stages[stage] for stage in self._fused], stages[-1])
         return InstanceMaps(self.centre_head(features), self.offset_head(features))
 
+    def coarse_maps(self, image: Tensor) -> tuple[Tensor, InstanceMaps]:
+        """Return the coarse logits and the maps of objects, which are of the same size."""
+        stages = self.backbone(image)
+        return self.logits_of(stages), self.instances_of(stages)
+
     def all_maps(self, image: Tensor) -> Tensor:
         """Return the coarse logits and the maps of objects, `(B, num_classes + 3, ceil(H/4), ceil(W/4))`."""
-        stages = self.backbone(image)
-        return torch.cat([self.logits_of(stages), *self.instances_of(stages)], dim=1)
+        logits, instances = self.coarse_maps(image)
+        return torch.cat([logits, *instances], dim=1)
 
     def maps_of(self, stages: tuple[Tensor, ...], size: tuple[int, int]) -> TrainingMaps:
         """Return what training compares with the labels, the maps of objects included."""

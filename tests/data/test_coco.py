@@ -213,7 +213,7 @@ def test_a_category_called_background_is_class_0(tmp_path: Path) -> None:
     ("fields", "message"),
     [
         ({"images": None}, "is no annotation file in the form of COCO: it holds info, images, annotations, categories"),
-        ({"images": [{"id": 1}]}, "is not in the form of COCO: KeyError: 'file_name'"),
+        ({"images": [{"id": 1}]}, "image 1 has no file_name, only id. Give each image the name of its file."),
         ({"images": ["a.jpg"]}, "is not in the form of COCO: TypeError"),
         ({"images": [image_entry(1, "a.jpg"), image_entry(2, "a.png")]}, "a.jpg is annotated twice, in"),
         ({"categories": [{"id": 1}]}, "KeyError: 'name'"),
@@ -553,3 +553,20 @@ def test_boxes_alone_are_refused_and_masks_that_lie_ready_go_first(tmp_path: Pat
 def test_coordinates_that_are_shares_of_the_size(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"1 of 1 outlines have points from 0 to 1 alone.*multiply x by the width"):
         opened(tmp_path, thing(1, 1, [[0.1, 0.1, 0.9, 0.1, 0.9, 0.8]]))
+
+
+@pytest.mark.parametrize("key", ["coco_url", "url", "path"])
+def test_an_image_without_file_name_is_called_as_its_address_ends(tmp_path: Path, key: str) -> None:
+    pictures(tmp_path / "images", ["1 a.jpg", "2.jpg"])
+    entries = [image_entry(1, "1 a.jpg"), image_entry(2, "2.jpg")]
+    for entry, name in zip(entries, ("1%20a.jpg", "2.jpg"), strict=True):
+        del entry["file_name"]
+        entry[key] = f"http://images.cocodataset.org/val2017/{name}?x=1"
+    objects = [thing(1, 1, [[5, 5, 15, 5, 15, 15, 5, 15]])]
+    write_annotations(tmp_path / "a.json", entries, objects)
+    found = COCODataModule.read(tmp_path.resolve())
+    assert {name: len(one.objects) for name, one in found.images.items()} == {"images/1 a": 1, "images/2": 0}
+    del entries[1][key]
+    write_annotations(tmp_path / "a.json", entries, objects)
+    with pytest.raises(DataError, match="image 2 has no file_name, only id, width, height"):
+        COCODataModule.recognise(tmp_path)

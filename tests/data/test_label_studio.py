@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -14,7 +15,7 @@ from PIL import Image
 
 from deeplab_lightning.data.sets.label_studio import LabelStudioDataModule, brush_pixels
 from deeplab_lightning.doctor.layouts import propose
-from deeplab_lightning.errors import DataError
+from deeplab_lightning.errors import ConfigError, DataError
 
 from ..fakes.label_studio import (
     HEIGHT,
@@ -280,4 +281,31 @@ def test_it_is_recognised_and_nothing_else(tmp_path: Path) -> None:
 def test_brushes_as_png_alone_do_not_tell_their_images(tmp_path: Path) -> None:
     Image.new("L", (4, 4)).save(tmp_path / "task-1-annotation-1-by-1-tag-car-0.png")
     with pytest.raises(DataError, match=r"1 brushes exported from Label Studio as PNG.*Export the project as JSON too"):
+        propose(tmp_path)
+
+
+@pytest.mark.parametrize(("ending", "mark"), [("csv", ","), ("tsv", "\t")])
+def test_tables(tmp_path: Path, ending: str, mark: str) -> None:
+    points = [[3.2, 4.1], [30.7, 8.3], [22.1, 33.9], [9.4, 20.6]]
+    one = polygon(points, "road")
+    value = one["value"] | {"original_width": WIDTH, "original_height": HEIGHT}
+    with (tmp_path / f"project-1.{ending}").open("w", newline="") as file:
+        table = csv.writer(file, delimiter=mark)
+        table.writerow(["annotation_id", "annotator", "id", "image", "label", "lead_time"])
+        for number in range(3):
+            Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / f"p{number}.png")
+            row = [number, 1, number, f"/data/upload/3/0a1b2c3d-p{number}.png", json.dumps([value]), 3.5]
+            table.writerow(row)
+    found = propose(tmp_path)
+    assert (found.name, found.options["class_names"]) == ("LabelStudio", ["background", "road"])
+    dataset = LabelStudioDataModule(root=str(tmp_path), class_names=["background", "road"], num_workers=0)
+    assert np.array_equal(dataset.dataset("train").load(0)[1], inside(points))
+
+
+def test_predictions_that_nobody_submitted_are_named(tmp_path: Path) -> None:
+    predicted = task(0, "/data/upload/3/0a1b2c3d-p0.png")
+    predicted["predictions"] = [{"result": [polygon([[1.0, 1.0], [9.0, 1.0], [9.0, 9.0]], "road")]}]
+    (tmp_path / "tasks.json").write_text(json.dumps([predicted]))
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "p0.png")
+    with pytest.raises(ConfigError, match=r"tasks.json holds tasks of Label Studio with predictions alone, .*submit"):
         propose(tmp_path)

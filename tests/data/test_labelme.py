@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.data.files.images import read_image
 from deeplab_lightning.data.sets.labelme import LabelMe, LabelMeDataModule, draw_shape, find_annotations, look_through
 from deeplab_lightning.data.sets.voc import VOC, PascalVOC
+from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.labels import own_labels
 
@@ -467,3 +469,17 @@ def test_rectangles_alone_may_be_boxes(tmp_path: Path) -> None:
     found = LabelMeDataModule.recognise(tmp_path)
     assert found is not None
     assert any("All 2 objects are rectangles" in remark for remark in found.remarks)
+
+
+def test_numbers_are_labels(tmp_path: Path) -> None:
+    for name, label in (("1", 1), ("2", 2.0), ("3", "1")):
+        annotated = write_annotation(tmp_path / f"{name}.json", [shape("x", [[2, 2], [9, 2], [9, 9]])])
+        content = json.loads(annotated.read_text())
+        content["shapes"][0]["label"] = label
+        annotated.write_text(json.dumps(content))
+        Image.new("RGB", (content["imageWidth"], content["imageHeight"])).save(tmp_path / f"{name}.jpg")
+    found = propose(tmp_path)
+    assert found.options["class_names"] == ["background", "1", "2"]
+    assert "class_names: [background, '1', '2']" in found.as_yaml("title")
+    data = LabelMe(tmp_path, ["1", "2", "3"], own_labels(["background", "1", "2"]))
+    assert [sorted(set(data.load(index)[1].ravel().tolist())) for index in range(3)] == [[0, 1], [0, 2], [0, 1]]

@@ -149,7 +149,10 @@ class Session:
     def get_inputs(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name="image", shape=["batch", 3, "height", "width"])]
 
-    def run(self, _: None, given: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def get_outputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name="classes")]
+
+    def run(self, _: list[str], given: dict[str, np.ndarray]) -> list[np.ndarray]:
         return [(given["image"].mean(1) > 127).astype(np.uint8)]
 
 

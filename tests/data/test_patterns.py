@@ -306,3 +306,69 @@ def test_other_lists_of_splits_are_said(tmp_path: Path) -> None:
             Image.fromarray(np.eye(8, dtype=np.uint8)).save(tmp_path / folder / f"{number}.png")
     (tmp_path / "split.csv").write_text("image,split\n0,val\n")
     assert any("Not read: split.csv" in said for said in propose(tmp_path).remarks)
+
+
+def write_pairs(root: Path, images: str, masks: str, count: int = 12) -> dict[int, np.ndarray]:
+    """Write pairs whose paths hold the number; return the masks."""
+    rng = np.random.default_rng(0)
+    truth = {number: rng.integers(0, 3, (12, 14), dtype=np.uint8) for number in range(1, count + 1)}
+    for number, mask in truth.items():
+        for pattern, pixels in ((images, rng.integers(0, 256, (12, 14, 3), dtype=np.uint8)), (masks, mask)):
+            path = root / pattern.replace("%%", f"{number:03}").replace("%", str(number))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return truth
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("images/%.jpg", "masks/%%.png"),
+        ("images/%%.jpg", "masks/%.png"),
+        ("images/img_%.jpg", "masks/mask_%%.png"),
+        ("%.jpg", "%%_mask.png"),
+    ],
+)
+def test_zeros_before_numbers_do_not_count_and_are_said(tmp_path: Path, images: str, masks: str) -> None:
+    truth = write_pairs(tmp_path, images, masks)
+    found = recognised(tmp_path)
+    assert any("images and masks are paired by number, whatever zeros stand before it" in one for one in found.remarks)
+    data = module(found)
+    seen = 0
+    for split in ("train", "val"):
+        dataset = data.dataset(split)
+        for index in range(len(dataset)):
+            number = int("".join(filter(str.isdigit, dataset.sample_id(index))))
+            assert np.array_equal(dataset.load(index)[1], truth[number])
+            seen += 1
+    assert seen == len(truth)
+
+
+def test_names_that_differ_but_for_zeros_stay_apart(tmp_path: Path) -> None:
+    write_pairs(tmp_path, "images/%.jpg", "masks/%.png")
+    for name, folder in (("01.jpg", "images"), ("01.png", "masks")):
+        Image.fromarray(np.zeros((12, 14), np.uint8)).save(tmp_path / folder / name)
+    pairing = search(tmp_path)[0].pairing
+    assert pairing.padded == {}
+    assert all(image.stem == mask.stem for image, mask in pairing.pairs.values())
+    (tmp_path / "masks" / "01.png").unlink()  # the image has no mask: that of 1 is not its own
+    assert search(tmp_path)[0].pairing.lonely_images == ["01"]
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("images/{%}.jpg", "masks/{%}.png"),
+        ("set {a}/images/%.jpg", "set {a}/masks/%.png"),
+        ("{x}%.jpg", "{x}%_mask{y}.png"),
+    ],
+)
+def test_braces_in_names(tmp_path: Path, images: str, masks: str) -> None:
+    truth = write_pairs(tmp_path, images, masks)
+    found = recognised(tmp_path / "set {a}" if "set" in images else tmp_path)
+    data = module(found)
+    dataset = data.dataset("train")
+    assert len(dataset) + len(data.dataset("val")) == len(truth)
+    for index in range(len(dataset)):
+        number = int("".join(filter(str.isdigit, dataset.sample_id(index))))
+        assert np.array_equal(dataset.load(index)[1], truth[number])

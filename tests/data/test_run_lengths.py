@@ -63,7 +63,8 @@ def test_numbers_are_named_by_the_user_in_their_order(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     remarks = RunLengthsDataModule.read(write_run_lengths(tmp_path)).remarks
-    assert remarks == [
+    assert remarks[0].startswith("Pixels are taken as counted from 1, ")
+    assert remarks[1:] == [
         "2 images have no line, and are left out: p4.jpg, p5.jpg. If nothing is on them, add a line without runs for "
         "each.",
         "Submissions are passed over: sample_submission.csv.",
@@ -109,7 +110,7 @@ def test_names_without_ending_and_very_long_lines(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("1 2 3", "3 numbers, the least 1; expected pairs"),
-        ("0 5", "2 numbers, the least 0"),
+        ("5 0", "2 numbers, the least 0"),
         ("5 -2", "the least -2"),
         ("5 a", "no whole numbers"),
         ("5 3 7 2", "overlap or do not rise"),
@@ -137,3 +138,49 @@ def test_other_tables_are_not_taken(tmp_path: Path) -> None:
     for text in ("id,label\np0,1 2\n", "ImageId,EncodedPixels\nq9,1 2\n", "ImageId,EncodedPixels\np0,cat\n", "", "\0"):
         (tmp_path / "x.csv").write_text(text)
         assert not RunLengthsDataModule.is_form(tmp_path)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_pixels_are_counted_from_is_told_by_the_first_and_the_last(tmp_path: Path, first: int) -> None:
+    write_images(tmp_path / "train")
+    corner = np.zeros((HEIGHT, WIDTH), bool)
+    corner[:3, :2] = corner[-3:, -2:] = True
+    areas = [blob(1), corner, blob(2)]
+    rows = [(f"p{n}.jpg", encoded(area, first=first)) for n, area in enumerate(areas)]
+    write_table(tmp_path / "train.csv", "ImageId,EncodedPixels", rows)
+    found = propose(tmp_path)
+    assert found.options["first_pixel"] == first
+    assert not any("are taken as counted from" in line for line in found.remarks)
+    masks = masks_of(module(tmp_path, class_names=["background", "it"]))
+    assert all(np.array_equal(masks[f"p{n}"], area) for n, area in enumerate(areas))
+
+
+def test_where_nothing_tells_what_was_assumed_is_said(tmp_path: Path) -> None:
+    write_images(tmp_path / "train")
+    write_table(tmp_path / "a.csv", "ImageId,EncodedPixels", [(f"p{n}.jpg", encoded(blob(n))) for n in range(4)])
+    found = propose(tmp_path)
+    assert "first_pixel: 1  # assumed: see above" in found.as_yaml("title")
+    assert any("If they are counted from 0, set first_pixel: 0" in line for line in found.remarks)
+    names = ["background", "it"]
+    assert np.array_equal(masks_of(module(tmp_path, class_names=names))["p2"], blob(2))
+    shifted = masks_of(module(tmp_path, class_names=names, first_pixel=0))["p2"]
+    assert np.array_equal(shifted.T.ravel()[1:], blob(2).T.ravel()[:-1])
+
+
+def test_lines_that_count_differently_are_refused(tmp_path: Path) -> None:
+    write_images(tmp_path / "train")
+    rows = [("p0.jpg", "0 5"), ("p1.jpg", f"{HEIGHT * WIDTH} 1"), ("p2.jpg", "7 2")]
+    write_table(tmp_path / "a.csv", "ImageId,EncodedPixels", rows)
+    with pytest.raises(DataError, match=r"line 2 starts at 0; .*line 3 ends at the last pixel"):
+        propose(tmp_path)
+    with pytest.raises(DataError, match=r"a run starts at 0, but data\.first_pixel is 1"):
+        module(tmp_path, class_names=["background", "it"], first_pixel=1).dataset("train")
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_semicolons_and_tabs_between_columns(tmp_path: Path, mark: str) -> None:
+    write_images(tmp_path / "train")
+    lines = [f"p{n}.jpg{mark}{encoded(blob(n))}" for n in range(4)]
+    (tmp_path / "a.csv").write_text("\n".join([f"image_id{mark}rle", *lines]))
+    assert propose(tmp_path).name == "RunLengths"
+    assert np.array_equal(masks_of(module(tmp_path, class_names=["background", "it"]))["p1"], blob(1))

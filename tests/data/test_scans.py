@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import yaml
 
+from deeplab_lightning.data.pairing.groups import patient_of
 from deeplab_lightning.data.sets import datamodule_named
-from deeplab_lightning.data.sets.scans import ScansDataModule, find_cases, patient_of
+from deeplab_lightning.data.sets.scans import ScansDataModule, find_cases
 from deeplab_lightning.doctor.layouts import Proposal, propose
 from deeplab_lightning.errors import ConfigError, DataError
 from tests.fakes.folder import write_nifti

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from deeplab_lightning.data.classes.mask_samples import look_at_masks
 from deeplab_lightning.data.datamodule import SegmentationDataModule
-from deeplab_lightning.data.sets import datamodule_named
+from deeplab_lightning.data.sets import datamodule_named, datamodules
 from deeplab_lightning.doctor.advice import fitting_crop
 from deeplab_lightning.doctor.layouts import propose
 from deeplab_lightning.doctor.mask_classes import meaning_of
@@ -25,7 +26,7 @@ from ..fakes.camvid32 import write_camvid32
 from ..fakes.cityscapes import write_cityscapes
 from ..fakes.coco import write_coco
 from ..fakes.coco_panoptic import write_coco_panoptic
-from ..fakes.cvat import write_cvat
+from ..fakes.cvat import rectangle, write_cvat, xml_of
 from ..fakes.datumaro import write_datumaro
 from ..fakes.folder import write_folder
 from ..fakes.labelme import write_labelme
@@ -189,6 +190,47 @@ def test_image_and_mask_in_one_file_are_told(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / f"{number}.jpg")
     with pytest.raises(ConfigError, match=r"twice as wide as high, .*cut each into two files"):
         propose(tmp_path)
+
+
+def test_a_second_form_in_a_folder_is_named_with_its_line(tmp_path: Path) -> None:
+    write_yolo(tmp_path)
+    shapes = [rectangle("crack", 10, 5, 30, 25)]
+    names = [f"train/{number}.png" for number in range(4)]
+    (tmp_path / "annotations.xml").write_text(xml_of(dict.fromkeys(names, shapes)))
+    found = propose(tmp_path)
+    (said,) = [line for line in found.remarks if "which is here too" in line]
+    other = {"YOLO": "CVAT", "CVAT": "YOLO"}[found.name]
+    options = yaml.safe_load(said.partition("To read that instead: ")[2])["data"]
+    assert options["name"] == other
+    assert Path(options["root"]) == tmp_path.resolve()
+    data = datamodules()[other](num_workers=0, **{k: v for k, v in options.items() if k != "name"})
+    assert len(data.dataset("train"))
+
+
+def test_masks_beside_outlines_are_named_with_their_line(tmp_path: Path) -> None:
+    write_folder(tmp_path)
+    write_coco(tmp_path / "tmp")
+    for path in sorted((tmp_path / "tmp").rglob("*")):
+        if path.is_file():
+            target = tmp_path / path.relative_to(tmp_path / "tmp")
+            target.parent.mkdir(exist_ok=True)
+            path.rename(target)
+    shutil.rmtree(tmp_path / "tmp")
+    found = propose(tmp_path)
+    assert found.name == "COCO"
+    (said,) = [line for line in found.remarks if "which is here too" in line]
+    options = yaml.safe_load(said.partition("To read that instead: ")[2])["data"]
+    assert (options["name"], options["images"], options["masks"]) == ("Folder", "images", "masks")
+
+
+def test_eval_is_for_validation_and_that_is_said(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train")
+    write_folder(tmp_path / "eval")
+    found = propose(tmp_path)
+    assert any(line.startswith("eval/ is taken for validation. If it is the test") for line in found.remarks)
+    data = datamodules()[found.name](num_workers=0, **found.options)
+    assert {name.partition("/")[0] for name in data.splits["val"]} == {"eval"}
+    assert {name.partition("/")[0] for name in data.splits["train"]} == {"train"}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from deeplab_lightning.export.gate import (
     TOLERANCES,
     Gate,
     GateReport,
+    Labelled,
     OutputComparison,
     as_table,
     failures,
@@ -52,7 +53,7 @@ def gate(path: Path, outputs: Outputs = "classes", noise: float = 0.0, **other: 
 
     exported = Exported(path, run, lambda image: worse(image).numpy(), None, "test 1.0")
     stored = [images(40, 50, batch=1).numpy(), images(33, 49).numpy()]
-    masks = [(str(index), stored[0], np.full((40, 50), index, np.uint8)) for index in range(3)]
+    masks = [Labelled(str(index), stored[0], np.full((40, 50), index, np.uint8)) for index in range(3)]
     return Gate(predictor(net), model, exported, TOLERANCES["fp32"]).check(stored, masks, "drawn", NAMES, 255)
 
 

@@ -12,12 +12,12 @@ from PIL import Image
 WIDTH, HEIGHT = 50, 40
 
 
-def encoded(area: np.ndarray, order: str = "columns") -> str:
-    """Return an object's run lengths by going through its pixels one by one; `(H, W)` bool."""
+def encoded(area: np.ndarray, order: str = "columns", first: int = 1) -> str:
+    """Return an object's run lengths by going through its pixels one by one, from `first` on; `(H, W)` bool."""
     runs: list[int] = []
     previous = False
     pixels = (area.T if order == "columns" else area).ravel()
-    for number, inside in enumerate([*pixels.tolist(), False], start=1):
+    for number, inside in enumerate([*pixels.tolist(), False], start=first):
         if inside and not previous:
             runs.append(number)
         if previous and not inside:

@@ -48,6 +48,19 @@ def dicom_header(path: str | Path) -> Any:
     return opened_dicom(path, stop_before_pixels=True)
 
 
+def patient_in_header(path: str | Path) -> str:
+    """Return the patient, or else the study, that a file's header names; empty if it names none or cannot be read.
+
+    Raises:
+        ConfigError: pydicom is missing.
+    """
+    try:
+        header = dicom_header(path)
+    except DataError:  # whoever reads its pixels says so
+        return ""
+    return str(header.get("PatientID") or header.get("StudyInstanceUID") or "")
+
+
 def frame_count(path: str | Path) -> int:
     """Return how many frames a DICOM file has. Only its header is read.
 

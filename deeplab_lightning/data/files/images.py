@@ -39,6 +39,7 @@ _ANIMATED = ("GIF", "PNG", "WEBP", "AVIF")
 _GDAL_FORMATS = ("TIFF", "JPEG2000")
 _STRETCH = {"L;2": 85, "L;4": 17}  # Pillow spreads 2 and 4 bits over 0..255 by these factors
 _THE_IMAGE = "The image"
+_FEW_COLOURS = 256
 _FETCH_AGAIN = "Copy or download it again, or take it out of the data."
 _CUT = "Cut it into smaller images; a TIFF is read in parts with data.window_size."
 _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
@@ -602,6 +603,11 @@ def _opaque(values: np.ndarray, path: str | Path) -> np.ndarray:
     remedy = _SAVE_AS_IDS
     if (numbers == numbers.flat[0]).all():
         remedy = "All of it has one colour, so the alpha channel seems to be the label: save that, as 8-bit grey PNG."
+    elif len(np.unique(numbers)) > _FEW_COLOURS:
+        remedy = (
+            "It looks like a cut-out, whose alpha channel is the mask: save that, as 8-bit grey PNG "
+            "(Image.open(path).getchannel('A') in Pillow). A folder of cut-outs alone is read as data.name: Cutouts."
+        )
     raise DataError(f"Mask {path} is partly transparent; what that means is unclear. {remedy}", kind="colour_mask")
 
 

@@ -36,7 +36,7 @@ from ..files.object_numbers import NUMBER_SUFFIXES, numbers_of_things, read_numb
 from ..files.rasters import Source, check_same_place, read_source, sources_in
 from ..pairing.finding import on_disk
 from ..pairing.pattern_search import search
-from ..pairing.patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out
+from ..pairing.patterns import NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up, what_is_left_out, what_is_padded
 from ..pairing.splitting import split_folders
 from ..spacing import spread
 from ..wording import first_few, found_instead
@@ -239,7 +239,7 @@ def find_pairs(
                 f"{first_few(lonely)}. {nearest or f'Add the {other}s, or move these {what}s away.'}",
                 kind="missing_files",
             )
-    for said in what_is_left_out(found):
+    for said in [*what_is_padded(found), *what_is_left_out(found)]:
         rank_zero_info(f"{root}: {said}")
     return found.pairs
 

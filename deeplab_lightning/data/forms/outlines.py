@@ -32,7 +32,8 @@ from ..files.annotations import check_declared_size, parsing
 from ..files.images import read_image
 from ..files.regions import Region
 from ..pairing.layout import Recognised
-from ..pairing.splitting import SPLITS, fraction_split, names_of, split_lists, split_names
+from ..pairing.spellings import SPLITS
+from ..pairing.splitting import fraction_split, names_of, split_lists, split_names
 from ..wording import first_few
 from .own_images import OwnImagesDataModule, OwnImagesOptions
 
@@ -391,6 +392,7 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
             {"root": options.root, "class_names": names, **found.options},
             [found.images[name].image for name in splits["train"]],
             len(splits["train"]),
+            sources=frozenset(image.annotation for image in found.images.values()),
             comments=comments,
             remarks=[*remarks, *said, *rule],
         )

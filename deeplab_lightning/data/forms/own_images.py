@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import ConfigError
 from ...labels import LabelSet, own_labels
 from ...options import Between, at_least
 from ..datamodule import DataOptions, SegmentationDataModule
 from ..pairing.finding import on_disk
+from ..pairing.groups import divided_groups, kept_together
 from ..pairing.splitting import fold_split, split_names
 
 
@@ -65,17 +66,22 @@ class OwnImagesDataModule(SegmentationDataModule, ABC):
         """Say what the numbers in masks mean."""
         return own_labels(options.class_names)
 
-    def divided(self, names: Sequence[str]) -> dict[str, list[str]]:
-        """Return the names of each split, given those of all images."""
+    def divided(self, names: Sequence[str], groups: Mapping[str, str] | None = None) -> dict[str, list[str]]:
+        """Return the names of each split, given those of all images, and what must share a split if not names tell."""
         options = self.options
-        return self.folded(
-            split_names(self.root, names, options.val_fraction, options.test_fraction, options.split_seed)
-        )
+        fractions = (options.val_fraction, options.test_fraction)
+        return self.folded(split_names(self.root, names, *fractions, options.split_seed, groups), groups)
 
     def folded(self, splits: dict[str, list[str]], groups: Mapping[str, str] | None = None) -> dict[str, list[str]]:
-        """Return splits as they are, or those of a fold where there are folds; see `fold_split`."""
+        """Return splits as they are, or those of a fold where there are folds; see `fold_split`.
+
+        What divides a patient is said.
+        """
         options = self.options
         if options.folds is None:
+            names = [name for inside in splits.values() for name in inside]
+            if said := divided_groups(splits, groups or kept_together(names)):
+                rank_zero_warn(f"{self.root}: {said}")
             return splits
         rank_zero_info(f"{self.root}: val is part {options.fold + 1} of {options.folds} of the images of train and val")
         return fold_split(splits, options.folds, options.fold, options.split_seed, groups)

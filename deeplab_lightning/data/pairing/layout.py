@@ -29,6 +29,7 @@ class Recognised:
         masks: Where nothing tells the classes but the masks: the files to look at.
         comments: Option -> a remark that stands behind it in YAML.
         remarks: What else the user should know.
+        sources: The files that say what is on the images, if another form of others may lie beside them.
     """
 
     layout: str
@@ -38,6 +39,7 @@ class Recognised:
     masks: list[Path] = field(default_factory=list)
     comments: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    sources: frozenset[Path] = frozenset()
 
 
 def subfolders(folder: Path) -> list[Path]:

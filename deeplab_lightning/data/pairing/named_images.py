@@ -15,13 +15,13 @@ from pathlib import Path, PurePath, PurePosixPath
 from ...errors import DataError
 from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES, images_below, without_ending
-from .splitting import split_called
+from .spellings import split_called
 
 IMAGES_NAMED = ("images", "image", "imgs", "img", "jpegimages", "photos", "pictures", "data")
 """Folders in which images are looked for before others, in small letters."""
 _NO_IMAGES = re.compile(r"mask|label|annotation|panoptic|segment|pixelmap|stuffthing|thumb|overlay|visuali|^gt", re.I)
 """Folders whose files show annotations, and are taken last."""
-_LOOSELY = ("train", "training", "val", "valid", "validation", "test", "testing")
+_LOOSELY = ("train", "training", "val", "valid", "validation", "eval", "test", "testing")
 
 
 def split_in(name: str) -> str | None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from ..wording import composed, first_few
 from .finding import files_below
+from .groups import patient_of
 from .layout import Recognised
 from .pattern_search import SCORES, Layout, names_split, splits_of, words_of
-from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out
-from .splitting import SPELLINGS, split_called, split_lists
+from .patterns import NAME, SPLIT, SUFFIXES, Pattern, what_is_left_out, what_is_padded
+from .spellings import SPELLINGS, split_called
+from .splitting import split_lists
 
 
 def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:
@@ -40,6 +42,7 @@ def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:
         [image for image, _ in pairs.values()],
         splits["train"] or max(1, int(0.8 * len(pairs))),
         [mask for _, mask in pairs.values()],
+        sources=frozenset(mask.resolve() for _, mask in pairs.values()),
     )
     found.remarks += _doubts(best, others, option)
     found.remarks += _on_splits(base, best, splits, bool(divided))
@@ -49,6 +52,7 @@ def recognised(root: Path, layouts: Sequence[Layout]) -> Recognised:
                 f"Left out: a second data set of {len(other.pairing.pairs)} images. To read it instead: images: "
                 f"'{option(other.images)}', masks: '{option(other.masks)}'"
             )
+    found.remarks += what_is_padded(best.pairing)
     found.remarks += [f"Left out: {said}." for said in what_is_left_out(best.pairing)]
     found.remarks += _rest(base, inner, layouts)
     return found
@@ -136,7 +140,7 @@ def _on_splits(base: Path, best: Layout, splits: Counter[str], listed: bool) -> 
             f"Names begin with a split's ({told['train']} train, {told['val']} val, {told['test']} test), which is not "
             f"read: chance divides all of them. Write lists train.txt and val.txt, or put each split into a folder."
         )
-    inner = {name.rpartition("/")[0] for name in best.pairing.pairs}
+    inner = {name.rpartition("/")[0] for name in best.pairing.pairs if patient_of(name) == name}
     if 1 < len(inner) < len(best.pairing.pairs):
         said.append(
             f"Chance divides the images of each of {len(inner)} folders ({first_few(sorted(inner), 3)}) among training "

@@ -26,8 +26,8 @@ from ..files.limits import expect_size, opened_image
 from ..spacing import spread
 from ..wording import composed
 from .finding import ending_by_content, files_below
-from .patterns import ANY, NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, pair_up
-from .splitting import SPELLINGS, split_called
+from .patterns import ANY, NAME, SPLIT, SUFFIXES, Found, Pairing, Pattern, literal, pair_up, unpadded
+from .spellings import SPELLINGS, split_called
 
 
 def _set_of(words: str) -> frozenset[str]:
@@ -136,7 +136,7 @@ class _Group:
         """Return the pattern of those whose names have something before and behind what they share with others."""
         deeper = sum(bool(file.runs[-1]) for _, file in self.files) > len(self.files) / 2
         parts = [*self.parts, *([NAME] if head and deeper and self._leaves_open() else [])]
-        return "/".join([*parts, f"{head}{NAME}{tail}{self.ending}"]).replace(_HERE, self.mark)
+        return "/".join([*parts, f"{literal(head)}{NAME}{literal(tail)}{self.ending}"]).replace(_HERE, self.mark)
 
     @cached_property
     def mark(self) -> str:
@@ -152,7 +152,7 @@ class _Group:
             return []
         folders: Counter[str] = Counter(stem for stems in self.stems(False).values() for stem in stems)
         often = [stem for stem, count in folders.most_common(CHOICES) if count > len(self.stems(False)) / 2]
-        return ["/".join([*self.parts, NAME, f"{stem}{self.ending}"]) for stem in often]
+        return ["/".join([*self.parts, NAME, f"{literal(stem)}{self.ending}"]) for stem in often]
 
     def _leaves_open(self) -> bool:
         """Whether folders behind the last part differ."""
@@ -254,6 +254,7 @@ def _bare(name: str) -> str:
 def _parsed(relative: str, opened: bool = False) -> _File:
     """Divide a path; if `opened`, what stands before or behind a saying word is open: `case_7` of `case_7_masks`."""
     *folders, name = relative.split("/")
+    folders = [literal(folder) for folder in folders]
     template: list[str] = []
     runs: list[tuple[str, ...]] = []
     run: list[str] = []
@@ -387,7 +388,7 @@ def _patterns(images: _Group, masks: _Group) -> Iterator[tuple[str, str]]:
             yield own, other
     both = sorted(of_images.keys() & of_masks.keys())
     if images is not masks:
-        alike = sum(len(set(of_images[key]) & set(of_masks[key])) for key in both)
+        alike = sum(len({*map(unpadded, of_images[key])} & {*map(unpadded, of_masks[key])}) for key in both)
         if alike:
             yield images.pattern("", ""), masks.pattern("", "")
         if alike >= NEARLY * min(len(images.files), len(masks.files)):
@@ -416,19 +417,18 @@ def _role(parts: Sequence[str]) -> str | None:
 
 def _votes(images: Sequence[str], masks: Sequence[str]) -> Iterator[Affixes]:
     """Yield what stands around the longest piece that an image's and a mask's name share, for each such two."""
-    by_core: dict[str, list[int]] = defaultdict(list)
-    stems = [images[place] for place in spread(len(images), VOTERS)]
-    for number, stem in enumerate(stems):
+    by_core: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for stem in (images[place] for place in spread(len(images), VOTERS)):
         for start, end in _pieces(stem):
-            by_core[stem[start:end].casefold()].append(number)
+            held = by_core[unpadded(stem[start:end])]
+            held[stem] = min(held.get(stem, (start, end)), (start, end))
     for mask in masks:
         shared = 0
         for start, end in _pieces(mask):
-            core = mask[start:end].casefold()
-            partners = [stems[number] for number in by_core.get(core, ()) if stems[number] != mask]
-            for stem in partners[:CHOICES]:
-                at = stem.casefold().find(core)
-                yield stem[:at], stem[at + len(core) :], mask[:start], mask[end:]
+            found = by_core.get(unpadded(mask[start:end]), {})
+            partners = [(stem, place) for stem, place in found.items() if stem != mask]
+            for stem, (at, to) in partners[:CHOICES]:
+                yield stem[:at], stem[to:], mask[:start], mask[end:]
             shared += bool(partners)
             if shared == CHOICES:  # the longest may be what masks share among themselves, such as `annotation`
                 break

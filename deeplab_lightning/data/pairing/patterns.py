@@ -2,8 +2,8 @@
 
 A pattern is a path below the root without ending. `{name}` stands for the name that an image shares with its mask; it
 may hold slashes, and may occur several times: the name is then what all of them stand for, joined by slashes.
-`{split}` stands for any spelling of a split, as a folder or within a name, and `*` for anything but a slash. A pattern
-without `{name}` is a folder.
+`{split}` stands for any spelling of a split, as a folder or within a name, `*` for anything but a slash, and `?` for
+one letter, such as a brace. A pattern without `{name}` is a folder.
 
 Letters count in any case. An ending that a pattern has is the only one that its files may have; an ending that stands
 twice (`a.jpg.png`) is cut off as a whole.
@@ -12,16 +12,16 @@ twice (`a.jpg.png`) is cut off as a whole.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...errors import ConfigError, DataError
 from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, ending_by_content, files_below, on_disk
-from .splitting import SPELLINGS, split_called
+from .spellings import SPELLINGS, split_called
 
-NAME, SPLIT, ANY = "{name}", "{split}", "*"
+NAME, SPLIT, ANY, ONE = "{name}", "{split}", "*", "?"
 SUFFIXES = (*IMAGE_SUFFIXES, *RASTER_SUFFIXES)
 """Endings of images and of masks."""
 COMMON_TAIL = 0.5
@@ -47,6 +47,11 @@ class Found:
     def full_name(self) -> str:
         """The name with its split before it."""
         return f"{self.split}/{self.name}" if self.split else self.name
+
+
+def literal(text: str) -> str:
+    """Return a piece of a name as a pattern has it: braces of its own would stand for something, and are any letter."""
+    return text.replace("{", ONE).replace("}", ONE)
 
 
 class Pattern:
@@ -84,7 +89,7 @@ class Pattern:
         self._parts = [*parts[:-1], bare]
         self._whole = _regex("/".join(self._parts))
         self.has_split = SPLIT in self.text
-        self.fixed = len(self.text.replace(NAME, "").replace(SPLIT, "").replace(ANY, ""))
+        self.fixed = len(self.text.replace(NAME, "").replace(SPLIT, "").replace(ANY, "").replace(ONE, ""))
 
     def __str__(self) -> str:
         return self.text
@@ -128,12 +133,12 @@ class Pattern:
 
 def _regex(pattern: str) -> re.Pattern[str]:
     written, count = "", 0
-    for piece in re.split(r"(\{name\}|\{split\}|\*)", pattern):
+    for piece in re.split(r"(\{name\}|\{split\}|\*|\?)", pattern):
         if piece in (NAME, SPLIT):
             count += 1
             written += f"(?P<n{count}>.+)" if piece == NAME else f"(?P<s{count}>{_ENDING_OF_SPLIT})"
         else:
-            written += "[^/]*" if piece == ANY else re.escape(piece)
+            written += {ANY: "[^/]*", ONE: "[^/]"}.get(piece, re.escape(piece))
     return re.compile(written, re.IGNORECASE | re.DOTALL)
 
 
@@ -169,6 +174,7 @@ class Pairing:
         lonely_masks: Names of masks without an image, likewise.
         companions: What stands behind or before images' or masks' names in files that are neither: `_instances`.
         without_masks: Split -> how many images it has, none of which has a mask.
+        padded: Name of each image -> its mask's, where one has zeros before its numbers that the other has not.
     """
 
     pairs: dict[str, tuple[Path, Path]] = field(default_factory=dict)
@@ -176,10 +182,11 @@ class Pairing:
     lonely_masks: list[str] = field(default_factory=list)
     companions: dict[str, int] = field(default_factory=dict)
     without_masks: dict[str, int] = field(default_factory=dict)
+    padded: dict[str, str] = field(default_factory=dict)
 
 
 def pair_up(images: Pattern, masks: Pattern, image_files: Iterable[Found], mask_files: Iterable[Found]) -> Pairing:
-    """Pair the files of two patterns by name: as it is spelled, then in letters of any case.
+    """Pair the files of two patterns by name: as it is spelled, in letters of any case, without zeros before numbers.
 
     A file that fits both is of the pattern that says more.
 
@@ -202,11 +209,16 @@ def pair_up(images: Pattern, masks: Pattern, image_files: Iterable[Found], mask_
     by_image = _by_key(image_files, images, with_split)
     by_mask = _by_key(mask_files, masks, with_split)
 
-    partners = {key: key for key in by_image if key in by_mask}
-    loosely = [_once_folded([key for key in keys if key not in partners]) for keys in (by_image, by_mask)]
-    partners |= {key: loosely[1][folded] for folded, key in loosely[0].items() if folded in loosely[1]}
-
     found = Pairing()
+    partners = {key: key for key in by_image if key in by_mask}
+    for fold in (str.casefold, unpadded):
+        taken = set(partners.values())
+        images_left = _once_folded([key for key in by_image if key not in partners], fold)
+        masks_left = _once_folded([key for key in by_mask if key not in taken], fold)
+        pairs = {key: masks_left[folded] for folded, key in images_left.items() if folded in masks_left}
+        partners |= pairs
+        if fold is unpadded:
+            found.padded = {image[1]: mask[1] for image, mask in pairs.items()}
     for key, other in partners.items():
         image, mask = by_image[key], by_mask[other]
         name = image.full_name if image.split or not mask.split else f"{mask.split}/{image.name}"
@@ -235,11 +247,16 @@ def _by_key(files: Iterable[Found], pattern: Pattern, with_split: bool) -> dict[
     return found
 
 
-def _once_folded(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Return those keys whose small letters no other has, by their small letters."""
+def unpadded(name: str) -> str:
+    """Return a name in small letters, without zeros before its numbers: `pic_1` of `Pic_001`."""
+    return re.sub(r"0*(\d+)", r"\1", name.casefold())
+
+
+def _once_folded(keys: Iterable[tuple[str, str]], fold: Callable[[str], str]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Return those keys whose names no other shares once they are folded, by split and folded name."""
     folded: dict[tuple[str, str], tuple[str, str] | None] = {}
     for key in keys:
-        small = key[0], key[1].casefold()
+        small = key[0], fold(key[1])
         folded[small] = None if small in folded else key
     return {small: key for small, key in folded.items() if key is not None}
 
@@ -278,6 +295,14 @@ def _set_splits_aside(found: Pairing) -> None:
         else:
             lonely.append(name)
     found.lonely_images = lonely
+
+
+def what_is_padded(found: Pairing) -> list[str]:
+    """Say which names were taken for one though zeros before their numbers differ."""
+    if not found.padded:
+        return []
+    shown = first_few([f"{image} and {mask}" for image, mask in found.padded.items()], 2)
+    return [f"{len(found.padded)} images and masks are paired by number, whatever zeros stand before it: {shown}."]
 
 
 def what_is_left_out(found: Pairing) -> list[str]:

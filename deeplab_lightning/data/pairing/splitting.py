@@ -16,20 +16,11 @@ from ...files import read_text
 from ..checks import check_unique
 from ..wording import composed, first_few
 from .finding import IMAGE_SUFFIXES
+from .groups import kept_together
+from .spellings import SPELLINGS, SPLITS, split_called
 
-SPLITS = ("train", "val", "test")
-SPELLINGS = {
-    "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-"""What folders and lists of a split are called, in letters of any case."""
 LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets", "splits", "lists")
 """Where lists are, if not in the root; otherwise in another folder of `ImageSets/`."""
-
-
-def split_called(name: str) -> str | None:
-    """Return the split that a folder or a list of this name (without ending) holds; None if it is none."""
-    return SPELLINGS.get(name.casefold())
 
 
 def split_folders(root: Path) -> list[str]:
@@ -66,13 +57,20 @@ def _lists_in(folder: Path) -> dict[str, Path]:
 
 
 def split_names(
-    root: Path, names: Sequence[str], val_fraction: float = 0.2, test_fraction: float = 0.0, seed: int = 0
+    root: Path,
+    names: Sequence[str],
+    val_fraction: float = 0.2,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    groups: Mapping[str, str] | None = None,
 ) -> dict[str, list[str]]:
     """Divide images by what the user has laid down, or by chance where he has laid down nothing.
 
     1. Lists `train.txt` and `val.txt` (and `test.txt`, if there is one) in `root`: what none of them names is left out.
     2. Otherwise folders `train/` and `val/` (and `test/`), if all names begin with one of them.
     3. Otherwise `fraction_split`.
+
+    Chance keeps together what `groups` says, or else names (`kept_together`), as far as there are groups enough.
 
     Lists and folders may also be called as `SPELLINGS` has it. Where they lay down `train` and `test` alone, `val` is
     taken from `train` by chance: what a test holds is never looked at before.
@@ -83,6 +81,7 @@ def split_names(
         val_fraction: Share of images for validation, 0..1, where neither lists nor folders decide.
         test_fraction: Share of images for the test, likewise.
         seed: Of chance.
+        groups: Name -> its group, such as the patient.
 
     Returns:
         Split -> its names, `train` and `val` always, `test` only if there is one.
@@ -97,7 +96,7 @@ def split_names(
         _check_both(lists, f"{root} holds", ".txt")
         splits = {split: listed_split(path, names) for split, path in lists.items()}
         _check_disjoint(splits, root)
-        return _with_val(splits, val_fraction, seed)
+        return _with_val(splits, val_fraction, seed, groups)
     by_folder: dict[str, list[str]] = {}
     for name in names:
         by_folder.setdefault(name.partition("/")[0] if "/" in name else "", []).append(name)
@@ -117,16 +116,18 @@ def split_names(
                 f"{len(outside)} of {len(names)} images of {root} lie in none of its folders {'/, '.join(found)}/: "
                 f"{first_few(outside)}. Move them into one of these, or write lists train.txt and val.txt."
             )
-        return _with_val({split: by_folder[folders[split]] for split in found}, val_fraction, seed)
+        return _with_val({split: by_folder[folders[split]] for split in found}, val_fraction, seed, groups)
     fractions = {"val": val_fraction} | ({"test": test_fraction} if test_fraction else {})
-    return fraction_split(names, fractions, seed)
+    return fraction_split(names, fractions, seed, groups)
 
 
-def _with_val(splits: dict[str, list[str]], fraction: float, seed: int) -> dict[str, list[str]]:
+def _with_val(
+    splits: dict[str, list[str]], fraction: float, seed: int, groups: Mapping[str, str] | None
+) -> dict[str, list[str]]:
     """Take `val` from `train`, if there is none."""
     if "val" in splits:
         return splits
-    return {**fraction_split(splits["train"], {"val": fraction}, seed), "test": splits["test"]}
+    return {**fraction_split(splits["train"], {"val": fraction}, seed, groups), "test": splits["test"]}
 
 
 def split_groups(
@@ -143,7 +144,7 @@ def split_groups(
         root: Where lists are looked for.
         groups: Name -> its group, such as the patient.
         stated: Name -> the split that its folder says, or None.
-        val_fraction: Share of the groups for validation, where neither lists nor folders decide.
+        val_fraction: Share of the images for validation, where neither lists nor folders decide.
         test_fraction: Share of them for the test, likewise.
         seed: Of chance.
 
@@ -155,31 +156,37 @@ def split_groups(
         DataError: A list cannot be used, or there are fewer groups than splits.
     """
     if split_lists(root):
-        return split_names(root, list(groups), val_fraction, test_fraction, seed)
+        return split_names(root, list(groups), val_fraction, test_fraction, seed, groups)
     by_folder: dict[str, list[str]] = {}
     for name in groups:
         by_folder.setdefault(stated[name] or "train", []).append(name)
     if "train" in by_folder and "val" in by_folder:
         return by_folder
     fractions = {"val": val_fraction} | ({"test": test_fraction} if test_fraction and "test" not in by_folder else {})
-    members: dict[str, list[str]] = {}
-    for name in [name for split, names in by_folder.items() if split != "test" for name in names]:
-        members.setdefault(groups[name], []).append(name)
-    divided = fraction_split(list(members), fractions, seed)
-    splits = {split: sorted(name for one in chosen for name in members[one]) for split, chosen in divided.items()}
+    known = [name for split, names in by_folder.items() if split != "test" for name in names]
+    if len({groups[name] for name in known}) <= len(fractions):
+        raise DataError(
+            f"The {len(known)} annotated images of {root} are of too few patients or scans to divide them into train, "
+            f"{', '.join(fractions)}: each needs one at least. Annotate more of them."
+        )
+    splits = fraction_split(known, fractions, seed, groups)
     return splits | ({"test": by_folder["test"]} if "test" in by_folder else {})
 
 
-def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: int = 0) -> dict[str, list[str]]:
+def fraction_split(
+    names: Sequence[str], fractions: Mapping[str, float], seed: int = 0, groups: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
     """Divide names by chance, so that few move to another split when names are added or taken away.
 
-    Names are put into the order of a hash of seed and name; each split takes its share from the front of what is left.
-    The same names and seed give the same splits on every machine, whatever the order of `names`.
+    Groups are put into the order of a hash of seed and group; each split takes from the front what its share has room
+    for. The same names and seed give the same splits on every machine, whatever the order of `names`.
 
     Args:
         names: Each once.
-        fractions: Split -> share of all names, 0 < share < 1; rounded, but one name at least. `train` gets the rest.
+        fractions: Split -> share of all names, 0 < share < 1; rounded, but one group at least. `train` gets the rest.
         seed: Another one gives other splits.
+        groups: Name -> its group, all of which comes into one split; as names tell (`kept_together`) if not given. Too
+            few groups are not kept together.
 
     Returns:
         Split -> its names, sorted; `train` comes first.
@@ -197,12 +204,31 @@ def fraction_split(names: Sequence[str], fractions: Mapping[str, float], seed: i
             f"{len(names)} annotated images cannot be divided into train, {', '.join(fractions)}: each needs one at "
             f"least. Annotate more of them."
         )
-    left = _by_chance(names, seed)
+    members = _members(names, groups, len(fractions) + 1)
+    left = _by_chance(members, seed)
     splits: dict[str, list[str]] = {"train": []}
     for split, count in counts.items():
-        splits[split], left = sorted(left[:count]), left[count:]
-    splits["train"] = sorted(left)
+        chosen: list[str] = []
+        for group in left:
+            if sum(len(members[one]) for one in chosen) + len(members[group]) <= count:
+                chosen.append(group)
+        chosen = chosen or [min(left, key=lambda group: len(members[group]))]
+        left = [group for group in left if group not in chosen]
+        splits[split] = sorted(name for group in chosen for name in members[group])
+    splits["train"] = sorted(name for group in left for name in members[group])
     return splits
+
+
+def _members(names: Iterable[str], groups: Mapping[str, str] | None, fewest: int) -> dict[str, list[str]]:
+    """Return group -> its names; each name by itself where there are fewer groups than are needed."""
+    names = list(names)
+    known = kept_together(names) if groups is None else groups
+    if len({known[name] for name in names}) < fewest:
+        return {name: [name] for name in names}
+    members: dict[str, list[str]] = {}
+    for name in names:
+        members.setdefault(known[name], []).append(name)
+    return members
 
 
 def fold_split(
@@ -215,14 +241,13 @@ def fold_split(
         folds: How many divisions there are.
         fold: Which of them, from 0.
         seed: Of chance.
-        groups: Name -> its group, such as the patient, whose images stay together; each by itself if not given.
+        groups: Name -> its group, such as the patient, whose images stay together; as names tell if not given, where
+            they tell of groups enough.
 
     Raises:
         DataError: There are fewer images, or groups, than folds.
     """
-    members: dict[str, list[str]] = {}
-    for name in [*splits["train"], *splits["val"]]:
-        members.setdefault(groups[name] if groups else name, []).append(name)
+    members = _members([*splits["train"], *splits["val"]], groups, 1 if groups else folds)
     if len(members) < folds:
         what = "groups of images, such as patients," if groups else "images"
         raise DataError(f"{len(members)} {what} cannot be divided into {folds} folds: set --data.folds {len(members)}.")

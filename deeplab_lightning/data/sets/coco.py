@@ -37,6 +37,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -48,7 +49,7 @@ from ..files.annotations import read_json
 from ..files.regions import Bitmap, Polygon, Region, box, ring, runs_of
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinedImages, OutlinesDataModule, OutlinesOptions
 from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
-from ..pairing.splitting import split_called
+from ..pairing.spellings import split_called
 from ..wording import first_few
 
 PURPOSE = "Drawing outlines in the form of COCO"
@@ -92,8 +93,9 @@ class COCODataModule(OutlinesDataModule):
 
     @classmethod
     def is_form(cls, root: Path) -> bool:
-        """Look for the form's words in JSON files, unless masks lie ready beside the images."""
-        return any(map(_has_its_words, _json_files(root))) and not _has_masks(root)
+        """Look for the form's words in JSON files, and for outlines in them if masks lie ready beside the images."""
+        files = [path for path in _json_files(root) if _has_its_words(path)]
+        return bool(files) and (not _has_masks(root) or any(map(_holds_outlines, files)))
 
     @classmethod
     def read(cls, root: Path, files: Sequence[str] = (), images: str = ".") -> Annotations:
@@ -140,6 +142,14 @@ def _has_its_words(path: Path) -> bool:
     return all(f'"{word}"'.encode() in text for word in (*_LISTS, "segmentation"))
 
 
+def _holds_outlines(path: Path) -> bool:
+    """Tell whether a file has an outline; a damaged one may have some."""
+    try:
+        return any(map(_has_outline, _content(path)["annotations"]))
+    except DataError:
+        return True
+
+
 def _has_masks(root: Path) -> bool:
     """Tell whether there is a folder of masks, one file for each image: these need not be drawn."""
     folders = [path for path in root.iterdir() if path.is_dir() and path.name.casefold() in ("masks", "mask")]
@@ -184,7 +194,8 @@ def _chosen(candidates: dict[Path, dict[str, Any]], root: Path) -> tuple[dict[Pa
         if with_outlines and path not in with_outlines:
             said.append(f"{shown} is left out: it has no outlines.")
             continue
-        own = [str(entry.get("file_name")) for entry in candidates[path]["images"] if isinstance(entry, dict)]
+        entries = [entry for entry in candidates[path]["images"] if isinstance(entry, dict)]
+        own = [name for entry in entries if (name := _image_name(entry))]
         rivals = [held for other, held in names.items() if other == split or None in (other, split)]
         rival = next((held[name] for name in own for held in rivals if name in held), None)
         if rival is not None:
@@ -307,6 +318,16 @@ def _is_heading(label: str, contents: dict[Path, dict[str, Any]]) -> bool:
     )
 
 
+def _image_name(entry: dict[str, Any]) -> str | None:
+    """Return what an image's file is called: as it says, or as its address ends; None for neither."""
+    said = entry.get("file_name")
+    if said:
+        return str(said)
+    addresses = (entry.get(key) for key in ("path", "coco_url", "flickr_url", "url"))
+    last = (unquote(urlsplit(str(one)).path).rpartition("/")[2] for one in addresses if one)
+    return next((name for name in last if name), None)
+
+
 def _add_images(
     found: Annotations, path: Path, entries: list[dict[str, Any]], root: Path, files: NamedImages
 ) -> dict[str, AnnotatedImage | None]:
@@ -314,7 +335,12 @@ def _add_images(
     split = _split_of_file(path, root)
     images: dict[str, AnnotatedImage | None] = {}
     for entry in entries:
-        number, name = _key(entry["id"]), str(entry["file_name"])
+        number, name = _key(entry["id"]), _image_name(entry)
+        if name is None:
+            raise DataError(
+                f"{path}: image {number} has no file_name, only {first_few(map(str, entry))}. Give each image the name "
+                f"of its file."
+            )
         if number in images:
             raise DataError(f"{path} has two images of id {number}. {_REMEDY}")
         file = files.find(name, split, path.parent)

@@ -29,7 +29,8 @@ from ..forms.outlines import LabelIds
 from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
 from ..pairing.finding import files_below, without_ending
 from ..pairing.layout import Recognised
-from ..pairing.splitting import names_of, split_called, split_groups
+from ..pairing.spellings import split_called
+from ..pairing.splitting import names_of, split_groups
 from ..spacing import spread
 from ..wording import composed, first_few
 from .scans import measured
@@ -171,6 +172,7 @@ class DicomSegDataModule(OwnImagesDataModule):
                 "class_names": "where segments overlap, the later lies on top",
                 "mean": "measured; of CT a window is better",
             },
+            sources=frozenset(one.source.path for one in listed),
         )
 
     @cached_property

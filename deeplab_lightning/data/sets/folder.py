@@ -16,12 +16,15 @@ from ...options import Between, above, at_least
 from ...types import MapName
 from ..classes.masks import MaskDecoder
 from ..datamodule import Split
+from ..files.dicom import is_dicom, patient_in_header
 from ..forms.folder_reading import Folder, ImageKind, find_maps, find_pairs
 from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
+from ..pairing.groups import kept_together
 from ..pairing.layout import Recognised
 from ..pairing.pattern_report import is_of_subfolders, recognised
 from ..pairing.pattern_search import search
-from ..pairing.splitting import SPLITS, names_of, split_called, split_lists
+from ..pairing.spellings import SPLITS, split_called
+from ..pairing.splitting import names_of, split_lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,15 +136,27 @@ class FolderDataModule(OwnImagesDataModule):
         return find_pairs(self.root, self.options.images, self.options.masks, all_paired=not self._has_lists())
 
     @cached_property
+    def patients(self) -> dict[str, str]:
+        """Name -> what shares a split with it: images of one patient, by DICOM's header or by names, and copies."""
+        groups = kept_together(self.files)
+        for name, (image, _) in self.files.items():
+            if is_dicom(image) and (patient := patient_in_header(image)):
+                groups[name] = patient
+        return groups
+
+    @cached_property
     def splits(self) -> dict[str, list[str]]:
         """Split -> names of its files. Which rule decided is said when they are first asked for."""
         names = list(self.files)
-        splits = self.divided(names)
+        groups = self.patients
+        splits = self.divided(names, groups)
         chance = f"by chance (split_seed {self.options.split_seed})"
         lists, folders = split_lists(self.root), {split_called(name.partition("/")[0]) for name in names if "/" in name}
         rule = "as the lists say" if lists else "as the folders say" if folders & {*SPLITS} else chance
         if rule != chance and "val" not in (lists or folders):
             rule += f", and val is taken from train {chance}"
+        if chance in rule and 1 < len({*groups.values()}) < len(groups):
+            rule += f", images of one patient (of {len({*groups.values()})}) or that are copies together"
         sizes = ", ".join(f"{len(inside)} {split}" for split, inside in splits.items())
         rank_zero_info(f"{self.root}: files are divided {rule}: {sizes}")
         return splits

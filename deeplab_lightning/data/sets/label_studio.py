@@ -7,7 +7,8 @@ Read from the documentation (labelstud.io/guide/export, the tags' pages) and fro
         {"type": "polygonlabels", "original_width": 640, "original_height": 480, "image_rotation": 0,
          "value": {"points": [[x, y], ...], "polygonlabels": ["car"]}}, ...]}]}, ...]
 
-JSON_MIN, the short form, has the values in the task itself: {"image": ..., "label": [{"points": ..., ...}]}.
+JSON_MIN, the short form, has the values in the task itself: {"image": ..., "label": [{"points": ..., ...}]}. CSV and
+TSV have the same fields as columns, lists as JSON in them.
 
 Coordinates and radii are percent of the image's width or height. A rectangle's x and y are its top left corner, about
 which it is turned; an ellipse's are its centre. Turning is clockwise, in degrees, of pixels. Brushes hold four channels
@@ -19,6 +20,9 @@ What was predicted by a model and not submitted is no annotation.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -30,6 +34,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 
 from ...errors import DataError
+from ...files import open_file
 from ..files.annotations import parsing, read_any_json
 from ..files.regions import Bitmap, Ellipse, Polygon, Region, ring
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
@@ -44,6 +49,7 @@ _UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")
 _BRUSH_PNG = re.compile(r"task-\d+-annotation-\d+-by-.*-\d+\.(png|npy)", re.IGNORECASE)
 _NO_GEOMETRY = ("choices", "textarea", "taxonomy", "rating", "number", "datetime", "relation", "pairwise", "ranker")
 CHANNELS = 4
+_LONGEST_FIELD = 1 << 27
 
 
 class LabelStudioDataModule(OutlinesDataModule):
@@ -115,7 +121,8 @@ class LabelStudioDataModule(OutlinesDataModule):
 
 
 def _task_files(root: Path) -> Iterator[tuple[Path, list[Any]]]:
-    """Give the files that hold tasks with images, and these."""
+    """Give the files that hold tasks with images, and these: JSON and, where none does, CSV and TSV."""
+    tables = True
     for path in annotation_files(root, ".json"):
         if head_of(path)[:1] != b"[":
             continue
@@ -124,7 +131,34 @@ def _task_files(root: Path) -> Iterator[tuple[Path, list[Any]]]:
         except DataError:
             continue
         if tasks and any(_is_task(task) for task in tasks[:100]):
+            tables = False
             yield path, tasks
+    for path in [*annotation_files(root, ".csv"), *annotation_files(root, ".tsv")] if tables else ():
+        if b"original_width" in head_of(path):
+            tasks = _rows(path)
+            if any(_is_task(task) for task in tasks[:100]):
+                yield path, tasks
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the tasks of a table in the short form.
+
+    Raises:
+        DataError: It is damaged.
+    """
+    csv.field_size_limit(_LONGEST_FIELD)
+    with parsing(path, _REMEDY), io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
+        try:
+            table = list(csv.DictReader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+        except csv.Error as error:
+            raise DataError(f"{path} is damaged: {error}. {_REMEDY}") from error
+        return [
+            {
+                key: json.loads(value) if isinstance(value, str) and value.startswith(("[{", "[]")) else value
+                for key, value in row.items()
+            }
+            for row in table
+        ]
 
 
 def _is_task(task: object) -> bool:

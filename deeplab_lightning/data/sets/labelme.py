@@ -138,7 +138,7 @@ class LabelMe(SegmentationDataset):
             where = f"{path}, shape {number}"
             if not isinstance(shape, dict):
                 raise DataError(f"{where}: expected an object with label and points. {_ANNOTATE_AGAIN}")
-            value = self._id_of(shape.get("label"), where)
+            value = self._id_of(_label_of(shape), where)
             if why_no_area(shape) is None:
                 yield shape, value, where
 
@@ -171,6 +171,7 @@ class LabelMeDataModule(OwnImagesDataModule):
         options = {"root": str(root.resolve()), "class_names": names}
         images = [path for path in images_below(root) if path not in survey.unannotated]
         recognised = Recognised("LabelMe", options, images, max(1, int(0.8 * survey.annotations)))
+        recognised.sources = frozenset(on_disk(root.resolve() / f"{name}.json") for name in find_annotations(root))
         recognised.remarks += said
         recognised.remarks += survey.remarks(root)
         if survey.left_out:
@@ -256,8 +257,8 @@ def look_through(root: Path, names: Sequence[str]) -> Survey:
             found.drawn += why is None
             found.rectangles += why is None and shape.get("shape_type") == "rectangle"
             found.left_out += [f"{path}, shape {number} {why}"] if why else []
-            if isinstance(shape.get("label"), str):
-                found.labels.add(shape["label"])
+            if isinstance(label := _label_of(shape), str):
+                found.labels.add(label)
     exported = {path.parent for path in files_below(root) if path.name == "label.png"}
     found.unannotated = {path for path in images_below(root) if path not in meant and path.parent not in exported}
     found.others = [path for path in _json_files(root) if composed(path.as_posix()) not in map(Path.as_posix, own)]
@@ -357,6 +358,14 @@ def draw_shape(mask: Image.Image, shape: dict[str, Any], value: int, where: str)
         _paste(mask, points, shape.get("mask"), value, where)
     else:
         canvas.line(points, fill=value, width=LINE_WIDTH)
+
+
+def _label_of(shape: dict[str, Any]) -> object:
+    """Return a shape's label; whole numbers, as converters write them, as text."""
+    label = shape.get("label")
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    return str(label) if isinstance(label, int) and not isinstance(label, bool) else label
 
 
 def _points(found: object, where: str) -> list[tuple[float, float]]:

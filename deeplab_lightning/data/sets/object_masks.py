@@ -25,7 +25,7 @@ from ..files.regions import Region
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule
 from ..pairing.finding import IMAGE_SUFFIXES, images_below
 from ..pairing.named_images import IMAGES_NAMED, short_names, split_of_path
-from ..pairing.splitting import split_called
+from ..pairing.spellings import split_called
 from ..wording import composed, first_few
 
 MASKS_NAMED = ("masks", "mask", "labels", "label", "annotations", "gt", "segmentation", "segmentations", "objects")

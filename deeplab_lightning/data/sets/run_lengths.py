@@ -9,6 +9,9 @@
 (Carvana, UW-Madison). Nothing in the file says which. It is told by the objects: read the wrong way they fall into
 stripes. Where both ways give equally plain objects, as in square images always, it is asked (`order`).
 
+Some tools count from 0. A run that starts at 0 proves that, and one that ends at height * width, counted from 1, the
+other. Where neither is there, 1 is assumed, and that is said (`first_pixel`).
+
 An image with an empty line has nothing on it. One without a line was not annotated, and is left out, which is said.
 Classes that are numbers, or none at all, are named by the user in their order.
 """
@@ -20,14 +23,16 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image
 
 from ...errors import ConfigError, DataError
 from ...files import open_file
+from ...options import Between
 from ..files.annotations import parsing
 from ..files.limits import opened_image
 from ..files.regions import Region
@@ -64,6 +69,10 @@ SAMPLE = 40
 _RUNS = re.compile(r"\d+ \d+( \d+ \d+)*")
 _LONGEST_FIELD = 1 << 27
 _REMEDY = "Download the file again, or export it as 'start length start length ...' with pixels counted from 1."
+_ASSUMED = (
+    "Pixels are taken as counted from 1, as in Kaggle's competitions: no run starts at 0, and none ends at the last "
+    "pixel of its image, which would tell. If they are counted from 0, set first_pixel: 0; masks are a pixel off else."
+)
 
 Order = Literal["columns", "rows"]
 
@@ -74,6 +83,8 @@ class RunLengthsOptions(OutlinesOptions):
 
     order: Order | None = None
     """Whether pixels are counted down the columns or along the rows; null where the objects tell."""
+    first_pixel: Annotated[int, Between(0, 1)] | None = None
+    """Number of the first pixel, 0 or 1; null where the runs tell, and otherwise 1."""
 
 
 class RunLengthsDataModule(OutlinesDataModule):
@@ -98,6 +109,14 @@ class RunLengthsDataModule(OutlinesDataModule):
     def read(cls, root: Path) -> Annotations:
         """Read all tables of a folder; in which order pixels are counted is told by the objects, or asked."""
         found = read_tables(root)
+        first = first_pixel_of(found)
+        found.options["first_pixel"] = 1 if first is None else first
+        found.comments["first_pixel"] = (
+            "assumed: see above" if first is None else "told by a run that starts or ends where the other cannot"
+        )
+        if first is None:
+            found.remarks.insert(0, _ASSUMED)
+        count_from(found, found.options["first_pixel"])
         order = order_of(found)
         found.options["order"] = order
         if order is None:
@@ -117,6 +136,10 @@ class RunLengthsDataModule(OutlinesDataModule):
             ConfigError: They say none, and nothing tells.
         """
         found = read_tables(self.root)
+        first = self.options.first_pixel
+        if first is None and (first := first_pixel_of(found)) is None:
+            found.remarks.insert(0, _ASSUMED)
+        count_from(found, 1 if first is None else first)
         order = self.options.order or order_of(found)
         if order is None:
             raise ConfigError(
@@ -135,7 +158,7 @@ class StartsAndLengths(Region):
     """Runs of an object's pixels.
 
     Attributes:
-        starts: `(N,)` int64, from 0, rising.
+        starts: `(N,)` int64, rising; from 0, once `count_from` was told what the file counts from.
         lengths: `(N,)` int64, above 0; no run reaches into the next.
         by_columns: Whether pixels are counted down the columns, or along the rows.
         where: File and line, for messages.
@@ -164,8 +187,10 @@ class StartsAndLengths(Region):
 def starts_and_lengths(text: str, where: str) -> StartsAndLengths | None:
     """Read a line's runs; None if it has none.
 
+    Starts stay as the file counts them: from 0 or from 1.
+
     Raises:
-        DataError: They are no pairs of whole numbers above 0, or do not rise.
+        DataError: They are no pairs of whole numbers, lengths above 0, or do not rise.
     """
     words = text.split()
     if not words or text.strip().casefold() in EMPTY:
@@ -174,11 +199,12 @@ def starts_and_lengths(text: str, where: str) -> StartsAndLengths | None:
         numbers = np.array([int(word) for word in words], np.int64)
     except (ValueError, OverflowError) as error:
         raise DataError(f"{where}: its run lengths are no whole numbers: {error}. {_REMEDY}") from error
-    if len(numbers) % 2 or numbers.min() < 1 or numbers.max() > 1 << 40:
+    starts, lengths = numbers[::2], numbers[1::2]
+    if len(numbers) % 2 or starts.min() < 0 or lengths.min() < 1 or numbers.max() > 1 << 40:
         raise DataError(
-            f"{where}: {len(numbers)} numbers, the least {numbers.min()}; expected pairs above 0. {_REMEDY}"
+            f"{where}: {len(numbers)} numbers, the least {numbers.min()}; expected pairs of a start, 0 or more, and a "
+            f"length above 0. {_REMEDY}"
         )
-    starts, lengths = numbers[::2] - 1, numbers[1::2]
     if (starts[1:] < (starts + lengths)[:-1]).any():
         raise DataError(
             f"{where}: its runs overlap or do not rise. Starts that count from the run before, as those of SIIM-ACR "
@@ -229,6 +255,46 @@ def read_tables(root: Path) -> Annotations:
     if others:
         found.remarks.append(f"Submissions are passed over: {first_few(path.name for path in others)}.")
     return found
+
+
+def first_pixel_of(found: Annotations) -> int | None:
+    """Tell whether pixels are counted from 0 or from 1; None if nothing tells.
+
+    Raises:
+        DataError: Some runs prove the one, some the other.
+    """
+    proofs: dict[int, str] = {}
+    for image in found.images.values():
+        size: tuple[int, int] | None = None
+        for one in image.objects:
+            if not isinstance(one.region, StartsAndLengths):
+                continue
+            if one.region.starts[0] == 0:
+                proofs.setdefault(0, f"{one.where} starts at 0")
+            elif 1 not in proofs:
+                size = size or _size(image.image)
+                if size and int(one.region.starts[-1] + one.region.lengths[-1]) == size[0] * size[1] + 1:
+                    proofs[1] = f"{one.where} ends at the last pixel, counted from 1"
+    if len(proofs) > 1:
+        raise DataError(
+            f"Runs are counted from 0 in some lines and from 1 in others: {proofs[0]}; {proofs[1]}. Make the tables "
+            f"anew, or set data.first_pixel, and mend the lines that are refused then."
+        )
+    return next(iter(proofs), None)
+
+
+def count_from(found: Annotations, first: int) -> None:
+    """Let all runs count from 0, given the number of the first pixel in the files.
+
+    Raises:
+        DataError: A run starts before that.
+    """
+    for image in found.images.values():
+        for one in image.objects:
+            if isinstance(one.region, StartsAndLengths):
+                if one.region.starts[0] < first:
+                    raise DataError(f"{one.where}: a run starts at 0, but data.first_pixel is {first}: set it to 0.")
+                one.region = replace(one.region, starts=one.region.starts - first)
 
 
 def order_of(found: Annotations) -> Order | None:
@@ -294,7 +360,8 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     csv.field_size_limit(_LONGEST_FIELD)
     with parsing(path, _REMEDY), io.TextIOWrapper(open_file(path), encoding="utf-8-sig", newline="") as file:
         try:
-            table = csv.reader(file)
+            head = file.readline()
+            table = csv.reader(chain([head], file), delimiter=max(",;\t", key=head.count))
             columns = [re.sub(r"[\s_]", "", column).casefold() for column in next(table, [])]
             image, runs, kind = (
                 next((columns.index(name) for name in names if name in columns), None)

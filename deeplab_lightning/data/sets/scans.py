@@ -50,8 +50,10 @@ from ..files.rasters import (
 from ..files.volumes import NIFTI_SUFFIXES, volume_values
 from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
 from ..pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, images_below, without_ending
+from ..pairing.groups import patient_of
 from ..pairing.layout import Recognised, json_object
-from ..pairing.splitting import names_of, split_called, split_groups
+from ..pairing.spellings import split_called
+from ..pairing.splitting import names_of, split_groups
 from ..spacing import spread
 from ..wording import composed, first_few
 
@@ -61,7 +63,6 @@ MASKS_LOOKED_AT = 8
 """Masks that are read whole to learn which values there are; images of which one slice is measured."""
 SPLIT_FIELD = {"Tr": "train", "Ts": "test"}
 """What `{split}` in a pattern may be, as nnU-Net calls its folders, beside the usual names."""
-_PATIENT = re.compile(r"(.*?(?:patient|subject|sub|pat|case)[-_]?\d+|BraTS-[^-]+-\d+)(?:[-_].*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,12 +325,6 @@ def find_cases(root: Path, channels: Sequence[str], mask: str) -> tuple[dict[str
     return cases, {reason: files for reason, files in reasons.items() if files}
 
 
-def patient_of(name: str) -> str:
-    """Return whose scan a name says it is: `patient001` of `patient001_frame01`; the name itself if it does not say."""
-    match = _PATIENT.fullmatch(name.rpartition("/")[2])
-    return match[1] if match else name
-
-
 def _paths(root: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Return the files below a folder by their paths without ending."""
     found: dict[str, Path] = {}
@@ -467,7 +462,13 @@ def _recognised(root: Path, form: Form) -> Recognised:
     remarks += [f"Left out: {one}." for one in _by_reason(left_out)]
     images = [case.channels[0] for case in cases.values()]
     return Recognised(
-        f"scans as {form.name} has them", options, images, max(1, int(0.8 * len(cases))), [], comments, remarks
+        f"scans as {form.name} has them",
+        options,
+        images,
+        max(1, int(0.8 * len(cases))),
+        comments=comments,
+        remarks=remarks,
+        sources=frozenset(case.mask.resolve() for case in cases.values()),
     )
 
 

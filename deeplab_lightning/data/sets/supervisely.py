@@ -37,7 +37,7 @@ from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesData
 from ..pairing.finding import files_by_stem, images_below, on_disk
 from ..pairing.layout import json_object
 from ..pairing.named_images import split_of_path
-from ..pairing.splitting import split_called
+from ..pairing.spellings import split_called
 from ..wording import composed, first_few
 
 _REMEDY = "Export the project again from Supervisely, as JSON annotations with images."

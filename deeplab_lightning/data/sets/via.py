@@ -34,7 +34,7 @@ from ..files.regions import Polygon, Region, box, ellipse, ring
 from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesDataModule, OutlinesOptions
 from ..pairing.layout import ANNOTATION_FOLDERS, annotation_files, head_of
 from ..pairing.named_images import NamedImages, short_names, split_in, split_of_path
-from ..pairing.splitting import SPELLINGS
+from ..pairing.spellings import SPELLINGS
 from ..wording import first_few
 
 _REMEDY = "Export the annotations again from VIA."

@@ -37,7 +37,7 @@ from ..forms.outlines import AnnotatedImage, Annotations, Outlined, OutlinesData
 from ..pairing.finding import IMAGE_SUFFIXES, images_below
 from ..pairing.layout import lines_of, names_in_file
 from ..pairing.named_images import NamedImages, name_of, split_in, split_of_path
-from ..pairing.splitting import split_called
+from ..pairing.spellings import split_called
 from ..wording import first_few
 
 FARTHEST_OUTSIDE = 0.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from ...extras import need
 from ...files import atomic_open
 from .. import run_model
-from ..format import Exported, Format, Order, Run, sizes_in_words
+from ..format import Exported, Format, Order, Run, RunToAll, sizes_in_words
 from ..metadata import KEY, as_json
 
 QUANTISED = ("Conv", "ConvTranspose", "Relu", "Clip", "MaxPool", "Add", "Concat")
@@ -30,6 +30,7 @@ class ONNX(Format):
     why_not = {"bf16": "ONNX Runtime has no bfloat16 convolutions on a CPU: fp16 in ONNX, or --format pt2"}  # noqa: RUF012
     made_in = ("int8",)
     sizes = "either"
+    finds_objects = True
     timed = True
 
     def write(self, order: Order) -> Exported:
@@ -43,6 +44,7 @@ class ONNX(Format):
         from ..blocked_decoder import block_decoder
         from ..onnx_ending import append_ending
         from ..onnx_graph import fixed_size_of, logits_taken_off, onnx_graph, opset_of, precision_of
+        from ..panoptic_ending import OBJECT_OUTPUTS
 
         onnx = need("onnx", "export", "Export to ONNX")
         need("onnxscript", "export", "Export to ONNX")
@@ -69,6 +71,7 @@ class ONNX(Format):
         order.expect_precision(precision_of(written))
         fixed_size = fixed_size_of(written)
         run = self.runner(order.path, order.model.outputs, threads)
+        finds_objects = order.model.objects is not None
         return Exported(
             order.path,
             run,
@@ -77,6 +80,7 @@ class ONNX(Format):
             runtime,
             (f"opset {opset_of(written)}; {sizes_in_words(fixed_size)}",),
             (runner,),
+            run_objects=self.run_to(order.path, OBJECT_OUTPUTS, threads) if finds_objects else None,
         )
 
     def runtime(self) -> str:
@@ -85,13 +89,18 @@ class ONNX(Format):
 
     def runner(self, path: Path | bytes, output: str, threads: int) -> Run:
         """Return what runs a file, or its content, to one output in ONNX Runtime on the CPU."""
+        run = self.run_to(path, [output], threads)
+        return lambda image: run(image)[0]
+
+    def run_to(self, path: Path | bytes, outputs: Sequence[str], threads: int) -> RunToAll:
+        """Return what runs a file, or its content, to several outputs."""
         runtime = _onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads
         given = path if isinstance(path, bytes) else str(path)
         session = runtime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
-        return lambda image: session.run([output], {name: image})[0]
+        return lambda image: session.run(list(outputs), {name: image})
 
 
 def _onnxruntime() -> Any:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...extras import need
 from ...files import atomic_open
-from ..format import NO_INT8, Exported, Format, Order, Run, sizes_in_words
+from ..format import NO_INT8, Exported, Format, Order, Run, RunToAll, sizes_in_words
 from ..metadata import KEY, as_json
+
+if TYPE_CHECKING:
+    import numpy as np
 
 IN_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 """It computes in bfloat16 or float16 where the processor can, unless it is told not to."""
@@ -28,6 +32,7 @@ class OpenVINO(Format):
     }
     made_in = ("fp16",)
     sizes = "either"
+    finds_objects = True
     timed = True
 
     def write(self, order: Order) -> Exported:
@@ -40,12 +45,17 @@ class OpenVINO(Format):
         """
         import torch
 
+        from ..onnx_ending import append_ending
         from ..onnx_graph import logits_taken_off, onnx_graph
+        from ..panoptic_ending import OBJECT_OUTPUTS
 
         runtime = self.runtime()
         for package in ("onnx", "onnxscript"):
             need(package, "openvino", "Export to OpenVINO")
         proto = onnx_graph(order.model, order)
+        finds_objects = order.model.objects is not None
+        if finds_objects:
+            append_ending(proto, order.model)
         threads = torch.get_num_threads()
         run_logits = logits_taken_off(proto, lambda output: self.runner(_files_of(proto, order), output, threads))
         graph, weights = _files_of(proto, order)
@@ -68,6 +78,7 @@ class OpenVINO(Format):
             ),
             (beside,),
             beside,
+            self.run_to(order.path, OBJECT_OUTPUTS, threads) if finds_objects else None,
         )
 
     def runtime(self) -> str:
@@ -76,11 +87,21 @@ class OpenVINO(Format):
 
     def runner(self, path: Path | tuple[bytes, bytes], output: str, threads: int) -> Run:
         """Return what runs an `.xml`, or the content of both its files, to one output in OpenVINO on the CPU."""
+        run = self.run_to(path, [output], threads)
+        return lambda image: run(image)[0]
+
+    def run_to(self, path: Path | tuple[bytes, bytes], outputs: Sequence[str], threads: int) -> RunToAll:
+        """Return what runs an `.xml`, or the content of both its files, to several outputs."""
         core = openvino_without_telemetry().Core()
         read = core.read_model(*path) if isinstance(path, tuple) else core.read_model(path)
         options = {**IN_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         compiled = core.compile_model(read, "CPU", options)
-        return lambda image: compiled(image)[output]
+
+        def run(image: np.ndarray) -> list[np.ndarray]:
+            made = compiled(image)
+            return [made[output] for output in outputs]
+
+        return run
 
 
 def _read_back(order: Order) -> tuple[int, int] | None:
