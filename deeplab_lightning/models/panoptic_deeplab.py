@@ -114,6 +114,7 @@ class PanopticDeepLab(ContextNetwork):
     Options = PanopticDeepLabOptions
     options: PanopticDeepLabOptions
     finds_objects = True
+    scored_at_stride_8 = False
 
     def build(self, num_classes: int, in_channels: int) -> None:
         """Make backbone, towers and heads."""

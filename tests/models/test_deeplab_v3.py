@@ -108,7 +108,7 @@ def test_an_auxiliary_head_is_for_the_loss_alone() -> None:
     torch.manual_seed(0)
     model = DeepLabV3(5, aux_head=True, aux_loss_weight=0.3, **SMALL).eval()
     image = torch.randn(2, 3, 49, 33)
-    logits, (aux_logits,), weight = model.training_maps(image)
+    logits, (aux_logits,), weight, _ = model.training_maps(image)
     assert weight == 0.3
     assert torch.allclose(model(image), logits, atol=1e-6)
     assert aux_logits.shape == logits.shape == (2, 5, 49, 33)
@@ -189,7 +189,7 @@ def test_torchvisions_logits(depth: int) -> None:
     copy_head(theirs, ours)
     image = torch.randn(1, 3, 97, 81)
     expected = theirs(image)
-    logits, (aux_logits,), _ = ours.training_maps(image)
+    logits, (aux_logits,), _, _ = ours.training_maps(image)
     for found, wanted in ((logits, expected["out"]), (aux_logits, expected["aux"])):
         assert wanted.std() > 0.01
         # Random weights of a hundred layers give logits of any size, up to 50,000.

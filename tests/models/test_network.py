@@ -95,7 +95,7 @@ def test_what_is_trained_is_what_the_network_says(name: str) -> None:
     assert expected.std() > 0
     assert torch.allclose(maps.main, expected, atol=1e-5)
     assert all(one.shape[:2] == (2, 3) for one in maps.further)
-    assert len(maps.further) == {"DeepLabV2": 2, "DeepLabV3": 1, "DeepLabV3Plus": 1}.get(name, 0)
+    assert len(maps.further) == {"DeepLabV2": 2, "DeepLabV3": 1, "DeepLabV3Plus": 1, "PanopticDeepLab": 1}.get(name, 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
