@@ -28,10 +28,13 @@ from .data.files.rasters import Source, as_declared, of_pillow, read_source
 from .errors import DataError, of_image
 from .inference import EvaluationOptions
 from .inference.devices import chosen_device
+from .inference.found_objects import FoundObject, PanopticImage, panoptic_image
 from .inference.morphology import Morphology
+from .inference.panoptic import PanopticPredictor
 from .inference.predictor import Predictor
 from .labels import LabelSet
 from .models import Network
+from .reporting.outlines import outlines
 from .reporting.panels import overlay
 from .runs import resolve_checkpoint
 from .tasks import SegmentationTask
@@ -66,6 +69,7 @@ class Segmentation:
         mask: `(H, W)` uint8 class ids.
         labels: What the ids mean.
         protocol: How the image was looked at, in words.
+        panoptic: Stuff and objects, of a network that finds objects.
 
     It can be pickled, and sent from process to process: without the network, and so with `probs` only if they were
     asked for before.
@@ -75,7 +79,19 @@ class Segmentation:
     mask: np.ndarray
     labels: LabelSet
     protocol: str = ""
+    panoptic: PanopticImage | None = None
     _look_again: LookAgain | None = field(default=None, repr=False)
+
+    @property
+    def objects(self) -> tuple[FoundObject, ...]:
+        """The objects of thing classes, the surest centre first.
+
+        Raises:
+            DataError: The network tells no objects apart.
+        """
+        if self.panoptic is None:
+            raise DataError("This model tells no objects apart: train one with --model.name PanopticDeepLab.")
+        return self.panoptic.objects
 
     @cached_property
     def probs(self) -> np.ndarray:
@@ -90,8 +106,12 @@ class Segmentation:
         return self._look_again()
 
     def overlay(self, opacity: float = 0.5) -> np.ndarray:
-        """Return the classes' colours laid over the image, `(H, W, 3)` uint8."""
-        return overlay(self.image, self.mask, self.labels.colour_table(), opacity)
+        """Return the classes' colours laid over the image, and objects outlined and numbered, `(H, W, 3)` uint8."""
+        table = self.labels.colour_table()
+        painted = overlay(self.image, self.mask, table, opacity)
+        if self.panoptic is None:
+            return painted
+        return outlines(painted, self.panoptic.classes, self.panoptic.numbers, table)
 
     def _repr_png_(self) -> bytes:
         """The overlay, as notebooks show it."""
@@ -121,6 +141,7 @@ class Segmenter:
         protocol: How images are segmented, in words.
         channels: Of the images that it takes in.
         pixel_range: The stored value that means 1.0 in them.
+        things: Ids of the classes whose objects are told apart; none of a network that does not.
     """
 
     def __init__(self, task: SegmentationTask, evaluation: EvaluationOptions | None = None) -> None:
@@ -133,6 +154,7 @@ class Segmenter:
             description["ignore_index"],
         )
         self.channels, self.pixel_range = description["channels"], description["pixel_range"]
+        self.things = () if task.objects is None else task.objects.things
         self.protocol = task.predictor(self.evaluation).protocol
 
     def predict(
@@ -161,9 +183,10 @@ class Segmenter:
         batch = self._batch(stored)
         with torch.inference_mode(), _named(image):
             mask = predictor.postprocess(batch, morphology or Morphology())
+            panoptic = self._panoptic(predictor)
 
         protocol = ", ".join(filter(None, (predictor.protocol, str(morphology or ""))))
-        return Segmentation(stored, mask, self.labels, protocol, LookAgain(predictor, batch, image))
+        return Segmentation(stored, mask, self.labels, protocol, panoptic, LookAgain(predictor, batch, image))
 
     def probs(self, image: str | Path | Source | np.ndarray | Tensor | Image.Image) -> np.ndarray:
         """Return the class probabilities of one image, `(C, H, W)` float32, at its own size.
@@ -178,6 +201,12 @@ class Segmenter:
     def postprocess_probs(self, probs: np.ndarray, morphology: Morphology) -> np.ndarray:
         """Return the mask `(H, W)` that class probabilities `(C, H, W)` make, as `predict` would."""
         return self.task.predictor(self.evaluation).postprocess_probs(torch.from_numpy(probs)[None], morphology)
+
+    def _panoptic(self, predictor: Predictor) -> PanopticImage | None:
+        """Return the objects of the image that was just seen; post-processing does not change them."""
+        if not isinstance(predictor, PanopticPredictor):
+            return None
+        return panoptic_image(predictor.panoptic()[0], self.labels.class_names)
 
     @cached_property
     def _folded(self) -> Network:

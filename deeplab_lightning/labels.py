@@ -25,12 +25,18 @@ class LabelSet:
         palette: One RGB colour (0..255) per train id.
         ignore_index: Value in masks that neither loss nor metric counts. Not a class.
         void_colour: Colour for `ignore_index` in images.
+        things: Names of the classes whose objects are told apart; all others are stuff. Empty where nobody says.
+
+    Raises:
+        ConfigError: Names and colours are not as many, a name or a thing stands twice, a thing is no class, or
+            `ignore_index` is one.
     """
 
     class_names: tuple[str, ...]
     palette: tuple[RGB, ...]
     ignore_index: int = 255
     void_colour: RGB = VOID_COLOUR
+    things: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.class_names) != len(self.palette):
@@ -45,6 +51,13 @@ class LabelSet:
                 f"ignore_index {self.ignore_index} is also the id of class {name!r}; "
                 f"use a value outside 0..{len(self.class_names) - 1}."
             )
+        if len(set(self.ids_of(self.things))) != len(self.things):
+            raise ConfigError(f"Things repeat: {', '.join(self.things)}. Name each class once.")
+
+    @property
+    def thing_ids(self) -> tuple[int, ...]:
+        """Train ids of the things."""
+        return self.ids_of(self.things)
 
     @property
     def num_classes(self) -> int:

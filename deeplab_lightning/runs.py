@@ -88,6 +88,8 @@ class RunFolder:
     """The confusion matrix; see `tables.write_confusion`."""
     per_image = _Within("per_image.npz")
     """The confusion counts of each image; see `metrics.per_image.ImageCounts`."""
+    panoptic = _Within("panoptic.npz")
+    """The matched segments of each image, if there are objects; see `metrics.panoptic_quality.PanopticCounts`."""
     environment = _Within("environment.json")
     """The reproducibility card: versions, commit, seed, machine, data, time; see `card`."""
     code_diff = _Within("code.diff")

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from typing_extensions import NotRequired
 
 OutputStride = Literal[8, 16, 32]
+MapName = Literal["depth", "instances"]
+"""What may lie beside an image's mask, pixel by pixel: entries of `Sample` that a task asks for by name."""
 SideRemainder = Literal[0, 1]
 
 
@@ -16,27 +18,32 @@ class Sample(TypedDict):
     """One image with its labels, as a data set returns it.
 
     `image` is `(C, H, W)`, uint8 where the source is uint8; `mask` is `(H, W)` uint8 train ids; `sample_id` is unique
-    within its split and stays the same from run to run. `depth`, where it was asked for, is `(H, W)` float32, 0 where
-    it is unknown.
+    within its split and stays the same from run to run.
+
+    Where they were asked for: `depth` is `(H, W)` float32, 0 where it is unknown. `instances` is `(H, W)` int32, the
+    number of the object that a pixel belongs to, unique within the image (in films, within the film); 0 where there is
+    none: stuff, void, and things in a group or crowd, so that a thing's pixel of number 0 is crowd.
     """
 
     image: Tensor
     mask: Tensor
     sample_id: str
     depth: NotRequired[Tensor]
+    instances: NotRequired[Tensor]
 
 
 class Batch(TypedDict):
     """What the tasks receive.
 
-    In training `image` is `(B, C, H, W)` and `mask` `(B, H, W)`. In evaluation both are lists of `B` tensors, since
-    images keep their own sizes. Pixel values are as stored (uint8, 0..255): normalising is the task's work.
+    In training `image` is `(B, C, H, W)`, `mask` and what lies beside it `(B, H, W)`. In evaluation all are lists of
+    `B` tensors, since images keep their own sizes. Pixels are as stored (uint8, 0..255): the task normalises them.
     """
 
     image: Tensor | list[Tensor]
     mask: Tensor | list[Tensor]
     sample_id: list[str]
     depth: NotRequired[Tensor | list[Tensor]]
+    instances: NotRequired[Tensor | list[Tensor]]
 
 
 class DataDescription(TypedDict):
@@ -57,3 +64,5 @@ class DataDescription(TypedDict):
     std: list[float]
     pixel_range: float
     """The stored value that means 1.0 (255 for uint8)."""
+    things: NotRequired[list[int]]
+    """Train ids of the classes whose objects are told apart; all others are stuff. Missing where nobody says."""

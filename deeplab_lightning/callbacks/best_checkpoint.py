@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ..runs import RunFolder
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps `best.ckpt`, of the best `val/mIoU` of the run.
+    """Keeps `best.ckpt`, of the validation with the best `leading_score` of the task: `val/mIoU`, or `val/PQ`.
 
     It has a class of its own, so that its state in a checkpoint is none of the user's `ModelCheckpoint`s, whatever they
     watch.
@@ -32,6 +33,11 @@ class BestCheckpoint(ModelCheckpoint):
             auto_insert_metric_name=False,
             enable_version_counter=False,
         )
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Learn which score leads."""
+        self.monitor = str(getattr(pl_module, "leading_score", self.monitor))
+        super().setup(trainer, pl_module, stage)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the best so far."""

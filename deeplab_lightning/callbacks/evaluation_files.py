@@ -18,7 +18,7 @@ from ..reporting.evaluation import EvaluationRecord, write_evaluation
 from ..reporting.gallery import SPREAD, GalleryCollector, write_gallery
 from ..reporting.panels import PanelImage, panel_overview
 from ..reporting.plots import plot_confusion
-from ..reporting.tables import per_class_table, write_confusion, write_per_class_csv
+from ..reporting.tables import panoptic_table, per_class_table, write_confusion, write_per_class_csv
 from ..runs import RunFolder
 
 PANEL_IMAGES = 6
@@ -28,8 +28,13 @@ PANEL_IMAGES = 6
 class EvaluationFiles(Callback):
     """Keeps the files of the best evaluation in the run folder, and prints its per-class table at the end.
 
-    While training, the files are rewritten whenever `val/mIoU` improves: they always describe
+    While training, the files are rewritten whenever the task's `leading_score` improves: they always describe
     `checkpoints/best.ckpt`.
+
+    Of a task with `objects` there are `panoptic.npz`, further columns of
+    `per_class.csv` and a second table. The gallery shows objects as outlines where a batch has `numbers` (a list of
+    `(H, W)`, the truth's, whose classes are `mask`) and the outputs of a step have `segments` (a list of pairs of
+    classes and numbers).
 
     Args:
         run: The run folder.
@@ -41,7 +46,7 @@ class EvaluationFiles(Callback):
         self.run = run
         self.step, self.goes_on = step, goes_on
         self.best_score = -math.inf
-        self._table: Any = None
+        self._tables: list[Any] = []
         self._panels: list[PanelImage] = []
         self._gallery = GalleryCollector(0)
         self._spread: set[int] = set()
@@ -82,8 +87,9 @@ class EvaluationFiles(Callback):
             return
         scores: Scores = pl_module.evaluation.scores()
         if trainer.state.fn == "fit":
-            if scores.mIoU > self.best_score:
-                self.best_score = scores.mIoU
+            score = float(trainer.callback_metrics[pl_module.leading_score])
+            if score > self.best_score:
+                self.best_score = score
                 self._write(trainer, pl_module, scores, "val", f"best so far, step {trainer.global_step}")
         else:
             split, title = ("test", "test") if trainer.testing else ("val", "validation")
@@ -101,7 +107,7 @@ class EvaluationFiles(Callback):
         """Take images that are spread over the split, and the worst."""
         evaluation = pl_module.evaluation
         images = zip(batch["sample_id"], batch["image"], batch["mask"], outputs["pred"], strict=True)
-        for sample_id, image, mask, pred in images:
+        for place, (sample_id, image, mask, pred) in enumerate(images):
             is_spread = self._seen in self._spread
             self._seen += 1
             if trainer.sanity_checking or not trainer.is_global_zero:
@@ -109,7 +115,12 @@ class EvaluationFiles(Callback):
             score = scores_from_confusion(evaluation.image(sample_id), evaluation.class_names).mIoU
             if self._gallery.wants(score, is_spread):
                 shown = image.cpu().numpy().transpose(1, 2, 0)
-                self._gallery.add(sample_id, shown, mask.cpu().numpy(), pred.cpu().numpy(), score, is_spread)
+                objects = None
+                if "segments" in outputs:
+                    pairs = (mask, batch["instances"][place]), outputs["segments"][place]
+                    objects = tuple((classes.cpu().numpy(), numbers.cpu().numpy()) for classes, numbers in pairs)
+                masks = mask.cpu().numpy(), pred.cpu().numpy()
+                self._gallery.add(sample_id, shown, *masks, score, is_spread, objects)
 
     def _keep(self, batches: int, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take the first image of evenly spread batches."""
@@ -123,7 +134,11 @@ class EvaluationFiles(Callback):
     def _write(self, trainer: Trainer, pl_module: Any, scores: Scores, split: str, title: str) -> None:
         counts, description, run = pl_module.evaluation.counts(), pl_module.description, self.run
         matrix, class_names = counts.total(), description["class_names"]
-        write_per_class_csv(run.per_class, scores)
+        panoptic = None if pl_module.objects is None else pl_module.objects.scores
+        quality = None if panoptic is None else panoptic.quality()
+        write_per_class_csv(run.per_class, scores, quality)
+        if panoptic is not None:
+            panoptic.counts().save(run.panoptic)
         write_confusion(run.confusion, matrix, class_names)
         counts.save(run.per_image)
         plot_confusion(matrix, class_names, run.confusion_image)
@@ -135,7 +150,9 @@ class EvaluationFiles(Callback):
         score = None if math.isnan(scores.mIoU) else scores.mIoU
         seconds = round(time.monotonic() - self._began, 3)
         write_evaluation(run, EvaluationRecord(split, protocol, len(counts), step, score, seconds))
-        self._table = per_class_table(scores, title, f"{len(counts)} images; {protocol}")
+        self._tables = [per_class_table(scores, title, f"{len(counts)} images; {protocol}")]
+        if quality is not None:
+            self._tables.append(panoptic_table(quality, f"{title}, objects and stuff"))
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 from ..reporting import wandb_runs
@@ -150,6 +167,6 @@ class EvaluationFiles(Callback):
                     wandb_runs.log_panels(logger.experiment, self._panels, class_names, shown_at)
 
     def _print(self) -> None:
-        if self._table is not None:
-            Console().print(self._table)
+        for table in self._tables:
+            Console().print(table)
         print(f"Files: {self.run.path}", flush=True)

@@ -83,7 +83,7 @@ class TrainingProgress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the score."""
         self._close()
-        score = trainer.callback_metrics.get("val/mIoU")
+        score = trainer.callback_metrics.get(_leading(trainer))
         if trainer.sanity_checking or score is None or trainer.state.fn != "fit":
             return
         self._best = max(self._best, float(score))
@@ -132,10 +132,16 @@ class TrainingProgress(ProgressBar):
         shown = {}
         if "train/loss" in metrics:
             shown["loss"] = f"{float(metrics['train/loss']):.3f}"
-        if "val/mIoU" in metrics and self._best > -math.inf:
-            shown["mIoU"] = f"{float(metrics['val/mIoU']):.4f}"
+        leading = _leading(trainer)
+        if leading in metrics and self._best > -math.inf:
+            shown[leading.removeprefix("val/")] = f"{float(metrics[leading]):.4f}"
             shown["best"] = f"{self._best:.4f}"
         return shown
+
+
+def _leading(trainer: Trainer) -> str:
+    """Return the name of the score by which a task's checkpoints are compared."""
+    return str(getattr(trainer.lightning_module, "leading_score", "val/mIoU"))
 
 
 def _steps(trainer: Trainer) -> int | None:

@@ -142,6 +142,9 @@ def _not_described(description: Mapping[str, Any] | None) -> str | None:
         return f"has {channels} channels, {len(description['mean'])} means and {len(description['std'])} deviations"
     if min(description["std"]) <= 0 or description["pixel_range"] <= 0:
         return "has deviations or a pixel range that are not above 0"
+    things = description.get("things", [])
+    if not isinstance(things, list | tuple) or not all(type(one) is int and 0 <= one < len(names) for one in things):
+        return f"has things {things!r}"[:120]
     return None
 
 

@@ -256,6 +256,7 @@ def make_plan(
             path.write_text(plan.as_yaml(head + "".join(f"\nNot taken: {what}" for what in plan.rejected)), "utf-8")
 
     write_plan()
+    probe = min(PROBE_CROP, facts.largest_crop)
     costs: dict[str, Cost | str] = {}
     at_most = math.inf
     precisions = [plan.value("trainer.precision")] if "trainer.precision" in kept else PRECISIONS
@@ -263,12 +264,12 @@ def make_plan(
         print(f"trial: training steps in {precision} ...", flush=True)
         trial = partial(build_for_trial, ["-c", str(path), f"--trainer.precision={precision}"])
         try:
-            costs[precision] = cost = measure(trial, PROBE_CROP, PROBE_BATCHES, at_most=at_most)
+            costs[precision] = cost = measure(trial, probe, PROBE_BATCHES, at_most=at_most)
             at_most = TOO_SLOW * cost.seconds_per_image
         except TrialError as error:
             costs[precision] = str(error)
     cost = choose_precision(plan, costs)
-    probed = Configuration(["-c", str(path), f"--data.crop_size={PROBE_CROP}"])
+    probed = Configuration(["-c", str(path), f"--data.crop_size={probe}"])
     choose_length(plan, replace(facts, images_per_second=images_per_second(probed.datamodule())), cost)
     write_plan()
     return plan

@@ -41,7 +41,8 @@ def predict(
     Args:
         inputs: Images and videos: files, folders or globs.
         ckpt_path: Checkpoint, or a run such as runs/v3plus, of which the best checkpoint is taken.
-        output: Folder for masks/NAME.png, overlays/NAME.png and classes.csv.
+        output: Folder for masks/NAME.png, overlays/NAME.png and classes.csv; of a network that finds objects,
+            panoptic/NAME.png and their lists, too.
         output_stride: Output stride of the network, if it is to be another than in training.
         opacity: Opacity of the classes in overlays.
         label_ids: Write masks of Cityscapes' label ids in place of train ids, as its server wants them.
@@ -74,6 +75,7 @@ def predict(
     from ..inference.drafts.writing import Drafts
     from ..inference.morphology import Morphology
     from ..video.reading import find_videos
+    from .object_files import ObjectFiles
     from .videos import segment_videos
 
     set_most_pixels(max_pixels)
@@ -99,6 +101,10 @@ def predict(
     morphology = Morphology.of_classes(postprocessing or Postprocessing(), model.labels)
     protocol = ", ".join(filter(None, (model.protocol, str(morphology))))
     ids = LABEL_IDS if label_ids else range(model.labels.num_classes)
+    of_objects = None
+    if model.things:
+        cityscapes = LABEL_IDS if model.labels.class_names == CITYSCAPES.class_names else None
+        of_objects = ObjectFiles(output, model.labels, model.things, cityscapes)
     writing_drafts = Drafts(output, of_drafts, drafted_classes(model.labels, bool(morphology.threshold)))
     table = label_id_colours() if label_ids else model.labels.colour_table()
     rows = [
@@ -128,6 +134,8 @@ def predict(
                     write_mask(output / "masks" / at, mask, table)
                     write_image(output / "overlays" / at, result.overlay(opacity))
                     written.append(output / "masks" / at)
+                    if of_objects is not None and result.panoptic is not None:
+                        of_objects.add(f"{name}{part.mark}", result.panoptic)
                     if not part.mark:
                         writing_drafts.add(image, name, result.mask)
                 if of_drafts.write and part.mark:
@@ -139,6 +147,9 @@ def predict(
     done = len(written) - len(gone)
     total = done + len(of_images)
     print(f"{done} of {total} images segmented ({protocol}): {output}/masks, {output}/overlays")
+    if of_objects is not None and done:
+        of_objects.finish()
+        print(f"{of_objects.count} objects: {output}/objects.csv, objects.json, panoptic.json")
     for form in of_drafts.write if done else ():
         print(f"drafts to correct: {output / form}")
     return report_failures([*failures, *of_images])

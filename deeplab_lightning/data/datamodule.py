@@ -21,13 +21,14 @@ from ..errors import ConfigError
 from ..labels import LabelSet
 from ..options import Between, Options, at_least
 from ..plugins import name_of
-from ..types import DataDescription, Sample
+from ..types import DataDescription, MapName, Sample
 from .checks import check_labels
 from .dataset import SegmentationDataset
 from .files.limits import set_most_pixels
 from .loading import (
     LoaderView,
     ResumableLoader,
+    check_has_map,
     collate_crops,
     collate_images,
     leave_signals_to_the_main_process,
@@ -148,7 +149,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         self.labels = self.label_set(self.options)
         seed = self.options.seed
         self.seed = int(os.environ.get("PL_GLOBAL_SEED", "0")) if seed is None else seed
-        self._with_depth = False
+        self._maps: list[MapName] = []
         self._loaders: list[DataLoader[Sample]] = []
         self._datasets: dict[Split, SegmentationDataset] = {}
         pad_value = [self.options.pixel_range * value for value in self.options.mean]
@@ -187,7 +188,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def describe(cls, options: DataOptions) -> DataDescription:
         """Say what a model must know of the data, from the options alone: no pixel is read."""
         labels = cls.label_set(options)
-        return {
+        description: DataDescription = {
             "class_names": list(labels.class_names),
             "palette": [list(colour) for colour in labels.palette],
             "ignore_index": labels.ignore_index,
@@ -196,6 +197,9 @@ class SegmentationDataModule(LightningDataModule, ABC):
             "std": list(options.std),
             "pixel_range": options.pixel_range,
         }
+        if labels.things:
+            description["things"] = list(labels.thing_ids)
+        return description
 
     @property
     def description(self) -> DataDescription:
@@ -225,19 +229,15 @@ class SegmentationDataModule(LightningDataModule, ABC):
         rank_zero_info(f"repeat_classes: {len(dataset)} training images are drawn from as {len(several)}")
         return several
 
-    def deliver_depth(self) -> None:
-        """Put depth maps into all batches.
+    def deliver(self, name: MapName) -> None:
+        """Put a map that lies beside the mask into all batches, below its name.
 
         Raises:
-            ConfigError: This data has none.
+            ConfigError: This data has none, and which data has.
         """
-        for split in ("train", "val", "test"):
-            if split in self._datasets and not self._datasets[split].has_depth:
-                raise ConfigError(
-                    f"--loss.depth.weight needs depth maps, and {type(self).__name__} has none: drawn scenes "
-                    f"have, and a FolderDataModule with --data.depth depth."
-                )
-        self._with_depth = True
+        for dataset in self._datasets.values():
+            check_has_map(dataset, name)
+        self._maps = [*dict.fromkeys([*self._maps, name])]
 
     def setup(self, stage: str) -> None:
         """Open what a stage needs, so that missing data is reported before anything else happens."""
@@ -281,7 +281,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
         if isinstance(dataset, TiledDataset):
             rank_zero_info(dataset.summary())
         loader = ResumableLoader(
-            LoaderView(dataset, self.transform, self.seed, self._with_depth),
+            LoaderView(dataset, self.transform, self.seed, self._maps),
             order,
             self._place,
             batch_size=self.options.batch_size,
@@ -307,7 +307,7 @@ class SegmentationDataModule(LightningDataModule, ABC):
     def _evaluation_loader(self, split: Split) -> DataLoader[Sample]:
         dataset = self.dataset(split)
         loader = DataLoader(
-            LoaderView(dataset, with_depth=self._with_depth),
+            LoaderView(dataset, maps=self._maps),
             batch_size=self.options.eval_batch_size,
             sampler=ShardSampler(len(dataset)),
             collate_fn=collate_images,

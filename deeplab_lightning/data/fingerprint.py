@@ -71,7 +71,8 @@ def exact_fingerprint(dataset: SegmentationDataset, chosen: Sequence[int]) -> st
     digest = hashlib.sha256(reading_of(dataset).encode())
     decoded = {chosen[place] for place in spread(len(chosen), DECODED)}
     for index in chosen:
-        stats = [(path.name, *_size_and_time(path)) for path in dataset.files(index)]
+        files = (*dataset.files(index), *dataset.map_files(index))
+        stats = [(path.name, *_size_and_time(path)) for path in files]
         digest.update(json.dumps([dataset.sample_id(index), stats]).encode())
         if not (stats or dataset.is_drawn):
             decoded.add(index)

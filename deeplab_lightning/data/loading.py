@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from ..errors import DataError
-from ..types import Batch, Sample
-from .dataset import SegmentationDataset
+from ..errors import ConfigError, DataError
+from ..types import Batch, MapName, Sample
+from .dataset import MAPS, SegmentationDataset
 from .sampling import Draw, EpochSampler
 
 if TYPE_CHECKING:  # it comes with albumentations
-    from .transforms.geometry import Stored
-
-Transform = Callable[["Stored", "Stored", int], tuple[np.ndarray, np.ndarray]]
-"""`(image, mask, seed) -> (image, mask)`; the same seed gives the same augmentation."""
+    from .transforms.pipelines import TrainingTransform
 
 WORKER_PATIENCE = 60
 """Seconds after SIGTERM in which a worker ends by itself, should the main process fail to end it."""
@@ -30,43 +27,67 @@ class LoaderView(torch.utils.data.Dataset[Sample]):
 
     The transform is seeded by (seed, epoch, index), so an image comes out the same whichever worker draws it and
     however often training was interrupted before.
+
+    Args:
+        source: The data set.
+        transform: Augments images; None leaves them whole.
+        seed: Of the augmentation.
+        maps: What lies beside the mask and is wanted, of the source's `maps`.
+
+    Raises:
+        ConfigError: The source has no such map.
     """
 
     def __init__(
-        self, source: SegmentationDataset, transform: Transform | None = None, seed: int = 0, with_depth: bool = False
+        self,
+        source: SegmentationDataset,
+        transform: TrainingTransform | None = None,
+        seed: int = 0,
+        maps: Sequence[MapName] = (),
     ) -> None:
-        self.source = source
-        self.transform: Any = transform  # with depth, one that has a method `with_depth`, too
-        self.seed = seed
-        self.with_depth = with_depth
+        for name in maps:
+            check_has_map(source, name)
+        self.source, self.transform, self.seed, self.maps = source, transform, seed, tuple(maps)
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, draw: Draw | int) -> Sample:
         epoch, index = draw if isinstance(draw, tuple) else (0, draw)
-        depth = self.source.depth(index) if self.with_depth else None
         read: Any = self.source.load if self.transform is None else self.source.open
         image, mask = read(index)
-        if depth is not None and depth.shape != image.shape[:2]:
-            raise DataError(
-                f"The depth map of {self.source.sample_id(index)} is {depth.shape[1]}x{depth.shape[0]} and its image "
-                f"{image.shape[1]}x{image.shape[0]} (width x height): they must have one size."
-            )
+        maps = {name: self._map(name, index, image.shape) for name in self.maps}
         if self.transform is not None:
             seed = int(np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)[0])
-            if depth is None:
-                image, mask = self.transform(image, mask, seed)
-            else:
-                image, mask, depth = self.transform.with_depth(image, mask, depth, seed)
-        sample: Sample = {
+            image, mask, maps = self.transform.with_maps(image, mask, maps, seed)
+        sample: dict[str, Any] = {
             "image": torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1),
             "mask": torch.from_numpy(np.ascontiguousarray(mask)),
             "sample_id": self.source.sample_id(index),
         }
-        if depth is not None:
-            sample["depth"] = torch.from_numpy(np.ascontiguousarray(depth, np.float32))
-        return sample
+        sample |= {name: torch.from_numpy(np.ascontiguousarray(pixels)) for name, pixels in maps.items()}
+        return cast(Sample, sample)
+
+    def _map(self, name: MapName, index: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Read a map that lies beside an image of this shape."""
+        pixels = self.source.read_map(name, index)
+        if pixels.shape != shape[:2]:
+            raise DataError(
+                f"The {MAPS[name].called} of {self.source.sample_id(index)} are {pixels.shape[1]}x{pixels.shape[0]} "
+                f"and the image {shape[1]}x{shape[0]} (width x height): they must have one size."
+            )
+        return pixels.astype(MAPS[name].dtype, copy=False)
+
+
+def check_has_map(source: SegmentationDataset, name: MapName) -> None:
+    """Refuse a data set without a map that is wanted.
+
+    Raises:
+        ConfigError: Which data has it.
+    """
+    if name not in source.maps:
+        kind = MAPS[name]
+        raise ConfigError(f"The model needs {kind.called}, and this data has none: {kind.found_in}.")
 
 
 def collate_crops(samples: list[Sample]) -> Batch:
@@ -76,11 +97,9 @@ def collate_crops(samples: list[Sample]) -> Batch:
     """
     batch = collate_images(samples)
     rows_first = [sample["image"].permute(1, 2, 0) for sample in samples]
-    batch["image"] = default_collate(rows_first).permute(0, 3, 1, 2)  # in a worker, straight into shared memory
-    batch["mask"] = default_collate(list(batch["mask"]))
-    if "depth" in batch:
-        batch["depth"] = default_collate(list(batch["depth"]))
-    return batch
+    images = default_collate(rows_first).permute(0, 3, 1, 2)  # in a worker, straight into shared memory
+    maps = {name: default_collate(cast(Any, batch)[name]) for name in batch if name not in ("image", "sample_id")}
+    return cast(Batch, {**maps, "image": images, "sample_id": batch["sample_id"]})
 
 
 def collate_images(samples: list[Sample]) -> Batch:

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import ConfigError, did_you_mean
+from ..types import MapName
 from .dataset import SegmentationDataset
 
 if TYPE_CHECKING:  # it comes with albumentations
@@ -37,6 +38,10 @@ class Subset(SegmentationDataset):
         """Return the image's files."""
         return self.source.files(self.positions[index])
 
+    def map_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files of the image's maps."""
+        return self.source.map_files(self.positions[index])
+
     def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Read an image and its mask."""
         return self.source.load(self.positions[index])
@@ -46,13 +51,18 @@ class Subset(SegmentationDataset):
         return self.source.open(self.positions[index])
 
     @property
-    def has_depth(self) -> bool:
-        """Whether the source has depth maps."""
-        return self.source.has_depth
+    def maps(self) -> tuple[MapName, ...]:
+        """Those of the source."""
+        return self.source.maps
 
-    def depth(self, index: int) -> np.ndarray:
-        """Return the image's depth."""
-        return self.source.depth(self.positions[index])
+    def read_map(self, name: MapName, index: int) -> np.ndarray:
+        """Read one of the image's maps."""
+        return self.source.read_map(name, self.positions[index])
+
+    def previous(self, index: int) -> int | None:
+        """Return where the frame before lies here; None if it was not taken."""
+        before = self.source.previous(self.positions[index])
+        return self.positions.index(before) if before in self.positions else None
 
 
 def repeated(dataset: SegmentationDataset, times: Mapping[str, int], quiet: bool = False) -> Subset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .findings import Finding, finding
 
@@ -22,6 +22,7 @@ class Cost:
         per_image: Bytes for each image.
         seconds_per_image: In the largest batch that was tried.
         available: Bytes that were free before the steps; None if the system does not tell.
+        side: Of the images, in pixels; time and memory grow with its square.
     """
 
     device: str
@@ -29,10 +30,17 @@ class Cost:
     per_image: int
     seconds_per_image: float
     available: int | None
+    side: int
 
     def need(self, images: int) -> int:
         """Return the bytes that a batch takes."""
         return self.fixed + images * self.per_image
+
+    def at(self, side: int) -> Cost:
+        """Return what images of another side would need."""
+        share = side**2 / self.side**2
+        seconds, per_image = self.seconds_per_image * share, int(self.per_image * share)
+        return replace(self, per_image=per_image, seconds_per_image=seconds, side=side)
 
     def largest_batch(self) -> int | None:
         """Return how many images fit into `SAFETY` of the available memory; None if that is unknown."""
@@ -41,11 +49,11 @@ class Cost:
         return max(0, int((SAFETY * self.available - self.fixed) // self.per_image))
 
 
-def cost_of(device: str, available: int | None, steps: Mapping[int, tuple[int, float]]) -> Cost:
+def cost_of(device: str, available: int | None, steps: Mapping[int, tuple[int, float]], side: int) -> Cost:
     """Draw the line through the peaks (bytes) of steps of one and of two images; the time is the largest batch's."""
     (peak, _), (peak_of_two, _) = steps[1], steps[2]
     per_image, largest = max(0, peak_of_two - peak), max(steps)
-    return Cost(device, peak - per_image, per_image, steps[largest][1] / largest, available)
+    return Cost(device, peak - per_image, per_image, steps[largest][1] / largest, available, side)
 
 
 def batch(cost: Cost, batch_size: int, images: int) -> list[Finding]:

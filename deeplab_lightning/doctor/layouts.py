@@ -10,16 +10,21 @@ from ..data.classes.stated_classes import stated_classes
 from ..data.datamodule import SegmentationDataModule
 from ..data.pairing.layout import CHILDREN, Recognised, subfolders
 from ..data.sets import datamodules
+from ..data.sets.folder import FolderDataModule
 from ..data.wording import found_instead
 from ..errors import ConfigError, DeepLabError
 from .contents import suggested_window, unusual_images
-from .mask_classes import meaning_of
+from .mask_classes import Meaning, meaning_of
+from .numbered_objects import numbered_objects
 from .unrecognised import describe
 from .yaml_lines import section
 
 OF_IMAGES = {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "warmup_steps": 0}
 OF_IMAGES_WHY = {"name": "for images; that of configs/v3plus.yaml is for drawn scenes"}
 """The optimiser that configurations of images name (docs/planner.md has what it was compared with)."""
+LOVASZ = {"weight": 1.0, "every": 4}
+LOVASZ_WHY = "the IoU beside the cross-entropy, seen at every 4th pixel: rare classes are learned sooner"
+"""The loss that they add. Logits have a quarter of the image's side: every fourth pixel tells what all do."""
 
 
 @dataclass
@@ -32,7 +37,8 @@ class Proposal(Recognised):
         """Return a commented configuration that goes on top of a model's, with `title` as its first comment."""
         head = "".join(f"# {line}\n" for line in [title, *self.remarks])
         data = section("data", {"name": self.name, **self.options}, self.comments)
-        return f"{head}\n{data}\n{section('optimizer', OF_IMAGES, OF_IMAGES_WHY)}"
+        loss = section("loss", {"lovasz": LOVASZ}, {"lovasz": LOVASZ_WHY})
+        return f"{head}\n{data}\n{section('optimizer', OF_IMAGES, OF_IMAGES_WHY)}\n{loss}"
 
 
 def propose(folder: Path) -> Proposal:
@@ -84,16 +90,22 @@ def _measured(data_set: type[SegmentationDataModule], found: Recognised) -> Prop
     proposal = Proposal(**vars(found), name=data_set.name_in_yaml())
     if found.masks:
         meaning = meaning_of(look_at_masks(found.masks), stated_classes(Path(found.options["root"]), found.masks))
-        proposal.options |= meaning.options
-        proposal.comments |= meaning.comments
-        proposal.remarks += meaning.remarks
+        _add(proposal, meaning)
         if kind := unusual_images(found.images):
             proposal.options |= kind
             proposal.comments["mean"] = f"measured; {len(kind['mean'])} channels"
             proposal.comments["pixel_range"] = "the stored value that means 1: check it"
+        if issubclass(data_set, FolderDataModule):
+            _add(proposal, numbered_objects(proposal.options))
     crop, batch_size = suggested_window(found.images), max(1, min(8, found.train_size))
     proposal.options |= {"crop_size": crop, "batch_size": batch_size, "scale_range": [0.5, 2.0]}
     if "mean" not in proposal.options:  # colours
         proposal.options["colour_jitter"] = 0.3
     proposal.comments |= {"crop_size": f"16 * {crop // 16} + 1", "batch_size": "see what doctor measured"}
     return proposal
+
+
+def _add(proposal: Proposal, meaning: Meaning) -> None:
+    proposal.options |= meaning.options
+    proposal.comments |= meaning.comments
+    proposal.remarks += meaning.remarks

@@ -7,6 +7,7 @@ has the experiment behind each rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -15,13 +16,14 @@ from ..errors import ConfigError
 from .advice import IMBALANCE, SHIFT
 from .cost import GIB, Cost
 from .facts import Facts
+from .layouts import LOVASZ, LOVASZ_WHY
 from .yaml_lines import section, value_of
 
 SECTIONS = ("model", "optimizer", "loss", "data", "evaluation", "trainer")
 
 BATCH = 8
 PROBE_CROP = 257
-"""Side of the images of the timed steps, in pixels; time and memory grow with its square."""
+"""Side of the images of the timed steps, in pixels, where the data's are not smaller."""
 PROBE_BATCHES = (1, 1, 2, 2, BATCH, BATCH, BATCH)
 PRECISIONS = ("32-true", "bf16-mixed")
 BF16_GAIN = 1.1
@@ -39,6 +41,8 @@ FORWARD_COST = 0.4
 SMALLEST_CROP = 129
 FEWEST_IMAGES, ENOUGH_IMAGES = 2400, 20_000
 """Training windows below which no run converges, and above which the crop need not shrink for more."""
+FEWEST_STEPS = 100
+"""Fewer are planned where there is no time for more, with a word."""
 MOST_PASSES = 400
 """Over the training images; further ones teach nothing."""
 
@@ -48,6 +52,9 @@ PLANNED = (
     "trainer.precision", "trainer.log_every_n_steps",
 )  # fmt: skip
 """What a plan decides, beside the optimiser, even where a file says otherwise: files do not know the time there is."""
+
+RARE_CLASS_CROPS = 0.5
+"""Share of the windows that are drawn around a rare class, where there is one."""
 
 WITH_RATES = ("DeepLabV3", "DeepLabV3Plus")
 RATES_OF_PAPERS = (6, 12, 18)
@@ -205,10 +212,13 @@ def choose_learning(plan: Plan, facts: Facts) -> None:
         plan.choose(
             "data.eval_batch_size", 1, f"images of {facts.val_pixels / 1e6:.1f} million pixels; scores stay the same"
         )
+    if not {option for option in plan.said if option.startswith("loss.")} - {"loss.cross_entropy"}:
+        plan.choose("loss.lovasz", LOVASZ, LOVASZ_WHY)
     if facts.imbalance > IMBALANCE:
+        rare = f"the rarest class has {facts.imbalance:.0f} times fewer pixels than the most frequent"
+        plan.choose("data.rare_class_crops", RARE_CLASS_CROPS, rare)
         plan.rejected.append(
-            f"class weights (the rarest class has {facts.imbalance:.0f} times fewer pixels): try "
-            "--loss.cross_entropy.class_weights median_frequency"
+            f"class weights ({rare}): --loss.cross_entropy.class_weights median_frequency, not measured"
         )
 
 
@@ -236,7 +246,7 @@ def choose_precision(plan: Plan, costs: Mapping[str, Cost | str]) -> Cost:
     gained = timed[safest].seconds_per_image / timed[fastest].seconds_per_image
     taken = fastest if gained >= BF16_GAIN else safest
     listed = ", ".join(f"{name} {each}" for name, each in seconds.items())
-    plan.choose("trainer.precision", taken, f"an image of {PROBE_CROP} pixels a side takes {listed}")
+    plan.choose("trainer.precision", taken, f"an image of {timed[taken].side} pixels a side takes {listed}")
     return timed[taken]
 
 
@@ -246,14 +256,14 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
     Args:
         plan: What is said so far.
         facts: Of the data.
-        cost: Of images with sides of `PROBE_CROP`.
+        cost: Of a training step.
 
     Raises:
         ConfigError: The time does not suffice for one step, or the memory for one image.
     """
     recipe = RECIPES[plan.start]
     batch = plan.value("data.batch_size")
-    per_pixel = cost.seconds_per_image / PROBE_CROP**2
+    per_pixel = cost.seconds_per_image / cost.side**2
     loading = 0.0 if facts.images_per_second is None else 1 / facts.images_per_second
     validation = facts.val_images * facts.val_pixels * per_pixel * FORWARD_COST
     budget = facts.minutes * 60 - START_SECONDS
@@ -262,13 +272,12 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
     needed = max(FEWEST_IMAGES, min(recipe.passes * facts.train_images, ENOUGH_IMAGES))
 
     def seconds(crop: int) -> float:
-        computing = per_pixel * crop**2
+        computing = cost.at(crop).seconds_per_image
         # On a CPU the loader's processes take the same cores; beside a GPU the slower of the two counts.
         return computing + loading if cost.device == "cpu" else max(computing, loading)
 
     def fits(crop: int, images: int) -> bool:
-        scaled = Cost(cost.device, cost.fixed, int(cost.per_image * crop**2 / PROBE_CROP**2), 0, cost.available)
-        largest = scaled.largest_batch()
+        largest = cost.at(crop).largest_batch()
         return largest is None or largest >= images
 
     crops = list(range(min(SMALLEST_CROP, facts.largest_crop), facts.largest_crop + 1, 16))
@@ -281,8 +290,8 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
         plan.choose("data.batch_size", batch, "more do not fit into the memory")
         if batch == 0:
             raise ConfigError(
-                f"One image of {crops[0]} pixels a side needs {cost.need(1) / GIB:.1f} GiB, more than there is: take a "
-                f"smaller --model.backbone."
+                f"One image of {crops[0]} pixels a side needs {cost.at(crops[0]).need(1) / GIB:.1f} GiB, more than "
+                f"there is: take a smaller --model.backbone."
             )
     quick = [crop for crop in roomy if training / seconds(crop) >= needed]
     crop = max(quick, default=roomy[0])
@@ -302,21 +311,21 @@ def choose_length(plan: Plan, facts: Facts, cost: Cost) -> None:
         plan.choose("model.atrous_rates", list(rates), why)
     per_step = seconds(crop) * batch
     steps = int(min(training / per_step, MOST_PASSES * facts.train_images / batch))
+    enough = math.ceil((START_SECONDS + validation + FEWEST_STEPS * per_step) / 60)
     if steps < 1:
         raise ConfigError(
             f"{facts.minutes:g} minutes do not suffice: a step of {batch} images takes {per_step:.0f} s, a validation "
-            f"{validation:.0f} s. Give at least {(START_SECONDS + validation + 100 * per_step) / 60:.0f} minutes."
+            f"{validation:.0f} s. Give at least {enough} minutes."
         )
     validations = min(validations, steps)
     interval = steps // validations
     steps = interval * validations
     took = (steps * per_step + validations * validation + START_SECONDS) / 60
     passes = steps * batch / facts.train_images
-    plan.choose(
-        "trainer.max_steps",
-        steps,
-        f"{took:.0f} minutes at {per_step:.2g} s a step: {passes:.0f} passes over the images",
-    )
+    why = f"{took:.0f} minutes at {per_step:.2g} s a step: {passes:.0f} passes over the images"
+    if steps < FEWEST_STEPS:
+        why += f"; too few to learn much: give {enough} minutes or more"
+    plan.choose("trainer.max_steps", steps, why)
     plan.choose(
         "trainer.val_check_interval",
         interval,

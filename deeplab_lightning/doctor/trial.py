@@ -134,7 +134,7 @@ def _run_steps(build: Build, crop_size: int, batches: Sequence[int], seed: int, 
     # Class weights by a rule are counted in the data; their values cost nothing here.
     task.losses.rule = None
     trainer.fit(task, torch.utils.data.DataLoader(Batches(), batch_size=None))
-    return cost_of(watch.device, watch.available, watch.steps)
+    return cost_of(watch.device, watch.available, watch.steps, crop_size)
 
 
 def _forget_peak(device: str) -> None:

@@ -68,6 +68,38 @@ PAPERS = {
 
 
 @dataclass(frozen=True)
+class ObjectOptions(Options):
+    """How objects are read from the maps of a network that finds them; Panoptic-DeepLab's constants."""
+
+    section: ClassVar[str] = "evaluation.objects"
+
+    centre_threshold: Annotated[float, Between(0, 1)] = 0.1
+    """Value below which no pixel is the centre of an object."""
+    centre_window: Annotated[int, at_least(1)] = 13
+    """Odd side in pixels of the window in which a centre has to be the largest value."""
+    max_objects: Annotated[int, at_least(1)] = 400
+    """Objects that an image may have: those of the highest centres."""
+    min_stuff_area: Annotated[int, at_least(0)] = 2048
+    """Pixels of an image below which a class of stuff becomes void."""
+
+    def check(self) -> None:
+        """Refuse a window without a middle."""
+        super().check()
+        if self.centre_window % 2 == 0:
+            raise ConfigError(
+                f"centre_window is {self.centre_window}, and a window needs a pixel in its middle: take "
+                f"{self.centre_window - 1} or {self.centre_window + 1}."
+            )
+
+    def __str__(self) -> str:
+        """Say it in words that can stand beside a score."""
+        return (
+            f"objects above {self.centre_threshold:g} in windows of {self.centre_window}, at most {self.max_objects}, "
+            f"stuff of {self.min_stuff_area} px"
+        )
+
+
+@dataclass(frozen=True)
 class EvaluationOptions(Options):
     """How images are looked at (docs/inference.md); by default once, whole, at their own size."""
 
@@ -89,6 +121,9 @@ class EvaluationOptions(Options):
     crf: Annotated[str | dict[str, Any] | CRFOptions | None, Written("--crf", metavar="NAME|'{w1: 4}'")] = None
     """Dense CRF behind the network: parameters of a paper (v1, v2_vgg16, v2_resnet101), or one's own above those of v2
     with ResNet-101, such as '{w1: 5, sigma_alpha: 50}'."""
+    objects: Annotated[dict[str, Any] | ObjectOptions | None, Written(metavar="'{centre_threshold: 0.1}'")] = None
+    """How objects are read from the maps of a network that finds them: centre_threshold, centre_window, max_objects
+    and min_stuff_area, above the published constants."""
 
     def __post_init__(self) -> None:
         """Bring scales and CRF into one form, whichever way they were given, and check all."""
@@ -104,12 +139,24 @@ class EvaluationOptions(Options):
             )
         object.__setattr__(self, "scales", tuple(sorted(scales)))
         object.__setattr__(self, "crf", _as_crf(self.crf))
+        if isinstance(self.objects, Mapping):
+            object.__setattr__(self, "objects", ObjectOptions.of(self.objects))
         super().__post_init__()
 
     @property
     def crf_options(self) -> CRFOptions | None:
         """The CRF's parameters, whichever way they were given."""
         return _as_crf(self.crf)
+
+    @property
+    def object_options(self) -> ObjectOptions:
+        """How objects are read, whichever way that was given."""
+        return self.objects if isinstance(self.objects, ObjectOptions) else ObjectOptions()
+
+    @property
+    def is_one_look(self) -> bool:
+        """Whether images are seen once, whole, at their own size, and nothing is done behind."""
+        return self.scales == (1.0,) and not self.flip and self.window_size is None and self.crf is None
 
     def words(self) -> str:
         """Say it in words that can stand beside a score, such as `scales 0.5, 1, flip, whole image`."""

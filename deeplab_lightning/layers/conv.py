@@ -64,16 +64,18 @@ class ConvNormAct(nn.Sequential):
 
 
 class AtrousSeparableConv(nn.Sequential):
-    """Atrous separable convolution (v3+ paper, section 3.1): depthwise 3x3 at a rate, then pointwise 1x1.
+    """Atrous separable convolution (v3+ paper, section 3.1): depthwise at a rate, 3x3 or wider, then pointwise 1x1.
 
     Batch norm and ReLU follow both parts, as in the released ASPP and decoder
     (`activation_fn_in_separable_conv=True`), or the second alone. `(B, C_in, H, W) -> (B, C_out, H, W)`.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, form: ConvOptions, *, atrous_rate: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, form: ConvOptions, *, kernel_size: int = 3, atrous_rate: int = 1
+    ) -> None:
         momentum = form.norm_momentum
         depthwise = ConvNormAct(
-            in_channels, in_channels, 3, atrous_rate=atrous_rate, groups=in_channels, momentum=momentum
+            in_channels, in_channels, kernel_size, atrous_rate=atrous_rate, groups=in_channels, momentum=momentum
         )
         pointwise = ConvNormAct(in_channels, out_channels, momentum=momentum)
         super().__init__(depthwise if form.norm_between else depthwise[0], pointwise)

@@ -24,6 +24,8 @@ class LossContext(NamedTuple):
     """Optimiser steps done."""
     class_weights: Tensor | None = None
     """`(C,)` of 0 or more, for losses that weigh classes."""
+    pixel_weights: Tensor | None = None
+    """`(B, H, W)` of 0 or more, for losses that weigh pixels."""
 
 
 @dataclass(frozen=True)

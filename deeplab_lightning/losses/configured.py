@@ -19,6 +19,7 @@ from .class_weights import WeightRule
 from .cross_entropy import CrossEntropy
 from .depth import DepthOptions
 from .distillation import DistillationOptions
+from .instances import InstanceOptions
 
 ORDER = ("cross_entropy", "hard_pixels", "ohem", "focal", "dice", "tversky", "lovasz", "boundary")
 """Losses are added up in this order, others behind them by name: floating point depends on it."""
@@ -37,6 +38,8 @@ class LossOptions(Options):
     """Mean cross-entropy over the labelled pixels, as in the DeepLab papers; null turns it off."""
     depth: DepthOptions | None = None
     """Loss of a second head that predicts depth, for data with depth maps; null builds none."""
+    instances: InstanceOptions | None = None
+    """Losses of objects' centres and offsets, of networks that find objects; null for the published ones."""
     distillation: DistillationOptions | None = None
     """Losses against trained networks for the same classes, learned from besides the labels; null for none."""
 
@@ -95,6 +98,7 @@ class CombinedLoss:
         rule: By which the class weights follow from the training masks, if they do: then whoever has the masks sets
             `class_weights` before training.
         class_weights: `(C,)`, for losses that weigh classes.
+        pixel_weights: `(B, H, W)` of the batch at hand, for losses that weigh pixels.
 
     Raises:
         ConfigError: The class weights are not one for each class.
@@ -105,6 +109,7 @@ class CombinedLoss:
         self.ignore_index = ignore_index
         self.rule: WeightRule | None = None
         self.class_weights: Tensor | None = None
+        self.pixel_weights: Tensor | None = None
         weights = options.cross_entropy.class_weights if options.cross_entropy else None
         if isinstance(weights, str):
             self.rule = weights
@@ -133,7 +138,7 @@ class CombinedLoss:
         """
         if self.class_weights is not None:
             self.class_weights = self.class_weights.to(coarse.device)
-        context = LossContext(self.ignore_index, step, self.class_weights)
+        context = LossContext(self.ignore_index, step, self.class_weights, self.pixel_weights)
         height, width = mask.shape[-2:]
         needed = not all(isinstance(loss, CoarseLoss) for loss in self.terms)
         logits = resize(coarse, (height, width), align_corners) if needed else coarse

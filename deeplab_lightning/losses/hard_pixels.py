@@ -16,7 +16,7 @@ class HardPixels(Loss):
     """Mean cross-entropy of the hardest pixels, in nats: TensorFlow's `top_k_percent_pixels`.
 
     As there, the share is of all pixels, ignored ones included (their loss is 0), and the mean is over those kept whose
-    loss is not 0.
+    loss is not 0. Pixels' weights (of small objects) multiply their losses before the hardest are chosen.
     """
 
     name: ClassVar[str] = "hard_pixels"
@@ -29,7 +29,8 @@ class HardPixels(Loss):
 
     def __call__(self, logits: Tensor, mask: Tensor, context: LossContext) -> Tensor:
         """Return the mean over the pixels kept at this step."""
-        losses = pixel_cross_entropy(logits, mask, context.ignore_index).flatten()
+        losses = pixel_cross_entropy(logits, mask, context.ignore_index)
+        losses = (losses if context.pixel_weights is None else losses * context.pixel_weights).flatten()
         kept = losses.topk(max(1, int(self.share_at(context.step) * losses.numel()))).values
         return kept.sum() / (kept > 0).sum().clamp(min=1)
 

@@ -52,10 +52,13 @@ class Counted(NamedTuple):
 
 
 class CountedImage(NamedTuple):
-    """Likewise, as it is kept: the cells of the table that are not zero."""
+    """Likewise, as it is kept: the cells of the table that are not zero.
+
+    A metric whose table would be endless, such as one over pairs of objects, counts into this at once.
+    """
 
     cells: np.ndarray
-    """`(k,)` int64 places in the flat table, growing."""
+    """`(k,)` int64 places in the flat table, all different."""
     counts: np.ndarray
     """`(k,)` int64."""
     sums: np.ndarray
@@ -74,7 +77,7 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
         protocol: What is counted and how, in words, to stand beside the score. Only equal ones can be merged.
         class_names: `C` names; none if nothing is counted by class.
         ignore_index: Label that does not count, if there is one.
-        shape: Of an image's table of counts.
+        shape: Of an image's table of counts; of no use, and empty, where `count` returns a `CountedImage`.
         only: A name in `values`: `compute` and `forward` then return this one, as `LightningModule.log` needs it of
             a metric; the whole dictionary if None.
         options: Of `torchmetrics.Metric`.
@@ -108,12 +111,12 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
         self.add_state("records", default=[], dist_reduce_fx="cat")
 
     @abstractmethod
-    def count(self, pred: Any, truth: Any) -> Counted:
+    def count(self, pred: Any, truth: Any) -> Counted | CountedImage:
         """Return what one image counts.
 
         Args:
-            pred: What was predicted for it, `(H, W)`, or with channels before.
-            truth: What is right, `(H, W)`.
+            pred: What was predicted for it, `(H, W)`, or with channels before; or a tuple of maps.
+            truth: What is right, `(H, W)`; or a tuple of maps.
         """
 
     @abstractmethod
@@ -124,8 +127,9 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
         """Count one image, or a batch.
 
         Args:
-            pred: For one image `(H, W)` (`(C, H, W)` where it has channels); for several `(B, H, W)`, or a list.
-            truth: `(H, W)`, at the label's own size; for several `(B, H, W)`, or a list.
+            pred: For one image `(H, W)` (`(C, H, W)` where it has channels), or the tuple that the metric is of; for
+                several `(B, H, W)`, or a list.
+            truth: `(H, W)`, at the label's own size, or a tuple; for several `(B, H, W)`, or a list.
             sample_id: Unique within the split; for several one for each. An image counts once, and one without an
                 id every time it comes.
 
@@ -135,7 +139,7 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
         for guess, labels, name in images_of(pred, truth, sample_id):
             self.add(name, self.count(guess, labels))
 
-    def add(self, sample_id: str | None, counted: Counted) -> None:
+    def add(self, sample_id: str | None, counted: Counted | CountedImage) -> None:
         """Keep what an image counts.
 
         Args:
@@ -145,11 +149,16 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
         if not isinstance(self.records, list):
             raise DataError(f"{self.protocol}: the processes' counts are together; unsync or reset before counting on.")
         name = b"" if sample_id is None else sample_id.encode("utf-8", "surrogatepass")
-        table = np.ascontiguousarray(counted.table, dtype=np.int64).ravel()
-        cells, sums = np.flatnonzero(table), np.array(counted.sums, dtype=np.float64)
+        if isinstance(counted, CountedImage):
+            cells, counts = (np.asarray(column, dtype=np.int64) for column in counted[:2])
+        else:
+            table = np.ascontiguousarray(counted.table, dtype=np.int64).ravel()
+            cells = np.flatnonzero(table)
+            counts = table[cells]
+        sums = np.array(counted.sums, dtype=np.float64)
         header = [-1 if sample_id is None else len(name), len(cells), len(sums)]
         padded = np.frombuffer(name + b"\0" * (-len(name) % 8), dtype=np.int64)
-        words = np.concatenate([self._kind, header, padded, cells, table[cells], sums.view(np.int64)])
+        words = np.concatenate([self._kind, header, padded, cells, counts, sums.view(np.int64)])
         self.records.append(torch.from_numpy(words))
 
     def compute(self) -> dict[str, Tensor] | Tensor:
@@ -285,7 +294,7 @@ class ByImage(Metric):  # type: ignore[misc,unused-ignore]
 
 def images_of(pred: Any, truth: Any, sample_id: str | Sequence[str] | None) -> Iterator[tuple[Any, Any, str | None]]:
     """Yield the images of a batch, or the one that there is."""
-    if getattr(truth, "ndim", None) == 2:
+    if isinstance(truth, tuple) or getattr(truth, "ndim", None) == 2:
         yield pred, truth, None if sample_id is None else str(sample_id)
         return
     names: Sequence[str | None] = [None] * len(truth) if sample_id is None else sample_id

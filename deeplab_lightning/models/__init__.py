@@ -10,6 +10,7 @@ from .deeplab_v3 import DeepLabV3, DeepLabV3Cascade
 from .deeplab_v3plus import DeepLabV3Plus
 from .encoder_decoder import EncoderDecoder
 from .fcn import FCN
+from .panoptic_deeplab import PanopticDeepLab
 from .segnet import SegNet
 from .unet import UNet
 
@@ -23,6 +24,7 @@ __all__ = [
     "EncoderDecoder",
     "Network",
     "NetworkOptions",
+    "PanopticDeepLab",
     "SegNet",
     "TrainingMaps",
     "UNet",

@@ -25,6 +25,15 @@ Norm = Literal["batch", "group"]
 CRFOfPaper = Literal["v1", "v2_vgg16", "v2_resnet101"]
 
 
+class InstanceMaps(NamedTuple):
+    """Where a network sees objects, at its own resolution."""
+
+    centres: Tensor
+    """`(B, 1, h, w)`: how likely a pixel is the centre of mass of an object; 1 on a centre."""
+    offsets: Tensor
+    """`(B, 2, h, w)`: rows and columns from a pixel to the centre of its object, in pixels of the image."""
+
+
 class TrainingMaps(NamedTuple):
     """The logits that a training step compares with the labels."""
 
@@ -34,6 +43,8 @@ class TrainingMaps(NamedTuple):
     """Those of an auxiliary head, or of single scales."""
     further_weight: float = 1.0
     """What the loss of each of the further maps is multiplied by."""
+    instances: InstanceMaps | None = None
+    """Of a network that tells objects apart."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,8 @@ class Network(nn.Module, ABC):
     crf_of_paper: CRFOfPaper | None = None
     """CRF that its paper puts behind it, by the name that evaluation has for it; None for papers that evaluate with
     several scales and flips instead."""
+    finds_objects: ClassVar[bool] = False
+    """Whether it tells the objects of a class apart: then `all_maps` and `training_maps` hold `InstanceMaps`."""
     scored_at_stride_8: ClassVar[bool] = False
     """Whether its paper scores networks that were trained at output stride 16 at 8, too."""
 
@@ -152,6 +165,17 @@ class Network(nn.Module, ABC):
             image: `(B, in_channels, H, W)` float, normalised.
         """
         return TrainingMaps(self.coarse_logits(image))
+
+    def all_maps(self, image: Tensor) -> Tensor:
+        """Return all that evaluation reads: the coarse logits and, of a network that finds objects, its maps of them.
+
+        Args:
+            image: `(B, in_channels, H, W)` float, normalised.
+
+        Returns:
+            `(B, num_classes, h, w)`, or `(B, num_classes + 3, h, w)` with the channels of `InstanceMaps` behind.
+        """
+        return self.coarse_logits(image)
 
     def train(self, mode: bool = True) -> Network:
         """Switch between training and evaluation; frozen batch norms stay in evaluation."""

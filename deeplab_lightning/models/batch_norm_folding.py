@@ -41,7 +41,7 @@ def fold_batch_norms(network: Network, probe: Tensor) -> Network:
         _fold(conv, norm)
         parent, _, name = norm_name.rpartition(".")
         setattr(folded.get_submodule(parent), name, behind_norm(norm))
-    expected, found = network.coarse_logits(probe), folded.coarse_logits(probe)
+    expected, found = network.all_maps(probe), folded.all_maps(probe)
     return folded if (found - expected).abs().max() <= CLOSE * expected.abs().max() else network
 
 
@@ -76,7 +76,7 @@ def _pairs(network: Network, probe: Tensor) -> list[tuple[str, str]]:
         elif isinstance(module, _BatchNorm) and module.running_var is not None:
             hooks.append(module.register_forward_pre_hook(see_input))
     try:
-        network.coarse_logits(probe)
+        network.all_maps(probe)
     finally:
         for hook in hooks:
             hook.remove()

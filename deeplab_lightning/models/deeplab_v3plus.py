@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..backbones.timm_backbone import LowLevelMap
-from ..errors import ConfigError
 from ..layers import DecoderOptions, DecoderV3Plus
 from ..layers.conv import initialise
 from .with_context import ContextNetwork, ContextNetworkOptions
@@ -58,20 +57,11 @@ class DeepLabV3Plus(ContextNetwork):
             self.backbone.take_low_level_map_of_tensorflow()
         self.decoder: DecoderV3Plus | None = None
         if options.decoder:
-            self._merged = [self._stage_at(stride) for stride in options.decoder_strides]
+            self._merged = [self.stage_at(stride) for stride in options.decoder_strides]
             channels = [self.backbone.stage_channels[stage] for stage in self._merged]
             self.decoder = DecoderV3Plus(options, options.aspp_channels, channels)
             initialise(self.decoder, options.layer_start)
         self.build_classifiers(options.decoder_channels if options.decoder else options.aspp_channels, num_classes)
-
-    def _stage_at(self, stride: int) -> int:
-        reductions = self.backbone.stage_reductions
-        if stride not in reductions:
-            raise ConfigError(
-                f"decoder_strides has {stride}, but the maps of {self.backbone.name!r} have strides {reductions}: take "
-                f"[4], or [8, 4] for two of them."
-            )
-        return reductions.index(stride)
 
     def logits_of(self, stages: tuple[Tensor, ...]) -> Tensor:
         """Return logits `(B, num_classes, ceil(H/4), ceil(W/4))`; without the decoder, of the context module's size."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..backbones import BackboneOptions, TimmBackbone
 from ..backbones.resnet_variants import ResNetOptions
+from ..errors import ConfigError
 from ..layers import resize
 from ..layers.contexts import ContextOptions, context_heads, context_module
 from ..layers.conv import classifier
@@ -38,12 +39,29 @@ class ContextNetwork(Network):
     def logits_of(self, stages: tuple[Tensor, ...]) -> Tensor:
         """Return the coarse logits of the backbone's maps, from stride 4 to the deepest."""
 
+    def build_backbone(self, in_channels: int) -> None:
+        """Make the backbone."""
+        self.needs_fixed_size = context_heads()[self.options.context].needs_fixed_size
+        self.backbone = TimmBackbone(self.options, in_channels, OF_THE_PAPERS)
+
     def build_encoder(self, in_channels: int) -> None:
         """Make the backbone and the context module."""
-        options = self.options
-        self.needs_fixed_size = context_heads()[options.context].needs_fixed_size
-        self.backbone = TimmBackbone(options, in_channels, OF_THE_PAPERS)
-        self.context = context_module(options, self.backbone.high_level_channels)
+        self.build_backbone(in_channels)
+        self.context = context_module(self.options, self.backbone.high_level_channels)
+
+    def stage_at(self, stride: int) -> int:
+        """Return which of the backbone's stages ends at a stride.
+
+        Raises:
+            ConfigError: None does.
+        """
+        reductions = self.backbone.stage_reductions
+        if stride not in reductions:
+            raise ConfigError(
+                f"decoder_strides has {stride}, but the maps of {self.backbone.name!r} have strides {reductions}: take "
+                f"[4], or [8, 4] for two of them."
+            )
+        return reductions.index(stride)
 
     def build_classifiers(self, channels: int, num_classes: int) -> None:
         """Make the classifier of a map of so many channels, and the auxiliary head if there is to be one."""
@@ -60,12 +78,13 @@ class ContextNetwork(Network):
 
     def training_maps(self, image: Tensor) -> TrainingMaps:
         """Return the coarse logits; with an auxiliary head its logits as well, both `(B, num_classes, H, W)`."""
-        if self.aux_head is None:
-            return super().training_maps(image)
         height, width = image.shape[-2:]
-        stages = self.backbone(image)
-        logits, aux_logits = (
-            resize(coarse, (height, width), self.align_corners)
-            for coarse in (self.logits_of(stages), self.aux_head(stages[-2]))
-        )
-        return TrainingMaps(logits, (aux_logits,), self.options.aux_loss_weight)
+        return self.maps_of(self.backbone(image), (height, width))
+
+    def maps_of(self, stages: tuple[Tensor, ...], size: tuple[int, int]) -> TrainingMaps:
+        """Return what training compares with the labels of an image of this size, from the backbone's maps."""
+        logits = self.logits_of(stages)
+        if self.aux_head is None:
+            return TrainingMaps(logits)
+        full, aux = (resize(coarse, size, self.align_corners) for coarse in (logits, self.aux_head(stages[-2])))
+        return TrainingMaps(full, (aux,), self.options.aux_loss_weight)

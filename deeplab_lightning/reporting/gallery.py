@@ -5,7 +5,8 @@ reader wants to see, the second what the split looks like, and the same ones in 
 `MAX_SIDE`; masks keep their ids (nearest neighbour). With several processes, those of the first one are kept.
 
 The archive holds `index.json` (class names, palette, and for each image its id, size and why it was kept) and for
-each image a JPEG and two palette PNGs. It is one file, so that it is there whole or not at all.
+each image a JPEG and two palette PNGs, of runs with objects two more with their outlines. It is one file, so that it is
+there whole or not at all.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from PIL import Image
 from ..errors import DataError
 from ..files import atomic_open
 from ..labels import VOID_COLOUR
+from .outlines import CLEAR, layer_colours, outline_layer
 from .panels import scaled
 
 WORST = 48
@@ -34,6 +36,7 @@ LARGEST_SIDE = 2 * MAX_SIDE
 """Of a picture that is read: any other was not written here."""
 VOID = 255
 """Id of void pixels in the PNGs."""
+_OUTLINES = ("true_objects", "objects")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,8 @@ class KeptImage:
         truth: `(H, W)` uint8 class ids, `VOID` where nothing counts.
         pred: `(H, W)` uint8 class ids.
         why: `worst` or `spread`.
+        outlines: Of the truth's objects and of the predicted ones, `(H, W)` uint8 each, as `outline_layer` draws them;
+            None where there are no objects.
     """
 
     sample_id: str
@@ -55,6 +60,7 @@ class KeptImage:
     truth: np.ndarray
     pred: np.ndarray
     why: str
+    outlines: tuple[np.ndarray, ...] | None = None
 
 
 class GalleryCollector:
@@ -82,11 +88,19 @@ class GalleryCollector:
         return not np.isnan(score) and (len(self._heap) < self.worst or -score > self._heap[0][0])
 
     def add(
-        self, sample_id: str, image: np.ndarray, truth: np.ndarray, pred: np.ndarray, score: float, is_spread: bool
+        self,
+        sample_id: str,
+        image: np.ndarray,
+        truth: np.ndarray,
+        pred: np.ndarray,
+        score: float,
+        is_spread: bool,
+        objects: Sequence[tuple[np.ndarray, np.ndarray]] | None = None,
     ) -> None:
         """Keep an image, if it is among the worst so far or one of those spread over the split; see `wants`.
 
-        The image is `(H, W, C)` or `(H, W)`, as stored, truth and prediction are `(H, W)` integer train ids.
+        The image is `(H, W, C)` or `(H, W)`, as stored, truth and prediction are `(H, W)` integer train ids. `objects`
+        are classes and numbers (`(H, W)` each) of the truth, then of the prediction.
         """
         if not self.wants(score, is_spread) or len(self._spread) + is_spread > self.spread:
             return
@@ -95,7 +109,10 @@ class GalleryCollector:
         small = np.where((small < 0) | (small >= self.num_classes), VOID, small).astype(np.uint8)
         height, width = truth.shape
         why = "spread" if is_spread else "worst"
-        kept = KeptImage(sample_id, (height, width), shown, small, small_pred.astype(np.uint8), why)
+        outlines = None
+        if objects is not None:
+            outlines = tuple(outline_layer(*scaled(image, *pair, scale)[1:]) for pair in objects)
+        kept = KeptImage(sample_id, (height, width), shown, small, small_pred.astype(np.uint8), why, outlines)
         if is_spread:
             self._spread.append(kept)
             return
@@ -120,8 +137,11 @@ def write_gallery(
     table[: len(palette)] = palette
     colours = table.ravel().tolist()
     entries = [
-        {"id": kept.sample_id, "height": kept.size[0], "width": kept.size[1], "why": kept.why} for kept in images
+        {"id": kept.sample_id, "height": kept.size[0], "width": kept.size[1], "why": kept.why}
+        | ({} if kept.outlines is None else {"objects": True})
+        for kept in images
     ]
+    lines, drawn = layer_colours(table).ravel().tolist(), bytes(0 if index == CLEAR else 255 for index in range(256))
     index = {"class_names": list(class_names), "palette": [list(map(int, c)) for c in palette], "images": entries}
     with atomic_open(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("index.json", json.dumps(index, ensure_ascii=False, indent=1))
@@ -131,6 +151,8 @@ def write_gallery(
             archive.writestr(f"{number:04}.jpg", jpeg.getvalue())
             archive.writestr(f"{number:04}.truth.png", mask_png(kept.truth, colours))
             archive.writestr(f"{number:04}.pred.png", mask_png(kept.pred, colours))
+            for which, layer in zip(_OUTLINES, kept.outlines or (), strict=False):
+                archive.writestr(f"{number:04}.{which}.png", mask_png(layer, lines, drawn))
 
 
 def mask_png(mask: np.ndarray, colours: Sequence[int], alpha: bytes | None = None) -> bytes:
@@ -157,6 +179,8 @@ class StoredImage:
         jpeg: The image.
         truth_png: Its truth.
         pred_png: The prediction.
+        outline_pngs: Outlines of the truth's objects and of the predicted ones, clear elsewhere; none where there are
+            no objects.
     """
 
     sample_id: str
@@ -165,6 +189,7 @@ class StoredImage:
     jpeg: bytes = field(repr=False)
     truth_png: bytes = field(repr=False)
     pred_png: bytes = field(repr=False)
+    outline_pngs: tuple[bytes, ...] = field(default=(), repr=False)
 
     def truth(self) -> np.ndarray:
         """`(H, W)` uint8 class ids, `VOID` where nothing counts."""
@@ -193,7 +218,8 @@ class Gallery:
 def _check_image(image: StoredImage) -> None:
     """Refuse what is no picture of a report, before a page shows it; nothing is decoded."""
     sizes = set()
-    for data, kind in ((image.jpeg, "JPEG"), (image.truth_png, "PNG"), (image.pred_png, "PNG")):
+    pngs = (image.truth_png, image.pred_png, *image.outline_pngs)
+    for data, kind in ((image.jpeg, "JPEG"), *((png, "PNG") for png in pngs)):
         with Image.open(io.BytesIO(data), formats=[kind]) as opened:
             sizes.add(opened.size)
             if max(opened.size) > LARGEST_SIDE or (kind == "PNG" and opened.mode not in ("P", "L")):
@@ -228,6 +254,7 @@ def read_gallery(path: Path) -> Gallery:
                     archive.read(f"{number:04}.jpg"),
                     archive.read(f"{number:04}.truth.png"),
                     archive.read(f"{number:04}.pred.png"),
+                    tuple(archive.read(f"{number:04}.{which}.png") for which in _OUTLINES if entry.get("objects")),
                 )
                 for number, entry in enumerate(index["images"])
             }

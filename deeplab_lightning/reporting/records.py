@@ -15,6 +15,7 @@ import yaml
 from ..config_words import load_yaml
 from ..errors import ConfigError, DataError, DeepLabError
 from ..files import read_text
+from ..metrics.panoptic_quality import PanopticCounts
 from ..metrics.per_image import ImageCounts
 from ..metrics.scores import Scores, scores_from_confusion
 from ..runs import LATEST, RunFolder, find_run, newest_evaluation, read_metrics
@@ -47,6 +48,7 @@ class RunRecord:
         card: The reproducibility card; empty if there is none.
         evaluation: How it was scored; split and protocol are `UNKNOWN` where an older run does not tell.
         counts: Confusion counts of each image.
+        panoptic: Matched segments of each image, of a run that has them.
         metrics: Column of `metrics.csv` -> `(rows,)` float64; empty if nothing was logged.
         speed: Likewise of `speed.csv`.
         gallery: Images kept, if any.
@@ -58,6 +60,7 @@ class RunRecord:
     card: Card
     evaluation: EvaluationRecord
     counts: ImageCounts
+    panoptic: PanopticCounts | None
     metrics: dict[str, np.ndarray]
     speed: dict[str, np.ndarray]
     gallery: Gallery | None
@@ -112,6 +115,7 @@ def _record(run: RunFolder, name: str | None) -> RunRecord:
         card=card,
         evaluation=read_evaluation(run) or _guessed_evaluation(run, counts),
         counts=counts,
+        panoptic=PanopticCounts.load(run.panoptic) if run.panoptic.is_file() else None,
         metrics=_metrics(run.metrics),
         speed=_metrics(run.speed),
         gallery=_gallery_of(run, counts),

@@ -18,7 +18,7 @@ from .gallery import Gallery
 from .pages import page
 from .plots import logged, smoothed
 from .records import RunRecord, describe_value, flattened
-from .tables import number, per_class_rows
+from .tables import PANOPTIC_COLUMNS, number, panoptic_rows, per_class_rows
 from .viewer import ImageLayer, ViewedImage, class_words, error_png, legend_of, viewer
 
 MOST_LISTED = 25
@@ -43,6 +43,7 @@ def run_report(record: RunRecord) -> str:
         energy=describe_energy(record.card),
         charts=curves([record]),
         per_class_rows=per_class_rows,
+        panoptic=_panoptic(record),
         confusion=_confusion(record.counts.total(), record.counts.class_names),
         worst=_worst(record),
         kept=list(gallery.images.values()) if gallery else [],
@@ -58,6 +59,7 @@ def curves(records: Sequence[RunRecord]) -> list[Markup]:
         ("Validation loss", ("val/loss",), True),
         ("Validation mIoU and pixel accuracy" if len(records) == 1 else "Validation mIoU",
          ("val/mIoU", "val/pixel_acc") if len(records) == 1 else ("val/mIoU",), True),
+        ("Validation PQ", ("val/PQ",), True),
         ("Learning rate", ("lr",), False),
     ):  # fmt: skip
         lines = []
@@ -70,6 +72,25 @@ def curves(records: Sequence[RunRecord]) -> list[Markup]:
         if lines:
             charts.append(line_chart(title, lines, "optimiser step"))
     return charts
+
+
+def _panoptic(record: RunRecord) -> dict[str, Any] | None:
+    """Prepare PQ, SQ and RQ for the page: their means in words, and a table of the classes."""
+    if record.panoptic is None:
+        return None
+    quality = record.panoptic.quality()
+    means = {"all": quality.all, "things": quality.of_things, "stuff": quality.of_stuff}
+    return {
+        "facts": {
+            score.upper(): ", ".join(f"{name} {number(getattr(of, score))}" for name, of in means.items())
+            for score in ("pq", "sq", "rq")
+        },
+        "headings": ["class", *PANOPTIC_COLUMNS],
+        "rows": [
+            [name, *map(number, row[:3]), *(f"{count:,}" for count in row[3:])]
+            for name, row in zip(quality.class_names, panoptic_rows(quality), strict=True)
+        ],
+    }
 
 
 def _confusion(matrix: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
@@ -114,6 +135,7 @@ def _worst(record: RunRecord) -> list[tuple[str, str, str, str]]:
 def _images(record: RunRecord, gallery: Gallery) -> Markup:
     viewed = []
     names = gallery.class_names
+    with_objects = all(image.outline_pngs for image in gallery.images.values())
     for image in gallery.images.values():
         scores = record.image_scores(image.sample_id)
         truth, pred = image.truth(), image.pred()
@@ -124,6 +146,9 @@ def _images(record: RunRecord, gallery: Gallery) -> Markup:
             ImageLayer("prediction", image.pred_png, f"prediction: {class_words(pred, names)}"),
             ImageLayer("error", error_png(truth, pred), f"errors in red: {wrong}", see_through=True),
         ]
+        if with_objects:
+            for name, png in zip(("true objects", "objects"), image.outline_pngs, strict=True):
+                layers.append(ImageLayer(name, png, f"{name} as outlines with their numbers", see_through=True))
         caption = f"IoU {number(scores.mIoU, 3)}, {wrong}; {image.size[0]} x {image.size[1]} pixels"
         of_classes = dict(zip(scores.class_names, scores.iou.tolist(), strict=True))
         viewed.append(ViewedImage(image.sample_id, caption, layers, scores.mIoU, of_classes, start=2))

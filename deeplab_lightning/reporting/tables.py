@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import shown
 from ..files import atomic_open, write_csv
+from ..metrics.panoptic_quality import PanopticQuality
 from ..metrics.scores import Scores, check_confusion
 
 if TYPE_CHECKING:
@@ -57,6 +58,28 @@ def per_class_table(scores: Scores, title: str, caption: str) -> RenderableType:
     return Group(table, overall, Text(shown(caption), style="dim"))
 
 
+def panoptic_table(quality: PanopticQuality, title: str) -> RenderableType:
+    """Make the table of PQ, SQ and RQ: each class with its matched, extra and missed segments, and the means."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title=title, title_justify="left", title_style="bold"
+    )
+    table.add_column("class", no_wrap=True, overflow="ellipsis", max_width=30)
+    for heading in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for index, name in enumerate(quality.class_names):
+        scores = [number(column[index]) for column in (quality.pq, quality.sq, quality.rq)]
+        counts = [f"{column[index]:,}" for column in (quality.matched, quality.extra, quality.missed)]
+        table.add_row(Text(name), *scores, *counts, style="dim" if np.isnan(quality.pq[index]) else "")
+    table.add_section()
+    for name, means in (("all", quality.all), ("things", quality.of_things), ("stuff", quality.of_stuff)):
+        table.add_row(f"{name}, {means.classes} classes", *map(number, means[:3]))
+    return table
+
+
 def number(value: float | None, digits: int = 4) -> str:
     """Return `0.1234`, or "-" for NaN and None."""
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
@@ -77,24 +100,40 @@ def markdown_table(
 
 
 PER_CLASS_COLUMNS = ("class", "IoU", "Dice", "precision", "recall", "support")
+PANOPTIC_COLUMNS = ("PQ", "SQ", "RQ", "TP", "FP", "FN")
 
 
 def per_class_rows(scores: Scores) -> list[tuple[str, float | None, float | None, float | None, float | None, int]]:
     """Return one row per class under `PER_CLASS_COLUMNS`; the scores of an absent class are None."""
-
-    def plain(column: np.ndarray) -> list[float | None]:
-        return [None if np.isnan(value) else float(value) for value in column]
-
-    columns = (plain(column) for column in (scores.iou, scores.dice, scores.precision, scores.recall))
+    columns = (_plain(column) for column in (scores.iou, scores.dice, scores.precision, scores.recall))
     return list(zip(scores.class_names, *columns, scores.support.tolist(), strict=True))
 
 
-def write_per_class_csv(path: Path, scores: Scores) -> None:
+def panoptic_rows(quality: PanopticQuality) -> list[tuple[float | None, float | None, float | None, int, int, int]]:
+    """Return one row per class under `PANOPTIC_COLUMNS`; the scores of an absent class are None."""
+    scores = (_plain(column) for column in (quality.pq, quality.sq, quality.rq))
+    return list(zip(*scores, *map(np.ndarray.tolist, (quality.matched, quality.extra, quality.missed)), strict=True))
+
+
+def _plain(column: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(value) else float(value) for value in column]
+
+
+def write_per_class_csv(path: Path, scores: Scores, quality: PanopticQuality | None = None) -> None:
     """Write the scores of each class in full precision; cells of absent classes are empty.
 
-    Averages are left out: they follow from `confusion.npz`.
+    Averages are left out: they follow from `confusion.npz`, and those of PQ from `panoptic.npz`.
+
+    Args:
+        path: The file.
+        scores: Of class maps, under `PER_CLASS_COLUMNS`.
+        quality: Of objects and stuff, for the further `PANOPTIC_COLUMNS`.
     """
-    write_csv(path, PER_CLASS_COLUMNS, per_class_rows(scores))
+    if quality is None:
+        write_csv(path, PER_CLASS_COLUMNS, per_class_rows(scores))
+        return
+    rows = zip(per_class_rows(scores), panoptic_rows(quality), strict=True)
+    write_csv(path, [*PER_CLASS_COLUMNS, *PANOPTIC_COLUMNS], ([*row, *more] for row, more in rows))
 
 
 def write_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str]) -> None:

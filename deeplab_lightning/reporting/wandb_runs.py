@@ -34,7 +34,7 @@ STEP_KEY = "trainer/global_step"
 IDENTITY = "wandb.json"
 """In a run folder: which run of Weights & Biases it is, so that a resumed training goes on with that one."""
 COPIED = ("config.yaml", "environment.json", "evaluation.json", "metrics.csv", "speed.csv", "per_class.csv",
-          "confusion.npz", "per_image.npz", "images.zip", "code.diff")  # fmt: skip
+          "confusion.npz", "per_image.npz", "panoptic.npz", "images.zip", "code.diff")  # fmt: skip
 """Files of a run folder that its run of Weights & Biases keeps: what reports and comparisons read."""
 
 

@@ -38,22 +38,40 @@ class Disagreement(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class Measured:
+    """One score of several runs.
+
+    Attributes:
+        tallies: What the score needs of each image, for each run.
+        comparisons: Of each run with the first one; None for that.
+        adjusted_p: Their p-values, adjusted for how many there are (Holm); NaN for the first run.
+    """
+
+    tallies: list[Tallies]
+    comparisons: list[statistics.PairedComparison | None]
+    adjusted_p: list[float]
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
     """Runs whose scores can be compared.
 
     Attributes:
         records: The runs, the baseline first.
-        tallies: What IoU needs of each image, for each run.
-        comparisons: Of each run with the first one; None for that.
-        adjusted_p: Their p-values, adjusted for how many there are (Holm); NaN for the first run.
+        regions: Their mIoU.
+        panoptic: Their PQ, where all have it against the same truth.
         disagreements: All images, those scored most differently first; empty for a single run.
     """
 
     records: list[RunRecord]
-    tallies: list[Tallies]
-    comparisons: list[statistics.PairedComparison | None]
-    adjusted_p: list[float]
+    regions: Measured
+    panoptic: Measured | None
     disagreements: list[Disagreement]
+
+    @property
+    def measured(self) -> list[Measured]:
+        """The scores that there are."""
+        return [self.regions] if self.panoptic is None else [self.regions, self.panoptic]
 
     @property
     def title(self) -> str:
@@ -134,17 +152,29 @@ def machine(record: RunRecord) -> str:
 
 def _measured_on(record: RunRecord, counted: Tallies) -> tuple[str, ...]:
     """Return what must be equal for scores to be comparable."""
+    return record.evaluation.split, record.evaluation.protocol, _content(counted)
+
+
+def _content(counted: Tallies) -> str:
+    """Return what images, classes and truth amount to."""
     content = hashlib.sha256("\n".join([*counted.sample_ids, "", *counted.class_names]).encode())
     content.update(np.ascontiguousarray(counted.truth).tobytes())
-    return record.evaluation.split, record.evaluation.protocol, content.hexdigest()
+    return content.hexdigest()
 
 
 def _group(entries: Sequence[tuple[RunRecord, Tallies]], resamples: int) -> Group:
     records, tallies = [record for record, _ in entries], [counted for _, counted in entries]
+    segments = [tally(record.panoptic) for record in records if record.panoptic is not None]
+    same = len(segments) == len(records) and len({_content(counted) for counted in segments}) == 1
+    panoptic = _measured(segments, resamples) if same else None
+    return Group(records, _measured(tallies, resamples), panoptic, _disagreements(records))
+
+
+def _measured(tallies: list[Tallies], resamples: int) -> Measured:
     comparisons: list[statistics.PairedComparison | None] = [None]
     comparisons += [statistics.compare(tallies[:1], [counted], resamples) for counted in tallies[1:]]
     p_values = [float("nan") if found is None else found.p_value for found in comparisons]
-    return Group(records, tallies, comparisons, statistics.holm(p_values), _disagreements(records))
+    return Measured(tallies, comparisons, statistics.holm(p_values))
 
 
 def _disagreements(records: Sequence[RunRecord]) -> list[Disagreement]:
@@ -169,7 +199,14 @@ def _notes(records: Sequence[RunRecord], groups: Sequence[Group]) -> list[str]:
             f"not to be compared across them. {titles}."
         )
     compared = [group for group in groups if len(group.records) > 1]
-    notes += dict.fromkeys(filter(None, (statistics.too_few(len(group.tallies[0].sample_ids)) for group in compared)))
+    notes += dict.fromkeys(filter(None, (statistics.too_few(len(group.records[0].counts)) for group in compared)))
+    for group in compared:
+        with_objects = [record.name for record in group.records if record.panoptic is not None]
+        if with_objects and group.panoptic is None:
+            notes.append(
+                f"PQ is known of {', '.join(with_objects)}, and compared only where all runs of a table have it, with "
+                "the same objects in the truth."
+            )
     unknown = [record.name for record in records if record.evaluation.protocol == UNKNOWN]
     if unknown:
         notes.append(

@@ -16,8 +16,8 @@ from ..reporting.records import RunRecord
 from ..reporting.run_report import curves
 from ..reporting.tables import markdown_table, number
 from ..reporting.viewer import ImageLayer, ViewedImage, class_words, disagreement_png, legend_of, viewer
-from .comparison import Comparison, Disagreement, Group, costs, machine
-from .statistics import CONFIDENCE, class_iou
+from .comparison import Comparison, Disagreement, Group, Measured, costs, machine
+from .statistics import CONFIDENCE, class_scores, mean_score
 from .tables import class_differences, describe_p
 
 MOST_LISTED = 25
@@ -58,7 +58,9 @@ def comparison_text(comparison: Comparison) -> str:
     for group in comparison.groups:
         parts += [f"## {shown(group.title)}\n", _markdown(_score_rows(group)), _markdown(_cost_rows(group))]
         if len(group.records) > 1:
-            parts += [_markdown(_class_rows(group)), f"*: the class's {CONFIDENCE:.0%} interval leaves out zero.\n"]
+            for measured in group.measured:
+                parts.append(_markdown(_class_rows(group, measured)))
+            parts += [f"*: the class's {CONFIDENCE:.0%} interval leaves out zero.\n"]
             parts.append(_markdown(_disagreement_rows(group, most=5)))
     return "\n".join(parts)
 
@@ -76,10 +78,20 @@ def _config_rows(records: Sequence[RunRecord], config: Mapping[str, list[str]]) 
 
 
 def _score_rows(group: Group) -> Table:
-    headings = ["run", "mIoU", "difference", "interval", "p", "p (Holm)", "pixel acc"]
+    headings, rows = ["run"], [[record.name] for record in group.records]
+    for measured in group.measured:
+        headings += [measured.tallies[0].score, "difference", "interval", "p", "p (Holm)"]
+        for row, cells in zip(rows, _compared_cells(measured), strict=True):
+            row += cells
+    for row, record in zip(rows, group.records, strict=True):
+        row.append(number(100 * record.scores.pixel_acc, 2))
+    return [*headings, "pixel acc"], rows
+
+
+def _compared_cells(measured: Measured) -> list[list[str]]:
+    """Return the score of each run, and what sets it apart from the first."""
     rows = []
-    for record, found, adjusted in zip(group.records, group.comparisons, group.adjusted_p, strict=True):
-        scores = record.scores
+    for tallies, found, adjusted in zip(measured.tallies, measured.comparisons, measured.adjusted_p, strict=True):
         compared = ["baseline", "", "", ""]
         if found is not None:
             compared = [
@@ -88,8 +100,8 @@ def _score_rows(group: Group) -> Table:
                 describe_p(found.p_value),
                 describe_p(adjusted),
             ]
-        rows.append([record.name, number(100 * scores.mIoU, 2), *compared, number(100 * scores.pixel_acc, 2)])
-    return headings, rows
+        rows.append([number(100 * float(mean_score(class_scores(tallies))), 2), *compared])
+    return rows
 
 
 def _cost_rows(group: Group) -> Table:
@@ -106,10 +118,11 @@ def _cost_rows(group: Group) -> Table:
     return ["run", "mIoU", *names, "machine"], rows
 
 
-def _class_rows(group: Group) -> Table:
-    baseline, compared = group.tallies[0], [found for found in group.comparisons if found is not None]
-    headings = ["class", *(record.name for record in group.records)]
-    return headings, class_differences(baseline.class_names, class_iou(baseline), compared)
+def _class_rows(group: Group, measured: Measured) -> Table:
+    baseline, compared = measured.tallies[0], [found for found in measured.comparisons if found is not None]
+    what = "class" if measured is group.regions else f"class, {baseline.class_score}"
+    headings = [what, *(record.name for record in group.records)]
+    return headings, class_differences(baseline.class_names, class_scores(baseline), compared)
 
 
 def _disagreement_rows(group: Group, most: int = MOST_LISTED) -> Table:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..metrics.panoptic_quality import PanopticCounts
 from ..metrics.per_image import ImageCounts
 from ..reporting.card import read_card
 from ..runs import RunFolder, read_metrics
 from .cells import StudyFolder, step_seconds
-from .statistics import RESAMPLES, PairedComparison, Tallies, class_iou, compare, holm, mean_iou, tally, too_few
+from .statistics import RESAMPLES, PairedComparison, Tallies, class_scores, compare, holm, mean_score, tally, too_few
 from .study_file import Row, Study
 
 BOUNDARY_WORDS = ("boundary", "trimap", "BF")
@@ -23,40 +24,51 @@ BOUNDARY_WORDS = ("boundary", "trimap", "BF")
 
 
 @dataclass
-class RowResult:
-    """A row of the table, from those of its cells that are finished.
+class RowScores:
+    """One score of a row, from those of its cells that are finished.
+
+    Attributes:
+        runs: Seed -> what the score needs of each image.
+        comparison: With the baseline, over the seeds that both have; None for the baseline itself and without any.
+        adjusted_p: The comparison's p-value adjusted for the number of rows compared (Holm).
+    """
+
+    runs: dict[int, Tallies] = field(default_factory=dict)
+    comparison: PairedComparison | None = None
+    adjusted_p: float = float("nan")
+
+    @property
+    def scores(self) -> list[float]:
+        """The score in 0..1 of each finished seed."""
+        return [float(mean_score(class_scores(run))) for run in self.runs.values()]
+
+    @property
+    def class_scores(self) -> np.ndarray:
+        """`(S, C)` scores in 0..1 of each finished seed and class."""
+        return np.array([class_scores(run) for run in self.runs.values()])
+
+
+@dataclass(kw_only=True)
+class RowResult(RowScores):
+    """A row of the table, with its mIoU.
 
     Attributes:
         row: Of the study.
-        runs: Seed -> what IoU needs of each image.
+        panoptic: Its PQ, of the runs that have it.
         parameters: Of the network, None if unknown.
         multiply_adds: Of its convolutions for one image of the training crop.
         step_seconds: Mean over the seeds of the median training step, NaN if not recorded.
         boundary: Logged key -> one value for each finished seed, from the best validation.
-        comparison: With the baseline, over the seeds that both have; None for the baseline itself and without any.
-        adjusted_p: The comparison's p-value adjusted for the number of rows compared (Holm).
         provenance: Version, commit and machine of each run.
     """
 
     row: Row
-    runs: dict[int, Tallies] = field(default_factory=dict)
+    panoptic: RowScores = field(default_factory=RowScores)
     parameters: int | None = None
     multiply_adds: int | None = None
     step_seconds: float = float("nan")
     boundary: dict[str, list[float]] = field(default_factory=dict)
-    comparison: PairedComparison | None = None
-    adjusted_p: float = float("nan")
     provenance: set[tuple[str, ...]] = field(default_factory=set)
-
-    @property
-    def scores(self) -> list[float]:
-        """MIoU in 0..1 of each finished seed."""
-        return [float(mean_iou(class_iou(run))) for run in self.runs.values()]
-
-    @property
-    def class_scores(self) -> np.ndarray:
-        """`(S, C)` IoU in 0..1 of each finished seed and class."""
-        return np.array([class_iou(run) for run in self.runs.values()])
 
 
 def collect(study: Study, folder: StudyFolder, resamples: int = RESAMPLES) -> list[RowResult]:
@@ -67,7 +79,14 @@ def collect(study: Study, folder: StudyFolder, resamples: int = RESAMPLES) -> li
     """
     recipes = folder.whole.read("recipes") or {}
     results = [_read_row(row, folder, recipes) for row in study.rows]
-    baseline = results[study.baseline]
+    _compare_rows(results, study.baseline, resamples)
+    _compare_rows([result.panoptic for result in results], study.baseline, resamples)
+    return results
+
+
+def _compare_rows(results: Sequence[RowScores], number: int, resamples: int) -> None:
+    """Compare one score of all rows with that of row `number`."""
+    baseline = results[number]
     for result in results:
         seeds = [seed for seed in result.runs if seed in baseline.runs]
         if result is not baseline and seeds:
@@ -77,11 +96,10 @@ def collect(study: Study, folder: StudyFolder, resamples: int = RESAMPLES) -> li
     p_values = [math.nan if result.comparison is None else result.comparison.p_value for result in results]
     for result, p_value in zip(results, holm(p_values), strict=True):
         result.adjusted_p = p_value
-    return results
 
 
 def _read_row(row: Row, folder: StudyFolder, recipes: Mapping[str, Mapping[str, Any]]) -> RowResult:
-    result = RowResult(row)
+    result = RowResult(row=row)
     recipe = recipes.get(f"{row.cells[0].recipe}/{row.evaluation.key}", recipes.get(row.cells[0].recipe, {}))
     result.parameters, result.multiply_adds = recipe.get("parameters"), recipe.get("multiply_adds")
     seconds = []
@@ -94,6 +112,8 @@ def _read_row(row: Row, folder: StudyFolder, recipes: Mapping[str, Mapping[str, 
             continue
         scored = RunFolder(folder.cells / record.evaluations[row.evaluation.key]) if row.evaluation.options else trained
         result.runs[cell.seed] = tally(ImageCounts.load(scored.per_image))
+        if scored.panoptic.is_file():
+            result.panoptic.runs[cell.seed] = tally(PanopticCounts.load(scored.panoptic))
         seconds.append(step_seconds(trained))
         for name, value in _boundary_scores(scored).items():
             result.boundary.setdefault(name, []).append(value)

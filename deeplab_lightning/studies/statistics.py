@@ -1,6 +1,6 @@
 """Whether two sets of runs differ: the paired bootstrap over images, and what several seeds say. No torch.
 
-A score over a data set is a ratio of sums over its images (Efron and Tibshirani 1993, An Introduction to the
+A score over a data set, mIoU or PQ, is made of sums over its images (Efron and Tibshirani 1993, An Introduction to the
 Bootstrap, chapters 6, 13 and 16): drawing the images anew, with replacement, and adding their counts up again shows
 how much the score owes to the images that happen to be in the set. Both sides get the same draw, so that what makes an
 image hard for both cancels; runs of the same seed are compared with each other.
@@ -25,6 +25,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from ..errors import DataError
+from ..metrics.panoptic_quality import PanopticCounts
 from ..metrics.per_image import ImageCounts
 
 RESAMPLES = 5000
@@ -36,54 +37,56 @@ _CHUNK = 250
 
 
 class Tallies(NamedTuple):
-    """What IoU needs of each image.
+    """What a score needs of each image. A class scores its hits over its union, both summed over the images.
 
     Attributes:
         sample_ids: `N` ids, sorted.
         class_names: `C` names.
-        hit: `(N, C)` int64, pixels of the class that were found.
-        truth: `(N, C)` int64, pixels of the class in the truth.
-        predicted: `(N, C)` int64, pixels predicted as the class.
+        hit: `(N, C)`: for IoU int64 pixels of the class that were found; for PQ float64, the matches' summed IoU.
+        union: `(N, C)`: for IoU int64 pixels of the class in truth or prediction; for PQ float64 TP + FP / 2 + FN / 2.
+        truth: `(N, C)` int64 pixels, or segments, of the class in the truth: equal ones can be compared.
+        score: What the mean over the classes is called.
+        class_score: What the score of a class is called.
     """
 
     sample_ids: tuple[str, ...]
     class_names: tuple[str, ...]
     hit: np.ndarray
+    union: np.ndarray
     truth: np.ndarray
-    predicted: np.ndarray
-
-    @property
-    def union(self) -> np.ndarray:
-        """`(N, C)` int64: pixels of the class in the truth or in the prediction."""
-        return self.truth + self.predicted - self.hit
+    score: str = "mIoU"
+    class_score: str = "IoU"
 
 
-def tally(counts: ImageCounts) -> Tallies:
-    """Add up each image's confusion matrix along its rows and columns."""
+def tally(counts: ImageCounts | PanopticCounts) -> Tallies:
+    """Return what mIoU needs of confusion matrices, and PQ of matched segments."""
+    if isinstance(counts, PanopticCounts):
+        weight, segments = counts.matched + 0.5 * (counts.extra + counts.missed), counts.matched + counts.missed
+        return Tallies(tuple(counts.sample_ids), counts.class_names, counts.iou, weight, segments, "PQ", "PQ")
     ids = tuple(counts.sample_ids)
     shape = (len(ids), len(counts.class_names))
     hit, truth, predicted = (np.zeros(shape, dtype=np.int64) for _ in range(3))
     for row, sample_id in enumerate(ids):
         matrix = counts.matrix(sample_id)
         hit[row], truth[row], predicted[row] = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
-    return Tallies(ids, counts.class_names, hit, truth, predicted)
+    return Tallies(ids, counts.class_names, hit, truth + predicted - hit, truth)
 
 
-def mean_iou(iou: np.ndarray) -> np.ndarray:
+def mean_score(scores: np.ndarray) -> np.ndarray:
     """Average `(..., C)` over the classes that are not absent (NaN), as `metrics.scores` does; NaN where all are."""
-    present = ~np.isnan(iou)
+    present = ~np.isnan(scores)
     count = present.sum(axis=-1)
-    total = np.where(present, iou, 0.0).sum(axis=-1)
+    total = np.where(present, scores, 0.0).sum(axis=-1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def class_iou(tallies: Tallies) -> np.ndarray:
-    """Return `(C,)` IoU of the whole set in 0..1, NaN for absent classes."""
+def class_scores(tallies: Tallies) -> np.ndarray:
+    """Return `(C,)` IoU, or PQ, of the whole set in 0..1, NaN for absent classes."""
     return _ratio(tallies.hit.sum(axis=0), tallies.union.sum(axis=0))
 
 
 def _ratio(hit: np.ndarray, union: np.ndarray) -> np.ndarray:
-    return np.where(union > 0, hit / np.maximum(union, 1), np.nan)
+    return np.where(union > 0, hit / np.where(union > 0, union, 1), np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,14 +95,14 @@ class PairedComparison:
 
     Attributes:
         seeds: How many pairs of runs.
-        difference: Of the mIoU.
+        difference: Of the mIoU, or the PQ.
         low: Lower end of its confidence interval; NaN on too few images.
         high: Upper end.
         p_value: Two-sided, for no difference, from the share of resamples on the other side of zero; 1 for identical
             runs, NaN on too few images.
-        seeds_better: In how many pairs the variant has the higher mIoU.
+        seeds_better: In how many pairs the variant has the higher score.
         seeds_worse: In how many the lower.
-        class_difference: `(C,)` of each class's IoU, NaN where it is absent in all runs of either side.
+        class_difference: `(C,)` of each class's score, NaN where it is absent in all runs of either side.
         class_low: `(C,)` lower ends.
         class_high: `(C,)` upper ends.
     """
@@ -136,14 +139,15 @@ def compare(
 ) -> PairedComparison:
     """Compare runs by the paired bootstrap over images.
 
-    In every resample the mIoU of each run is computed anew from the drawn images' counts; the differences of the
+    In every resample the score of each run is computed anew from the drawn images' counts; the differences of the
     pairs are averaged. The interval is the expanded percentile interval of those averages.
 
     Either side has one entry for each seed, in the same order, on the same images with the same truth; `seed` is of the
     draws of N images out of N.
 
     Raises:
-        DataError: The two do not belong together: other images, classes or truth, or not the same number of seeds.
+        DataError: The two do not belong together: other scores, images, classes or truth, or not the same number of
+            seeds.
     """
     _check_pairs(baseline, variant)
     images = len(baseline[0].sample_ids)
@@ -151,16 +155,16 @@ def compare(
     # Columns of one matrix, so that a resample of all runs is one product: hits, then unions, of every run.
     runs = [*baseline, *variant]
     classes = len(baseline[0].class_names)
-    # Sums stay below 2**53, so that float64 adds them exactly.
+    # Pixels and halves stay below 2**53, so that float64 adds them exactly.
     columns = np.concatenate([array for run in runs for array in (run.hit, run.union)], axis=1).astype(np.float64)
 
     def differences(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return `(R, S)` differences of mIoU and `(R, C)` of the classes' IoU, from `(R, N)` weights."""
+        """Return `(R, S)` differences of the score and `(R, C)` of the classes', from `(R, N)` weights."""
         sums = (weights @ columns).reshape(len(weights), len(runs), 2, classes)
-        iou = _ratio(sums[:, :, 0], sums[:, :, 1])
-        score = mean_iou(iou)
-        of_classes = iou[:, pairs:] - iou[:, :pairs]
-        return score[:, pairs:] - score[:, :pairs], mean_iou(of_classes.swapaxes(1, 2))
+        ratios = _ratio(sums[:, :, 0], sums[:, :, 1])
+        score = mean_score(ratios)
+        of_classes = ratios[:, pairs:] - ratios[:, :pairs]
+        return score[:, pairs:] - score[:, :pairs], mean_score(of_classes.swapaxes(1, 2))
 
     observed, of_classes = differences(np.ones((1, images)))
     generator = np.random.default_rng(seed)
@@ -199,6 +203,8 @@ def _check_pairs(baseline: Sequence[Tallies], variant: Sequence[Tallies]) -> Non
     if not first.sample_ids:
         raise DataError("The runs were evaluated on no image: there is nothing to compare.")
     for run in [*baseline, *variant]:
+        if run.score != first.score:
+            raise DataError(f"The {run.score} of a run cannot be compared with the {first.score} of another.")
         if run.class_names != first.class_names:
             raise DataError(
                 f"Runs over the classes {', '.join(run.class_names)} cannot be compared with runs over "

@@ -50,7 +50,7 @@ def _page(folder: Path) -> str:
         seeds=sorted({row["seeds"] for row in rows if row["seeds"]}),
         confidence=f"{CONFIDENCE:.0%}",
         rows=_row_table(rows, factors),
-        classes=_class_table(_read(folder / CLASSES)) if (folder / CLASSES).is_file() else None,
+        classes=_class_tables(_read(folder / CLASSES)) if (folder / CLASSES).is_file() else {},
         charts=_cost_charts(rows, names),
     )
 
@@ -58,6 +58,7 @@ def _page(folder: Path) -> str:
 def _row_table(rows: list[dict[str, str]], factors: list[str]) -> tuple[list[str], list[list[str]], int]:
     """Return headings, rows, and the number of the first column of numbers."""
     headings = [*factors, "seeds", "parameters", "mIoU", "±", "difference", "interval", "p", "p (Holm)"]
+    segments = ["PQ", "±", "PQ difference"] if any(row.get("PQ_mean") for row in rows) else []
     published = ["published_percent"] if any(row.get("published_percent") for row in rows) else []
     cells = []
     for row in rows:
@@ -73,14 +74,33 @@ def _row_table(rows: list[dict[str, str]], factors: list[str]) -> tuple[list[str
                 "" if math.isnan(low) else f"[{100 * low:+.2f}, {100 * high:+.2f}]",
                 describe_p(_number(row["p_value"])),
                 describe_p(_number(row["p_value_holm"])),
+                *(_panoptic_cells(row) if segments else []),
                 *(row[column] for column in published),
             ]
         )
-    return [*headings, *("published" for _ in published)], cells, len(factors)
+    return [*headings, *segments, *("published" for _ in published)], cells, len(factors)
 
 
-def _class_table(rows: list[dict[str, str]]) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows: IoU of each class under each row of the study."""
+def _panoptic_cells(row: dict[str, str]) -> list[str]:
+    """Return PQ, its standard deviation, and the difference from the baseline, of a row of `table.csv`."""
+    difference = _text(row["PQ_difference"], "{:+.2f}", 100)
+    return [
+        _text(row["PQ_mean"], "{:.2f}", 100),
+        _text(row["PQ_std"], "{:.2f}", 100),
+        difference_cell(difference, _number(row["PQ_low"]), _number(row["PQ_high"])),
+    ]
+
+
+def _class_tables(rows: list[dict[str, str]]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Return headings and rows: IoU, and PQ if there is any, of each class under each row of the study."""
+    tables = {"IoU": _class_table(rows, "IoU_mean", "")}
+    if any(row.get("PQ_mean") for row in rows):
+        tables["PQ"] = _class_table(rows, "PQ_mean", "PQ_")
+    return tables
+
+
+def _class_table(rows: list[dict[str, str]], mean: str, prefix: str) -> tuple[list[str], list[list[str]]]:
+    """Return headings and rows from the columns `mean` and, behind a prefix, `low` and `high`."""
     names = list(dict.fromkeys(row["row"] for row in rows))
     found = {(row["row"], row["class"]): row for row in rows}
 
@@ -88,8 +108,8 @@ def _class_table(rows: list[dict[str, str]]) -> tuple[list[str], list[list[str]]
         row = found.get((name, class_name))
         if row is None:
             return ""
-        text = _text(row["IoU_mean"], "{:.2f}", 100)
-        return difference_cell(text, _number(row["low"]), _number(row["high"]), mark="*")
+        text = _text(row[mean], "{:.2f}", 100)
+        return difference_cell(text, _number(row[f"{prefix}low"]), _number(row[f"{prefix}high"]), mark="*")
 
     classes = dict.fromkeys(row["class"] for row in rows)
     return ["class", *names], [[class_name, *(cell(name, class_name) for name in names)] for class_name in classes]

@@ -11,9 +11,12 @@ import numpy as np
 from ..files import write_csv, write_text
 from ..reporting.pages import difference_cell
 from ..reporting.tables import markdown_table, number
-from .results import RowResult, warnings_of
+from .results import RowResult, RowScores, warnings_of
 from .statistics import CONFIDENCE, PairedComparison, mean_and_std
 from .study_file import Study
+
+COMPARED = ("difference", "low", "high", "p_value", "p_value_holm", "seeds_compared", "seeds_better", "seeds_worse")
+"""Columns of a comparison with the baseline, in `table.csv`."""
 
 
 def write_tables(study: Study, results: Sequence[RowResult], folder: Path, resamples: int) -> list[Path]:
@@ -36,8 +39,9 @@ def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
     headings, rows = _cells(study, results)
     parts = [f"# {study.name}", "", markdown_table(headings, rows, slice(len(study.rows[0].levels), None)), ""]
     images = {len(run.sample_ids) for result in results for run in result.runs.values()}
+    score = "mIoU and PQ" if any(result.panoptic.runs for result in results) else "mIoU"
     notes = [
-        f"mIoU in percent, mean ± standard deviation over seeds (n - 1). Differences are from the baseline, "
+        f"{score} in percent, mean ± standard deviation over seeds (n - 1). Differences are from the baseline, "
         f"{baseline.row.name}, over the seeds that both have; in brackets the {CONFIDENCE:.0%} interval and p the "
         f"two-sided p-value of the paired bootstrap over {' or '.join(map(str, sorted(images))) or 'no'} images "
         f"({resamples} resamples), not adjusted for the number of rows (table.csv has Holm's adjustment). The "
@@ -47,15 +51,23 @@ def markdown(study: Study, results: Sequence[RowResult], resamples: int) -> str:
         notes.append(f"Published: {study.source or 'no source is given'}.")
     notes += warnings_of(study, results)
     parts += [note + "\n" for note in notes]
-    if baseline.runs:
-        compared = [(r.row.name, r.comparison) for r in results if r.comparison is not None]
-        names, means = next(iter(baseline.runs.values())).class_names, np.nanmean(baseline.class_scores, axis=0)
-        of_classes = class_differences(names, means, [found for _, found in compared])
-        headings = ["class", baseline.row.name, *(name for name, _ in compared)]
-        legend = f"*: the class's {CONFIDENCE:.0%} interval leaves out zero."
-        parts += ["## Classes", "", f"IoU of the baseline, and differences from it; {legend}", ""]
-        parts += [markdown_table(headings, of_classes), ""]
+    for scores in ([*results], [result.panoptic for result in results]):
+        if scores[study.baseline].runs:
+            parts += _markdown_of_classes([result.row.name for result in results], scores, study.baseline)
     return "\n".join(parts)
+
+
+def _markdown_of_classes(names: Sequence[str], results: Sequence[RowScores], number: int) -> list[str]:
+    """Return the lines of a table of the classes' scores, those of row `number` and the differences from it."""
+    baseline, rows = results[number], zip(names, results, strict=True)
+    compared = [(name, result.comparison) for name, result in rows if result.comparison is not None]
+    first, means = next(iter(baseline.runs.values())), np.nanmean(baseline.class_scores, axis=0)
+    of_classes = class_differences(first.class_names, means, [found for _, found in compared])
+    headings = ["class", names[number], *(name for name, _ in compared)]
+    title = "## Classes" if first.class_score == "IoU" else f"## Classes, {first.class_score}"
+    legend = f"*: the class's {CONFIDENCE:.0%} interval leaves out zero."
+    words = f"{first.class_score} of the baseline, and differences from it; {legend}"
+    return [title, "", words, "", markdown_table(headings, of_classes), ""]
 
 
 def latex(study: Study, results: Sequence[RowResult]) -> str:
@@ -110,11 +122,14 @@ def _cells(study: Study, results: Sequence[RowResult], math_mode: bool = False) 
     for name in boundaries:
         add(name.removeprefix("val/"), [score(result.boundary.get(name, [])) for result in results])
 
-    def difference(result: RowResult) -> str:
+    def difference(result: RowScores) -> str:
         found = result.comparison
         if found is None:
-            return "baseline" if result is baseline else ""
+            return "baseline" if result is baseline or (result is baseline.panoptic and result.runs) else ""
         return f"{dollar}{100 * found.difference:+.2f} {found.interval}".rstrip() + dollar
+
+    def p_of(result: RowScores) -> str:
+        return "" if result.comparison is None else describe_p(result.comparison.p_value, dollar)
 
     def better_in(result: RowResult) -> str:
         found = result.comparison
@@ -126,8 +141,12 @@ def _cells(study: Study, results: Sequence[RowResult], math_mode: bool = False) 
         return f"{figure:.2f} ({figure - baseline.row.published:+.2f})"
 
     columns.append(("difference", [difference(result) for result in results]))
-    columns.append(("p", ["" if r.comparison is None else describe_p(r.comparison.p_value, dollar) for r in results]))
+    columns.append(("p", [p_of(result) for result in results]))
     add("better in", [better_in(result) for result in results])
+    segments = [result.panoptic for result in results]
+    add("PQ", [score(of_segments.scores) for of_segments in segments])
+    add("PQ difference", [difference(of_segments) for of_segments in segments])
+    add("PQ p", [p_of(of_segments) for of_segments in segments])
     if study.also_published or any(result.row.published is not None for result in results):
         shown = [published(result.row.published) for result in results]
         if baseline.row.published is not None:
@@ -163,48 +182,72 @@ def class_differences(
 def _table_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], list[list[object]]]:
     """Return headings and rows: everything in full precision, fractions in 0..1 but for the published percent."""
     boundaries = sorted({name for result in results for name in result.boundary})
+    segments = any(result.panoptic.runs for result in results)
     header = [
         *results[0].row.levels,
         *("seeds", "parameters", "multiply_adds", "seconds_per_step", "mIoU_mean", "mIoU_std", "mIoU_of_seeds"),
         *(f"{name}_mean" for name in boundaries),
-        *("difference", "low", "high", "p_value", "p_value_holm", "seeds_compared", "seeds_better", "seeds_worse"),
+        *COMPARED,
         "published_percent",
+        *(f"PQ_{name}" for name in ("mean", "std", "of_seeds", *COMPARED) if segments),
     ]
-    rows: list[list[object]] = []
-    for result in results:
-        found = result.comparison
-        compared: list[object] = [None] * 8
-        if found is not None:
-            compared = [found.difference, found.low, found.high, found.p_value, result.adjusted_p]
-            compared += [found.seeds, found.seeds_better, found.seeds_worse]
-        rows.append(
-            [
-                *result.row.levels.values(),
-                *(len(result.runs), result.parameters, result.multiply_adds, result.step_seconds),
-                *mean_and_std(result.scores),
-                " ".join(f"{seed}:{score:.6f}" for seed, score in zip(result.runs, result.scores, strict=True)),
-                *(mean_and_std(result.boundary[name])[0] if name in result.boundary else None for name in boundaries),
-                *compared,
-                result.row.published,
-            ]
-        )
+    rows: list[list[object]] = [
+        [
+            *result.row.levels.values(),
+            *(len(result.runs), result.parameters, result.multiply_adds, result.step_seconds),
+            *_of_seeds(result),
+            *(mean_and_std(result.boundary[name])[0] if name in result.boundary else None for name in boundaries),
+            *_compared(result),
+            result.row.published,
+            *([*_of_seeds(result.panoptic), *_compared(result.panoptic)] if segments else []),
+        ]
+        for result in results
+    ]
     width = len(results[0].row.levels)
     for name, figure in study.also_published:
-        rows.append([name, *[""] * (width - 1), *[None] * (len(header) - width - 1), figure])
+        cells: list[object] = [name, *[""] * (width - 1), *[None] * (len(header) - width)]
+        cells[header.index("published_percent")] = figure
+        rows.append(cells)
     return header, rows
 
 
+def _of_seeds(result: RowScores) -> list[object]:
+    """Return mean, standard deviation, and the score of each seed."""
+    scores = zip(result.runs, result.scores, strict=True)
+    return [*mean_and_std(result.scores), " ".join(f"{seed}:{score:.6f}" for seed, score in scores)]
+
+
+def _compared(result: RowScores) -> list[object]:
+    """Return the cells of the columns `COMPARED`."""
+    found = result.comparison
+    if found is None:
+        return [None] * len(COMPARED)
+    figures = [found.difference, found.low, found.high, found.p_value, result.adjusted_p]
+    return [*figures, found.seeds, found.seeds_better, found.seeds_worse]
+
+
 def _class_rows(study: Study, results: Sequence[RowResult]) -> tuple[list[str], list[list[object]]]:
+    segments = any(result.panoptic.runs for result in results)
     rows: list[list[object]] = []
     for result in results:
-        found = result.comparison
         for index, name in enumerate(next(iter(result.runs.values())).class_names if result.runs else ()):
-            known = [value for value in result.class_scores[:, index].tolist() if not math.isnan(value)]
-            compared: list[object] = [None] * 3
-            if found is not None:
-                compared = [found.class_difference[index], found.class_low[index], found.class_high[index]]
-            rows.append([result.row.name, name, *mean_and_std(known), *compared])
-    return ["row", "class", "IoU_mean", "IoU_std", "difference", "low", "high"], rows
+            cells = [result.row.name, name, *_class_cells(result, index)]
+            rows.append(cells + _class_cells(result.panoptic, index) if segments else cells)
+    header = ["IoU_mean", "IoU_std", "difference", "low", "high"]
+    of_segments = ["PQ_mean", "PQ_std", "PQ_difference", "PQ_low", "PQ_high"] if segments else []
+    return ["row", "class", *header, *of_segments], rows
+
+
+def _class_cells(result: RowScores, index: int) -> list[object]:
+    """Return mean, standard deviation, difference and its interval of a class's score."""
+    if not result.runs:
+        return [None] * 5
+    known = [value for value in result.class_scores[:, index].tolist() if not math.isnan(value)]
+    found = result.comparison
+    compared: list[object] = [None] * 3
+    if found is not None:
+        compared = [found.class_difference[index], found.class_low[index], found.class_high[index]]
+    return [*mean_and_std(known), *compared]
 
 
 def _escape(text: str) -> str:

@@ -31,11 +31,12 @@ from ..optim.schedules import FactorLR
 from ..options import hints_of
 from ..plugins import name_of
 from ..types import Batch, DataDescription
-from .depth import DepthHead, depth_of
+from .depth import DepthTask
 from .description import check_against, check_classes_of_data, describe_by_hand
 from .distillation import Distillation, put_aside, put_back
 from .evaluating import EvaluatedTask
 from .norm_policy import warn_if_few
+from .objects import objects_of
 from .options import TaskOptions
 from .precision import expect_precision
 
@@ -87,7 +88,12 @@ class SegmentationTask(EvaluatedTask):
         check_against(description, told.num_classes, told.ignore_index, told.class_names)
         losses = _made(loss_options(), loss, loss_options()())
         built = network_class(len(description["class_names"]), description["channels"], **model)
-        super().__init__(description, built, None if losses.depth is None else DepthHead(built, losses.depth))
+        super().__init__(
+            description,
+            built,
+            None if losses.depth is None else DepthTask(built, losses.depth),
+            objects_of(built, losses.instances, description),
+        )
         self.options, self.loss_options = told, losses
         self.optimizer_options = _made(OptimizerOptions, optimizer, self.optimizer_defaults)
         self.num_classes = len(description["class_names"])
@@ -115,8 +121,9 @@ class SegmentationTask(EvaluatedTask):
         check_classes_of_data(self.num_classes, self._datamodule, None)
         if self.model.options.freeze_batch_norm:
             warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # they are meant to be
-        if self.depth is not None and self._datamodule is not None:
-            self._datamodule.deliver_depth()
+        if self._datamodule is not None:
+            for side in self.side_tasks:
+                self._datamodule.deliver(side.needs)
         path = self.options.weights
         if stage == "fit" and path is not None and self.trainer.ckpt_path is None:
             self._new_layers = transfer(self, self.model.classifiers, self.description, read_checkpoint(path), path)
@@ -198,9 +205,11 @@ class SegmentationTask(EvaluatedTask):
         assert isinstance(mask, Tensor)
         self.check_batch(image, mask)
         maps = self.model.training_maps(self.normalise(image))
+        weights = [found for side in self.side_tasks if (found := side.pixel_weights(batch)) is not None]
+        self.losses.pixel_weights = torch.stack(weights).prod(0) if weights else None
         parts = {"labels": self.loss(maps, mask)}
-        if self.depth is not None:
-            parts["depth"] = self.depth.loss(depth_of(batch))
+        for side in self.side_tasks:
+            parts |= side.losses(maps, batch)
         if self.distillation is not None:
             parts |= self.distillation(image, maps.main)
         loss = torch.stack(list(parts.values())).sum() if len(parts) > 1 else parts["labels"]

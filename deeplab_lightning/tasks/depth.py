@@ -1,9 +1,10 @@
-"""A second head that tells how far away things are, on the features that the classifier reads."""
+"""Depth, by a second head on the features that the classifier reads."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import ConfigError
@@ -11,11 +12,17 @@ from ..layers import resize
 from ..layers.feature_hook import FeatureHook
 from ..layers.heads import depth_head
 from ..losses.depth import LOG_RANGE, DepthOptions
-from ..models.base import Network
+from ..metrics.by_image import ByImage
+from ..metrics.depth import DepthScores
+from ..models import Network, TrainingMaps
 from ..types import Batch
+from .side_task import Seen, SideTask, maps_of
+
+if TYPE_CHECKING:
+    from .evaluating import EvaluatedTask
 
 
-class DepthHead(nn.Module):
+class DepthTask(SideTask):
     """Depth from the map that goes into a network's classifier: no second pass through the network.
 
     Args:
@@ -25,6 +32,9 @@ class DepthHead(nn.Module):
     Raises:
         ConfigError: The network has no single classifier, or its features do not lie on the image.
     """
+
+    needs = "depth"
+    prefix = "depth/"
 
     def __init__(self, network: Network, options: DepthOptions) -> None:
         super().__init__()
@@ -41,29 +51,31 @@ class DepthHead(nn.Module):
             )
         self.layers = depth_head(classifier.in_channels)
         self.options, self.align_corners = options, network.align_corners
+        self.scores = DepthScores()
         self._hook = FeatureHook(classifier, before=True)
+
+    @property
+    def metrics(self) -> list[ByImage]:
+        """Errors of depth."""
+        return [self.scores]
 
     def forward(self) -> Tensor:
         """Return the logarithm of depth for the network's last pass, `(B, 1, h, w)`, coarse."""
         log_depth: Tensor = self.layers(self._hook.take())
         return log_depth
 
-    def loss(self, depth: Tensor) -> Tensor:
-        """Return the weighted loss of the network's last pass against `depth` `(B, H, W)`, at its size."""
+    def losses(self, maps: TrainingMaps, batch: Batch) -> dict[str, Tensor]:
+        """Return the weighted loss of the network's last pass, at the size of the depth maps."""
+        depth = maps_of(batch, self.needs)
         height, width = depth.shape[-2:]
-        return self.options(resize(self(), (height, width), self.align_corners)[:, 0], depth)
+        return {"depth": self.options(resize(self(), (height, width), self.align_corners)[:, 0], depth)}
 
     def depth(self) -> Tensor:
         """Return the coarse depth of the network's last pass, `(B, 1, h, w)`."""
         return self().clamp(-LOG_RANGE, LOG_RANGE).exp()
 
-
-def depth_of(batch: Batch) -> Any:
-    """Return the depth maps of a batch: `(B, H, W)` in training, a list of `(H, W)` in evaluation.
-
-    Raises:
-        ConfigError: The data has none.
-    """
-    if "depth" not in batch:
-        raise ConfigError("--loss.depth needs depth maps, and the batches have none: no entry 'depth'.")
-    return batch["depth"]
+    def evaluate(self, task: EvaluatedTask, seen: Seen) -> dict[str, list[Any]]:
+        """Predict and count depths."""
+        depth = torch.cat([band for _, band in task.depth_predictor().bands(seen.images)], dim=2)[:, 0]
+        self.scores.update(depth, seen.maps, seen.sample_ids)
+        return {}

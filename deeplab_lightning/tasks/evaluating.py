@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any, cast
 
 import torch
@@ -11,19 +12,21 @@ from torch import Tensor
 
 from ..errors import ConfigError, DivergenceError, NotFiniteError, of_image
 from ..inference import EvaluationOptions
+from ..inference.panoptic import PanopticPredictor
 from ..inference.predictor import FULL_PRECISION, Predictor, bytes_per_pixel
 from ..layers import Normalise
 from ..losses import cross_entropy_of_images
 from ..metrics.by_image import ByImage
 from ..metrics.deciding import Decision
-from ..metrics.depth import DepthScores
 from ..metrics.segmentation import SegmentationScores
 from ..metrics.threshold import BestThreshold
 from ..models import Network
 from ..models.batch_norm_folding import fold_batch_norms
 from ..types import Batch, DataDescription
-from .depth import DepthHead, depth_of
+from .depth import DepthTask
 from .description import check_batch, check_classes_of_data, check_images
+from .objects import ObjectTask
+from .side_task import Seen, SideTask, maps_of
 
 PROBE_SIDE = 65
 """Of the image on which a folded network is compared with its original."""
@@ -35,13 +38,13 @@ class EvaluatedTask(LightningModule):
     Args:
         description: Of the data.
         model: The network.
-        depth: The second head, if there is one.
+        depth: Learns depth, if that is wanted.
+        objects: Tells objects apart, where the network does.
 
     Attributes:
         normalise: From stored pixels to the network's input.
         ignore_index: Label that is not scored.
         evaluation: Scores class maps.
-        depth_scores: Scores the second head's maps.
         best_threshold: Finds the threshold of a binary network.
         threshold: Of a binary network's second class, found in validation.
     """
@@ -57,16 +60,27 @@ class EvaluatedTask(LightningModule):
     protocol = ""
     """How the scores at hand were made, in words."""
 
-    def __init__(self, description: DataDescription, model: Network, depth: DepthHead | None) -> None:
+    def __init__(
+        self, description: DataDescription, model: Network, depth: DepthTask | None, objects: ObjectTask | None
+    ) -> None:
         super().__init__()
         self.description, self.ignore_index = description, description["ignore_index"]
         self.normalise = Normalise(description["mean"], description["std"], description["pixel_range"])
-        self.model, self.depth = model, depth
+        self.model, self.depth, self.objects = model, depth, objects
         self.evaluation = SegmentationScores(description["class_names"], self.ignore_index)
         self.best_threshold = BestThreshold(self.ignore_index) if model.options.binary else None
-        self.depth_scores = None if depth is None else DepthScores()
         self.threshold: float | None = None
         self._predictor: Predictor | None = None  # of the evaluation at hand
+
+    @property
+    def side_tasks(self) -> list[SideTask]:
+        """What is learned and scored beside the classes."""
+        return [side for side in (self.depth, self.objects) if side is not None]
+
+    @property
+    def leading_score(self) -> str:
+        """Name of the score by which validations are compared: PQ where objects are told apart."""
+        return "val/mIoU" if self.objects is None else f"val/{self.objects.prefix}PQ"
 
     @property
     def decision(self) -> Decision:
@@ -88,18 +102,26 @@ class EvaluatedTask(LightningModule):
             network: `folded()`, to run in place of `model`.
         """
         model = self.model if network is None else network
-        return Predictor(
+        looking: dict[str, Any] = {
+            "output_stride": model.output_stride,
+            "align_corners": model.align_corners,
+            "side_remainder": model.side_remainder,
+            "decision": self.decision,
+            "weights": self._weights_are_of,
+            "options": options or self.evaluation_options,
+            "inner_scales": model.input_scales,
+            "precision": FULL_PRECISION if self._trainer is None else str(self.trainer.precision),
+            "bytes_per_pixel": self._bytes_per_pixel,
+        }
+        if self.objects is None:
+            return Predictor(model.coarse_logits, self.normalise, **looking)
+        return PanopticPredictor(
             model.coarse_logits,
             self.normalise,
-            output_stride=model.output_stride,
-            align_corners=model.align_corners,
-            side_remainder=model.side_remainder,
-            decision=self.decision,
-            weights=self._weights_are_of,
-            options=options or self.evaluation_options,
-            inner_scales=model.input_scales,
-            precision=FULL_PRECISION if self._trainer is None else str(self.trainer.precision),
-            bytes_per_pixel=self._bytes_per_pixel,
+            all_maps=model.all_maps,
+            things=self.objects.things,
+            ignore_index=self.ignore_index,
+            **looking,
         )
 
     def folded(self) -> Network:
@@ -142,10 +164,10 @@ class EvaluatedTask(LightningModule):
     def _weights_are_of(self) -> str:
         return f"step {self.global_step}" if self.trainer_is_fitting else self.weights_from
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Tensor]]:
-        """Evaluate a batch of images; returns their class maps as `pred`."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Any]]:
+        """Evaluate a batch of images; returns their class maps as `pred`, and what side tasks give back."""
         try:
-            return {"pred": self._evaluate(batch)}
+            return self._evaluate(batch)
         except NotFiniteError as error:
             if not self.trainer_is_fitting or self.global_step == 0:  # the weights came so
                 raise
@@ -210,10 +232,11 @@ class EvaluatedTask(LightningModule):
 
     on_test_epoch_end = on_validation_epoch_end
 
-    def _evaluate(self, batch: Batch) -> list[Tensor]:
+    def _evaluate(self, batch: Batch) -> dict[str, list[Any]]:
         """Predict images at their own sizes, equal ones together, and count them."""
         predictor = self._predictor or self.predictor()
         preds: list[Tensor] = []
+        beside: dict[str, list[Any]] = defaultdict(list)
         losses: list[float] = []
         images, masks = list(batch["image"]), list(batch["mask"])
         while len(preds) < len(images):
@@ -237,12 +260,14 @@ class EvaluatedTask(LightningModule):
             losses.extend(torch.stack(loss_sums).cpu().double().sum(0).tolist())
             if self.best_threshold is not None:
                 self.best_threshold.update(torch.cat(foreground, dim=1), mask, sample_ids)
-            if self.depth is not None and self.depth_scores is not None:
+            for side in self.side_tasks:
+                maps = maps_of(batch, side.needs)[first:last]
                 with of_image(", ".join(sample_ids)):
-                    depth = torch.cat([band for _, band in self.depth_predictor().bands(image)], dim=2)[:, 0]
-                self.depth_scores.update(depth, depth_of(batch)[first:last], sample_ids)
+                    found = side.evaluate(self, Seen(predictor, image, pred, masks[first:last], maps, sample_ids))
+                for name, values in found.items():
+                    beside[name] += values
         self.evaluation.update(preds, masks, batch["sample_id"], losses)
-        return preds
+        return {"pred": preds, **beside}
 
     def check_batch(self, images: Tensor, masks: Tensor) -> None:
         """Refuse what own loaders may deliver and what would train without a word; a GPU is waited for once."""
@@ -256,8 +281,9 @@ class EvaluatedTask(LightningModule):
 
     def _metrics(self) -> list[tuple[str, ByImage]]:
         """Return what counts, and how its names begin in the log."""
-        metrics = [("", self.evaluation), ("", self.best_threshold), ("depth/", self.depth_scores)]
-        return [(prefix, metric) for prefix, metric in metrics if metric is not None]
+        metrics: list[tuple[str, ByImage]] = [("", self.evaluation)]
+        metrics += [] if self.best_threshold is None else [("", self.best_threshold)]
+        return metrics + [(side.prefix, metric) for side in self.side_tasks for metric in side.metrics]
 
     def logged_in_training(self) -> list[str]:
         """Return the names of what is logged while training, for callbacks that watch it."""

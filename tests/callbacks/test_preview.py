@@ -73,7 +73,7 @@ def test_images_of_other_kinds_are_shown(tmp_path: Path, channels: int) -> None:
         seed=0,
         labels=Heights.labels,
         dataset=lambda split: Heights(),
-        transform=lambda image, mask, seed: (image, mask),
+        transform=SimpleNamespace(with_maps=lambda image, mask, maps, seed: (image, mask, maps)),
     )
     trainer: Any = SimpleNamespace(datamodule=data, is_global_zero=True)
     Preview(RunFolder(tmp_path)).on_fit_start(trainer, None)

@@ -10,8 +10,8 @@ import pytest
 from ..conftest import REPOSITORY
 from .bad_input import CASES, Case, document, message
 
-VERBS = """add annotate check choose copy delete draw export get make move needs open put remove replace save score set
-take unpack use write"""
+VERBS = """add annotate check choose copy cut delete draw export get make move needs open put remove replace save score
+set take unpack use write"""
 REMEDY = re.compile(rf"Did you mean|expected|images end in|\b({'|'.join(VERBS.split())})\b", re.IGNORECASE)
 """What to do, or what would have been right."""
 

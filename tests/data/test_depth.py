@@ -76,7 +76,8 @@ def test_depth_goes_where_the_mask_goes(options: dict[str, Any]) -> None:
     transform = TrainingTransform(AugmentationOptions(crop_size=65, **options), (0.0, 0.0, 0.0), VOID)
     borders = 0
     for seed in range(12):
-        crop, mask, depth = transform.with_depth(image, labels, labels.astype(np.float32), seed)
+        crop, mask, maps = transform.with_maps(image, labels, {"depth": labels.astype(np.float32)}, seed)
+        depth = maps["depth"]
         assert depth.dtype == np.float32
         assert np.array_equal(np.where(mask == VOID, 0, mask), depth)
         borders += int((depth == 0).sum())
@@ -94,7 +95,7 @@ def test_batches_hold_depth_only_where_it_was_asked_for() -> None:
     data = DrawnScenesDataModule(
         height=64, width=80, train_size=4, val_size=3, crop_size=33, batch_size=2, num_workers=0, eval_batch_size=2
     )
-    data.deliver_depth()
+    data.deliver("depth")
     batch = next(iter(data.train_dataloader()))
     assert batch["depth"].shape == (2, 33, 33)
     assert batch["depth"].dtype == torch.float32
@@ -107,8 +108,8 @@ def test_a_folder_with_depth(tmp_path: Path) -> None:
     options = {"root": str(root), "class_names": ["a", "b", "c"], "num_workers": 0, "batch_size": 1, "crop_size": 33}
     without = FolderDataModule(**options)
     without.setup("fit")
-    with pytest.raises(ConfigError, match=r"FolderDataModule has none: drawn scenes have.*--data.depth depth"):
-        without.deliver_depth()
+    with pytest.raises(ConfigError, match=r"needs depth maps.* has none: drawn scenes have.*--data.depth depth"):
+        without.deliver("depth")
     missing = FolderDataModule(**options, depth="depth")
     with pytest.raises(DataError, match="There is no depth/ to read"):
         missing.setup("fit")
@@ -123,12 +124,12 @@ def test_a_folder_with_depth(tmp_path: Path) -> None:
             cv2.imwrite(str(root / "depth" / f"{name}.png"), np.full(shape, 2000, np.uint16))
     data = FolderDataModule(**options, depth="depth", depth_scale=0.001)
     data.setup("fit")
-    data.deliver_depth()
+    data.deliver("depth")
     batch = next(iter(data.val_dataloader()))
     assert tuple(batch["depth"][0].shape) == sizes[batch["sample_id"][0]]
     assert torch.allclose(batch["depth"][0], torch.tensor(2.0))
     name = data.dataset("train").sample_id(0)
     cv2.imwrite(str(root / "depth" / f"{name}.png"), np.full((3, 4), 2000, np.uint16))
-    view = LoaderView(data.dataset("train"), data.transform, with_depth=True)
+    view = LoaderView(data.dataset("train"), data.transform, maps=["depth"])
     with pytest.raises(DataError, match="they must have one size"):
         view[0]

@@ -88,7 +88,7 @@ def test_panels_preview_and_overview_show_one_image_alike(tmp_path: Path, monkey
         seed=0,
         labels=LABELS,
         dataset=lambda split: dataset,
-        transform=lambda image, mask, seed: (image, mask),
+        transform=SimpleNamespace(with_maps=lambda image, mask, maps, seed: (image, mask, maps)),
     )
     trainer: Any = SimpleNamespace(datamodule=data, is_global_zero=True)
     Preview(RunFolder(tmp_path)).on_fit_start(trainer, None)

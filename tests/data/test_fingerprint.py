@@ -121,6 +121,20 @@ def test_how_masks_are_read_is_part_of_what_is_kept(
     assert found(first) != found(second)
 
 
+def test_the_files_of_maps_are_part_of_what_is_kept(tmp_path: Path) -> None:
+    for folder in ("images", "masks", "instances"):
+        for number in range(20):
+            mask, image = draw(number)
+            write_image(tmp_path / folder / f"{number:02}.png", image if folder == "images" else mask)
+    data = datamodule_named("Folder")(root=str(tmp_path), class_names=["a", "b"], instances="instances", things=("b",))
+    dataset = data.dataset("train")
+    before = exact_fingerprint(dataset, range(len(dataset)))
+    assert exact_fingerprint(dataset, range(len(dataset))) == before
+    path = tmp_path / "instances" / f"{dataset.sample_id(7)}.png"
+    write_image(path, draw(99)[0])
+    assert exact_fingerprint(dataset, range(len(dataset))) != before
+
+
 class InMemory(SegmentationDataset):
     """Images that a program has made: nothing lies on disk, and no setting says what they are."""
 

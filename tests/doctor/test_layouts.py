@@ -24,6 +24,7 @@ from ..fakes.camvid import write_camvid
 from ..fakes.camvid32 import write_camvid32
 from ..fakes.cityscapes import write_cityscapes
 from ..fakes.coco import write_coco
+from ..fakes.coco_panoptic import write_coco_panoptic
 from ..fakes.cvat import write_cvat
 from ..fakes.datumaro import write_datumaro
 from ..fakes.folder import write_folder
@@ -48,6 +49,7 @@ def read_back(folder: Path) -> SegmentationDataModule:
         (write_ade20k, "ADE20K"),
         (write_labelme, "LabelMe"),
         (write_coco, "COCO"),
+        (write_coco_panoptic, "COCOPanoptic"),
         (write_yolo, "YOLO"),
         (write_cvat, "CVAT"),
         (write_datumaro, "Datumaro"),
@@ -187,3 +189,46 @@ def test_image_and_mask_in_one_file_are_told(tmp_path: Path) -> None:
         Image.fromarray(np.zeros((20, 40, 3), np.uint8)).save(tmp_path / f"{number}.jpg")
     with pytest.raises(ConfigError, match=r"twice as wide as high, .*cut each into two files"):
         propose(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "masks", "numbers", "expected"),
+    [
+        ("images", "masks", "instances/{}.png", "instances"),
+        ("train/images", "train/masks", "train/instances/{}.png", "{split}/instances"),
+        ("images/train", "labels/train", "inst/train/{}.tif", "inst/{split}"),
+        (".", ".", "{}_instance.png", "pic{name}_instance"),
+    ],
+)
+def test_numbers_of_objects_are_found_and_their_classes_proposed(
+    tmp_path: Path, images: str, masks: str, numbers: str, expected: str
+) -> None:
+    suffixes = {"mask_suffix": "_mask", "suffix": ".jpg"} if images == "." else {}
+    splits = ("train", "val") if "train" in images else ("",)
+    for split in splits:
+        of_split = lambda text, split=split: text.replace("train", split)  # noqa: E731
+        write_folder(tmp_path, images=of_split(images), masks=of_split(masks), classes=3, **suffixes)
+        for path in sorted((tmp_path / of_split(masks)).glob("*.png")):
+            mask = np.array(Image.open(path))
+            file = tmp_path / of_split(numbers).format(path.stem.removesuffix("_mask"))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.where(mask == 2, 500, 0).astype(np.uint16)).save(file)
+    found = propose(tmp_path)
+    assert found.name == "Folder"
+    assert (found.options["instances"], found.options["things"]) == (expected, ["class_2"])
+    assert "things: [class_2]  # classes with numbers there" in found.as_yaml("title")
+    dataset = read_back(tmp_path).dataset("train")
+    assert np.array_equal(dataset.instances(0) == 500, dataset.load(0)[1] == 2)
+
+
+def test_a_folder_without_numbers_for_all_images_gets_none(tmp_path: Path) -> None:
+    write_folder(tmp_path, classes=3)
+    assert "instances" not in propose(tmp_path).options
+    (tmp_path / "instances").mkdir()
+    Image.fromarray(np.ones((40, 52), np.uint16)).save(tmp_path / "instances" / "pic0.png")
+    assert "instances" not in propose(tmp_path).options
+    for path in sorted((tmp_path / "masks").iterdir()):
+        Image.fromarray(np.ones((40, 51), np.uint16)).save(tmp_path / "instances" / path.name)
+    found = propose(tmp_path)
+    assert "instances" not in found.options
+    assert "instances seems to number objects, and cannot be used: A mask must have the size" in found.remarks[-1]

@@ -12,7 +12,6 @@ from deeplab_lightning.backbones import at_hand
 from deeplab_lightning.doctor.cost import GIB, Cost
 from deeplab_lightning.doctor.facts import Facts
 from deeplab_lightning.doctor.plan import (
-    PROBE_CROP,
     START_SECONDS,
     Choice,
     Plan,
@@ -33,7 +32,7 @@ SECONDS = 0.1
 
 
 def cost(**changes: Any) -> Cost:
-    return replace(Cost("cpu", GIB, GIB // 4, SECONDS, 16 * GIB), **changes)
+    return replace(Cost("cpu", GIB, GIB // 4, SECONDS, 16 * GIB, 257), **changes)
 
 
 def planned(facts: Facts = STREETS, step: Cost | None = None, **said: Any) -> Plan:
@@ -47,7 +46,7 @@ def planned(facts: Facts = STREETS, step: Cost | None = None, **said: Any) -> Pl
 
 def seconds_of(plan: Plan, facts: Facts, step: Cost) -> float:
     """Count the run's seconds anew: steps with their loading, and validations at 0.4 of a step's cost by the pixel."""
-    per_pixel = step.seconds_per_image / PROBE_CROP**2
+    per_pixel = step.seconds_per_image / step.side**2
     images = plan.value("trainer.max_steps") * plan.value("data.batch_size")
     training = images * (per_pixel * plan.value("data.crop_size") ** 2 + 1 / (facts.images_per_second or 1e9))
     validations = plan.value("trainer.max_steps") // plan.value("trainer.val_check_interval")
@@ -74,7 +73,7 @@ def test_more_time_gives_larger_windows() -> None:
 
 
 def test_what_does_not_fit_the_memory_is_not_proposed() -> None:
-    little = cost(available=int((1 + 8 * 0.25 * 0.5) * GIB / 0.8))  # half of 8 images of PROBE_CROP
+    little = cost(available=int((1 + 8 * 0.25 * 0.5) * GIB / 0.8))  # half of 8 images of 257 pixels a side
     plan = planned(replace(STREETS, minutes=600), little)
     assert plan.value("data.batch_size") == 8
     assert plan.value("data.crop_size") == 177  # 257 / sqrt(2) is 181
@@ -91,6 +90,13 @@ def test_few_images_make_a_small_batch() -> None:
 def test_too_little_time_is_refused_with_what_would_do() -> None:
     with pytest.raises(ConfigError, match=r"0\.5 minutes do not suffice: a step of 8 images takes .* Give at least"):
         planned(replace(STREETS, minutes=0.5), cost(seconds_per_image=1))
+
+
+def test_few_steps_are_said_to_be_few() -> None:
+    little = planned(replace(STREETS, minutes=1.5), cost(seconds_per_image=0.2)).choices["trainer.max_steps"]
+    assert little.value < 100
+    assert "too few to learn much: give 2 minutes or more" in little.why
+    assert "too few" not in planned().choices["trainer.max_steps"].why
 
 
 def test_what_was_said_is_kept_and_the_rest_follows() -> None:
@@ -168,6 +174,19 @@ def test_bf16_is_taken_where_it_is_quicker_and_right() -> None:
         choose_precision(Plan({}), {"32-true": "out of memory"})
 
 
+def test_the_iou_is_trained_for_unless_losses_are_said() -> None:
+    assert planned().value("loss.lovasz") == {"weight": 1.0, "every": 4}
+    assert planned(loss__cross_entropy={"class_weights": "enet"}).value("loss.lovasz") is not None
+    assert planned(loss__dice={"weight": 1}).value("loss.lovasz") is None
+    assert planned(loss__lovasz=None).value("loss.lovasz") is None
+
+
+def test_rare_classes_get_windows_of_their_own() -> None:
+    assert planned().value("data.rare_class_crops") == 0.5  # STREETS has a class that is 100 times rarer than another
+    assert planned(replace(STREETS, imbalance=15)).value("data.rare_class_crops") is None
+    assert planned(data__rare_class_crops=0.1).value("data.rare_class_crops") == 0.1
+
+
 def test_dark_images_and_colours() -> None:
     assert planned().value("data.colour_jitter") == 0.5
     assert planned(replace(STREETS, shift=0.0)).value("data.colour_jitter") == 0.3
@@ -192,13 +211,13 @@ def test_large_images_are_evaluated_one_at_a_time() -> None:
 
 
 def test_a_plan_as_yaml_is_read_back() -> None:
-    plan = planned(data__label_map={0: 0, 255: 1}, loss__cross_entropy__label_smoothing=0.1)
+    plan = planned(data__label_map={0: 0, 255: 1}, loss__cross_entropy__label_smoothing=0.1, loss__lovasz=None)
     plan.said = {}
     text = plan.as_yaml("first\nsecond")
     assert text.startswith("# first\n# second\n")
     read = yaml.safe_load(text)
     assert read["data"]["label_map"] == {0: 0, 255: 1}
-    assert read["loss"] == {"cross_entropy": {"label_smoothing": 0.1}}
+    assert read["loss"] == {"cross_entropy": {"label_smoothing": 0.1}, "lovasz": None}
     assert read["model"]["name"] == "DeepLabV3Plus"
     assert next(iter(read["model"])) == "name"
     assert {f"{section}.{name}" for section, values in read.items() for name in values if section != "loss"} == {

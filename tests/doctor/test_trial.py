@@ -84,14 +84,14 @@ def test_what_is_too_slow_is_given_up() -> None:
 
 
 def test_the_line_through_two_points() -> None:
-    cost = cost_of("cpu", 10_000, {1: (500, 1.0), 2: (800, 1.0)})
+    cost = cost_of("cpu", 10_000, {1: (500, 1.0), 2: (800, 1.0)}, 257)
     assert (cost.fixed, cost.per_image, cost.seconds_per_image) == (200, 300, 0.5)
     assert cost.need(4) == 1400
     assert cost.largest_batch() == 26  # (0.8 * 10000 - 200) / 300
 
 
 def test_batches_are_compared_with_the_memory() -> None:
-    cost = Cost("cuda", GIB, GIB, 0.1, 10 * GIB)
+    cost = Cost("cuda", GIB, GIB, 0.1, 10 * GIB, 257)
     (fits,) = batch(cost, 4, images=100)
     assert (fits.severity, fits.remedy) == ("note", "4 fits; the largest: data: {batch_size: 7}")
     (small,) = batch(cost, 4, images=5)
@@ -99,12 +99,12 @@ def test_batches_are_compared_with_the_memory() -> None:
     (too_large,) = batch(cost, 8, images=100)
     assert (too_large.kind, too_large.severity) == ("batch_too_large", "warning")
     assert "takes 9.0 GiB; 10.0 GiB are available" in too_large.what
-    (unknown,) = batch(Cost("cpu", GIB, GIB, 0.1, None), 8, images=100)
+    (unknown,) = batch(Cost("cpu", GIB, GIB, 0.1, None, 257), 8, images=100)
     assert unknown.severity == "note"
 
 
 def test_who_waits_for_whom() -> None:
-    cost = Cost("cpu", 0, 1, 0.1, None)
+    cost = Cost("cpu", 0, 1, 0.1, None, 257)
     assert "the step never waits" in speed(50.0, cost, 2)[0].what
     (slow,) = speed(5.0, cost, 2)
     assert "it waits 50% of the time" in slow.what

@@ -1,7 +1,8 @@
 """A stand-in for the whole command line that "trains" in no time, and leaves the files that a run leaves.
 
 Its mIoU depends on `--optimizer.lr` (best at 0.05), on the decoder, and grows with the validations; its images' counts
-follow from it. It resumes, stops politely, and writes a line into `$FAKE_FIT_CALLS` each time it is started.
+follow from it, and with `$FAKE_FIT_SEGMENTS` its segments. It resumes, stops politely, and writes a line into
+`$FAKE_FIT_CALLS` each time it is started.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 
 from deeplab_lightning.config_words import option_value
 from deeplab_lightning.errors import EXIT_DIVERGED
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.runs import RunFolder, mark_latest
 
@@ -46,6 +48,10 @@ def write(run: RunFolder, rows: list[tuple[int, float]], seed: int) -> None:
             hits = (round(truth * right), round((PIXELS - truth) * right))
             counts.add(f"{index:03}", np.array([[hits[0], truth - hits[0]], [PIXELS - truth - hits[1], hits[1]]]))
         counts.save(run.per_image)
+        if os.environ.get("FAKE_FIT_SEGMENTS"):
+            found = {f"{index:03}": np.array([1, generator.binomial(9, best)]) for index in range(IMAGES)}
+            images = {name: (np.stack([hit, [0, 1], [1, 9] - hit]), 0.9 * hit) for name, hit in found.items()}
+            PanopticCounts(("ground", "thing"), [1], images).save(run.panoptic)
         run.best_checkpoint.write_text("best")
     replace(run.last_checkpoint, json.dumps(rows))
     mark_latest(run)

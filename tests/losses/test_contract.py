@@ -30,7 +30,7 @@ from deeplab_lightning.options import at_least, group_of, hints_of
 
 VOID = 255
 CONTEXT = LossContext(VOID)
-OTHERS = ("depth", "distillation")
+OTHERS = ("depth", "distillation", "instances")
 LOSSES = [name for name in hints_of(loss_options()) if name not in OTHERS]
 SMALL: dict[str, dict[str, Any]] = {
     "cross_entropy": {"label_smoothing": 0.1},
@@ -151,6 +151,24 @@ def test_lovasz_of_hard_decisions_is_one_minus_the_iou() -> None:
     pred = torch.tensor([[[0, 1, 1, 1, 0, 0]]])
     logits = torch.nn.functional.one_hot(pred, 2).movedim(-1, 1).double() * 1000
     assert Lovasz()(logits, mask, CONTEXT).item() == pytest.approx(1 - (2 / 4 + 2 / 4) / 2)
+
+
+def test_lovasz_of_every_second_pixel_is_that_of_the_image_that_these_make() -> None:
+    logits, mask = batch()
+    larger = [each.repeat_interleave(2, -1).repeat_interleave(2, -2) for each in (logits, mask)]
+    larger[0][..., 1::2, :] = larger[0][..., 1::2] = torch.nan  # nobody looks at them
+    assert torch.equal(Lovasz(every=2)(larger[0], larger[1], CONTEXT), Lovasz()(logits, mask, CONTEXT))
+
+
+@pytest.mark.parametrize("side", [5, 6])
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_lovasz_of_coarse_logits_is_that_of_full_ones(side: int, align_corners: bool) -> None:
+    logits, mask = torch.randn(2, 4, 3, 3, dtype=torch.float64), torch.randint(0, 4, (2, side, side))
+    full = resize(logits, (side, side), align_corners)
+    for loss in (Lovasz(), Lovasz(every=2)):
+        assert loss.of_coarse(logits, mask, align_corners, CONTEXT).item() == pytest.approx(
+            loss(full, mask, CONTEXT).item()
+        )
 
 
 def test_tversky_weighs_what_is_missed() -> None:

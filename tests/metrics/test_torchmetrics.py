@@ -25,8 +25,11 @@ from deeplab_lightning.errors import ConfigError, DataError
 from deeplab_lightning.metrics.boundary_metrics import BFScore, BoundaryIoU, Trimap
 from deeplab_lightning.metrics.by_image import ByImage, Counted
 from deeplab_lightning.metrics.depth import DepthScores
+from deeplab_lightning.metrics.instances import InstancePrecision, Objects
+from deeplab_lightning.metrics.panoptic import PanopticScores
 from deeplab_lightning.metrics.segmentation import SegmentationScores
 from deeplab_lightning.metrics.threshold import BestThreshold
+from deeplab_lightning.metrics.tracking import TrackingScores
 
 NAMES = ("a", "b", "c")
 VOID = 255
@@ -37,12 +40,18 @@ KINDS: dict[str, Callable[[], ByImage]] = {
     "trimap": lambda: Trimap(NAMES, VOID, widths=(1, 3)),
     "threshold": lambda: BestThreshold(VOID),
     "depth": lambda: DepthScores(),
+    "panoptic": lambda: PanopticScores(NAMES, (1, 2), VOID),
+    "cityscapes_ap": lambda: InstancePrecision(NAMES, (1, 2), VOID),
+    "coco_ap": lambda: InstancePrecision(NAMES, (1, 2), VOID, "coco"),
+    "tracking": lambda: TrackingScores(NAMES, (1, 2), VOID),
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def image(kind: str, number: int) -> tuple[Tensor, Tensor]:
+def image(kind: str, number: int) -> tuple[Any, Any]:
     """Return prediction and truth of image `number`, each of another size."""
+    if kind in ("panoptic", "cityscapes_ap", "coco_ap", "tracking"):
+        return segments(kind, number)
     generator = torch.Generator().manual_seed(number)
     size = (6 + number, 9)
     if kind == "depth":
@@ -52,6 +61,17 @@ def image(kind: str, number: int) -> tuple[Tensor, Tensor]:
     if kind == "threshold":
         return torch.rand(size, generator=generator), mask
     return torch.randint(0, 3, size, generator=generator, dtype=torch.uint8), mask
+
+
+def segments(kind: str, number: int) -> tuple[Any, Any]:
+    """Return stripes: objects of the classes b and c, in the prediction somewhat moved."""
+    width = 6 + number
+    numbers = torch.arange(1, 7, dtype=torch.int32).repeat_interleave(width)[None].repeat(30, 1)
+    truth = (numbers % 3).to(torch.uint8), numbers.where(numbers % 3 > 0, 0)
+    pred = tuple(entry.roll(1 + number % 2, 1) for entry in truth)
+    if kind in ("panoptic", "tracking"):
+        return pred, truth
+    return Objects(pred[1], [1, 2, 1, 1, 2, 2], [0.9 - 0.1 * number, 0.5, 0.1, 0.2, 0.8, 0.3]), truth
 
 
 def update(metric: ByImage, kind: str, *numbers: int) -> ByImage:

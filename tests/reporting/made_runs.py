@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.reporting import card
@@ -27,6 +28,7 @@ def made_run(
     protocol: str | None = "os16, scale 1, whole image",
     truth_seed: int = 0,
     size: tuple[int, int] = (24, 32),
+    objects: bool = False,
     **settings: Any,
 ) -> RunFolder:
     """Write a run.
@@ -39,12 +41,14 @@ def made_run(
         protocol: Likewise; no `evaluation.json` if None.
         truth_seed: Of the masks.
         size: Of the images.
+        objects: Whether it has counts of segments, and images with outlines; cars are things.
         settings: Of the model.
     """
     folder.mkdir(parents=True)
     run = RunFolder(folder)
     truths, rng = np.random.default_rng(truth_seed), np.random.default_rng(round(1000 * right))
     counts, gallery = ImageCounts(NAMES), GalleryCollector(len(NAMES), worst=3, spread=images)
+    segments, of_segments = {}, np.random.default_rng(truth_seed)
     for number in range(images):
         truth = truths.integers(0, 3, size).astype(np.uint8)
         truth[0] = 255
@@ -54,8 +58,16 @@ def made_run(
         matrix = np.zeros((4, 4), np.int64)
         np.add.at(matrix, (truth[truth != 255], pred[truth != 255]), 1)
         counts.add(f"val-{number:03}", matrix)
-        gallery.add(f"val-{number:03}", image, truth, pred, 0.5, is_spread=True)
+        numbers = np.zeros(size, np.int32)
+        numbers[4:20, 4:20] = 1
+        pairs = ((truth, numbers), (pred, numbers)) if objects else None
+        gallery.add(f"val-{number:03}", image, truth, pred, 0.5, True, pairs)
+        matched = np.array([1, of_segments.binomial(5, share), 0, 0])
+        tally = np.stack([matched, [0, of_segments.integers(0, 3), 0, 0], np.array([1, 5, 0, 0]) - matched])
+        segments[f"val-{number:03}"] = tally, matched * share
     counts.save(run.per_image)
+    if objects:
+        PanopticCounts(NAMES, [1], segments).save(run.panoptic)
     write_gallery(run.images, gallery.images(), NAMES, PALETTE)
     config = {
         "seed_everything": 0,

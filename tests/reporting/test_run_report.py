@@ -148,6 +148,35 @@ def test_images_masks_and_errors_are_the_kept_ones(page: tuple[Path, str]) -> No
     assert "tram" not in scores
 
 
+def test_objects_are_scored_and_outlined(tmp_path: Path) -> None:
+    run = made_run(tmp_path / "x" / "version_0", objects=True)
+    text, record = run_report(read_record(run.path)), read_record(run.path)
+    Structure(text)
+    assert record.panoptic is not None
+    quality = record.panoptic.quality()
+    assert f"all {quality.all.pq:.4f}, things {quality.of_things.pq:.4f}, stuff {quality.of_stuff.pq:.4f}" in text
+    cells = [f"{score[1]:.4f}" for score in (quality.pq, quality.sq, quality.rq)]
+    cells += [str(count[1]) for count in (quality.matched, quality.extra, quality.missed)]
+    row = "\\s*".join(f'<td class="number">{cell}</td>' for cell in cells)
+    assert re.search(rf'<th scope="row">car &lt;b&gt;</th>\s*{row}', text)
+    entry = re.search(r'<li data-name="val-003".*?</li>', text, re.DOTALL)
+    assert entry is not None
+    layers = dict(re.findall(r'<img data-layer="([\w ]+)".*?base64,([^"]+)"', entry[0]))
+    assert list(layers) == ["image", "truth", "prediction", "error", "true objects", "objects"]
+    stored = read_gallery(run.images).images["val-003"]
+    assert [base64.b64decode(layers[name]) for name in ("true objects", "objects")] == list(stored.outline_pngs)
+    with Image.open(io.BytesIO(stored.outline_pngs[0])) as image:
+        shown = np.asarray(image.convert("RGBA"))
+    assert (shown[4:20, [4, 19], 3] == 255).all()
+    assert (shown[:3, :, 3] == 0).all()
+    assert (shown[4, 4:20, :3] == np.array([*PALETTE, (0, 0, 0)])[np.minimum(stored.truth()[4, 4:20], 4)]).all()
+
+
+def test_without_objects_nothing_is_said_of_them(page: tuple[Path, str]) -> None:
+    text = re.sub(r'base64,[^"]*', "", page[1])
+    assert not re.search(r"\bPQ\b|TP|objects", text)
+
+
 def test_old_runs_get_a_page_and_a_warning(tmp_path: Path) -> None:
     run = made_run(tmp_path / "x" / "version_0", protocol=None)
     for path in (run.images, run.environment, run.speed, run.metrics):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts, PanopticQuality
 from deeplab_lightning.metrics.scores import Scores, scores_from_confusion
-from deeplab_lightning.reporting.tables import per_class_table, write_confusion, write_per_class_csv
+from deeplab_lightning.reporting.tables import panoptic_table, per_class_table, write_confusion, write_per_class_csv
 
 # the golden matrix, and a class that is absent
 MATRIX = np.array([[50, 2, 3, 0], [4, 30, 6, 0], [0, 5, 0, 0], [0, 0, 0, 0]])
@@ -58,6 +59,37 @@ def test_table_fits_80_columns_with_long_names_and_large_counts() -> None:
 def test_table_of_nothing() -> None:
     text = text_of(scores_from_confusion(np.zeros((4, 4), dtype=np.int64), NAMES))
     assert "mIoU - over 0 of 4 classes" in text
+
+
+def quality() -> PanopticQuality:
+    counts = np.array([[3, 1, 0, 0], [1, 0, 0, 0], [0, 2, 0, 0]])
+    return PanopticCounts(NAMES, [1], {"a": (counts, np.array([2.5, 0.75, 0, 0]))}).quality()
+
+
+def test_panoptic_table_as_a_plain_log_shows_it() -> None:
+    file = io.StringIO()
+    Console(file=file, width=80).print(panoptic_table(quality(), "Validation, objects and stuff"))
+    lines = [" ".join(line.split()) for line in file.getvalue().splitlines()]
+    for line in (
+        "class PQ SQ RQ TP FP FN",
+        "road 0.7143 0.8333 0.8571 3 1 0",
+        "[b]car[/b] 0.3750 0.7500 0.5000 1 0 2",
+        "sky - - - 0 0 0",
+        "all, 2 classes 0.5446 0.7917 0.6786",
+        "things, 1 classes 0.3750 0.7500 0.5000",
+        "stuff, 1 classes 0.7143 0.8333 0.8571",
+    ):
+        assert line in lines, line
+
+
+def test_per_class_csv_with_objects(tmp_path: Path) -> None:
+    path = tmp_path / "per_class.csv"
+    write_per_class_csv(path, scores_from_confusion(MATRIX, NAMES), quality())
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[-7:] == ["support", "PQ", "SQ", "RQ", "TP", "FP", "FN"]
+    assert [float(rows[1][name]) for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN")] == [0.375, 0.75, 0.5, 1, 0, 2]
+    assert (rows[2]["PQ"], rows[2]["TP"]) == ("", "0")
 
 
 def test_per_class_csv(tmp_path: Path) -> None:

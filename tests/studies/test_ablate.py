@@ -19,6 +19,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands import ablate
 from deeplab_lightning.config_words import option_value
 from deeplab_lightning.errors import ConfigError
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts
 from deeplab_lightning.runs import find_run
 from deeplab_lightning.studies.cells import StudyFolder
 from deeplab_lightning.studies.options import merged, parse_words, value_of
@@ -94,6 +95,37 @@ def test_every_cell_is_run_once_and_the_table_is_made(
     assert main([*words, "--table"]) == 0
     assert main(["ablate", str(write_study(tmp_path / "study.yaml", seeds=[0, 1, 2])), *words[2:], "--table"]) == 0
     assert "Not all seeds are finished: with, good (2 of 3)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_check")
+def test_pq_stands_beside_miou_where_there_is_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use_fake_fit(monkeypatch, tmp_path)
+    monkeypatch.setenv("FAKE_FIT_SEGMENTS", "1")
+    factors = {"decoder": {"with": {}, "without": {"model.decoder": False}}}
+    path = write_study(tmp_path / "study.yaml", factors=factors, published=[])
+    assert main(["ablate", str(path), "--folder", str(tmp_path / "runs"), "--optimizer.lr", "0.05"]) == 0
+    printed, folder = capsys.readouterr().out, tmp_path / "runs" / "study"
+    assert "| PQ | PQ difference | PQ p |" in printed
+    assert "mIoU and PQ in percent" in printed
+    assert "## Classes, PQ" in printed
+    runs = [find_run(path) for path in sorted((folder / "cells").iterdir()) if path.is_dir()]
+    by_seed = [PanopticCounts.load(run.panoptic).quality().all.pq for run in runs]
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    means = [float(row["PQ_mean"]) for row in rows]
+    assert sum(means) / 2 == pytest.approx(sum(by_seed) / 4)
+    assert float(rows[1]["PQ_difference"]) == pytest.approx(means[1] - means[0])
+    assert float(rows[1]["PQ_low"]) < means[1] - means[0] < float(rows[1]["PQ_high"])
+    assert rows[0]["PQ_difference"] == ""
+    with (folder / "per_class.csv").open() as file:
+        classes = list(csv.DictReader(file))
+    assert [float(row["PQ_mean"]) for row in classes[::2]] == pytest.approx([0.9, 0.9])  # ground is always found
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report.html").read_text()
+    assert "PQ of each class in percent" in page
+    assert f"{100 * means[1]:.2f}" in page
 
 
 def test_equal_configurations_share_a_cell(tmp_path: Path) -> None:

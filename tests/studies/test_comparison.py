@@ -12,6 +12,7 @@ import pytest
 
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.errors import ConfigError, DataError
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts
 from deeplab_lightning.reporting.charts import Point, pareto_front
 from deeplab_lightning.reporting.records import read_records
 from deeplab_lightning.studies.comparison import Comparison, compare_runs, costs
@@ -49,7 +50,7 @@ def test_only_settings_that_differ_are_shown(runs: Path) -> None:
 def test_a_clear_difference_is_found_and_none_between_equals(runs: Path) -> None:
     paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.6), ("b", 0.9), ("c", 0.6))]
     (group,) = compared(*paths).groups
-    first, better, same = group.comparisons
+    first, better, same = group.regions.comparisons
     assert first is None
     assert better is not None
     assert same is not None
@@ -80,7 +81,7 @@ def test_what_was_measured_otherwise_is_not_put_into_one_column(
     assert [len(group.records) for group in found.groups] == [1, 1]
     assert "not measured in the same way" in found.notes[0]
     assert any(word in note for note in found.notes)
-    assert all(group.comparisons == [None] for group in found.groups)
+    assert all(group.regions.comparisons == [None] for group in found.groups)
 
     assert main(["compare", str(first.path), str(second.path), "--out", str(runs / "c.html")]) == 0
     printed = capsys.readouterr().out
@@ -180,7 +181,7 @@ def test_the_page_has_differences_and_images(runs: Path) -> None:
     text = (runs / "page.html").read_text()
     (group,) = compared(*paths).groups
     rows = {row[0]: row for row in Tables(text).rows if row}
-    better = group.comparisons[1]
+    better = group.regions.comparisons[1]
     assert better is not None
     assert any(f"{100 * better.difference:+.2f}" in row for row in Tables(text).rows)
     assert rows["car <b>"][2].startswith(f"{100 * better.class_difference[1]:+.2f}")
@@ -226,14 +227,61 @@ def test_a_study_becomes_a_page(runs: Path, capsys: pytest.CaptureFixture[str]) 
     assert ["car", "70.00", "60.00*"] in rows
 
 
+def test_pq_is_compared_as_miou_is(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [
+        made_run(runs / name / "version_0", share, images=20, objects=True) for name, share in (("a", 0.5), ("b", 1))
+    ]
+    paths = [run.path for run in made]
+    (group,) = compared(*paths).groups
+    assert group.panoptic is not None
+    found = group.panoptic.comparisons[1]
+    assert found is not None
+    qualities = [record.panoptic.quality() for record in group.records if record.panoptic]
+    assert found.difference == pytest.approx(qualities[1].all.pq - qualities[0].all.pq)
+    assert found.class_difference[1] == pytest.approx(qualities[1].pq[1] - qualities[0].pq[1])
+    assert np.isnan(found.class_difference[2:]).all()
+    assert 0 < found.low < found.difference < found.high
+    assert main(["compare", *map(str, paths), "--out", str(runs / "c.html")]) == 0
+    printed, page = capsys.readouterr().out, (runs / "c.html").read_text()
+    assert re.search(r"\| run +\| +mIoU .*\| +PQ \| difference \|", printed)
+    assert "class, PQ" in printed
+    cells = [f"{100 * quality.all.pq:.2f}" for quality in qualities]
+    assert all(cell in printed for cell in cells)
+    assert any(row[6:7] == [cells[0]] for row in Tables(page).rows)
+    assert "mIoU and PQ in percent" in page
+    assert "PQ of a in percent" in page
+
+
+@pytest.mark.parametrize("other", [{"objects": False}, {"objects": True}])
+def test_pq_is_compared_only_where_all_have_it_against_one_truth(runs: Path, other: dict[str, bool]) -> None:
+    first = made_run(runs / "a" / "version_0", objects=True)
+    second = made_run(runs / "b" / "version_0", 0.9, **other)  # type: ignore[arg-type]
+    if other["objects"]:
+        counts = PanopticCounts.load(second.panoptic)
+        counts.missed[3, 1] += 1
+        counts.save(second.panoptic)
+    found = compared(first.path, second.path)
+    (group,) = found.groups
+    assert group.panoptic is None
+    assert group.regions.comparisons[1] is not None
+    assert any(note.startswith("PQ is known of a") for note in found.notes)
+
+
+def test_without_pq_nothing_is_said_of_it(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.6), ("b", 0.7))]
+    assert main(["compare", *map(str, paths), "--out", str(runs / "c.html")]) == 0
+    assert "PQ" not in capsys.readouterr().out
+    assert not re.search(r"\bPQ\b", re.sub(r"base64,[^\"]*", "", (runs / "c.html").read_text()))
+
+
 def test_significance_is_that_of_the_studies(runs: Path) -> None:
     """One implementation: the same draw gives the same interval."""
     from deeplab_lightning.studies import statistics
 
     paths = [made_run(runs / name / "version_0", right).path for name, right in (("a", 0.6), ("b", 0.7))]
     (group,) = compared(*paths).groups
-    expected = statistics.compare(group.tallies[:1], group.tallies[1:], 400)
-    found = group.comparisons[1]
+    expected = statistics.compare(group.regions.tallies[:1], group.regions.tallies[1:], 400)
+    found = group.regions.comparisons[1]
     assert found is not None
     assert (found.low, found.high, found.p_value) == (expected.low, expected.high, expected.p_value)
     assert np.array_equal(found.class_low, expected.class_low, equal_nan=True)

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from deeplab_lightning.errors import DataError
+from deeplab_lightning.metrics.panoptic_quality import PanopticCounts
 from deeplab_lightning.metrics.per_image import ImageCounts
 from deeplab_lightning.metrics.scores import scores_from_confusion
 from deeplab_lightning.studies.statistics import (
     FEWEST_IMAGES,
     Tallies,
-    class_iou,
+    class_scores,
     compare,
     holm,
     mean_and_std,
-    mean_iou,
+    mean_score,
     tail,
     tally,
 )
@@ -41,12 +42,12 @@ def simulated(
         hit = generator.binomial(truth, np.clip(level - difficulty, 0, 1)[:, None])
         wrong = (truth - hit).sum(axis=1)
         predicted = hit + generator.multinomial(wrong, [1 / 3] * 3)
-        runs.append(Tallies(tuple(f"{i:05}" for i in range(images)), CLASSES, hit, truth, predicted))
+        runs.append(Tallies(tuple(f"{i:05}" for i in range(images)), CLASSES, hit, truth + predicted - hit, truth))
     return runs, difficulty
 
 
 def miou(run: Tallies) -> float:
-    return float(mean_iou(class_iou(run)))
+    return float(mean_score(class_scores(run)))
 
 
 def counts_of(generator: np.random.Generator, images: int) -> ImageCounts:
@@ -60,14 +61,14 @@ def test_the_score_is_that_of_the_confusion_matrix() -> None:
     counts = counts_of(np.random.default_rng(0), 7)
     counts.add("absent class", np.diag([3, 2, 0]))
     scores = scores_from_confusion(counts.total(), CLASSES)
-    assert class_iou(tally(counts)).tolist() == scores.iou.tolist()
+    assert class_scores(tally(counts)).tolist() == scores.iou.tolist()
     assert miou(tally(counts)) == scores.mIoU
 
 
 def test_an_absent_class_enters_no_mean() -> None:
     counts = ImageCounts(CLASSES)
     counts.add("x", np.array([[3, 1, 0], [1, 5, 0], [0, 0, 0]]))
-    assert math.isnan(class_iou(tally(counts))[2])
+    assert math.isnan(class_scores(tally(counts))[2])
     assert miou(tally(counts)) == scores_from_confusion(counts.total(), CLASSES).mIoU
 
 
@@ -111,7 +112,7 @@ def test_a_known_difference_is_found_where_unpaired_spread_would_hide_it() -> No
     # The images' difficulty alone moves each score by far more than pairing leaves of it.
     alone = [miou(Tallies(base.sample_ids[:1], CLASSES, *(x[i : i + 1] for x in base[2:]))) for i in range(60)]
     assert np.std(alone) / math.sqrt(60) > 3 * (found.high - found.low) / (2 * 1.96)
-    assert found.class_difference == pytest.approx(class_iou(better) - class_iou(base))
+    assert found.class_difference == pytest.approx(class_scores(better) - class_scores(base))
     assert (found.class_low < found.class_difference).all()
     assert (found.class_difference < found.class_high).all()
     turned = compare([better], [base], resamples=1000)
@@ -158,12 +159,29 @@ def test_of_fewer_images_nothing_is_said(images: int) -> None:
     assert found.interval == ""
 
 
+def test_pq_is_a_score_like_others() -> None:
+    rng = np.random.default_rng(0)
+    matched = rng.integers(0, 4, (2, 30, 3))
+    runs = []
+    for hits in matched:
+        images = {str(n): (np.stack([hit, rng.integers(0, 2, 3), 4 - hit]), 0.8 * hit) for n, hit in enumerate(hits)}
+        runs.append(PanopticCounts(CLASSES, [0], images))
+    one, other = map(tally, runs)
+    qualities = [run.quality() for run in runs]
+    assert class_scores(one) == pytest.approx(qualities[0].pq)
+    found = compare([one], [other], resamples=300)
+    assert found.difference == pytest.approx(qualities[1].all.pq - qualities[0].all.pq)
+    assert found.low < found.difference < found.high
+    with pytest.raises(DataError, match="mIoU of a run cannot be compared with the PQ"):
+        compare([one], [one._replace(score="mIoU")])
+
+
 def test_a_class_counts_by_the_images_that_it_is_in() -> None:
     """Of 40 images 3 show the last class: its difference may be chance, whatever the resamples say."""
     (one, other), _ = simulated(np.random.default_rng(0), 40, (0.6, 0.9))
     seldom = np.ones((40, 3), dtype=np.int64)
     seldom[3:, 2] = 0
-    one, other = (run._replace(**{name: getattr(run, name) * seldom for name in ("hit", "truth", "predicted")})
+    one, other = (run._replace(**{name: getattr(run, name) * seldom for name in ("hit", "union", "truth")})
                   for run in (one, other))  # fmt: skip
     found = compare([one], [other], resamples=300)
     assert found.class_difference[2] > 0.1

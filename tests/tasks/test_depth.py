@@ -42,15 +42,15 @@ def test_it_learns_a_fixed_batch(kind: Any) -> None:
     """By its own weights and the network's, in thirty steps."""
     torch.manual_seed(0)
     module = data()
-    module.deliver_depth()
+    module.deliver("depth")
     batch = next(iter(module.train_dataloader()))
     task = DeepLabV3PlusTask(description=module.description, loss={"depth": {"weight": 1.0, "form": kind}}, **SMALL)
     optimizer = torch.optim.Adam(task.parameters(), lr=1e-2)
     losses = []
     for _ in range(30):
-        task.model.training_maps(task.normalise(batch["image"]))
+        maps = task.model.training_maps(task.normalise(batch["image"]))
         assert task.depth is not None
-        loss = task.depth.loss(batch["depth"])
+        loss = task.depth.losses(maps, batch)["depth"]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

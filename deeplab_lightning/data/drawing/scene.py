@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -31,7 +32,7 @@ class DrawnObject:
 
     Attributes:
         class_id: Train id of its class, 1 or more.
-        instance_id: Its value in `DrawnScene.instances`: 1 for the first painted, the farthest.
+        instance_id: Its value in `DrawnScene.instances`: 1 for the first painted, the farthest; in films it stays.
         depth: Its distance; it covers everything that is farther away.
         visible_pixels: How many pixels show it; 0 when all of it is covered or outside.
     """
@@ -51,7 +52,7 @@ class DrawnScene:
         mask: `(height, width)` uint8 train ids, 255 on the borders between regions.
         instances: `(height, width)` int32 instance ids without borders, 0 = background.
         depth: `(height, width)` float32 distance of what is seen: about 0.9 (near) to 20 (sky).
-        objects: The things in painting order, from far to near.
+        objects: The things in the order of their numbers: in scenes, from far to near as they are painted.
     """
 
     image: np.ndarray
@@ -76,7 +77,27 @@ def draw_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
     canvas = Canvas(height, width)
     paint_landscape(rng, canvas, scape)
     for instance_id, placement in enumerate(placements, start=1):
-        _paint_object(rng, canvas, scape, placement, instance_id)
+        paint_object(rng, canvas, scape, placement, instance_id)
+    return finish_scene(rng, canvas, scape, placements)
+
+
+def finish_scene(
+    rng: np.random.Generator,
+    canvas: Canvas,
+    scape: Landscape,
+    placements: Sequence[Placement],
+    noise: np.random.Generator | None = None,
+) -> DrawnScene:
+    """Take the photograph of what was painted, and tell the truth about it.
+
+    Args:
+        rng: Draws the light, and the camera.
+        canvas: What was painted.
+        scape: Where.
+        placements: The things in the order of their numbers, from 1.
+        noise: Draws the sensor's noise; None takes `rng`.
+    """
+    height, width = canvas.height, canvas.width
     instances = canvas.instances
     classes = np.array([0, *(CLASS_NAMES.index(placement.name) for placement in placements)], np.uint8)
     distances = np.array([0, *(distance(placement.nearness) for placement in placements)])
@@ -86,10 +107,10 @@ def draw_scene(key: tuple[int, ...], height: int, width: int) -> DrawnScene:
     mask = classes[instances]
     mask[_borders(instances)] = VOID
     objects = tuple(DrawnObject(*fact) for fact in facts[1:])
-    return DrawnScene(_expose(rng, canvas.image), mask, instances, depth, objects)
+    return DrawnScene(_expose(rng, canvas.image, noise or rng), mask, instances, depth, objects)
 
 
-def _paint_object(
+def paint_object(
     rng: np.random.Generator, canvas: Canvas, scape: Landscape, placement: Placement, instance_id: int
 ) -> None:
     """Paint one object with its shadow."""
@@ -136,7 +157,7 @@ def _borders(instances: np.ndarray) -> np.ndarray:
     return cv2.dilate(ids, window) != cv2.erode(ids, window)
 
 
-def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
+def _expose(rng: np.random.Generator, image: np.ndarray, noise: np.random.Generator) -> np.ndarray:
     """Turn a painted image, `(3, height, width)` float32, into a photographed one, `(height, width, 3)` uint8.
 
     A camera adds exposure, a colour cast, uneven light and sensor noise.
@@ -148,8 +169,8 @@ def _expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     light = light + slope_x * np.linspace(-1, 1, width, dtype=np.float32)
     if rng.random() < 0.5:  # shadows of clouds
         light -= np.float32(rng.uniform(0.1, 0.3)) * np.clip(soft_field(rng, height, width) * 2, 0, 1)
-    row, column = (int(corner) for corner in rng.integers(256, size=2))
-    noise = wrapped_crop(noise_bank(), row, column, height, width)
+    row, column = (int(corner) for corner in noise.integers(256, size=2))
+    grain = wrapped_crop(noise_bank(), row, column, height, width)
     strength = np.float32(rng.uniform(1.5, 5.0))
-    planes = image * light * cast[:, None, None] + strength * noise
+    planes = image * light * cast[:, None, None] + strength * grain
     return cv2.merge([np.clip(plane, 0, 255).astype(np.uint8) for plane in planes])

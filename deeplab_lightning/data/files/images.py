@@ -643,6 +643,17 @@ def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:
     _write_whole(Path(path), buffer.getvalue())
 
 
+def write_numbers(path: str | Path, numbers: np.ndarray) -> None:
+    """Write numbers `(H, W)` uint16 as a grey PNG of 16 bits; the file appears whole or not at all.
+
+    Raises:
+        DataError: The place cannot be written.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(numbers).save(buffer, "PNG")
+    _write_whole(Path(path), buffer.getvalue())
+
+
 def write_image(path: str | Path, rgb: np.ndarray) -> None:
     """Write an image `(H, W, 3)` uint8 in the format that its name's ending says (JPEG with quality 95).
 

@@ -8,24 +8,31 @@ Where they lie is told by two patterns (`patterns`), of which a folder is the si
 
 Images are of any kind that `rasters` reads; a volume or a big raster holds many. Masks hold numbers or colours, as
 `masks.MaskDecoder` is told. Images are called after what their pattern leaves open: `day 2/pic1`, `train/pic1`; the
-parts of a file are told apart behind a `#`.
+parts of a file are told apart behind a `#`. Depth and the numbers of objects lie in files of their own, called after
+their images.
+
+Images of one folder may be the frames of a film, in the order of their names: `previous` says so of all.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 
 from ...errors import ConfigError, DataError
+from ...types import MapName
 from ..checks import check_pair
 from ..classes.masks import BLACK_AND_WHITE, MaskDecoder, is_black_and_white
-from ..dataset import SegmentationDataset
+from ..dataset import MAPS, SegmentationDataset
 from ..files.depth_maps import DEPTH_SUFFIXES, read_depth
 from ..files.georasters import RasterPart, check_same_grid
+from ..files.object_numbers import NUMBER_SUFFIXES, numbers_of_things, read_numbers
 from ..files.rasters import Source, check_same_place, read_source, sources_in
 from ..pairing.finding import on_disk
 from ..pairing.pattern_search import search
@@ -61,7 +68,7 @@ class Folder(SegmentationDataset):
         names: Which to read; all parts of a file belong together.
         decoder: Turns masks into train ids.
         kind: What the images are like. The first one that can be read is, to see whether that is so.
-        depth_files: Name -> the file of its depth map, if there are any.
+        map_files: Map -> name -> the file of it, for the maps that there are.
         depth_scale: What a stored depth of 1 means in the wanted unit.
 
     Raises:
@@ -76,7 +83,7 @@ class Folder(SegmentationDataset):
         names: Sequence[str],
         decoder: MaskDecoder,
         kind: ImageKind,
-        depth_files: Mapping[str, Path] | None = None,
+        map_files: Mapping[MapName, Mapping[str, Path]] | None = None,
         depth_scale: float = 1.0,
     ) -> None:
         self.labels = decoder.labels
@@ -84,14 +91,16 @@ class Folder(SegmentationDataset):
         named = [(name, pair) for name in names for pair in _parts(*files[name], kind.window_size)]
         self._pairs = [pair for _, pair in named]
         self._ids = [name + image.mark for name, (image, _) in named]
-        self._depth_files: list[tuple[Path, float]] = []
-        if depth_files is not None:
-            self._depth_files = [(depth_files[name], depth_scale) for name in names]
-            if len(self._depth_files) != len(self._pairs):
-                raise ConfigError(
-                    "Depth maps are read for images that are files of their own; here a file holds many (a volume, "
-                    "or a raster divided by window_size). Leave out data.depth."
-                )
+        self._before = frames_before(self._ids)
+        self._map_files = [{kind: files[name] for kind, files in (map_files or {}).items()} for name in names]
+        self._maps: tuple[MapName, ...] = tuple(map_files or {})
+        self._depth_scale = depth_scale
+        if self._maps and len(names) != len(self._pairs):
+            kinds = " and ".join(f"data.{kind}" for kind in self._maps)
+            raise ConfigError(
+                f"{MAPS[self._maps[0]].called.capitalize()} are read for images that are files of their own; here a "
+                f"file holds many (a volume, or a raster divided by window_size). Leave out {kinds}."
+            )
         if self._pairs:
             self._check_first_image()
             self._check_first_masks()
@@ -121,14 +130,28 @@ class Folder(SegmentationDataset):
         check_pair(image, labels, str(source), str(mask))
         return image, labels
 
-    def depth(self, index: int) -> np.ndarray:
-        """Read the depth of image `index`, `(H, W)` float32, 0 where it is unknown."""
-        return read_depth(*self._depth_files[index])
-
     @property
-    def has_depth(self) -> bool:
-        """Whether there are depth maps."""
-        return bool(self._depth_files)
+    def maps(self) -> tuple[MapName, ...]:
+        """Those that have files."""
+        return self._maps
+
+    def map_files(self, index: int) -> tuple[Path, ...]:
+        """Return the files of the image's maps."""
+        return tuple(self._map_files[index].values())
+
+    def read_map(self, name: MapName, index: int) -> np.ndarray:
+        """Read the depth of image `index`, or the numbers of the objects where its mask shows things."""
+        path = self._map_files[index][name]
+        if name == "depth":
+            return read_depth(path, self._depth_scale)
+        numbers, mask = read_numbers(path), self._pairs[index][1]
+        labels = self._decoder.read(mask)
+        check_pair(numbers, labels, path, str(mask))
+        return numbers_of_things(numbers, labels, self.labels, path)
+
+    def previous(self, index: int) -> int | None:
+        """Return the image before in the same folder; None for the first, and for what lies in none."""
+        return self._before[index]
 
     def _check_first_image(self) -> None:
         """Refuse images of another kind; those that cannot be read are left to whoever loads them, if not all are."""
@@ -233,22 +256,56 @@ def pattern_below(root: Path, text: str, suffixes: tuple[str, ...] = SUFFIXES) -
     return Pattern(text, suffixes)
 
 
-def find_depth_maps(root: Path, names: Iterable[str], depth: str, images: str) -> dict[str, Path]:
-    """Find the depth maps of images by a folder or pattern; `images`, that of the images, is for the message.
+MAP_SUFFIXES: dict[MapName, tuple[str, ...]] = {"depth": DEPTH_SUFFIXES, "instances": NUMBER_SUFFIXES}
+"""Endings of files of each kind of map."""
+
+
+def find_maps(root: Path, names: Iterable[str], kind: MapName, where: str, images: str) -> dict[str, Path]:
+    """Find the maps of images by a folder or pattern.
+
+    Args:
+        root: Folder of the data.
+        names: Of the images.
+        kind: Of the maps.
+        where: Their folder or pattern.
+        images: That of the images, for the message.
 
     Raises:
         ConfigError: It cannot be a pattern.
         DataError: The folder or an image's map is missing.
     """
-    files = _files(root, pattern_below(root, depth, DEPTH_SUFFIXES), depth, images)
+    suffixes = MAP_SUFFIXES[kind]
+    files = _files(root, pattern_below(root, where, suffixes), where, images)
     found = {one.full_name: one.path for one in files}
     lonely = [name for name in names if name not in found]
     if lonely:
         raise DataError(
-            f"{len(lonely)} images in {root}/{images} have no depth map {depth}/NAME.png, .tif or .npy: "
-            f"{first_few(lonely)}. Add them, or leave out data.depth."
+            f"{len(lonely)} images in {root}/{images} have no {MAPS[kind].called}, {where}/NAME with "
+            f"{', '.join(suffixes)}: {first_few(lonely)}. Add them, or leave out data.{kind}."
         )
     return found
+
+
+def frames_before(names: Sequence[str]) -> list[int | None]:
+    """Return for each image that before it in its folder, by the numbers in the names: 2 comes before 10.
+
+    What lies in no folder is of no film.
+    """
+    before: list[int | None] = [None] * len(names)
+    ordered = sorted(range(len(names)), key=lambda index: [film_of(names[index]), *_by_numbers(names[index])])
+    for first, second in pairwise(ordered):
+        if film_of(names[second]) and film_of(names[first]) == film_of(names[second]):
+            before[second] = first
+    return before
+
+
+def film_of(name: str) -> str:
+    """Return the folder in an image's name, which is its film."""
+    return name.rpartition("/")[0]
+
+
+def _by_numbers(name: str) -> list[tuple[int, str]]:
+    return [(int(piece), "") if piece.isdecimal() else (-1, piece) for piece in re.split(r"(\d+)", name)]
 
 
 def _files(root: Path, pattern: Pattern, option: str, other: str) -> list[Found]:

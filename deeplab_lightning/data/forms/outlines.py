@@ -4,6 +4,9 @@ A form is a file in `sets/`: it finds its files, and says of each image which re
 Objects are drawn on background in the order given, later over earlier, or larger first where the form's order says
 nothing. Labels are compared without the spaces around them and, where none fits exactly, without regard to capitals.
 
+Each region is an object with a number of its own, where its class is one of the things; several of one label and group
+are one object. What is ignored has none: in COCO's form, that is a crowd.
+
 Splits are those of the lists in the root, else those that the form's files or folders state, else of chance. What is
 stated for the test is never trained on, and whatever is left out or was decided is said.
 """
@@ -12,7 +15,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,7 +24,8 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import ConfigError, DataError, did_you_mean
-from ...labels import LabelSet
+from ...labels import LabelSet, own_labels
+from ...types import MapName
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
 from ..files.annotations import check_declared_size, parsing
@@ -57,6 +61,7 @@ class Outlined:
         where: File and number, for messages.
         ignored: Whether its pixels are to be ignored, such as those of a box in which an object lies somewhere.
         is_box: Whether it was drawn as a rectangle, in which an object may lie somewhere, and is to be filled.
+        group: Regions of one label and group are one object; None for a region that is one by itself.
     """
 
     label: str
@@ -64,6 +69,7 @@ class Outlined:
     where: str
     ignored: bool = False
     is_box: bool = False
+    group: object = None
 
 
 @dataclass
@@ -103,6 +109,7 @@ class Annotations:
         comments: Option -> a remark that stands behind it in YAML.
         nameless: Whether the labels are numbers of the file's, or one for all objects: the user's class names are
             theirs in their order.
+        whole_classes: Whether a region is all that an image shows of a class, so that objects are not told apart.
     """
 
     images: dict[str, AnnotatedImage] = field(default_factory=dict)
@@ -113,6 +120,7 @@ class Annotations:
     options: dict[str, Any] = field(default_factory=dict)
     comments: dict[str, str] = field(default_factory=dict)
     nameless: bool = False
+    whole_classes: bool = False
 
     def add(self, name: str, image: AnnotatedImage) -> None:
         """Add an image.
@@ -190,6 +198,7 @@ class OutlinedImages(SegmentationDataset):
         labels: The first class is the background.
         ignored: Labels whose pixels are ignored.
         known: All labels that the files have, for messages.
+        whole_classes: See `Annotations`.
 
     Raises:
         ConfigError: A label is a class and ignored.
@@ -203,8 +212,9 @@ class OutlinedImages(SegmentationDataset):
         labels: LabelSet,
         ignored: Sequence[str] = (),
         known: Sequence[str] = (),
+        whole_classes: bool = False,
     ) -> None:
-        self.labels = labels
+        self.labels, self._whole_classes = labels, whole_classes
         self._names = list(names)
         self._images = [annotations[name] for name in names]
         self._id_of = LabelIds(labels, ignored, known)
@@ -235,19 +245,54 @@ class OutlinedImages(SegmentationDataset):
         entry = self._images[index]
         image = read_image(entry.image)
         check_declared_size(image, entry.height, entry.width, entry.image, entry.annotation)
-        height, width = image.shape[:2]
-        mask = np.zeros((height, width), np.uint8)
-        drawn = [(self._value(one), *_trimmed(one.region.area(height, width))) for one in entry.objects]
+        return image, self._drawn(index, image.shape[:2], [self._value(one) for one in entry.objects], np.uint8)
+
+    @property
+    def maps(self) -> tuple[MapName, ...]:
+        """The numbers of objects, if regions are objects and some classes are things."""
+        return ("instances",) if self.labels.things and not self._whole_classes else ()
+
+    def read_map(self, name: MapName, index: int) -> np.ndarray:
+        """Draw the numbers of the objects as their mask is drawn: the place of the first region in the list, from 1."""
+        entry = self._images[index]
+        size = entry.height, entry.width
+        height, width = size if size[0] and size[1] else read_image(entry.image).shape[:2]
+        values = [self._value(one) for one in entry.objects]
+        return self._drawn(index, (height, width), numbers_of_objects(entry.objects, values, self.labels), np.int32)
+
+    def _drawn(self, index: int, size: tuple[int, int], values: Sequence[int], dtype: type[np.generic]) -> np.ndarray:
+        """Draw an image's regions, each with its value, later over earlier."""
+        entry = self._images[index]
+        drawn = [
+            (value, one, *_trimmed(one.region.area(*size))) for value, one in zip(values, entry.objects, strict=True)
+        ]
         if entry.larger_first:
-            drawn.sort(key=lambda one: (one[0] != self.labels.ignore_index, -int(one[2].sum())))
-        for value, place, area in drawn:
-            mask[place][area] = value
-        return image, mask
+            drawn.sort(key=lambda each: (self._value(each[1]) != self.labels.ignore_index, -int(each[3].sum())))
+        canvas = np.zeros(size, dtype)
+        for value, _, place, area in drawn:
+            canvas[place][area] = value
+        return canvas
 
     def _value(self, one: Outlined) -> int:
         """Return what an object's pixels become; the label of an ignored one must be known, too."""
         value = self._id_of(one.label, one.where)
         return self.labels.ignore_index if one.ignored else value
+
+
+def numbers_of_objects(objects: Sequence[Outlined], values: Sequence[int], labels: LabelSet) -> list[int]:
+    """Return the number of each region's object, from 1; 0 for regions that are no things.
+
+    Args:
+        objects: The regions of an image.
+        values: What their pixels are in the mask.
+        labels: Tells the things.
+    """
+    first: dict[tuple[int, object], int] = {}
+    numbers = []
+    for place, (one, value) in enumerate(zip(objects, values, strict=True), start=1):
+        number = place if one.group is None else first.setdefault((value, one.group), place)
+        numbers.append(number if value in labels.thing_ids else 0)
+    return numbers
 
 
 def _trimmed(area: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
@@ -261,10 +306,19 @@ def _trimmed(area: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
 
 @dataclass(frozen=True, kw_only=True)
 class OutlinesOptions(OwnImagesOptions):
-    """What is to be read of annotations."""
+    """What must be said where objects are outlined one by one."""
 
     ignored_labels: tuple[str, ...] = ("__ignore__",)
     """Labels of objects whose pixels are ignored."""
+    things: tuple[str, ...] | None = None
+    """Classes whose objects are told apart, where the model asks for objects; null takes all but the background, []
+    none."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """What the numbers in masks mean."""
+        labels = own_labels(self.class_names)
+        return replace(labels, things=labels.class_names[1:] if self.things is None else self.things)
 
 
 class OutlinesDataModule(OwnImagesDataModule, ABC):
@@ -275,6 +329,11 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
     generality = 2
     lists_divide: ClassVar[bool] = True
     """Whether train.txt and such in the root are lists of the user's; some forms have files of that name themselves."""
+
+    @classmethod
+    def label_set(cls, options: OutlinesOptions) -> LabelSet:
+        """Say what the numbers in masks mean."""
+        return options.labels
 
     @classmethod
     @abstractmethod
@@ -378,7 +437,8 @@ class OutlinesDataModule(OwnImagesDataModule, ABC):
     def build_dataset(self, split: Split) -> OutlinedImages:
         """Open a split."""
         found, names = self.annotations, names_of(self.splits, split)
-        return OutlinedImages(found.images, names, self.labels, self.options.ignored_labels, found.labels)
+        ignored = self.options.ignored_labels
+        return OutlinedImages(found.images, names, self.labels, ignored, found.labels, found.whole_classes)
 
 
 def class_called(label: str) -> str:

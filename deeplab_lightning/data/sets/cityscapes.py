@@ -5,15 +5,20 @@ Layout:
 
     leftImg8bit/SPLIT/CITY/CITY_SEQ_FRAME_leftImg8bit.png
     gtFine/SPLIT/CITY/CITY_SEQ_FRAME_gtFine_labelIds.png           train, val; in test all is void
+    gtFine/SPLIT/CITY/CITY_SEQ_FRAME_gtFine_instanceIds.png        likewise
     gtCoarse/SPLIT/CITY/CITY_SEQ_FRAME_gtCoarse_labelIds.png       train, train_extra, val
 
 Where `..._labelTrainIds.png` lie beside them (cityscapesScripts makes them), those are read; otherwise label ids are
 mapped to train ids as they are loaded: annotation files hold label ids 0..33, of which 19 are evaluated, networks learn
 train ids 0..18 and ignore the rest as 255, and the benchmark's server wants label ids back.
+
+Objects are told apart in `..._instanceIds.png`, where these lie beside all masks: 1000 times the label id and a running
+number for each of the eight kinds of things, the bare label id for a group of things that nobody parted, and for stuff.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -23,11 +28,13 @@ import numpy as np
 from ...errors import ConfigError, DataError
 from ...labels import LabelSet
 from ...options import at_least
+from ...types import MapName
 from .. import datamodule
 from ..checks import check_choice, check_labels
 from ..classes.mask_samples import hold_only
 from ..datamodule import DataOptions, SegmentationDataModule
 from ..files.images import read_mask
+from ..files.object_numbers import read_numbers
 from ..forms.paired_files import PairedFiles
 from ..pairing.finding import files_by_stem, locate
 from ..pairing.layout import Recognised
@@ -56,8 +63,15 @@ _CLASSES = {
 }
 """Class, in the order of train ids -> its label id and its colour."""
 
+THINGS = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
+"""Classes whose objects are told apart, and evaluated one by one."""
+
 CITYSCAPES = LabelSet(
-    tuple(_CLASSES), tuple(colour for _, colour in _CLASSES.values()), ignore_index=255, void_colour=(0, 0, 0)
+    tuple(_CLASSES),
+    tuple(colour for _, colour in _CLASSES.values()),
+    ignore_index=255,
+    void_colour=(0, 0, 0),
+    things=THINGS,
 )
 
 LABEL_IDS = tuple(label_id for label_id, _ in _CLASSES.values())
@@ -65,6 +79,9 @@ LABEL_IDS = tuple(label_id for label_id, _ in _CLASSES.values())
 
 LABEL_ID_COUNT = 34
 """Label ids are 0..33, and -1 (licence plate), which bytes hold as 255."""
+
+OBJECTS_OF_A_CLASS = 1000
+"""Instance ids from here on are of single objects: the label id times this, and the object's number."""
 
 UNLABELLED = 0
 """The label id that stands for "none of these" in what is written back."""
@@ -129,6 +146,22 @@ class Cityscapes(PairedFiles):
         images = _images(root, split, annotations)
         masks = [] if split == "test" else _masks(images, root, split, annotations)
         super().__init__([_base_name(image) for image in images], images, masks)
+        self._instances = _instances(masks)
+
+    @property
+    def maps(self) -> tuple[MapName, ...]:
+        """The numbers of objects, if all masks have them beside them."""
+        return ("instances",) if self._instances else ()
+
+    def map_files(self, index: int) -> tuple[Path, ...]:
+        """Return the file of the image's instance ids, if there is one."""
+        return (self._instances[index],) if self._instances else ()
+
+    def read_map(self, name: MapName, index: int) -> np.ndarray:
+        """Read the instance ids of single things that are evaluated, such as 26003 for a car; 0 for all else."""
+        ids = read_numbers(self._instances[index])
+        is_thing = np.isin(ids // OBJECTS_OF_A_CLASS, [LABEL_IDS[train_id] for train_id in self.labels.thing_ids])
+        return np.where(is_thing, ids, 0)
 
     def read_labels(self, path: Path) -> np.ndarray:
         """Read a mask of train ids or of label ids, by its name, as train ids 0..18, and 255 for all else."""
@@ -253,6 +286,13 @@ def _masks(images: list[Path], root: Path, split: Split, annotations: Annotation
         names.append(f"{kind}/{split}/{city}/{base}_{ids}")
     what = f"Cityscapes {split}, {annotations} annotations"
     return locate(names, root, what, f"Unpack {kind} again, from {SOURCE}.")
+
+
+def _instances(masks: list[Path]) -> list[Path]:
+    """Return the file of instance ids beside each mask; none where one is missing."""
+    kinds = re.compile(r"_label(Train)?Ids$")
+    found = [mask.with_name(f"{kinds.sub('', mask.stem)}_instanceIds.png") for mask in masks]
+    return found if all(path.is_file() for path in found) else []
 
 
 def _base_name(image: Path) -> str:

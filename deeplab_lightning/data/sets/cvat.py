@@ -170,7 +170,8 @@ def _add_image(
             found.left_out.append(f"{where}: {error}. {_REMEDY}")
             continue
         kinds[shape.tag] += 1
-        ordered.append((order, Outlined(label, region, where)))
+        group = shape.get("group_id", "0")
+        ordered.append((order, Outlined(label, region, where, group=None if group == "0" else group)))
     image.objects = [one for _, one in sorted(ordered, key=lambda entry: entry[0])]
     found.add(name_of(file, root), image)
 

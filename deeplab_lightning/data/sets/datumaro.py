@@ -102,7 +102,8 @@ def _add_item(
             continue
         if is_box:
             found.left_out.append(f"{where} is a box, no outline: boxes do not tell the classes of pixels. {_REMEDY}")
-        ordered.append((int(entry.get("z_order") or 0), Outlined(labels[label], region, where, ignored=is_box)))
+        one = Outlined(labels[label], region, where, ignored=is_box, group=entry.get("group") or None)
+        ordered.append((int(entry.get("z_order") or 0), one))
     image.objects = [one for _, one in sorted(ordered, key=lambda one: one[0])]
     found.add(name_of(file, root), image)
 

@@ -11,6 +11,7 @@ import numpy as np
 from ...errors import ConfigError
 from ...labels import LabelSet
 from ...options import Between, at_least
+from ...types import MapName
 from ..datamodule import DataOptions, SegmentationDataModule, Split
 from ..dataset import SegmentationDataset
 from ..drawing import draw_scene
@@ -31,12 +32,13 @@ DRAWN_SCENES = LabelSet(
         (160, 122, 88),
     ),
     ignore_index=VOID,
+    things=CLASS_NAMES[1:],
 )
-"""Things in a drawn landscape, told apart by shape and place, never by colour."""
+"""Things in a drawn landscape, told apart by shape and place, never by colour. The landscape is the stuff."""
 
 _last_scene = lru_cache(maxsize=1)(draw_scene)  # drawn once for all that is asked of it
-_SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
-_SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
+SPLIT_NUMBERS = {"train": 0, "val": 1, "test": 2}
+SMALLEST_SIDE = 64  # below it, thin parts and the void border fill the objects
 
 
 class DrawnScenes(SegmentationDataset):
@@ -55,9 +57,9 @@ class DrawnScenes(SegmentationDataset):
     def __init__(
         self, split: Literal["train", "val", "test"], size: int, height: int, width: int, seed: int = 0
     ) -> None:
-        if split not in _SPLIT_NUMBERS:
-            raise ConfigError(f"split {split!r} is not one of {', '.join(_SPLIT_NUMBERS)}.")
-        if min(height, width) < _SMALLEST_SIDE:
+        if split not in SPLIT_NUMBERS:
+            raise ConfigError(f"split {split!r} is not one of {', '.join(SPLIT_NUMBERS)}.")
+        if min(height, width) < SMALLEST_SIDE:
             raise ConfigError(f"Drawn scenes of {height}x{width} are too small to draw: take at least 64x64.")
         if size < 1:
             raise ConfigError(f"size is {size}: a data set needs at least one image.")
@@ -77,16 +79,16 @@ class DrawnScenes(SegmentationDataset):
         return scene.image.copy(), scene.mask.copy()
 
     @property
-    def has_depth(self) -> bool:
-        """True: the renderer knows how far away everything is."""
-        return True
+    def maps(self) -> tuple[MapName, ...]:
+        """Both: the renderer knows how far away everything is, and which thing it is."""
+        return ("depth", "instances")
 
-    def depth(self, index: int) -> np.ndarray:
-        """Return the distance of what is seen, `(height, width)` float32: from about 0.9, near, to 20, the sky."""
-        return self._scene(index).depth.copy()
+    def read_map(self, name: MapName, index: int) -> np.ndarray:
+        """Return one of the truths `(height, width)` beside the mask; see `map_of`."""
+        return map_of(self._scene(index), name)
 
     def _scene(self, index: int) -> DrawnScene:
-        return _last_scene((self.seed, _SPLIT_NUMBERS[self.split], self._checked(index)), self.height, self.width)
+        return _last_scene((self.seed, SPLIT_NUMBERS[self.split], self._checked(index)), self.height, self.width)
 
     def _checked(self, index: int) -> int:
         if not 0 <= index < self.size:
@@ -94,13 +96,21 @@ class DrawnScenes(SegmentationDataset):
         return index
 
 
+def map_of(scene: DrawnScene, name: MapName) -> np.ndarray:
+    """Return the distance of what is seen, float32 from about 0.9 (near) to 20 (sky), or the things' numbers, int32.
+
+    All that is seen of a thing has its number, also where something nearer parts it; the void border has none.
+    """
+    return scene.depth.copy() if name == "depth" else np.where(scene.mask == VOID, 0, scene.instances)
+
+
 @dataclass(frozen=True)
 class DrawnScenesOptions(DataOptions):
     """The drawn scenes' own options."""
 
-    height: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    height: Annotated[int, at_least(SMALLEST_SIDE)] = 129
     """Height of every image in pixels."""
-    width: Annotated[int, at_least(_SMALLEST_SIDE)] = 129
+    width: Annotated[int, at_least(SMALLEST_SIDE)] = 129
     """Width of every image in pixels."""
     train_size: Annotated[int, at_least(1)] = 20000
     """Number of training images; they are drawn anew whenever they are used, so many cost no memory."""

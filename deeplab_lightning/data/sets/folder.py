@@ -13,9 +13,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from ...errors import ConfigError
 from ...labels import RGB, LabelSet, own_labels
 from ...options import Between, above, at_least
+from ...types import MapName
 from ..classes.masks import MaskDecoder
 from ..datamodule import Split
-from ..forms.folder_reading import Folder, ImageKind, find_depth_maps, find_pairs
+from ..forms.folder_reading import Folder, ImageKind, find_maps, find_pairs
 from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
 from ..pairing.layout import Recognised
 from ..pairing.pattern_report import is_of_subfolders, recognised
@@ -54,6 +55,11 @@ class FolderOptions(OwnImagesOptions):
     unknown. Read where the model has a depth head."""
     depth_scale: Annotated[float, above(0, near=0.001)] = 1.0
     """What a stored depth of 1 means in the unit wanted, such as 0.001 for millimetres in metres."""
+    instances: str | None = None
+    """Folder or pattern of files with the number of the object at each pixel, called after their images: 8, 16 or 32
+    bits, indexed, or a colour for each; 0 is none. Read where the model tells objects apart."""
+    things: tuple[str, ...] = ()
+    """Classes whose objects are told apart by these numbers; all others are stuff."""
 
     def check(self) -> None:
         """Refuse a threshold between other than two classes, or beside a map of values."""
@@ -63,6 +69,11 @@ class FolderOptions(OwnImagesOptions):
                 f"--data.mask_threshold {self.mask_threshold:g} divides masks into two classes by their grey values: "
                 f"give two class_names (found {len(self.class_names)}), and neither label_map nor palette."
             )
+        if (self.instances is None) != (not self.things):
+            given, missing = ("instances", "things") if self.instances else ("things", "instances")
+            what = "which classes have objects" if missing == "things" else "where their objects are numbered"
+            example = f"[{', '.join(self.class_names[1:])}]" if missing == "things" else "instances"
+            raise ConfigError(f"--data.{given} is given without --data.{missing}: say {what}, such as {example}.")
 
 
 class FolderDataModule(OwnImagesDataModule):
@@ -105,7 +116,7 @@ class FolderDataModule(OwnImagesDataModule):
                 )
         if void_colours:
             labels = replace(labels, void_colour=void_colours[0])
-        return replace(labels, ignore_index=options.ignore_index)
+        return replace(labels, ignore_index=options.ignore_index, things=options.things)
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
@@ -138,8 +149,13 @@ class FolderDataModule(OwnImagesDataModule):
     def build_dataset(self, split: Split) -> Folder:
         """Open a split."""
         options, names = self.options, names_of(self.splits, split)
-        depth = None if options.depth is None else find_depth_maps(self.root, names, options.depth, options.images)
-        return Folder(self.files, names, self.decoder, self.kind, depth, options.depth_scale)
+        places: dict[MapName, str | None] = {"depth": options.depth, "instances": options.instances}
+        maps = {
+            kind: find_maps(self.root, names, kind, where, options.images)
+            for kind, where in places.items()
+            if where is not None
+        }
+        return Folder(self.files, names, self.decoder, self.kind, maps, options.depth_scale)
 
     def _has_lists(self) -> bool:
         return bool(split_lists(self.root))

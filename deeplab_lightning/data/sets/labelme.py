@@ -11,6 +11,8 @@ Shapes are drawn in the order of the file, later over earlier, as LabelMe's own 
 uses for lines and points. Outlines belong to shapes. What no shape covers is background: unlike PASCAL VOC's, such
 masks have no void border, and are void only where a shape says so (`__ignore__`).
 
+Shapes of one label and `group_id` are one object, all others are objects by themselves, if their class is a thing.
+
 Labels are typed by hand: spaces around them do not count, nor do capitals where no class is spelled just so. Shapes of
 too few points are left out and counted, images without a JSON file are left out and said, and JSON files of other tools
 are passed over. Images are read from below the root alone, whatever `imagePath` says.
@@ -23,7 +25,7 @@ import binascii
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -35,13 +37,14 @@ from PIL import Image, ImageDraw
 
 from ...errors import DataError, did_you_mean
 from ...labels import LabelSet
+from ...types import MapName
 from ..datamodule import Split
 from ..dataset import SegmentationDataset
 from ..files.annotations import check_declared_size, parsing, read_any_json, read_json
 from ..files.images import decode_image, read_image
 from ..files.limits import expect_size, opened_image
-from ..forms.outlines import BOXES_ALONE, LabelIds, check_left_out, class_names_of
-from ..forms.own_images import OwnImagesDataModule, OwnImagesOptions
+from ..forms.outlines import BOXES_ALONE, LabelIds, OutlinesOptions, check_left_out, class_names_of
+from ..forms.own_images import OwnImagesDataModule
 from ..pairing.finding import IMAGE_SUFFIXES, files_below, files_by_stem, images_below, on_disk
 from ..pairing.layout import Recognised, head_of, names_in_file
 from ..pairing.splitting import names_of
@@ -106,34 +109,55 @@ class LabelMe(SegmentationDataset):
         check_declared_size(image, height, width, file or "The image inside it", path)
 
         mask = Image.new("L", image.shape[1::-1])
+        for shape, value, where in self._shapes(path, annotation):
+            draw_shape(mask, shape, value, where)
+        return image, np.array(mask)
+
+    @property
+    def maps(self) -> tuple[MapName, ...]:
+        """The numbers of objects, if some classes are things."""
+        return ("instances",) if self.labels.things else ()
+
+    def read_map(self, name: MapName, index: int) -> np.ndarray:
+        """Draw the numbers of the objects, as their mask is drawn; they follow the order of the file, from 1."""
+        path = self._annotation(index)
+        annotation = _read(path)
+        file = _image_file(path, annotation, self.root)
+        image = read_image(file) if file else decode_image(_embedded_image(path, annotation, self.root), path)
+        numbers = Image.new("I", image.shape[1::-1])
+        of_groups: dict[tuple[int, str], int] = {}
+        for number, (shape, value, where) in enumerate(self._shapes(path, annotation), start=1):
+            group = shape.get("group_id")
+            number = number if group is None else of_groups.setdefault((value, str(group)), number)
+            draw_shape(numbers, shape, number if value in self.labels.thing_ids else 0, where)
+        return np.array(numbers)
+
+    def _shapes(self, path: Path, annotation: dict[str, Any]) -> Iterator[tuple[dict[str, Any], int, str]]:
+        """Give the shapes that have an area, each with its value in the mask, and where it stands."""
         for number, shape in enumerate(annotation["shapes"], start=1):
             where = f"{path}, shape {number}"
             if not isinstance(shape, dict):
                 raise DataError(f"{where}: expected an object with label and points. {_ANNOTATE_AGAIN}")
             value = self._id_of(shape.get("label"), where)
             if why_no_area(shape) is None:
-                draw_shape(mask, shape, value, where)
-        return image, np.array(mask)
+                yield shape, value, where
 
     def _annotation(self, index: int) -> Path:
         return on_disk(self.root / f"{self._names[index]}.json")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelMeOptions(OwnImagesOptions):
-    """What is to be read of LabelMe's annotations."""
-
-    ignored_labels: tuple[str, ...] = ("__ignore__",)
-    """Labels of shapes whose pixels are ignored."""
-
-
 class LabelMeDataModule(OwnImagesDataModule):
     """The user's own images, annotated with LabelMe: polygons and other shapes in JSON files, in any subfolders."""
 
-    Options = LabelMeOptions
-    options: LabelMeOptions
+    Options = OutlinesOptions
+    options: OutlinesOptions
     layout = "LabelMe (NAME.json beside NAME.jpg)"
     reads_subfolders = True
+
+    @classmethod
+    def label_set(cls, options: OutlinesOptions) -> LabelSet:
+        """Say what the numbers in masks mean."""
+        return options.labels
 
     @classmethod
     def recognise(cls, root: Path) -> Recognised | None:
@@ -302,7 +326,7 @@ def _expected(kind: str) -> str:
 
 
 def draw_shape(mask: Image.Image, shape: dict[str, Any], value: int, where: str) -> None:
-    """Draw a shape of a LabelMe file into a mask of kind `L`; `where`, its file and number, is for the message.
+    """Draw a shape of a LabelMe file into a mask of kind `L` or `I`; `where`, its file and number, is for the message.
 
     Raises:
         DataError: The kind is unknown, or its points are too few, too many, or no numbers.

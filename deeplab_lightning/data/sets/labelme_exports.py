@@ -41,7 +41,7 @@ class LabelMeExportsDataModule(OutlinesDataModule):
     @classmethod
     def read(cls, root: Path) -> Annotations:
         """Read all exported folders."""
-        found = Annotations()
+        found = Annotations(whole_classes=True)
         labels: dict[str, None] = {}
         for folder in _folders(root):
             try:

@@ -76,7 +76,8 @@ class ObjectMasksDataModule(OutlinesDataModule):
         found.nameless = found.labels == [NAMELESS]
         if found.nameless:
             found.remarks.append("Masks are of objects without class: all are of one. Name it.")
-        elif form != "folder a class":
+        found.whole_classes = form == "folder a class"
+        if not (found.nameless or found.whole_classes):
             found.remarks.append(f"Classes are the words in the masks' names: {first_few(found.labels)}.")
         empty = [path.name for path, held in masks.items() if not held]
         if empty:

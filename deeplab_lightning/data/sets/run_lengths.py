@@ -213,6 +213,9 @@ def read_tables(root: Path) -> Annotations:
         entry.split = entry.split or split_of_path(PurePosixPath(names[image]))
         found.add(names[image], entry)
     found.missing = list(missing.values())
+    found.whole_classes = all(
+        len({one.label for one in entry.objects}) == len(entry.objects) for entry in entries.values()
+    )
     labels = {one.label for entry in entries.values() for one in entry.objects}
     found.nameless = all(label.isdigit() for label in labels) or labels == {NAMELESS}
     found.labels = sorted(labels, key=lambda label: (int(label) if label.isdigit() else 0, label))

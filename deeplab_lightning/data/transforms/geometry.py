@@ -151,7 +151,10 @@ class Window:
         return part if enlarges else finish(part)
 
     def cut_mask(self, mask: Stored, fill: int) -> np.ndarray:
-        """Return the mask of the crop, `(size, size)`, with `fill` beyond the image."""
+        """Return the mask of the crop, `(size, size)`, with `fill` beyond the image.
+
+        Whatever the dtype, the same pixels are taken, and their values to the bit.
+        """
         if self.angle:
             return self._turned(mask, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, fill)
         rows, columns = self.rows.nearest(), self.columns.nearest()
@@ -200,13 +203,19 @@ class Window:
         left, right = sorted(np.clip((left, right), 0, self.columns.stored).tolist())
         top, bottom = sorted(np.clip((top, bottom), 0, self.rows.stored).tolist())
         matrix[:, 2] -= left, top
-        size = (self.columns.size, self.rows.size)
-        return _by_channels(
-            lambda some: cv2.warpAffine(
-                some, matrix, size, flags=interpolation | cv2.WARP_INVERSE_MAP, borderMode=border, borderValue=fill
-            ),
-            stored[top:bottom, left:right],
-        )
+        size, flags = (self.columns.size, self.rows.size), interpolation | cv2.WARP_INVERSE_MAP
+        part = stored[top:bottom, left:right]
+
+        def warp(pixels: np.ndarray, value: int) -> np.ndarray:
+            return cv2.warpAffine(pixels, matrix, size, flags=flags, borderMode=border, borderValue=value)
+
+        if interpolation == cv2.INTER_NEAREST and part.dtype.itemsize > 1:
+            # Which pixel is the nearest cv2 rounds otherwise for integers than for bytes: byte by byte all agree.
+            planes = np.ascontiguousarray(part).view(np.uint8).reshape(*part.shape, part.dtype.itemsize)
+            outside = np.array([fill], part.dtype).view(np.uint8).tolist()
+            turned = [warp(np.ascontiguousarray(planes[..., byte]), value) for byte, value in enumerate(outside)]
+            return np.stack(turned, axis=-1).view(part.dtype)[..., 0]
+        return _by_channels(lambda some: warp(some, fill), part)
 
     def _to_stored(self) -> np.ndarray:
         """Return the `(2, 3)` matrix from (x, y) in the crop to (x, y) in the stored image, both at pixel centres."""

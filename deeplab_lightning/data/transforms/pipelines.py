@@ -12,7 +12,7 @@ crop throws away. All draws come from one generator, seeded for each image.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, ClassVar
@@ -23,6 +23,7 @@ import numpy as np
 
 from ...errors import ConfigError, did_you_mean
 from ...options import Between, Options, at_least
+from ...types import MapName
 from .colour import ColourMatrix
 from .geometry import RandomWindow, Stored, check_scales, scale_choices
 
@@ -152,19 +153,16 @@ class TrainingTransform:
         Raises:
             ConfigError: One of `transforms` changed the size or the dtype.
         """
-        return self._augmented(image, mask, None, seed)[:2]
+        return self.with_maps(image, mask, {}, seed)[:2]
 
-    def with_depth(
-        self, image: Stored, mask: Stored, depth: np.ndarray, seed: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Augment an image as a call does, with its depth `(H, W)` float32; that of the crop is 0 beyond the image.
+    def with_maps(
+        self, image: Stored, mask: Stored, maps: Mapping[MapName, np.ndarray], seed: int
+    ) -> tuple[np.ndarray, np.ndarray, dict[MapName, np.ndarray]]:
+        """Augment an image as a call does, and what lies beside its mask: maps `(H, W)` of any dtype, by name.
 
-        Depth takes the nearest value, as a mask does: between a near and a far thing there is nothing. Scaling an
-        image leaves its depths as they are.
+        They take the nearest value, as a mask does: between two objects, or a near and a far one, there is nothing.
+        Values come through to the bit, and are 0 beyond the image. Scaling an image leaves its depths as they are.
         """
-        return self._augmented(image, mask, depth, seed)
-
-    def _augmented(self, image: Stored, mask: Stored, depth: np.ndarray | None, seed: int) -> tuple[Any, Any, Any]:
         generator = np.random.default_rng(seed)
         window = self.window.draw(image.shape, mask if self.window.rare_classes else None, generator)
         recolour = None
@@ -172,15 +170,11 @@ class TrainingTransform:
             recolour = partial(self.colours.apply, matrix=self.colours.draw(generator))
         crop = window.frame(window.cut(image, recolour), self.pad_value)
         crop_mask = window.cut_mask(mask, self.ignore_index)
-        crop_depth = None if depth is None else window.cut_mask(depth, 0)
+        crops = {name: window.cut_mask(pixels, 0) for name, pixels in maps.items()}
         if self.further is None:
-            return crop, crop_mask, crop_depth
-        inside = np.float32(1 - min(self.ignore_index, 1))  # any number but the one that transforms fill masks with
-        beside = {}
-        if crop_depth is not None:
-            beside["masks"] = np.stack([crop_depth, np.full_like(crop_depth, inside)])
+            return crop, crop_mask, crops
         self.further.set_random_seed(seed)
-        result = self.further(image=crop, mask=crop_mask, **beside)
+        result = self.further(image=crop, mask=crop_mask, **({"masks": _places(crop_mask.shape)} if maps else {}))
         for before, after in ((crop, result["image"]), (crop_mask, result["mask"])):
             if before.shape != after.shape or before.dtype != after.dtype:
                 raise ConfigError(
@@ -188,10 +182,9 @@ class TrainingTransform:
                     f"{before.shape}: they must leave size and kind of the crop alone. Set the size by "
                     f"--data.crop_size."
                 )
-        if crop_depth is not None:
-            warped, is_inside = result["masks"]
-            crop_depth = np.where(is_inside == inside, warped, np.float32(0))
-        return result["image"], result["mask"], crop_depth
+        if maps:
+            crops = {name: _taken(pixels, result["masks"]) for name, pixels in crops.items()}
+        return result["image"], result["mask"], crops
 
     def __str__(self) -> str:
         """The pipeline, a step a line."""
@@ -241,3 +234,23 @@ class TrainingTransform:
             )
         except (TypeError, ValueError) as error:
             raise ConfigError(f"--data.transforms: {name} cannot be made with {arguments}: {error}") from error
+
+
+_FIRST_PLACE = 256
+"""Rows and columns are counted from here on, so that what transforms fill masks with (0..255) is no place."""
+
+
+def _places(shape: tuple[int, ...]) -> np.ndarray:
+    """Return each pixel's row and column, `(2, H, W)` float32: transforms move these as two masks more.
+
+    However many maps there are and whatever they hold, they are then picked from where the pixels came from, so that
+    albumentations need not take their dtypes.
+    """
+    return np.indices(shape, np.float32) + np.float32(_FIRST_PLACE)
+
+
+def _taken(pixels: np.ndarray, places: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    """Return a map `(H, W)` at the places to which transforms have moved those of `_places`, 0 where they filled."""
+    rows, columns = (np.rint(place).astype(np.intp) - _FIRST_PLACE for place in places)
+    inside = (rows >= 0) & (columns >= 0)
+    return np.where(inside, pixels[rows * inside, columns * inside], pixels.dtype.type(0))
