@@ -252,13 +252,13 @@ def _stored_mask(path: str | Path) -> np.ndarray:
             kind="lossy_mask",
         )
     check_one_page(data, path)
-    image = _upright(image, path)
+    upright = _upright(image, path)
     if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO and _tag(image, _BITS) != 1:
         raise DataError(
             f"Mask {path} is a TIFF that calls 0 white: whether its numbers are meant as stored or as shown, from the "
             f"top, is not said. {_SAVE_AS_IDS}"
         )
-    values = _numbers(image)
+    values = _numbers(upright, image)
     if image.mode == "L" and raw_mode in _STRETCH:
         return values // _STRETCH[raw_mode]
     if image.mode in ("L", "P", "1") or image.mode.startswith(("I", "F")):
