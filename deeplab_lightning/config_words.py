@@ -80,6 +80,10 @@ def asks_for_help(words: Sequence[str]) -> bool:
     return any(word in ("-h", "--help") or word.startswith("--print_config") for word in words)
 
 
+LARGEST_YAML = 1 << 20
+"""Letters of settings; those of a run have some thousand, and PyYAML takes a minute for these."""
+
+
 class _StrictLoader(yaml.SafeLoader):
     """Refuses a key that stands twice in one section, of which PyYAML would take the last without a word."""
 
@@ -137,6 +141,8 @@ def load_yaml(text: str, where: str | Path, plain: bool = False) -> Any:
         YAMLError: It is none.
     """
     try:
+        if len(text) > LARGEST_YAML:
+            raise _TooLargeError(f"it has {len(text):,} letters; {LARGEST_YAML:,} are read, of settings.")
         content = yaml.load(text, Loader=_StrictLoader if plain else _LoaderOfNumbers)
         _count_values(content, [MOST_VALUES], 0)
         return content

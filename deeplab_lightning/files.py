@@ -109,6 +109,17 @@ def read_bytes(path: str | Path) -> bytes:
         return file.read()
 
 
+def expect_parsed_fits(data: bytes) -> None:
+    """Refuse JSON whose values would take more memory than there is: `[[],[],...]` takes thirty times its bytes.
+
+    Raises:
+        OSError: Says how much it would take.
+    """
+    needed = len(data) + 90 * data.count(b"[") + 240 * data.count(b"{") + 40 * data.count(b",")
+    if needed > (free := free_memory()):
+        raise OSError(errno.EFBIG, f"its values would take some {needed:,} bytes of memory, and {free:,} are free")
+
+
 def read_text(path: Path) -> str:
     """Return a file's text, with or without a byte order mark.
 
@@ -207,7 +218,9 @@ def read_json(path: Path, remedy: str) -> Any:
         DataError: It cannot be read, or is damaged.
     """
     try:
-        return json.loads(read_bytes(path).decode())
+        data = read_bytes(path)
+        expect_parsed_fits(data)
+        return json.loads(data.decode())
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

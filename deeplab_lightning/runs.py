@@ -24,6 +24,8 @@ RUNS = Path("runs")
 
 Preference = Literal["best", "last"]
 """Of a run's checkpoints: the one of the best val/mIoU, or the one that training goes on from."""
+LARGEST_METRICS = 1 << 26
+"""Bytes of `metrics.csv`; 100,000 logging steps of 20 numbers have a third of it."""
 WORDS: tuple[Preference, ...] = ("best", "last")
 
 
@@ -299,6 +301,8 @@ def read_metrics(path: Path) -> dict[str, np.ndarray]:
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist: expected the metrics of a run. Has the run logged anything yet?")
+    if path.stat().st_size > LARGEST_METRICS:
+        raise DataError(f"{path} has {path.stat().st_size:,} bytes; {LARGEST_METRICS:,} are read.")
     try:
         with io.TextIOWrapper(open_file(path), newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)

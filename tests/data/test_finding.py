@@ -11,7 +11,14 @@ from PIL import Image
 from deeplab_lightning.data.files import limits, rasters
 from deeplab_lightning.data.files.images import read_image
 from deeplab_lightning.data.files.rasters import parts_to_segment, read_source
-from deeplab_lightning.data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read
+from deeplab_lightning.data.pairing.finding import (
+    DEEPEST,
+    IMAGE_SUFFIXES,
+    RASTER_SUFFIXES,
+    files_below,
+    find_images,
+    not_read,
+)
 from tests.fakes.folder import write_geotiff
 
 RGB = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
@@ -63,3 +70,14 @@ def test_a_slide_that_is_too_large_is_segmented_in_windows(tmp_path: Path, monke
     again = np.vstack([np.hstack([read_source(part, 3, 255.0) for part in row]) for row in (parts[:2], parts[2:])])
     assert again.shape == whole.shape
     assert np.abs(again.astype(int) - whole).mean() < 12
+
+
+def test_neither_links_to_the_whole_disk_nor_endless_folders_are_followed(tmp_path: Path) -> None:
+    root = tmp_path / "a" / "root"
+    deep = root.joinpath(*"d" * (DEEPEST + 20))
+    deep.mkdir(parents=True)
+    for folder in (root, deep, tmp_path):
+        (folder / "x.png").touch()
+    (root / "all").symlink_to("/")
+    (root / "above").symlink_to(tmp_path)
+    assert files_below(root) == [root / "x.png"]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.data.files import limits
-from deeplab_lightning.data.files.images import read_image, read_mask
+from deeplab_lightning.data.files.images import read_image, read_mask, read_stored
 from deeplab_lightning.data.files.rasters import of_pillow, read_source
 from deeplab_lightning.doctor.contents import suggested_window
 from deeplab_lightning.errors import DataError
@@ -171,3 +171,15 @@ def test_the_script_gives_each_image_a_file_and_passes_over_one_that_is_too_larg
     assert f"not segmented: {images[1]}" in captured.err
     assert Image.open(tmp_path / "out" / "a" / "x_mask.png").size == (40, 40)
     assert Image.open(tmp_path / "out" / "b" / "x_mask.png").size == (50, 50)
+
+
+def test_the_pages_of_a_tiff_have_a_limit_together(tmp_path: Path) -> None:
+    """Each of them is small enough alone, and a few bytes hold hundreds."""
+    page = Image.new("L", (6, 6))
+    page.save(tmp_path / "a.tif", save_all=True, append_images=[page] * 600)
+    with pytest.raises(DataError, match=r"a\.tif has more than 512 pages"):
+        read_stored(tmp_path / "a.tif")
+    page.save(tmp_path / "b.tif", save_all=True, append_images=[Image.new("L", (60, 60))])
+    with pytest.raises(DataError, match=r"b\.tif is too large"), pytest.MonkeyPatch.context() as patched:  # noqa: PT012
+        patched.setattr(limits, "MOST_PIXELS", 100)
+        read_stored(tmp_path / "b.tif")

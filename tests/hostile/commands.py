@@ -82,6 +82,8 @@ def _predict(folder: Path, checkpoint: Path) -> Callable[[], None]:
     good = ["0.png", "b.png", "zz.png", FORMULA, "[red].png"]
     for name in good:
         Image.fromarray(scene()).save(data / name)
+    (data / "all").symlink_to("/")  # is not followed
+    os.makedirs(data.joinpath(*"d" * 150))
     for name in (FORGED, "\x1b]0;title\x07.png"):
         (data / name).write_bytes(b"no image")
 

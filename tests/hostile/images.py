@@ -59,6 +59,20 @@ def tiff(order: str = "<", big: bool = False, **changes: Any) -> bytes:
     return head + struct.pack(order + "H", len(tags)) + entries + bytes(4)
 
 
+def _scans(count: int) -> bytes:
+    """A progressive JPEG whose last scan, of some bytes, is repeated: each is decoded over the whole image."""
+    made = io.BytesIO()
+    Image.new("L", (2000, 2000)).save(made, "JPEG", progressive=True)
+    data = made.getvalue()
+    return data[:-2] + data[data.rindex(b"\xff\xda") : -2] * count + data[-2:]
+
+
+def _with_exif(form: str) -> bytes:
+    made = io.BytesIO()
+    Image.new("RGBA", (8, 8)).save(made, form, exif=bytes(5))
+    return made.getvalue()
+
+
 def npy(shape: tuple[int, ...], descr: str = "|u1", body: bytes = bytes(16)) -> bytes:
     """An array that announces a shape."""
     text = f"{{'descr': {descr!r}, 'fortran_order': False, 'shape': {shape}, }}".ljust(118) + "\n"
@@ -219,6 +233,9 @@ def files() -> dict[str, tuple[str, Make]]:
             ">HHIIIIIIIIH", 38 + 3 * 16384, 0, 4, 4, 0, 0, 4, 4, 0, 0, 16384) + b"\x07\x01\x01" * 16384),
         "JPEG 2000 of 2^32 - 1": (".j2k", b"\xff\x4f\xff\x51" + struct.pack(
             ">HHIIIIIIIIH", 47, 0, 2**32 - 1, 2**32 - 1, 0, 0, 1, 1, 0, 0, 3) + b"\x07\x01\x01" * 3),
+        "JPEG of 5,000 scans": (".jpg", _scans(5000)), "JPEG of 300 scans": (".jpg", _scans(300)),
+        "EXIF that is none, PNG": (".png", _with_exif("PNG")), "EXIF that is none, WebP": (".webp", _with_exif("WEBP")),
+        "NRRD of text without end": (".nrrd", _raw_nrrd("4 4", "ascii", b"x " * 20_000_000)),
         "nothing": (".png", b""), "a zip of nothing": (".npz", _zip()),
         "noise": (".png", random.Random(0).randbytes(999)),
         "array (10^6, 10^6, 3)": (".npy", npy((10**6, 10**6, 3))), "array of 10^30": (".npy", npy((10**30, 2, 3))),

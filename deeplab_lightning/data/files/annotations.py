@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError, DeepLabError
-from ...files import read_bytes
+from ...files import expect_parsed_fits, read_bytes
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
@@ -33,7 +33,9 @@ def read_any_json(path: Path, remedy: str) -> Any:
         DataError: The file is missing, unreadable, empty, or no JSON.
     """
     try:
-        return json.loads(read_bytes(path).decode("utf-8-sig"))
+        data = read_bytes(path)
+        expect_parsed_fits(data)
+        return json.loads(data.decode("utf-8-sig"))
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}. {remedy}") from error
     except UnicodeDecodeError as error:

@@ -22,8 +22,9 @@ from ...files import atomic_open, writing
 from ...files import read_bytes as bytes_of
 from ...labels import RGB
 from ..wording import nearest_sibling
+from .annotations import parsing
 from .georasters import bits_of, read_raster
-from .limits import expect_size, formats, most_pixels, opened_image
+from .limits import MOST_CHANNELS, expect_size, formats, most_pixels, opened_image
 from .palette_png import unfiltered_indices
 from .raster_headers import JPEG2000_STARTS, TIFF_STARTS
 
@@ -40,6 +41,9 @@ _GDAL_FORMATS = ("TIFF", "JPEG2000")
 _STRETCH = {"L;2": 85, "L;4": 17}  # Pillow spreads 2 and 4 bits over 0..255 by these factors
 _THE_IMAGE = "The image"
 _FEW_COLOURS = 256
+_SCAN = b"\xff\xda"
+_MOST_SCANS = 200
+"""Of a JPEG; progressive ones have some ten. Each is decoded over the whole image, and takes a few bytes."""
 _FETCH_AGAIN = "Copy or download it again, or take it out of the data."
 _CUT = "Cut it into smaller images; a TIFF is read in parts with data.window_size."
 _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
@@ -79,6 +83,8 @@ def read_image(path: str | Path) -> np.ndarray:
 @of_kind("unreadable_image")
 def decode_image(data: bytes, path: str | Path) -> np.ndarray:
     """Decode a whole file's bytes as `read_image` does; `path` is where they come from, for messages."""
+    if data.startswith(b"\xff\xd8") and (scans := data.count(_SCAN)) > _MOST_SCANS:
+        raise DataError(f"{path} is a JPEG of {scans:,} scans, where some ten are usual. {_FETCH_AGAIN}")
     # A JPEG is whole down to its end marker: OpenCV before 5 fills what is missing of a cut one with grey.
     is_whole_jpeg = data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9") and all(_declared_size(data))
     if is_whole_jpeg or _is_plain_png(data):
@@ -166,7 +172,7 @@ def stored_in(image: Image.Image) -> np.ndarray:
     Raises:
         DataError: It cannot be decoded.
     """
-    return _page_pixels(_decode(image, _THE_IMAGE)[0])
+    return _page_pixels(_decode(image, _THE_IMAGE)[0], _THE_IMAGE)
 
 
 @of_kind("unreadable_mask")
@@ -247,13 +253,13 @@ def _stored_mask(path: str | Path) -> np.ndarray:
             kind="lossy_mask",
         )
     check_one_page(data, path)
-    ImageOps.exif_transpose(image, in_place=True)
+    upright = _upright(image, path)
     if _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO and _tag(image, _BITS) != 1:
         raise DataError(
             f"Mask {path} is a TIFF that calls 0 white: whether its numbers are meant as stored or as shown, from the "
             f"top, is not said. {_SAVE_AS_IDS}"
         )
-    values = _numbers(image)
+    values = _numbers(upright, image)
     if image.mode == "L" and raw_mode in _STRETCH:
         return values // _STRETCH[raw_mode]
     if image.mode in ("L", "P", "1") or image.mode.startswith(("I", "F")):
@@ -365,11 +371,15 @@ def read_stored(path: str | Path) -> np.ndarray:
         return read_raster(path)  # Pillow spreads 12 bits over 16
     if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw_mode:
         return _deep_colours(data, path)
-    pages = [_page_pixels(image)]
+    pages = [_page_pixels(image, path)]
     for page in range(1, getattr(image, "n_frames", 1) if is_tiff else 1):
-        image.seek(page)
-        if not image.tag_v2.get(_SUBFILE_TYPE, 0):  # type: ignore[attr-defined]
-            pages.append(_page_pixels(image))
+        with parsing(path, _FETCH_AGAIN):
+            image.seek(page)
+            expect_size(path, image.height, image.width, _bytes_of_pixel(image) * (len(pages) + 1), _CUT)
+            if not image.tag_v2.get(_SUBFILE_TYPE, 0):  # type: ignore[attr-defined]
+                pages.append(_page_pixels(image, path))
+        if len(pages) > MOST_CHANNELS:
+            raise DataError(f"{path} has more than {MOST_CHANNELS} pages, which would be its channels. {_FETCH_AGAIN}")
     sizes = {f"{page.shape[1]}x{page.shape[0]}" for page in pages}
     if len(sizes) > 1:
         raise DataError(
@@ -379,8 +389,18 @@ def read_stored(path: str | Path) -> np.ndarray:
     return pages[0] if len(pages) == 1 else np.concatenate(pages, axis=2)
 
 
-def _page_pixels(image: Image.Image) -> np.ndarray:
-    turned = ImageOps.exif_transpose(image)
+def _upright(image: Image.Image, path: str | Path) -> Image.Image:
+    """Return an image turned as its EXIF orientation says.
+
+    Raises:
+        DataError: Its EXIF data is damaged.
+    """
+    with parsing(f"The EXIF data of {path}", "Save the image anew, or without it."):
+        return ImageOps.exif_transpose(image)
+
+
+def _page_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
+    turned = _upright(image, path)
     if turned.mode == "P":
         turned = turned.convert("RGB")
     pixels = _numbers(turned, image)
@@ -533,7 +553,7 @@ def _eight_bits(deep: np.ndarray, bits: int = 16) -> np.ndarray:
 def _to_rgb(image: Image.Image, raw_mode: str, path: str | Path) -> np.ndarray:
     white_is_zero = _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
     signed = raw_mode.endswith("S") or _tag(image, _SAMPLE_FORMAT) == _SIGNED
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image, path)
     if signed or image.mode.startswith(("I", "F")):
         deep = image.mode.startswith("I;16") or ";16" in raw_mode or raw_mode == "I;12"
         if signed or not deep:

@@ -42,6 +42,8 @@ _WAYS = {
 }
 _SEVERAL_FILES = re.compile(r"LIST|.*%\d*d")
 _LONGEST_HEADER = 1 << 20
+_BYTES_OF_WORD = 50
+"""Of memory, for each number while it is text."""
 _LARGEST_RATIO = {"raw": 1, "gzip": 1032, "ascii": 8}
 """Bytes of numbers that a byte of the file can stand for."""
 _AS_NIFTI = "Save it as NIfTI (.nii.gz), as 3D Slicer and SimpleITK do."
@@ -274,12 +276,15 @@ def _numbers(header: Nrrd, changed: int) -> np.ndarray:
         data = read_bytes(header.data)
         start = header.start if header.start >= 0 else len(data) - size
         if header.encoding == "ascii":
+            expect_memory(header.path, _BYTES_OF_WORD * len(data) // 2)
             numbers = np.array(data[start:].split()[:count], header.dtype)
         else:
             raw = data[start:]
             if header.encoding == "gzip":
                 raw = zlib.decompressobj(wbits=31).decompress(raw, size)
             numbers = np.frombuffer(raw, header.dtype, count)
+    except DataError:
+        raise
     except (MemoryError, OSError, OverflowError, ValueError, zlib.error) as error:
         raise DataError(f"Cannot read {header.path}: {error}. Copy it again, or take it out of the data.") from error
     if numbers.size != count:

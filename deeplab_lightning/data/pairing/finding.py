@@ -45,6 +45,8 @@ NO_IMAGES = (
 )  # fmt: skip
 """Endings of what lies beside images, and of which nobody expects to be read as one."""
 
+DEEPEST = 100
+"""Folders within folders."""
 STARTS = {
     ".jpg": (0, b"\xff\xd8\xff"),
     ".png": (0, b"\x89PNG\r\n\x1a\n"),
@@ -142,16 +144,20 @@ def ending_by_content(path: Path) -> str:
 def files_below(folder: Path) -> list[Path]:
     """List the files in a folder and the folders in it, linked ones too, sorted; hidden ones left out.
 
-    A link to a folder that it lies in is not followed: there would be no end.
+    A link to a folder that it lies in, or that the whole lies in, is not followed: there would be no end, or all of the
+    disk. Nor are folders more than `DEEPEST` deep.
     """
     files: list[Path] = []
+    whole = Path(os.path.realpath(folder))
     above = {os.fspath(folder): frozenset([os.path.realpath(folder)])}
     for parent, folders, names in os.walk(folder, followlinks=True):
         followed = []
         for name in folders:
             path = os.path.join(parent, name)
             real = os.path.realpath(path)
-            if not name.startswith(".") and real not in above[parent]:
+            if name.startswith(".") or len(above[parent]) > DEEPEST or whole.is_relative_to(real):
+                continue
+            if real not in above[parent]:
                 above[path] = above[parent] | {real}
                 followed.append(name)
         folders[:] = followed

@@ -27,6 +27,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from ...errors import ConfigError, DataError, did_you_mean
+from ...files import read_bytes
 from ...labels import LabelSet, own_labels
 from ...types import MapName
 from ..checks import check_pair
@@ -350,5 +351,5 @@ def _panoptic_files(root: Path) -> Iterator[Path]:
 
 
 def _has_its_words(path: Path) -> bool:
-    text = path.read_bytes()
+    text = read_bytes(path)
     return all(f'"{word}"'.encode() in text for word in (*_LISTS, "segments_info"))
