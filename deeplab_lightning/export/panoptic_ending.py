@@ -110,7 +110,14 @@ def append_objects(nodes: Nodes, maps: FullSizeMaps, objects: Objects) -> None:
     nodes.give(painted, NUMBERS, types.INT32, shape)
     nodes.give(nodes.add("Cast", whole, to=types.UINT8), PANOPTIC, types.UINT8, shape)
     nodes.give(nodes.add("Compress", classes, real, axis=0), OBJECT_CLASSES, types.INT64, ["objects"])
-    nodes.give(nodes.add("Compress", nodes.add("Mul", heights, mean), real, axis=0), SCORES, types.FLOAT, ["objects"])
+    nodes.give(
+        nodes.add(
+            "Compress", nodes.add("Mul", nodes.add("Min", heights, nodes.constant(1, np.float32)), mean), real, axis=0
+        ),
+        SCORES,
+        types.FLOAT,
+        ["objects"],
+    )
 
 
 def _peaks(nodes: Nodes, maps: FullSizeMaps, options: ObjectOptions) -> Peaks:

@@ -37,7 +37,7 @@ class Panoptic(NamedTuple):
     object_classes: Tensor
     """`(n,)` int64 train ids."""
     scores: Tensor
-    """`(n,)` float32, 0..1: the centre's value times the mean of what the object's pixels are sure of."""
+    """`(n,)` float32, 0..1: the centre's value, at most 1, times the mean of what the object's pixels are sure of."""
 
 
 def decode(
@@ -85,7 +85,7 @@ def decode(
     object_classes = votes.argmax(1)
     numbers[pixels] = (kept.cumsum(0) * kept).int()[nearest]
     found[pixels] = object_classes.to(found.dtype)[nearest]
-    scores = heights * (sure / votes.sum(1).clamp(min=1)).float()
+    scores = heights.clamp(max=1) * (sure / votes.sum(1).clamp(min=1)).float()
     return Panoptic(found.view_as(classes), numbers.view_as(classes), object_classes[kept], scores[kept])
 
 

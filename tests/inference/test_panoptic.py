@@ -72,7 +72,7 @@ def test_true_maps_give_back_the_objects() -> None:
         box = np.s_[0, rows[0] : rows[1], columns[0] : columns[1]]
         mask[box], numbers[box] = 2 + number % 2, number
     targets = instance_targets(numbers, mask, THINGS, VOID, 8.0)
-    found = decode(mask[0], torch.ones(60, 90), targets.centres[0], targets.offsets[0], THINGS, VOID, OPTIONS)
+    found = decode(mask[0], torch.ones(60, 90), 1.2 * targets.centres[0], targets.offsets[0], THINGS, VOID, OPTIONS)
     assert torch.equal(found.classes, mask[0])
     pairs = torch.stack([found.numbers.flatten().long(), numbers.flatten().long()]).unique(dim=1)
     assert pairs.shape[1] == 4  # nothing, and one of ours for each of theirs
