@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import math
 import os
 import platform
 import shlex
@@ -110,6 +111,8 @@ def _unlike_a_card(card: Card) -> str | None:
     for key, kind in kinds.items():
         if card.get(key) is not None and not isinstance(card[key], kind):
             return key
+    if not all(math.isfinite(card.get(key) or 0) for key in ("parameters", "devices")):
+        return "parameters"
     if not all(isinstance(facts, dict) for facts in (card.get("data") or {}).values()):
         return "data"
     if not all(isinstance(name, str) for name in card.get("git_untracked") or []):

@@ -67,7 +67,7 @@ def logged(columns: Mapping[str, np.ndarray], name: str) -> tuple[np.ndarray, np
     """Return steps and values of one column. A resumed run logs some steps again: of those the later row counts."""
     if name not in columns or "step" not in columns:
         return np.zeros(0), np.zeros(0)
-    known = ~np.isnan(columns[name]) & ~np.isnan(columns["step"])
+    known = np.isfinite(columns[name]) & np.isfinite(columns["step"])
     latest = dict(zip(columns["step"][known].tolist(), columns[name][known].tolist(), strict=True))
     steps = sorted(latest)
     return np.array(steps), np.array([latest[step] for step in steps])

@@ -125,7 +125,7 @@ def compare_runs(records: Sequence[RunRecord], resamples: int = RESAMPLES) -> Co
 def costs(record: RunRecord) -> dict[str, float]:
     """Return what a run cost, as far as its folder tells: name with unit -> value."""
     found: dict[str, float] = {}
-    if "parameters" in record.card:
+    if record.card.get("parameters") is not None:
         found["parameters"] = float(record.card["parameters"])
     steps = record.speed.get("seconds_per_step", np.zeros(0))
     if len(steps) and not np.isnan(steps).all():
@@ -146,7 +146,7 @@ def machine(record: RunRecord) -> str:
     card = record.card
     if not card:
         return "not recorded"
-    processes = f", {card['devices']} process{'es' if card['devices'] > 1 else ''}" if "devices" in card else ""
+    processes = f", {card['devices']} process{'es' if card['devices'] > 1 else ''}" if card.get("devices") else ""
     return f"{card.get('gpu') or card.get('cpu')}{processes}"
 
 

@@ -100,6 +100,21 @@ def entries(folder: Path, count: int = 4, seed: int = 0) -> Iterator[tuple[str, 
 
     yield "names that are markup, and that terminals obey", pages
 
+    diverged = folder / "diverged" / "version_0"
+    shutil.copytree(whole, diverged)
+    (diverged / "metrics.csv").write_text("step,val/mIoU,train/loss\n1,0.2,inf\n2,0.3,2\ninf,0.2,1\n3,nan,-inf\n")
+    yield "losses without end", lambda: _refusing(("report", diverged, "--out", diverged / "page.html"))
+    for name, value in {"devices": "null", "parameters": "Infinity"}.items():
+        odd = folder / name / "version_0"
+        shutil.copytree(whole, odd)
+        (odd / "environment.json").write_text(f'{{"{name}": {value}}}')
+        yield (
+            f"{name}: {value}",
+            lambda odd=odd: _refusing(  # type: ignore[misc]
+                ("compare", other, odd, "--out", odd / "page.html")
+            ),
+        )
+
     study = folder / "study"
     (study / "cells").mkdir(parents=True)
     (study / "table.csv").write_text(TABLE)
