@@ -216,10 +216,10 @@ KINDS: dict[str, Callable[[Path], Iterator[Entry]]] = {
     "pages": pages,
     "pages_long": lambda folder: pages(folder, 100, seed=1),
     "decoders": decoders,
-    "decoders_long": lambda folder: decoders(folder, 250, seed=1),
+    "decoders_long": lambda folder: decoders(folder, 100, seed=1),
     "images": images,
     "annotations": annotations,
-    "annotations_long": lambda folder: annotations(folder, 150, seed=1),
+    "annotations_long": lambda folder: annotations(folder, 80, seed=1),
     "commands": commands,
 }
 

@@ -88,10 +88,14 @@ def test_no_file_is_waited_for() -> None:
 
 
 def table(kinds: tuple[str, ...] = QUICK) -> str:
-    """Return what the entries of each kind cost at most, as the table of docs/bad_input.md."""
+    """Return what the entries of each kind cost at most, as the table of docs/hostile_files.md."""
     lines = ["| kind | entries | most memory beside what the process has, MB | longest, s |", "|---|--:|--:|--:|"]
     for kind in kinds:
         found = results(kind)
         peak, longest = max(line["megabytes"] for line in found), max(line["seconds"] for line in found)
         lines.append(f"| {kind} | {len(found)} | {peak} | {longest:.1f} |")
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
