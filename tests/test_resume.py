@@ -547,7 +547,7 @@ if place == "writing":  # half a file is on the disk when the power fails
     import torch
     save = torch.save
     def torn(checkpoint, file):
-        if checkpoint["global_step"] >= step and "last" in file.name:
+        if checkpoint["global_step"] >= step:
             file.write(b"half"); file.flush(); kill()
         save(checkpoint, file)
     torch.save = torn
