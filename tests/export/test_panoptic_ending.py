@@ -232,6 +232,7 @@ def test_what_is_past_the_tolerance(found: ObjectComparison, expected_words: lis
     assert all(words in text for words, text in zip(expected_words, failures, strict=True))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_becomes_a_file_that_tells_objects_apart(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
