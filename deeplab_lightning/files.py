@@ -33,7 +33,8 @@ def atomic_open(path: Path) -> Iterator[BinaryIO]:
     Args:
         path: The file to write; an older one is replaced.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.part")  # no longer than any name that the disk takes
+    # Of its name no more than the disk takes, which counts bytes (255): 40 letters have 160 at most.
+    temporary = path.with_name(f".{path.name[:40]}.{uuid.uuid4().hex}.part")
     try:
         with temporary.open("wb") as file:
             yield file
