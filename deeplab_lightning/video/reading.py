@@ -163,6 +163,8 @@ class VideoFile(FrameSource):
             raise DataError(f"{self.path} has no video stream.")
         try:
             size = container.streams.video[0].codec_context
+            if size is None:
+                raise DataError(f"{self.path} is of a codec that FFmpeg does not know here. Save it as H.264.")
             expect_size(self.path, size.height, size.width, 6, "Scale it down, as with ffmpeg -vf scale=1920:-2.")
             size.options = {"max_pixels": str(most_pixels())}  # of frames that come later
         except BaseException:

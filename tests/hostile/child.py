@@ -16,6 +16,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -257,7 +258,9 @@ def outcome(run: Callable[[], Any]) -> dict[str, Any]:
     except DeepLabError as error:
         ended, said = "refused", str(error)
     except BaseException as error:  # whatever it is, it is a fault: the parent says so
-        ended, said = "fault", f"{type(error).__name__}: {error}"
+        ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "deeplab_lightning" in frame.filename]
+        place = f" ({Path(ours[-1].filename).name}, line {ours[-1].lineno})" if ours else ""
+        ended, said = "fault", f"{type(error).__name__}: {error}{place}"
     finally:
         signal.alarm(0)
     megabytes = ((peak_memory() or 0) - before) / 1e6

@@ -116,7 +116,7 @@ def _pixels_in(dataset: Any, path: str | Path, frame: int | None, of_mask: bool)
         try:
             pixels = look_up(pixels, dataset)[..., :3]
         except Exception as error:  # of a damaged palette likewise
-            raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
+            raise DataError(f"Cannot read {path}: {_said(error)} {_FETCH_AGAIN}") from error
         return pixels if pixels.dtype == np.uint8 else (pixels >> 8).astype(np.uint8)
     if photometric == "MONOCHROME1":
         if of_mask:
@@ -147,7 +147,7 @@ def pixels_of(dataset: Any, path: str | Path, frame: int) -> np.ndarray:
     try:
         return pixel_array(dataset, index=frame)
     except Exception as error:  # of a damaged file pydicom raises a dozen kinds
-        raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
+        raise DataError(f"Cannot read {path}: {_said(error)} {_FETCH_AGAIN}") from error
 
 
 def opened_dicom(path: str | Path, **options: Any) -> Any:
@@ -169,7 +169,11 @@ def opened_dicom(path: str | Path, **options: Any) -> Any:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"Cannot read {path}: {str(error).splitlines()[0]} {_FETCH_AGAIN}") from error
+        raise DataError(f"Cannot read {path}: {_said(error)} {_FETCH_AGAIN}") from error
+
+
+def _said(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def frames_in(dataset: Any, path: str | Path) -> int:

@@ -93,7 +93,7 @@ def decode_image(data: bytes, path: str | Path) -> np.ndarray:
         image, raw_mode = _decode(data, path)
     except DataError as error:
         return _rgb_by_gdal(data, path, error)
-    frames = getattr(image, "n_frames", 1)
+    frames = _frames_in(image, path)
     if frames > 1 and image.format in _ANIMATED:
         warnings.warn(f"{path} is an animation of {frames} frames: the first is read.", stacklevel=2)
     if image.format in _GDAL_FORMATS and image.mode in ("RGBA", "LA"):
@@ -282,7 +282,7 @@ def check_one_page(data: bytes, path: str | Path) -> None:
     Raises:
         DataError: There are several of one size.
     """
-    with opened_image(data) as file:
+    with parsing(path, _FETCH_AGAIN), opened_image(data) as file:
         size, pages = file.size, getattr(file, "n_frames", 1)
         if pages == 1:
             return
@@ -372,7 +372,7 @@ def read_stored(path: str | Path) -> np.ndarray:
     if image.mode in ("RGB", "RGBA", "LA") and ";16" in raw_mode:
         return _deep_colours(data, path)
     pages = [_page_pixels(image, path)]
-    for page in range(1, getattr(image, "n_frames", 1) if is_tiff else 1):
+    for page in range(1, _frames_in(image, path) if is_tiff else 1):
         with parsing(path, _FETCH_AGAIN):
             image.seek(page)
             expect_size(path, image.height, image.width, _bytes_of_pixel(image) * (len(pages) + 1), _CUT)
@@ -387,6 +387,12 @@ def read_stored(path: str | Path) -> np.ndarray:
             f"image. Save each image as a file of its own."
         )
     return pages[0] if len(pages) == 1 else np.concatenate(pages, axis=2)
+
+
+def _frames_in(image: Image.Image, path: str | Path) -> int:
+    """Return how many pages or frames there are, for which Pillow looks through the file."""
+    with parsing(path, _FETCH_AGAIN):
+        return getattr(image, "n_frames", 1)
 
 
 def _upright(image: Image.Image, path: str | Path) -> Image.Image:
