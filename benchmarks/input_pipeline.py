@@ -44,7 +44,8 @@ from torchvision.transforms import InterpolationMode, v2
 
 from deeplab_lightning.data.datamodule import IMAGENET_MEAN, IMAGENET_STD
 from deeplab_lightning.data.dataset import SegmentationDataset
-from deeplab_lightning.data.files.images import read_image, read_mask, write_mask
+from deeplab_lightning.data.files.images import read_image, read_mask
+from deeplab_lightning.data.files.saving import write_mask
 from deeplab_lightning.data.loading import LoaderView, collate_crops
 from deeplab_lightning.data.sets.voc import VOC
 from deeplab_lightning.data.tiles import TiledDataset

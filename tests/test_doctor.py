@@ -11,7 +11,7 @@ import yaml
 from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.doctor import build_for_trial
 from deeplab_lightning.config import Configuration
-from deeplab_lightning.data.files.images import write_image, write_mask
+from deeplab_lightning.data.files.saving import write_image, write_mask
 from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
 from deeplab_lightning.doctor import plan, throughput
 

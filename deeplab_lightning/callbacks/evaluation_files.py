@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
-from ..data.files.images import write_image
+from ..data.files.saving import write_image
 from ..data.spacing import spread
 from ..metrics.scores import Scores, scores_from_confusion
 from ..reporting.evaluation import EvaluationRecord, write_evaluation

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, Trainer
 
 from ..data.datamodule import LoaderOptions
 from ..data.display import displayable
-from ..data.files.images import write_image
+from ..data.files.saving import write_image
 from ..data.loading import LoaderView
 from ..data.sampling import Draw
 from ..data.spacing import spread

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.files.images import write_image, write_numbers
+from ..data.files.saving import write_image, write_numbers
 from ..files import write_csv, write_json
 from ..inference.drafts.forms.coco import run_lengths
 from ..inference.found_objects import PanopticImage

@@ -64,9 +64,9 @@ def predict(
     from tqdm import tqdm
 
     from ..api import load
-    from ..data.files.images import write_image, write_mask
     from ..data.files.limits import set_most_pixels
     from ..data.files.rasters import has_ending, parts_to_segment
+    from ..data.files.saving import write_image, write_mask
     from ..data.pairing.finding import IMAGE_SUFFIXES, RASTER_SUFFIXES, find_images, not_read, without_ending
     from ..data.sets.cityscapes import CITYSCAPES, LABEL_IDS, label_id_colours, to_label_ids
     from ..errors import ConfigError, DeepLabError, shown

@@ -134,7 +134,7 @@ class EvaluatedTask(LightningModule):
         probe = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(of_network)
         with torch.autocast(of_network.device.type, enabled=False):
             folded = fold_batch_norms(self.model, probe)
-            self._bytes_per_pixel = bytes_per_pixel(folded, folded.coarse_logits, probe)
+            self._bytes_per_pixel = bytes_per_pixel(folded, folded.all_maps, probe)
             return folded
 
     def depth_predictor(self) -> Predictor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..errors import ConfigError
 from ..inference.panoptic import PanopticPredictor
 from ..layers import resize
-from ..losses.instances import InstanceOptions, centre_loss, instance_targets, offset_loss
+from ..losses.instances import InstanceOptions, InstanceTargets, centre_loss, instance_targets, offset_loss
 from ..metrics.by_image import ByImage
 from ..metrics.instances import InstancePrecision, Objects
 from ..metrics.panoptic import PanopticScores
@@ -78,7 +78,7 @@ class ObjectTask(SideTask):
         self.precision.update(objects, truths, seen.sample_ids)
         return {"segments": preds}
 
-    def _targets(self, batch: Batch) -> Any:
+    def _targets(self, batch: Batch) -> InstanceTargets:
         numbers, mask = maps_of(batch, self.needs), batch["mask"]
         assert isinstance(mask, Tensor)
         things = torch.tensor(self.things, device=mask.device)

@@ -15,8 +15,9 @@ from PIL import Image, ImageFile
 
 from deeplab_lightning.data.checks import check_labels, check_pair
 from deeplab_lightning.data.files import images
-from deeplab_lightning.data.files.images import read_image, read_mask, read_mask_as_stored, write_image, write_mask
+from deeplab_lightning.data.files.images import read_image, read_mask, read_mask_as_stored
 from deeplab_lightning.data.files.rasters import Source, read_grey
+from deeplab_lightning.data.files.saving import write_image, write_mask
 from deeplab_lightning.data.pairing.finding import find_images
 from deeplab_lightning.data.sets.camvid import CAMVID
 from deeplab_lightning.errors import DataError

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from deeplab_lightning.data.files import images
-from deeplab_lightning.data.files.images import read_mask, write_mask
+from deeplab_lightning.data.files.images import read_mask
 from deeplab_lightning.data.files.palette_png import unfiltered_indices
+from deeplab_lightning.data.files.saving import write_mask
 from deeplab_lightning.errors import DataError
 
 MASK = np.random.default_rng(0).integers(0, 256, (37, 53), dtype=np.uint8)

@@ -18,7 +18,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.checkpoints.loading import read_checkpoint
 from deeplab_lightning.commands import crf_search
 from deeplab_lightning.commands.videos import segmenter_of
-from deeplab_lightning.data.files.images import write_image, write_mask
+from deeplab_lightning.data.files.saving import write_image, write_mask
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export import run_model
 from deeplab_lightning.inference.morphology import Morphology

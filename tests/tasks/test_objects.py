@@ -17,15 +17,8 @@ from deeplab_lightning.losses.instances import instance_targets
 from deeplab_lightning.tasks import DeepLabV3PlusTask, PanopticDeepLabTask
 from deeplab_lightning.types import DataDescription
 
-SMALL: dict[str, Any] = {
-    "backbone": "mobilenetv2_035",
-    "aspp_channels": 8,
-    "semantic_channels": 8,
-    "semantic_low_level_channels": (8, 4),
-    "instance_channels": 8,
-    "instance_low_level_channels": (4, 2),
-    "instance_head_channels": 4,
-}
+from ..models.test_panoptic_deeplab import SMALL
+
 OBJECTS = {"centre_window": 5, "min_stuff_area": 0}
 
 

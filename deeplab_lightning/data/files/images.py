@@ -1,4 +1,4 @@
-"""Reading and writing images and masks, so that a bad file is named and never silently changes a number.
+"""Reading images and masks, so that a bad file is named and never silently changes a number.
 
 Images come out as `(H, W, 3)` uint8 RGB, masks as `(H, W)` uint8. Plain JPEG and PNG images are decoded by OpenCV,
 which is a fifth faster; whatever is unusual goes to Pillow, which knows more kinds and refuses truncated files.
@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from ...errors import ConfigError, DataError, of_kind
-from ...files import atomic_open, writing
 from ...files import read_bytes as bytes_of
 from ...labels import RGB
 from ..wording import nearest_sibling
@@ -48,7 +47,6 @@ _FETCH_AGAIN = "Copy or download it again, or take it out of the data."
 _CUT = "Cut it into smaller images; a TIFF is read in parts with data.window_size."
 _SAVE_AS_IDS = "Save masks as 8-bit grey or palette PNG that hold class ids."
 
-WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Endings of the formats that `write_image` writes."""
 NO_NUMBER = -(2**31)
 """What NaN in a mask is read as: no class, unless a `label_map` says what it means."""
@@ -635,54 +633,3 @@ def _opaque(values: np.ndarray, path: str | Path) -> np.ndarray:
             "(Image.open(path).getchannel('A') in Pillow). A folder of cut-outs alone is read as data.name: Cutouts."
         )
     raise DataError(f"Mask {path} is partly transparent; what that means is unclear. {remedy}", kind="colour_mask")
-
-
-def write_mask(path: str | Path, mask: np.ndarray, palette: np.ndarray) -> None:
-    """Write a mask `(H, W)` uint8 as palette PNG: the file stores the ids, and viewers show the colours.
-
-    The file appears whole or not at all; its folder is made if need be. The palette `(256, 3)` is what
-    `LabelSet.colour_table()` gives.
-
-    Raises:
-        DataError: The name does not end in `.png`, or the place cannot be written.
-    """
-    if Path(path).suffix.lower() != ".png":
-        raise DataError(f"Masks are written as palette PNG, so {path} must end in .png.")
-    image = Image.fromarray(mask)
-    image.putpalette(palette.tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    _write_whole(Path(path), buffer.getvalue())
-
-
-def write_numbers(path: str | Path, numbers: np.ndarray) -> None:
-    """Write numbers `(H, W)` uint16 as a grey PNG of 16 bits; the file appears whole or not at all.
-
-    Raises:
-        DataError: The place cannot be written.
-    """
-    buffer = io.BytesIO()
-    Image.fromarray(numbers).save(buffer, "PNG")
-    _write_whole(Path(path), buffer.getvalue())
-
-
-def write_image(path: str | Path, rgb: np.ndarray) -> None:
-    """Write an image `(H, W, 3)` uint8 in the format that its name's ending says (JPEG with quality 95).
-
-    The file appears whole or not at all; its folder is made if need be.
-
-    Raises:
-        DataError: The ending is none of `WRITTEN_SUFFIXES`, or the place cannot be written.
-    """
-    suffix = Path(path).suffix.lower()
-    if suffix not in WRITTEN_SUFFIXES:
-        raise DataError(f"Cannot write {path}: its ending must be one of {', '.join(WRITTEN_SUFFIXES)}.")
-    _, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
-    _write_whole(Path(path), encoded.tobytes())
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    with writing(path, "Choose a folder that you may write to."):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(path) as file:
-            file.write(data)

@@ -1,7 +1,7 @@
 """Palette PNG masks to their indices, twice as fast as through an image library.
 
 Writers leave the rows of palette images unfiltered, as PNG recommends (section 12.7), so that the indices follow from
-inflating alone. VOC's masks are such files, and those of `images.write_mask`.
+inflating alone. VOC's masks are such files, and those of `saving.write_mask`.
 """
 
 from __future__ import annotations
