@@ -12,7 +12,7 @@ from deeplab_lightning.__main__ import main
 from deeplab_lightning.commands.doctor import build_for_trial
 from deeplab_lightning.config import Configuration
 from deeplab_lightning.data.files.saving import write_image, write_mask
-from deeplab_lightning.data.sets.drawn_scenes import DrawnScenes
+from deeplab_lightning.data.sets.drawn_scenes import DRAWN_SCENES, DrawnScenes
 from deeplab_lightning.doctor import plan, throughput
 
 from .conftest import SMALL, V3PLUS
@@ -83,6 +83,27 @@ def test_a_configuration_that_fit_would_refuse_is_not_called_ready(
     assert "`fit` will refuse it before the errors are mended" in printed
     assert "deeplab_lightning fit" not in printed
     assert "name: Folder" in written.read_text()  # something to edit
+
+
+def test_where_scores_alone_mean_nothing_fit_is_not_said_to_refuse(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = DrawnScenes("train", 4, 64, 64)
+    for split, indices in (("train", (0, 1, 2)), ("val", (3, 0))):  # the first is in both
+        for number, index in enumerate(indices):
+            image, mask = scene.load(index)
+            write_image(tmp_path / "data" / split / "images" / f"{split}{number}.png", image)
+            write_mask(tmp_path / "data" / split / "masks" / f"{split}{number}.png", mask, DRAWN_SCENES.colour_table())
+    written = tmp_path / "my.yaml"
+    command = ["doctor", str(tmp_path / "data"), "--out", str(tmp_path / "out"), "--no_trial", "--write", str(written)]
+    assert main(command) == 1
+    printed = capsys.readouterr().out
+    assert "error (leak): 1 of 2 val images are train images too" in printed
+    assert "will refuse" not in printed
+    assert "`fit` will train on it, and its scores mean nothing" in printed
+    options = ["--data.crop_size", "33", "--data.batch_size", "1", "--data.num_workers", "0", "--model.base_width", "2"]
+    options += ["--trainer.max_steps", "1", "--trainer.accelerator", "cpu", "--run.folder", str(tmp_path / "runs")]
+    assert main(["fit", "--model", "EncoderDecoder", "-c", str(written), *options]) == 0
 
 
 def test_warnings_exit_with_1_only_if_strict(camvid: Path, tmp_path: Path) -> None:

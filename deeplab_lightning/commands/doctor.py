@@ -86,7 +86,7 @@ def doctor(
         raise ConfigError(f"{write} exists. Name another file, or add --overwrite.")
     from ..config import Configuration
     from ..doctor.examination import by_split, class_table, examine
-    from ..doctor.findings import Severity, as_text, counted, exit_code
+    from ..doctor.findings import Severity, as_text, counted, exit_code, stops_training
     from ..doctor.overview import write_overview
 
     out = out or RUNS / _name(folder, configuration)
@@ -154,9 +154,11 @@ def doctor(
             write.parent.mkdir(parents=True, exist_ok=True)
             write.write_text(_configuration(proposal, folder, write), encoding="utf-8")
         print(f"configuration: {write}")
-        if exit_code(everything, strict=False):
+        if stops_training(everything):
             print("`fit` will refuse it before the errors are mended: edit the file, then doctor -c it")
         else:
+            if exit_code(everything, strict=False):
+                print("`fit` will train on it, and its scores mean nothing before the errors are mended:")
             print(f"  python -m deeplab_lightning fit -c configs/v3plus.yaml -c {write}")
     return code
 

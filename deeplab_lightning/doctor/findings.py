@@ -12,6 +12,9 @@ from ..errors import shown
 Severity = Literal["error", "warning", "note"]
 """error: training stops or its scores mean nothing. warning: look at it. note: true, and good to know."""
 
+OF_SCORES = ("leak", "contradiction")
+"""Kinds of error at which no training stops: its scores alone mean nothing."""
+
 SHOWN_FILES = 3
 KEPT_FILES = 100
 """Files that are named in the report; of the rest there is the number."""
@@ -52,6 +55,11 @@ def exit_code(findings: Sequence[Finding], strict: bool) -> int:
     """Return 1 if something is wrong (with `strict`: or looks wrong), 0 otherwise."""
     grave = ("error", "warning") if strict else ("error",)
     return int(any(found.severity in grave for found in findings))
+
+
+def stops_training(findings: Sequence[Finding]) -> bool:
+    """Return whether `fit` would refuse the data, or end at it."""
+    return any(found.severity == "error" and found.kind not in OF_SCORES for found in findings)
 
 
 def as_text(findings: Sequence[Finding], width: int = 118) -> str:
