@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from deeplab_lightning.__main__ import main
-from deeplab_lightning.data.files import images as written
+from deeplab_lightning.data.files import saving as written
 from deeplab_lightning.data.files.limits import VARIABLE
 
 from . import checkpoints, images, pickles
