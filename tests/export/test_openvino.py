@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from PIL import Image
 
 from deeplab_lightning.errors import ConfigError
 from deeplab_lightning.export.format import Exported
-from deeplab_lightning.export.formats.openvino import openvino_without_telemetry
+from deeplab_lightning.export.formats.openvino import openvino_without_telemetry, the_core
 
 from ..conftest import REPOSITORY
 from ..test_main import run_python
@@ -30,7 +31,7 @@ installed = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, rea
 
 
 def read(path: Path) -> Any:
-    return openvino_without_telemetry().Core().read_model(path)
+    return the_core().read_model(path)
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +142,31 @@ def test_nobody_is_told_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """OpenVINO's import makes a number for the user, and a call to its makers with that."""
     monkeypatch.setenv("HOME", str(tmp_path))
     code = (
-        "import sys\nfrom deeplab_lightning.export.formats.openvino import openvino_without_telemetry\n"
-        "openvino_without_telemetry().Core()\n"
+        "import sys\nfrom deeplab_lightning.export.formats.openvino import the_core\nthe_core()\n"
         "print('LOADED', [name for name in sys.modules if name.startswith('openvino_telemetry.')])"
     )
     assert run_python(code).splitlines()[-1] == "LOADED []"
     assert list(tmp_path.iterdir()) == []
+
+
+@installed
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="no signal tells of the end of a child")
+def test_networks_that_ended_in_any_order_leave_signals_a_stack(tmp_path: Path) -> None:
+    """On a processor with tiles, cores ended one before the other and the next signal ended the process."""
+    code = f"""
+import signal, subprocess, sys
+from deeplab_lightning.export.formats.openvino import OpenVINO, openvino_without_telemetry
+
+openvino = openvino_without_telemetry()
+image = openvino.opset13.parameter([1, 3, 8, 8], name="image")
+openvino.save_model(openvino.Model([openvino.opset13.relu(image)], [image]), {str(tmp_path / "a.xml")!r})
+signal.signal(signal.SIGCHLD, lambda *_: print("TOLD", flush=True))
+runs = [OpenVINO().run_to({str(tmp_path / "a.xml")!r}, [0], 1) for _ in range(3)]
+while runs:
+    del runs[0]
+    subprocess.run([sys.executable, "-c", ""], check=True)
+"""
+    assert run_python(code).count("TOLD") == 3
 
 
 @installed

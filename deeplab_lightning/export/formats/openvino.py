@@ -6,6 +6,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class OpenVINO(Format):
 
     def run_to(self, path: Path | tuple[bytes, bytes], outputs: Sequence[str], threads: int) -> RunToAll:
         """Return what runs an `.xml`, or the content of both its files, to several outputs."""
-        core = openvino_without_telemetry().Core()
+        core = the_core()
         read = core.read_model(*path) if isinstance(path, tuple) else core.read_model(path)
         options = {**IN_FLOAT32, "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
         compiled = core.compile_model(read, "CPU", options)
@@ -106,7 +107,7 @@ class OpenVINO(Format):
 
 def _read_back(order: Order) -> tuple[int, int] | None:
     """Return the one size that the file takes, None for any; refuse it where its weights have another precision."""
-    model = openvino_without_telemetry().Core().read_model(order.path)
+    model = the_core().read_model(order.path)
     names = {"f32": "fp32", "f16": "fp16"}
     constants = (node for node in model.get_ops() if node.get_type_name() == "Constant")
     kinds = ((math.prod(node.get_output_shape(0)), node.get_element_type().get_type_name()) for node in constants)
@@ -126,12 +127,22 @@ def openvino_without_telemetry() -> Any:
     return need("openvino", "openvino", "OpenVINO")
 
 
+@cache
+def the_core() -> Any:
+    """Return the one `openvino.Core` of this process, which is never let go.
+
+    Where a processor has tiles (AMX), each core's plugin gives the thread a stack for signals and at its end the stack
+    that was there before. Cores that end in another order than that of nested brackets leave the thread a stack
+    that is freed, and the next signal, such as that of a program that ended, ends the process.
+    """
+    return openvino_without_telemetry().Core()
+
+
 def _files_of(proto: Any, order: Order) -> tuple[bytes, bytes]:
     """Return what stands in the `.xml` and in the `.bin` of a graph."""
-    openvino = openvino_without_telemetry()
-    model = openvino.Core().read_model(proto.SerializeToString())
+    model = the_core().read_model(proto.SerializeToString())
     model.set_rt_info(as_json(order.metadata), [KEY])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.xml")
-        openvino.save_model(model, path, compress_to_fp16=order.precision == "fp16")
+        openvino_without_telemetry().save_model(model, path, compress_to_fp16=order.precision == "fp16")
         return path.read_bytes(), path.with_suffix(".bin").read_bytes()
