@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .trace import FILE, SLOW, TEACHER, VARIANTS, differences, machine, trace
+from .trace import FILE, SLOW, STEPS, VARIANTS, differences, has_teacher, machine, trace
 
 RECORDED = json.loads(FILE.read_text())
 
@@ -19,10 +19,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in VARIANTS])
 def test_a_run_computes_what_it_did(name: str, folder: Path) -> None:
-    if any(TEACHER in word for word in VARIANTS[name][1]) and not (folder / "v3plus").exists():
+    if has_teacher(name) and not (folder / "v3plus").exists():
         trace("v3plus", folder)
-    found = trace(name, folder)
-    assert differences(found, RECORDED["traces"][name], exactly=RECORDED["machine"] == machine()) == []
+    found, expected, exactly = trace(name, folder), RECORDED["traces"][name], RECORDED["machine"] == machine()
+    assert differences(found, expected, exactly, after=STEPS * has_teacher(name)) == []
 
 
 def test_every_trace_is_compared() -> None:
