@@ -80,8 +80,6 @@ class SegmentWriter:
         self._stream.pix_fmt = "gray" if self._is_mask else "yuv420p"
         self._stream.codec_context.options = _OPTIONS.get(codec, {})
         self._stream.codec_context.max_b_frames = 0
-        # Of many threads, x264 now and then makes other files of the same frames on a busy machine; networks take longer.
-        self._stream.codec_context.thread_count = 1
         self._frames = 0
 
     def add(self, pixels: np.ndarray) -> None:
