@@ -170,7 +170,7 @@ def test_a_job_stopped_anywhere_ends_as_one_that_was_not(
     assert np.array_equal(
         read_frames(tmp_path / "whole/masks/a.mkv", "gray"), read_frames(tmp_path / "out/masks/a.mkv", "gray")
     )
-    # On a busy machine x264 now and then makes another file of the same frames: 1 of some 500 jobs, with one thread, too.
+    # On a busy machine x264 now and then makes another file of the same frames: 1 of some 500 jobs.
     views = [read_frames(tmp_path / name / "overlays/a.mp4", "rgb24").astype(int) for name in ("whole", "out")]
     assert np.abs(views[0] - views[1]).mean(axis=(1, 2, 3)).max() < 1  # two frames in a row differ by 2 to 6
 
